@@ -1,0 +1,135 @@
+#include "base/file_system.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+
+namespace starling {
+namespace {
+
+class KernelFileSystem : public FileSystem {
+ public:
+  StatusOr<UniqueFd> Open(const std::filesystem::path& path, int flags, mode_t mode) override {
+    UniqueFd fd(::open(path.c_str(), flags | O_CLOEXEC, mode));
+    if (!fd.valid()) {
+      return ErrnoError(errno, fmt::format("open {}", path.string()));
+    }
+    return fd;
+  }
+
+  Status WriteAt(int fd, uint64_t file_offset, ByteSpan bytes) override {
+    while (!bytes.empty()) {
+      const ssize_t count =
+          ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(file_offset));
+      if (count < 0) {
+        if (errno == EINTR) {
+          continue;
+        }
+        return ErrnoError(errno, "write");
+      }
+      file_offset += static_cast<uint64_t>(count);
+      bytes = bytes.subspan(static_cast<size_t>(count));
+    }
+    return OkStatus();
+  }
+
+  Status ReadAt(int fd, uint64_t file_offset, std::span<std::byte> out) override {
+    while (!out.empty()) {
+      const ssize_t count = ::pread(fd, out.data(), out.size(), static_cast<off_t>(file_offset));
+      if (count < 0) {
+        if (errno == EINTR) {
+          continue;
+        }
+        return ErrnoError(errno, "read");
+      }
+      if (count == 0) {
+        return MakeError(StatusCode::kOutOfRange, "read past the end of the file");
+      }
+      file_offset += static_cast<uint64_t>(count);
+      out = out.subspan(static_cast<size_t>(count));
+    }
+    return OkStatus();
+  }
+
+  Status Resize(int fd, uint64_t size_bytes) override {
+    if (::ftruncate(fd, static_cast<off_t>(size_bytes)) != 0) {
+      return ErrnoError(errno, "resize");
+    }
+    return OkStatus();
+  }
+
+  Status SyncData(int fd) override {
+    if (::fdatasync(fd) != 0) {
+      return ErrnoError(errno, "fdatasync");
+    }
+    return OkStatus();
+  }
+
+  Status Rename(const std::filesystem::path& from, const std::filesystem::path& to) override {
+    if (::rename(from.c_str(), to.c_str()) != 0) {
+      return ErrnoError(errno, fmt::format("rename {} to {}", from.string(), to.string()));
+    }
+    return OkStatus();
+  }
+};
+
+}  // namespace
+
+FileSystem& RealFileSystem() {
+  static KernelFileSystem files;
+  return files;
+}
+
+StatusOr<Bytes> ReadFile(FileSystem& files, const std::filesystem::path& path,
+                         uint64_t limit_bytes) {
+  ASSIGN_OR_RETURN(const UniqueFd fd, files.Open(path, O_RDONLY, 0));
+  struct stat attributes {};
+  if (::fstat(fd.get(), &attributes) != 0) {
+    return ErrnoError(errno, fmt::format("stat {}", path.string()));
+  }
+  const auto size_bytes = static_cast<uint64_t>(attributes.st_size);
+  if (size_bytes > limit_bytes) {
+    return MakeError(StatusCode::kResourceExhausted,
+                     fmt::format("{}: {} bytes, at most {} are read", path.string(), size_bytes,
+                                 limit_bytes));
+  }
+  Bytes bytes(size_bytes);
+  RETURN_IF_ERROR(Annotate(files.ReadAt(fd.get(), 0, bytes), path.string()));
+  return bytes;
+}
+
+Status WriteFileAtomically(FileSystem& files, const std::filesystem::path& path, ByteSpan bytes,
+                           mode_t mode) {
+  const std::filesystem::path unfinished = path.string() + ".new";
+  ASSIGN_OR_RETURN(const UniqueFd fd, files.Open(unfinished, O_WRONLY | O_CREAT | O_TRUNC, mode));
+  Status written = files.WriteAt(fd.get(), 0, bytes);
+  if (written.ok()) {
+    written = files.SyncData(fd.get());
+  }
+  if (written.ok()) {
+    written = files.Rename(unfinished, path);
+  }
+  if (!written.ok()) {
+    ::unlink(unfinished.c_str());
+    return Annotate(written, path.string());
+  }
+  return OkStatus();
+}
+
+Status MakeDirectories(const std::filesystem::path& path, mode_t mode) {
+  if (path.has_parent_path() && path.parent_path() != path) {
+    struct stat attributes {};
+    if (::stat(path.parent_path().c_str(), &attributes) != 0) {
+      RETURN_IF_ERROR(MakeDirectories(path.parent_path(), mode));
+    }
+  }
+  if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) {
+    return ErrnoError(errno, fmt::format("make directory {}", path.string()));
+  }
+  return OkStatus();
+}
+
+}  // namespace starling

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+#include <string_view>
+
+#include "base/bytes.h"
+#include "base/status.h"
+
+namespace starling::erofs {
+
+/// An inode's number: its place in the metadata area, in 32-byte slots.
+using Nid = uint64_t;
+
+struct Attributes {
+  uint32_t mode = 0;  // with the file type
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  uint32_t nlink = 0;
+  uint64_t size_bytes = 0;
+  int64_t modified_seconds = 0;
+  uint32_t modified_nanoseconds = 0;
+  uint32_t device_major = 0;
+  uint32_t device_minor = 0;
+  uint64_t data_address = 0;  // regular files: on the data device, in bytes
+};
+
+/// Reads an image that WriteImage made, without copying or allocating. Every access is checked, so
+/// a damaged image gives kDataLoss, never a bad read.
+/// Threads: safe. Borrows the bytes.
+class ImageReader {
+ public:
+  /// Checks superblock and root; the rest is checked when it is touched.
+  static StatusOr<ImageReader> Open(ByteSpan image);
+
+  Nid root() const { return root_; }
+  uint64_t inode_count() const { return inode_count_; }
+  uint64_t data_device_bytes() const { return data_device_bytes_; }
+
+  StatusOr<Attributes> Stat(Nid nid) const;
+  /// kNotFound when there is no such name; kInvalidArgument when `directory` is none.
+  /// Binary search; no allocation on success.
+  StatusOr<Nid> Lookup(Nid directory, std::string_view name) const;
+  /// Borrowed from the image.
+  StatusOr<std::string_view> ReadLink(Nid nid) const;
+
+  struct DirectoryEntry {
+    std::string_view name;  // "." and ".." included; borrowed from the image
+    Nid nid = 0;
+    uint32_t file_type = 0;    // DT_REG, DT_DIR, ...
+    uint64_t next_cookie = 0;  // continues after this entry; a pure function of the image
+  };
+  /// Calls `visit` for the entries from `cookie` (0 is the first) until it returns false.
+  Status ReadDirectory(Nid directory, uint64_t cookie,
+                       const std::function<bool(const DirectoryEntry&)>& visit) const;
+
+  /// kNotFound when the inode has no such xattr. Borrowed from the image.
+  StatusOr<ByteSpan> GetXattr(Nid nid, std::string_view name) const;
+  /// Full names, in the image's order.
+  StatusOr<std::vector<std::string>> ListXattrs(Nid nid) const;
+
+ private:
+  ByteSpan image_;
+  Nid root_ = 0;
+  uint64_t inode_count_ = 0;
+  uint64_t data_device_bytes_ = 0;
+  uint64_t meta_address_ = 0;
+};
+
+}  // namespace starling::erofs

@@ -1,0 +1,78 @@
+/// The table of contents (TOC) of an eStargz layer, as the registry sent it.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/status.h"
+#include "oci/digest.h"
+
+namespace starling::estargz {
+
+inline constexpr std::string_view kTocName = "stargz.index.json";
+inline constexpr std::string_view kPrefetchLandmark = ".prefetch.landmark";
+inline constexpr std::string_view kNoPrefetchLandmark = ".no.prefetch.landmark";
+
+/// What a hostile TOC may cost. More is refused with kResourceExhausted that names the limit.
+struct TocLimits {
+  uint64_t compressed_bytes = 64ULL << 20;
+  uint64_t json_bytes = 512ULL << 20;
+  uint64_t entries = 4'000'000;
+  size_t name_bytes = 4096;
+  size_t component_bytes = 255;
+  size_t depth = 4096;
+  size_t xattr_name_bytes = 255;
+  size_t xattr_value_bytes = 64 << 10;
+  size_t xattrs_per_inode = 256;
+  uint64_t file_bytes = 1ULL << 44;
+};
+
+/// The JSON of a TOC with the digest over all of it.
+struct TocJson {
+  Bytes json;
+  oci::Digest digest;
+};
+
+/// Unpacks the TOC's gzip member (`member` = the blob's bytes from the TOC offset to the footer): a
+/// tar whose first entry is stargz.index.json. kDataLoss when it is anything else.
+StatusOr<TocJson> ExtractToc(ByteSpan member, const TocLimits& limits = {});
+
+enum class EntryType { kDirectory, kRegular, kSymlink, kHardlink, kCharacter, kBlock, kFifo, kChunk };
+
+/// One entry with the meaning of the eStargz specification. Values are checked one by one;
+/// what they mean together is checked by LayerTree.
+struct TocEntry {
+  std::string name;  // as written
+  EntryType type = EntryType::kRegular;
+  uint64_t size_bytes = 0;
+  int64_t modified_seconds = 0;
+  std::string link_name;
+  uint32_t mode = 0;  // permission bits with setuid, setgid and sticky
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  uint64_t blob_offset = 0;
+  uint64_t inner_offset = 0;
+  uint32_t device_major = 0;
+  uint32_t device_minor = 0;
+  std::map<std::string, Bytes> xattrs;
+  oci::Digest digest;        // of the file; empty when absent
+  uint64_t chunk_offset = 0;  // in the file
+  uint64_t chunk_size_bytes = 0;  // 0: up to the end of the file
+  oci::Digest chunk_digest;  // empty when absent
+};
+
+/// Threads: immutable after Parse.
+class Toc {
+ public:
+  /// Parses TOC JSON from an untrusted registry. Unknown keys are ignored, a wrong type or a
+  /// trailing byte is kDataLoss, with the entry's number.
+  static StatusOr<Toc> Parse(ByteSpan json, const TocLimits& limits = {});
+  const std::vector<TocEntry>& entries() const { return entries_; }
+
+ private:
+  std::vector<TocEntry> entries_;  // in the order of the tar
+};
+
+}  // namespace starling::estargz

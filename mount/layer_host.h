@@ -1,0 +1,74 @@
+/// Shows lazy layers as directories: the store, the layers' engine and the FUSE sessions together.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/executor.h"
+#include "base/file_system.h"
+#include "base/status.h"
+#include "oci/image_store.h"
+
+namespace starling::mount {
+
+/// What a layer is and where its bytes come from.
+struct LayerSpec {
+  std::string image;         // as the source factory understands it
+  oci::Digest layer;         // of the blob
+  oci::Digest toc;           // of its TOC; required: without it nothing can be verified
+  uint64_t size_bytes = 0;   // of the blob; 0 when unknown
+};
+
+struct MountedLayer {
+  uint64_t number = 0;
+  std::filesystem::path path;  // the layer's root directory
+  uint64_t data_bytes = 0;     // of its files, whether held or not
+  uint64_t inodes = 0;
+};
+
+/// Bytes and requests since the start.
+struct HostCounters {
+  uint64_t blob_requests = 0;
+  uint64_t blob_bytes = 0;
+};
+
+/// Threads: safe.
+class LayerHost {
+ public:
+  struct Options {
+    /// Holds store/ and the mount points l/ (layers without xattrs) and x/ (with).
+    std::filesystem::path root;
+    size_t fuse_threads = 2;
+    size_t decode_threads = 2;
+  };
+  struct Dependencies {
+    /// The source of an image by LayerSpec::image.
+    std::function<StatusOr<std::shared_ptr<oci::ImageSource>>(const std::string& image)> sources;
+    FileSystem& files;
+  };
+  /// Mounts the FUSE sessions. kFailedPrecondition says what is missing (root, /dev/fuse).
+  static StatusOr<std::unique_ptr<LayerHost>> Start(Options options, Dependencies dependencies);
+  /// Unmounts everything and joins its threads.
+  ~LayerHost();
+
+  /// Shows the layer under `number` (never used before, 1 to 2^23 - 1). Blocks for the network when the layer
+  /// is not stored yet: two requests at most. kDataLoss, kUnavailable, kNotFound (not eStargz): the
+  /// caller falls back to an ordinary layer.
+  StatusOr<MountedLayer> Mount(uint64_t number, const LayerSpec& layer);
+  /// The same from disk alone: never asks the network. kNotFound when the layer is not stored.
+  StatusOr<MountedLayer> Restore(uint64_t number, const LayerSpec& layer);
+  /// Takes the layer out of view and, when no other number shows it and `data` says so, its data off the disk.
+  enum class Data { kKeep, kDiscard };
+  Status Unmount(uint64_t number, Data data);
+
+  HostCounters counters() const;
+
+ private:
+  struct State;
+  explicit LayerHost(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace starling::mount

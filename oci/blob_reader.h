@@ -1,0 +1,55 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+
+#include "base/bytes.h"
+#include "base/status.h"
+
+namespace starling::oci {
+
+/// Why bytes are wanted, most urgent first. Transports may order their work by it.
+enum class FetchClass { kDemand, kReadahead, kPrefetch, kBackground };
+
+struct BlobRange {
+  uint64_t blob_offset = 0;  // from the blob's first stored byte
+  uint64_t size_bytes = 0;
+
+  uint64_t end() const { return blob_offset + size_bytes; }
+  friend bool operator==(const BlobRange&, const BlobRange&) = default;
+};
+
+struct ReadOptions {
+  FetchClass fetch_class = FetchClass::kDemand;
+  /// One deadline for the whole read, retries included.
+  std::chrono::milliseconds timeout = std::chrono::seconds(300);
+};
+
+/// Random access to the stored (compressed) bytes of one blob, wherever they live.
+/// Threads: safe; any number may read at once.
+class BlobReader {
+ public:
+  using Done = std::function<void(StatusOr<Bytes>)>;
+  virtual ~BlobReader() = default;
+
+  /// Size as stored, in bytes. Constant for the object's life.
+  virtual uint64_t SizeBytes() const = 0;
+  /// Reads `range` and calls `done` exactly once with all of its bytes, or an error, on a thread
+  /// that is not the caller's or on the caller's own; holds no lock then. Never blocks for the network.
+  /// The object must live until every `done` has returned.
+  /// Errors: kOutOfRange past the end; kUnavailable and kDeadlineExceeded are worth a retry;
+  /// kDataLoss is not.
+  virtual void Read(BlobRange range, const ReadOptions& options, Done done) = 0;
+
+  /// Read, and wait for it. Never call it on a thread that serves FUSE or the network.
+  StatusOr<Bytes> ReadAndWait(BlobRange range, const ReadOptions& options = {});
+};
+
+/// A blob whose last bytes came with the first request, which also told its size.
+struct OpenedBlob {
+  std::shared_ptr<BlobReader> reader;
+  Bytes tail;  // the last min(asked, size) bytes
+};
+
+}  // namespace starling::oci

@@ -1,0 +1,41 @@
+/// Image manifests and indexes, OCI and Docker schema 2.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "oci/descriptor.h"
+
+namespace starling::oci {
+
+/// More is refused. Registries commonly cap manifests at 4 MiB (OCI distribution specification).
+inline constexpr uint64_t kMaxManifestBytes = 4 << 20;
+inline constexpr size_t kMaxLayers = 1000;
+
+struct Manifest {
+  std::string media_type;
+  Descriptor config;
+  std::vector<Descriptor> layers;  // bottom first
+  Annotations annotations;
+  std::optional<Descriptor> subject;
+  std::string artifact_type;
+
+  /// `media_type_hint` (a Content-Type or a descriptor's) decides where the document is silent.
+  static StatusOr<Manifest> Parse(ByteSpan json, std::string_view media_type_hint);
+  /// Canonical for us: the same manifest always gives the same bytes.
+  std::string ToJson() const;
+};
+
+struct Index {
+  std::string media_type;
+  std::vector<Descriptor> manifests;
+  Annotations annotations;
+
+  static StatusOr<Index> Parse(ByteSpan json, std::string_view media_type_hint);
+  std::string ToJson() const;
+  /// The entry that runs best on `wanted`, the first of equals. kNotFound lists what is there.
+  /// Entries whose platform is unknown/unknown (attestations) never match.
+  StatusOr<Descriptor> Select(const Platform& wanted) const;
+};
+
+}  // namespace starling::oci

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/executor.h"
+#include "oci/image_store.h"
+#include "oci/reference.h"
+#include "registry/credentials.h"
+#include "registry/http_transport.h"
+
+namespace starling::registry {
+
+struct ClientOptions {
+  /// Plain HTTP is spoken to loopback addresses and to these hosts ("host" or "host:port") only.
+  std::vector<std::string> plain_http_hosts;
+  /// One deadline for a whole operation, retries and authentication included.
+  std::chrono::milliseconds request_timeout = std::chrono::seconds(30);
+  std::chrono::milliseconds blob_timeout = std::chrono::seconds(300);
+  int max_retries = 5;
+  std::string user_agent = "starling/0.1";
+};
+
+/// Speaks the OCI distribution protocol to any number of registries.
+/// Threads: safe. Sources and destinations may outlive the call that made them, not the client.
+class Client {
+ public:
+  struct Dependencies {
+    HttpTransport& transport;
+    /// Asked in order; the first that knows something decides.
+    std::vector<CredentialSource*> credentials;
+    Clock& clock;
+    /// Runs what may block: credential helpers.
+    Executor& executor;
+  };
+  Client(ClientOptions options, Dependencies dependencies);
+  ~Client();
+
+  std::shared_ptr<oci::ImageSource> Source(const oci::Reference& image);
+  std::shared_ptr<oci::ImageDestination> Destination(const oci::Reference& image);
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace starling::registry

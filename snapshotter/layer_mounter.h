@@ -1,0 +1,40 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "oci/digest.h"
+
+namespace starling::snapshotter {
+
+/// What the labels of an extraction Prepare say about a layer.
+struct LayerRequest {
+  std::string image_reference;
+  oci::Digest layer;
+  oci::Digest toc;
+  /// The layers of the same image, this one included, as far as the labels name them; bottom first.
+  std::vector<oci::Digest> image_layers;
+};
+
+struct LayerMount {
+  std::filesystem::path path;  // the layer's root, ready to be a lower directory
+  uint64_t size_bytes = 0;
+  uint64_t inodes = 0;
+};
+
+/// Makes layers readable without downloading them. Threads: safe; every call may block.
+class LayerMounter {
+ public:
+  virtual ~LayerMounter() = default;
+  /// Shows the layer under `number`, which is never used again. An error means: not lazily, so the
+  /// caller falls back to an ordinary snapshot and logs the reason.
+  virtual StatusOr<LayerMount> Mount(uint64_t number, const LayerRequest& layer) = 0;
+  /// The same after a restart, from what is on disk alone: never asks the network.
+  virtual StatusOr<LayerMount> Restore(uint64_t number, const LayerRequest& layer) = 0;
+  /// The snapshot is gone: hides the layer and drops its data unless another number shows it.
+  virtual Status Discard(uint64_t number) = 0;
+};
+
+}  // namespace starling::snapshotter
