@@ -86,15 +86,15 @@ FileSystem& RealFileSystem() {
 StatusOr<Bytes> ReadFile(FileSystem& files, const std::filesystem::path& path,
                          uint64_t limit_bytes) {
   ASSIGN_OR_RETURN(const UniqueFd fd, files.Open(path, O_RDONLY, 0));
-  struct stat attributes {};
+  struct stat attributes{};
   if (::fstat(fd.get(), &attributes) != 0) {
     return ErrnoError(errno, fmt::format("stat {}", path.string()));
   }
   const auto size_bytes = static_cast<uint64_t>(attributes.st_size);
   if (size_bytes > limit_bytes) {
-    return MakeError(StatusCode::kResourceExhausted,
-                     fmt::format("{}: {} bytes, at most {} are read", path.string(), size_bytes,
-                                 limit_bytes));
+    return MakeError(
+        StatusCode::kResourceExhausted,
+        fmt::format("{}: {} bytes, at most {} are read", path.string(), size_bytes, limit_bytes));
   }
   Bytes bytes(size_bytes);
   RETURN_IF_ERROR(Annotate(files.ReadAt(fd.get(), 0, bytes), path.string()));
@@ -121,7 +121,7 @@ Status WriteFileAtomically(FileSystem& files, const std::filesystem::path& path,
 
 Status MakeDirectories(const std::filesystem::path& path, mode_t mode) {
   if (path.has_parent_path() && path.parent_path() != path) {
-    struct stat attributes {};
+    struct stat attributes{};
     if (::stat(path.parent_path().c_str(), &attributes) != 0) {
       RETURN_IF_ERROR(MakeDirectories(path.parent_path(), mode));
     }

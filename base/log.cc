@@ -12,24 +12,36 @@ namespace {
 
 spdlog::level::level_enum SpdlogLevel(Level level) {
   switch (level) {
-    case Level::kTrace: return spdlog::level::trace;
-    case Level::kDebug: return spdlog::level::debug;
-    case Level::kInfo: return spdlog::level::info;
-    case Level::kWarning: return spdlog::level::warn;
-    case Level::kError: return spdlog::level::err;
-    case Level::kFatal: return spdlog::level::critical;
+    case Level::kTrace:
+      return spdlog::level::trace;
+    case Level::kDebug:
+      return spdlog::level::debug;
+    case Level::kInfo:
+      return spdlog::level::info;
+    case Level::kWarning:
+      return spdlog::level::warn;
+    case Level::kError:
+      return spdlog::level::err;
+    case Level::kFatal:
+      return spdlog::level::critical;
   }
   return spdlog::level::info;
 }
 
 std::string_view NameOf(Level level) {
   switch (level) {
-    case Level::kTrace: return "trace";
-    case Level::kDebug: return "debug";
-    case Level::kInfo: return "info";
-    case Level::kWarning: return "warning";
-    case Level::kError: return "error";
-    case Level::kFatal: return "fatal";
+    case Level::kTrace:
+      return "trace";
+    case Level::kDebug:
+      return "debug";
+    case Level::kInfo:
+      return "info";
+    case Level::kWarning:
+      return "warning";
+    case Level::kError:
+      return "error";
+    case Level::kFatal:
+      return "fatal";
   }
   return "info";
 }
@@ -37,8 +49,8 @@ std::string_view NameOf(Level level) {
 // The message is the finished JSON line, so the pattern is the message alone.
 spdlog::logger& Logger() {
   static const auto logger = [] {
-    auto made = std::make_shared<spdlog::logger>(
-        "starling", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    auto made = std::make_shared<spdlog::logger>("starling",
+                                                 std::make_shared<spdlog::sinks::stderr_sink_mt>());
     made->set_pattern("%v");
     made->flush_on(spdlog::level::trace);
     return made;
@@ -84,13 +96,13 @@ void Write(Level level, std::string_view message, std::initializer_list<Field> f
   if (!Logger().should_log(SpdlogLevel(level))) {
     return;
   }
-  const auto now = std::chrono::time_point_cast<std::chrono::nanoseconds>(
-      std::chrono::system_clock::now());
+  const auto now =
+      std::chrono::time_point_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now());
   const auto nanoseconds = now.time_since_epoch().count() % 1'000'000'000;
   fmt::memory_buffer line;
-  fmt::format_to(std::back_inserter(line), "{{\"time\":\"{:%FT%T}.{:09d}Z\",\"level\":\"{}\",\"msg\":",
-                 fmt::gmtime(std::chrono::system_clock::to_time_t(now)), nanoseconds,
-                 NameOf(level));
+  fmt::format_to(
+      std::back_inserter(line), "{{\"time\":\"{:%FT%T}.{:09d}Z\",\"level\":\"{}\",\"msg\":",
+      fmt::gmtime(std::chrono::system_clock::to_time_t(now)), nanoseconds, NameOf(level));
   AppendJsonString(line, message);
   for (const Field& field : fields) {
     line.push_back(',');

@@ -1,7 +1,8 @@
 /// Structured logging: one JSON object a line on standard error, with the keys of containerd's
 /// logs ("time", "level", "msg", then the fields).
 ///
-///   log::Warning("layer is not lazy", {{"layer", digest.ToString()}, {"error", Describe(status)}});
+///   log::Warning("layer is not lazy", {{"layer", digest.ToString()}, {"error",
+///   Describe(status)}});
 ///
 /// Only the edges log (the gRPC handlers, the FUSE replies, the programs); below them, errors are
 /// returned.

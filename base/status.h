@@ -53,12 +53,11 @@ Status ErrnoError(int error_number, std::string_view what);
 #define STARLING_CONCAT(a, b) STARLING_CONCAT_INNER(a, b)
 
 /// Evaluates a Status expression and returns it from the function when it is an error.
-#define RETURN_IF_ERROR(expression)                          \
-  do {                                                       \
-    if (::starling::Status status_macro_ = (expression);     \
-        !status_macro_.ok()) {                               \
-      return status_macro_;                                  \
-    }                                                        \
+#define RETURN_IF_ERROR(expression)                                             \
+  do {                                                                          \
+    if (::starling::Status status_macro_ = (expression); !status_macro_.ok()) { \
+      return status_macro_;                                                     \
+    }                                                                           \
   } while (false)
 
 /// ASSIGN_OR_RETURN(declaration, StatusOr expression): declares and moves the value, or returns.

@@ -36,10 +36,9 @@ class BlobReader {
   /// Size as stored, in bytes. Constant for the object's life.
   virtual uint64_t SizeBytes() const = 0;
   /// Reads `range` and calls `done` exactly once with all of its bytes, or an error, on a thread
-  /// that is not the caller's or on the caller's own; holds no lock then. Never blocks for the network.
-  /// The object must live until every `done` has returned.
-  /// Errors: kOutOfRange past the end; kUnavailable and kDeadlineExceeded are worth a retry;
-  /// kDataLoss is not.
+  /// that is not the caller's or on the caller's own; holds no lock then. Never blocks for the
+  /// network. The object must live until every `done` has returned. Errors: kOutOfRange past the
+  /// end; kUnavailable and kDeadlineExceeded are worth a retry; kDataLoss is not.
   virtual void Read(BlobRange range, const ReadOptions& options, Done done) = 0;
 
   /// Read, and wait for it. Never call it on a thread that serves FUSE or the network.

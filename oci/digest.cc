@@ -26,19 +26,19 @@ StatusOr<Digest> Digest::Parse(std::string_view text) {
     const size_t colon = text.find(':');
     if (colon != std::string_view::npos && IsAlgorithmName(text.substr(0, colon)) &&
         text.size() > colon + 1 && HexDecode(text.substr(colon + 1)).has_value()) {
-      return MakeError(StatusCode::kUnimplemented,
-                       fmt::format("digest algorithm {} is not supported, only sha256",
-                                   text.substr(0, colon)));
+      return MakeError(
+          StatusCode::kUnimplemented,
+          fmt::format("digest algorithm {} is not supported, only sha256", text.substr(0, colon)));
     }
-    return MakeError(StatusCode::kInvalidArgument,
-                     fmt::format("\"{}\" is not a digest (sha256:<64 hex digits>)",
-                                 text.substr(0, 100)));
+    return MakeError(
+        StatusCode::kInvalidArgument,
+        fmt::format("\"{}\" is not a digest (sha256:<64 hex digits>)", text.substr(0, 100)));
   }
   const auto bytes = HexDecode(text.substr(kPrefix.size()));
   if (!bytes || bytes->size() != kBytes) {
-    return MakeError(StatusCode::kInvalidArgument,
-                     fmt::format("\"{}\" is not a digest (sha256:<64 hex digits>)",
-                                 text.substr(0, 100)));
+    return MakeError(
+        StatusCode::kInvalidArgument,
+        fmt::format("\"{}\" is not a digest (sha256:<64 hex digits>)", text.substr(0, 100)));
   }
   Value value;
   std::copy(bytes->begin(), bytes->end(), value.begin());
@@ -67,9 +67,7 @@ Sha256::Sha256(Sha256&&) noexcept = default;
 Sha256& Sha256::operator=(Sha256&&) noexcept = default;
 Sha256::~Sha256() = default;
 
-void Sha256::Update(ByteSpan bytes) {
-  EVP_DigestUpdate(context_->evp, bytes.data(), bytes.size());
-}
+void Sha256::Update(ByteSpan bytes) { EVP_DigestUpdate(context_->evp, bytes.data(), bytes.size()); }
 
 Digest Sha256::Finish() {
   Digest::Value value;

@@ -29,7 +29,8 @@ class ImageSource {
   virtual StatusOr<RawManifest> ReadTopManifest() = 0;
   /// The manifest that `descriptor` (from an index) names. Blocks. Its digest is checked.
   virtual StatusOr<RawManifest> ReadManifest(const Descriptor& descriptor) = 0;
-  /// Streams a blob into `sink` and checks size and digest; on an error `sink` may hold a part. Blocks.
+  /// Streams a blob into `sink` and checks size and digest; on an error `sink` may hold a part.
+  /// Blocks.
   virtual Status ReadBlob(const Descriptor& blob, ByteSink& sink) = 0;
   /// Opens a blob for random access with its last `tail_bytes` read. Blocks for one request.
   /// `blob.size_bytes` may be 0: unknown.
@@ -57,9 +58,9 @@ class ImageDestination {
 
 /// A manifest with the platform chosen: what one machine runs.
 struct SelectedImage {
-  Descriptor target;          // what the name stands for: index or manifest
-  RawManifest top;            // its bytes
-  RawManifest raw_manifest;   // equals `top` when that is no index
+  Descriptor target;         // what the name stands for: index or manifest
+  RawManifest top;           // its bytes
+  RawManifest raw_manifest;  // equals `top` when that is no index
   Manifest manifest;
 };
 

@@ -17,8 +17,13 @@ TEST(Base64, AgreesWithTheVectorsOfRfc4648) {
   const struct {
     std::string_view plain;
     std::string_view encoded;
-  } cases[] = {{"", ""},         {"f", "Zg=="},         {"fo", "Zm8="},        {"foo", "Zm9v"},
-               {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
+  } cases[] = {{"", ""},
+               {"f", "Zg=="},
+               {"fo", "Zm8="},
+               {"foo", "Zm9v"},
+               {"foob", "Zm9vYg=="},
+               {"fooba", "Zm9vYmE="},
+               {"foobar", "Zm9vYmFy"}};
   for (const auto& c : cases) {
     EXPECT_EQ(Base64Encode(AsBytes(c.plain)), c.encoded);
     EXPECT_EQ(Base64Decode(c.encoded), ToBytes(c.plain));

@@ -37,7 +37,7 @@ TEST(Status, ErrnoBecomesACode) {
     int error_number;
     StatusCode want;
   } cases[] = {
-      {ENOENT, StatusCode::kNotFound},         {EEXIST, StatusCode::kAlreadyExists},
+      {ENOENT, StatusCode::kNotFound},          {EEXIST, StatusCode::kAlreadyExists},
       {ENOSPC, StatusCode::kResourceExhausted}, {EROFS, StatusCode::kPermissionDenied},
       {EBUSY, StatusCode::kFailedPrecondition}, {EIO, StatusCode::kInternal},
   };

@@ -1,0 +1,58 @@
+# The two commands of the README (`make demo`, `make test`) and the parts they are made of.
+SHELL := /bin/bash
+.PHONY: help deps build release test check-format format lint fuzz bench demo install clean
+
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 60
+
+help:
+	@echo "make demo      install what is missing, build, and run a container from a lazily mounted image"
+	@echo "make test      install what is missing, build, and run every test"
+	@echo "make deps      only install the packages"
+	@echo "make release   build build/release/apps/{starlingd,starling}"
+	@echo "make install   copy them to $(PREFIX)/bin"
+	@echo "make lint      clang-format, clang-tidy and thread-safety analysis (clang 19)"
+	@echo "make fuzz      run every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) seconds"
+	@echo "make bench     measure against ext4 and overlayfs; prints ratios"
+
+deps:
+	packaging/deps.sh
+
+release: deps
+	cmake --preset release
+	cmake --build --preset release -j$(JOBS)
+
+build: deps
+	cmake --preset dev
+	cmake --build --preset dev -j$(JOBS)
+
+test: deps
+	tests/run.sh
+
+demo: release
+	bench/demo.sh build/release/apps
+
+install: release
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin build/release/apps/starlingd/starlingd build/release/apps/starling/starling
+
+format:
+	git ls-files '*.h' '*.cc' | xargs clang-format-19 -i
+
+check-format: deps
+	git ls-files '*.h' '*.cc' | xargs clang-format-19 --dry-run --Werror
+
+lint: check-format
+	cmake --preset lint
+	cmake --build --preset lint -j$(JOBS)
+
+fuzz: deps
+	cmake --preset fuzz
+	cmake --build --preset fuzz -j$(JOBS)
+	tests/fuzz/run.sh build/fuzz/tests/fuzz $(FUZZ_SECONDS)
+
+bench: release
+	bench/run.sh
+
+clean:
+	rm -rf build

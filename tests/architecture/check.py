@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""Holds the source tree to its own rules.
+
+check.py layering   every include of ours stays within the folder's declared DEPENDS
+check.py fences     a third-party library is used only by the modules that own it
+check.py diagram    the module graph in ARCHITECTURE.md is the declared one
+check.py tests      every .cc has a unit test of its name, or a listed reason
+Exit code 0 and a count, or 1 and one line per breach.
+"""
+
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Not modules: they may include anything.
+FREE_FOLDERS = {"apps", "tests", "bench", "build"}
+
+# Header prefix -> modules that may include it.
+FENCES = {
+    "absl/": {"base"},
+    "spdlog/": {"base"},
+    "curl/": {"registry"},
+    "fuse": {"fuse"},
+    "grpc": {"api", "snapshotter", "containerd", "apps"},
+    "google/protobuf": {"api", "snapshotter", "containerd", "apps"},
+    "sqlite3.h": {"snapshotter"},
+    "toml++": {"config"},
+    "zlib.h": {"estargz"},
+    "libdeflate.h": {"estargz"},
+    "zstd.h": {"estargz"},
+    "simdjson": {"estargz"},
+    "archive": {"transport"},
+    "re2/": {"snapshotter"},
+    "openssl/": {"oci"},
+    "CLI/": {"apps"},
+}
+
+# Sources without a unit test of their own name, and what tests them instead.
+UNTESTED = {
+    "api": "generated code",
+    "base/clock.cc": "returns the machine's clock",
+    "base/temp_dir.cc": "every test that writes files uses it",
+    "oci/blob_reader.cc": "waits for a reader; tests/unit/layer reads through it",
+}
+
+INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.MULTILINE)
+MODULE = re.compile(r"starling_module\((.*?)\)", re.DOTALL)
+KEYWORDS = ("NAME", "HEADERS", "SOURCES", "DEPENDS", "LIBRARIES", "PUBLIC_LIBRARIES")
+
+
+def declared_modules():
+    """Module name -> {keyword: [words]} from the CMakeLists of the tree, in no order."""
+    modules = {}
+    for listfile in ROOT.glob("**/CMakeLists.txt"):
+        relative = listfile.relative_to(ROOT).parts
+        if relative[0] in FREE_FOLDERS - {"apps"}:
+            continue
+        for match in MODULE.finditer(listfile.read_text()):
+            fields, keyword = {}, None
+            for word in re.sub(r"#.*", "", match.group(1)).split():
+                if word in KEYWORDS:
+                    keyword = word
+                    fields.setdefault(keyword, [])
+                else:
+                    fields[keyword].append(word)
+            fields["folder"] = "/".join(relative[:-1])
+            modules[fields["NAME"][0]] = fields
+    return modules
+
+
+def module_sources(fields):
+    folder = ROOT / fields["folder"]
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".h", ".cc"):
+            yield path
+
+
+def includes_of(path):
+    text = path.read_text(errors="replace")
+    for match in INCLUDE.finditer(text):
+        line = text.count("\n", 0, match.start()) + 1
+        yield line, match.group(1), match.group(2)
+
+
+def owner(include, modules):
+    """The module that an include path belongs to, or None."""
+    folder = include.rpartition("/")[0]
+    while folder:
+        if folder in modules:
+            return folder
+        folder = folder.rpartition("/")[0]
+    return None
+
+
+def check_layering(modules):
+    for name, fields in modules.items():
+        allowed = set(fields.get("DEPENDS", [])) | {name}
+        for path in module_sources(fields):
+            for line, quote, include in includes_of(path):
+                module = owner(include, modules)
+                if quote == '"' and module is None and not include.endswith((".pb.h", ".grpc.pb.h")):
+                    yield f"{path.relative_to(ROOT)}:{line}: \"{include}\" is no path from the root"
+                elif module is not None and module not in allowed:
+                    yield (f"{path.relative_to(ROOT)}:{line}: {name} includes {include}, but does "
+                           f"not declare DEPENDS {module}")
+
+
+def check_fences(modules):
+    folders = {name: fields["folder"] for name, fields in modules.items()}
+    folders["apps"] = "apps"
+    for name, folder in folders.items():
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix not in (".h", ".cc"):
+                continue
+            for line, quote, include in includes_of(path):
+                for prefix, owners in FENCES.items():
+                    if quote == "<" and include.startswith(prefix) and name not in owners:
+                        yield (f"{path.relative_to(ROOT)}:{line}: <{include}> belongs to "
+                               f"{', '.join(sorted(owners))} only")
+
+
+def check_diagram(modules):
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    block = re.search(r"<!-- modules -->\n```\n(.*?)```", text, re.DOTALL)
+    if not block:
+        yield "ARCHITECTURE.md: no block after <!-- modules -->"
+        return
+    drawn = {}
+    for line in block.group(1).splitlines():
+        if "<-" in line:
+            name, _, dependencies = line.partition("<-")
+            drawn[name.strip()] = set(dependencies.split())
+    for name in sorted(set(drawn) | set(modules)):
+        declared = set(modules[name].get("DEPENDS", [])) if name in modules else None
+        if name not in drawn:
+            yield f"ARCHITECTURE.md: module {name} is not in the diagram"
+        elif declared is None:
+            yield f"ARCHITECTURE.md: the diagram has {name}, the tree does not"
+        elif declared != drawn[name]:
+            yield (f"ARCHITECTURE.md: {name} <- {' '.join(sorted(drawn[name]))}, but the tree says "
+                   f"{' '.join(sorted(declared))}")
+
+
+def check_tests(modules):
+    for name, fields in modules.items():
+        if name in UNTESTED:
+            continue
+        for source in fields.get("SOURCES", []):
+            test = ROOT / "tests/unit" / fields["folder"] / (source.removesuffix(".cc") + "_test.cc")
+            key = f"{fields['folder']}/{source}"
+            if not test.exists() and key not in UNTESTED:
+                yield f"{key}: no {test.relative_to(ROOT)} and no reason in {pathlib.Path(__file__).name}"
+            if test.exists() and key in UNTESTED:
+                yield f"{key}: has a test now, so remove its reason"
+
+
+def main():
+    checks = {"layering": check_layering, "fences": check_fences, "diagram": check_diagram,
+              "tests": check_tests}
+    if len(sys.argv) != 2 or sys.argv[1] not in checks:
+        print(__doc__, file=sys.stderr)
+        return 2
+    modules = declared_modules()
+    breaches = list(checks[sys.argv[1]](modules))
+    for breach in breaches:
+        print(breach)
+    if not modules:
+        print("no modules found")
+        return 1
+    print(f"{len(modules)} modules, {len(breaches)} breaches")
+    return 1 if breaches else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
