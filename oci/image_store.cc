@@ -1,1 +1,72 @@
 #include "oci/image_store.h"
+
+namespace starling::oci {
+namespace {
+
+constexpr int kMaxIndexDepth = 3;
+// A hostile index of indexes could ask for a request for each of thousands of entries.
+constexpr int kMaxManifestsRead = 16;
+
+/// Walks from an index down to the manifest that runs best.
+class Selection {
+ public:
+  Selection(ImageSource& source, const Platform& platform) : source_(source), platform_(platform) {}
+
+  StatusOr<RawManifest> Find(const RawManifest& raw, int depth) {
+    ASSIGN_OR_RETURN(const std::string type, DetectMediaType(raw.bytes, raw.media_type));
+    if (!media_type::IsIndex(type)) {
+      return raw;
+    }
+    if (depth >= kMaxIndexDepth) {
+      return MakeError(StatusCode::kDataLoss,
+                       fmt::format("indexes nest more than {} deep", kMaxIndexDepth));
+    }
+    ASSIGN_OR_RETURN(const Index index, Index::Parse(raw.bytes, raw.media_type));
+    Status nothing = index.Select(platform_).status();
+    for (const Descriptor& entry : index.Candidates(platform_)) {
+      if (++manifests_read_ > kMaxManifestsRead) {
+        return MakeError(StatusCode::kResourceExhausted,
+                         fmt::format("no image for {} among the first {} manifests",
+                                     platform_.ToString(), kMaxManifestsRead));
+      }
+      ASSIGN_OR_RETURN(const RawManifest child, source_.ReadManifest(entry));
+      auto found = Find(child, depth + 1);
+      // Only an index can turn out to hold nothing for this platform; then the next may.
+      if (found.status().code() != StatusCode::kNotFound) {
+        return found;
+      }
+      nothing = found.status();
+    }
+    return nothing;
+  }
+
+ private:
+  ImageSource& source_;
+  const Platform& platform_;
+  int manifests_read_ = 0;
+};
+
+}  // namespace
+
+StatusOr<SelectedImage> SelectImage(ImageSource& source, const Platform& platform) {
+  SelectedImage selected;
+  ASSIGN_OR_RETURN(selected.top, source.ReadTopManifest());
+  auto manifest = Selection(source, platform).Find(selected.top, 0);
+  if (!manifest.ok()) {
+    return Annotate(manifest.status(), source.Name());
+  }
+  selected.raw_manifest = *std::move(manifest);
+  auto parsed = Manifest::Parse(selected.raw_manifest.bytes, selected.raw_manifest.media_type);
+  if (!parsed.ok()) {
+    return Annotate(parsed.status(), source.Name());
+  }
+  selected.manifest = *std::move(parsed);
+  ASSIGN_OR_RETURN(std::string target_type,
+                   DetectMediaType(selected.top.bytes, selected.top.media_type));
+  selected.target = Descriptor{.media_type = std::move(target_type),
+                               .digest = selected.top.digest,
+                               .size_bytes = selected.top.bytes.size()};
+  return selected;
+}
+
+}  // namespace starling::oci
