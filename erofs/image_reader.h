@@ -1,17 +1,17 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
-#include <optional>
 #include <string>
-#include <vector>
 #include <string_view>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/status.h"
 
 namespace starling::erofs {
 
-/// An inode's number: its place in the metadata area, in 32-byte slots.
+/// An inode's number: its place in the metadata area, in 32-byte slots. Below 2^39.
 using Nid = uint64_t;
 
 struct Attributes {
@@ -28,7 +28,9 @@ struct Attributes {
 };
 
 /// Reads an image that WriteImage made, without copying or allocating. Every access is checked, so
-/// a damaged image gives kDataLoss, never a bad read.
+/// a damaged image gives kDataLoss, never a bad read or an endless loop. (A damaged directory may
+/// contain itself, though: whoever walks a tree bounds the depth.)
+/// A Nid that is not an inode gives kDataLoss or the attributes of a nonsensical inode.
 /// Threads: safe. Borrows the bytes.
 class ImageReader {
  public:
@@ -37,13 +39,15 @@ class ImageReader {
 
   Nid root() const { return root_; }
   uint64_t inode_count() const { return inode_count_; }
+  /// Rounded up to whole blocks.
   uint64_t data_device_bytes() const { return data_device_bytes_; }
 
+  /// For a regular file that has content, data_address + size_bytes is inside the data device.
   StatusOr<Attributes> Stat(Nid nid) const;
-  /// kNotFound when there is no such name; kInvalidArgument when `directory` is none.
-  /// Binary search; no allocation on success.
+  /// kNotFound, without a message, when there is no such name; kInvalidArgument when `directory` is
+  /// none. Binary search; allocates nothing for either answer.
   StatusOr<Nid> Lookup(Nid directory, std::string_view name) const;
-  /// Borrowed from the image.
+  /// Borrowed from the image. kInvalidArgument when it is no symlink.
   StatusOr<std::string_view> ReadLink(Nid nid) const;
 
   struct DirectoryEntry {
@@ -52,21 +56,36 @@ class ImageReader {
     uint32_t file_type = 0;    // DT_REG, DT_DIR, ...
     uint64_t next_cookie = 0;  // continues after this entry; a pure function of the image
   };
-  /// Calls `visit` for the entries from `cookie` (0 is the first) until it returns false.
+  /// Calls `visit` for the entries from `cookie` (0 is the first) until it returns false. A cookie
+  /// of another directory gives any entries, or none. kInvalidArgument when it is no directory.
   Status ReadDirectory(Nid directory, uint64_t cookie,
                        const std::function<bool(const DirectoryEntry&)>& visit) const;
 
-  /// kNotFound when the inode has no such xattr. Borrowed from the image.
+  /// kNotFound, without a message, when the inode has no such xattr. Borrowed from the image.
   StatusOr<ByteSpan> GetXattr(Nid nid, std::string_view name) const;
   /// Full names, in the image's order.
   StatusOr<std::vector<std::string>> ListXattrs(Nid nid) const;
 
  private:
+  struct Inode;
+  struct Xattr;
+  class DirectoryBlock;
+
+  explicit ImageReader(ByteSpan image) : image_(image) {}
+  StatusOr<ByteSpan> Range(uint64_t address, uint64_t size_bytes) const;
+  StatusOr<Inode> LoadInode(Nid nid) const;
+  StatusOr<Inode> LoadDirectory(Nid nid) const;
+  StatusOr<uint64_t> DataAddress(const Inode& inode) const;
+  StatusOr<ByteSpan> FlatBlock(const Inode& inode, uint64_t block) const;
+  StatusOr<DirectoryBlock> LoadDirectoryBlock(const Inode& directory, uint64_t block) const;
+  /// Calls `visit` for each xattr until it returns false.
+  template <typename Visit>
+  Status ForEachXattr(Nid nid, Visit visit) const;
+
   ByteSpan image_;
   Nid root_ = 0;
   uint64_t inode_count_ = 0;
   uint64_t data_device_bytes_ = 0;
-  uint64_t meta_address_ = 0;
 };
 
 }  // namespace starling::erofs
