@@ -48,10 +48,9 @@ struct Inode {
 
 /// On success the tree is safe to mount: acyclic, every name a single component, every hardlink
 /// resolved to a non-directory of this layer, every chunk inside its file and the blob's payload,
-/// every chunk with a digest. Whiteouts are character devices 0:0, opaque directories have the xattr
-/// trusted.overlay.opaque=y, no other overlay xattr of the layer survives, landmarks of the root and
-/// the TOC itself are hidden.
-/// Threads: immutable after Build.
+/// every chunk with a digest. Whiteouts are character devices 0:0, opaque directories have the
+/// xattr trusted.overlay.opaque=y, no other overlay xattr of the layer survives, landmarks of the
+/// root and the TOC itself are hidden. Threads: immutable after Build.
 class LayerTree {
  public:
   /// `payload_end` is the TOC's offset in the blob: where the last member ends.

@@ -39,7 +39,16 @@ struct TocJson {
 /// tar whose first entry is stargz.index.json. kDataLoss when it is anything else.
 StatusOr<TocJson> ExtractToc(ByteSpan member, const TocLimits& limits = {});
 
-enum class EntryType { kDirectory, kRegular, kSymlink, kHardlink, kCharacter, kBlock, kFifo, kChunk };
+enum class EntryType {
+  kDirectory,
+  kRegular,
+  kSymlink,
+  kHardlink,
+  kCharacter,
+  kBlock,
+  kFifo,
+  kChunk
+};
 
 /// One entry with the meaning of the eStargz specification. Values are checked one by one;
 /// what they mean together is checked by LayerTree.
@@ -57,10 +66,10 @@ struct TocEntry {
   uint32_t device_major = 0;
   uint32_t device_minor = 0;
   std::map<std::string, Bytes> xattrs;
-  oci::Digest digest;        // of the file; empty when absent
-  uint64_t chunk_offset = 0;  // in the file
+  oci::Digest digest;             // of the file; empty when absent
+  uint64_t chunk_offset = 0;      // in the file
   uint64_t chunk_size_bytes = 0;  // 0: up to the end of the file
-  oci::Digest chunk_digest;  // empty when absent
+  oci::Digest chunk_digest;       // empty when absent
 };
 
 /// Threads: immutable after Parse.
