@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -10,27 +11,38 @@
 namespace starling::estargz {
 
 struct WriteOptions {
+  /// From 4 KiB to 256 MiB.
   uint64_t chunk_size_bytes = 4 << 20;
   /// libdeflate's level, 1 to 12. 6 gives the size of gzip -9 at ten times its speed.
   int compression_level = 6;
+  /// That compress; one more hashes. Memory in flight is about 2 * threads + 2 chunks and their
+  /// compressed form.
   size_t threads = 2;
-  /// Paths whose content comes first, closed by the prefetch landmark. Empty: the layer starts
-  /// with the no-prefetch landmark.
+  /// Paths whose content comes first, closed by the prefetch landmark; those that the layer does
+  /// not have are ignored. Empty: the layer starts with the no-prefetch landmark.
   std::vector<std::string> prioritized_files;
+  /// Where the uncompressed tar is kept while it is put in another order, which only prioritized
+  /// files need. Empty: the system's directory for temporary files.
+  std::filesystem::path spool_directory;
 };
 
 struct WrittenLayer {
-  oci::Digest digest;         // of the blob
-  uint64_t size_bytes = 0;    // of the blob
-  oci::Digest diff_id;        // of its decompressed tar, TOC entry included
+  oci::Digest digest;       // of the blob
+  uint64_t size_bytes = 0;  // of the blob
+  oci::Digest diff_id;      // of its decompressed tar, TOC entry included
   uint64_t uncompressed_bytes = 0;
   oci::Digest toc_digest;
 };
 
-/// Turns a layer in any form containerd accepts (tar, gzip or zstd of a tar; PAX, GNU and old headers)
-/// into eStargz. The bytes written depend on the input and the options, never on the number of threads. Nothing of the tar is lost but global PAX headers' comments, landmarks and
-/// a former TOC.
-/// Errors: kDataLoss names the entry at which the tar breaks.
+/// Turns a layer in any form containerd accepts (tar, gzip or zstd of a tar; PAX, GNU and old
+/// headers) into eStargz. The bytes written depend on the input and the options, never on the
+/// number of threads. Headers and content of the tar stay byte for byte; former landmarks, a former
+/// TOC and, where files are prioritized, entries that a later one of the same name replaces are
+/// dropped. `layer` is read to its end, also behind the tar's. Both streams are used by the calling
+/// thread only. After an error `blob` holds a part of a layer. Errors: kDataLoss names the entry at
+/// which the tar breaks; kUnimplemented for sparse files and for compression other than gzip and
+/// zstd; kResourceExhausted for a layer beyond TocLimits; kInvalidArgument for options; those of
+/// the streams.
 StatusOr<WrittenLayer> WriteLayer(ByteSource& layer, ByteSink& blob, const WriteOptions& options);
 
 }  // namespace starling::estargz

@@ -1,0 +1,336 @@
+#include "estargz/blob_assembler.h"
+
+#include <libdeflate.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "estargz/footer.h"
+#include "estargz/toc.h"
+
+namespace starling::estargz {
+namespace {
+
+// Enough that handing a batch over costs nothing next to compressing it.
+constexpr size_t kBatchBytes = 1 << 20;
+// A thousand entries without content and more share a member no longer, so that a batch is bounded.
+constexpr size_t kMaxTailBytes = 1 << 20;
+constexpr size_t kEndOfArchiveBytes = 2 * kTarBlockBytes;
+
+/// Bytes that grow without being zeroed first.
+class Buffer {
+ public:
+  /// Room for `count` more bytes, which the caller fills.
+  std::span<std::byte> Extend(size_t count) {
+    if (count > capacity_ - size_) {
+      capacity_ = std::max(size_ + count, capacity_ + capacity_ / 2);
+      auto grown = std::make_unique_for_overwrite<std::byte[]>(capacity_);
+      if (size_ > 0) {
+        std::memcpy(grown.get(), bytes_.get(), size_);
+      }
+      bytes_ = std::move(grown);
+    }
+    size_ += count;
+    return {bytes_.get() + size_ - count, count};
+  }
+  void Append(ByteSpan bytes) {
+    if (!bytes.empty()) {
+      std::memcpy(Extend(bytes.size()).data(), bytes.data(), bytes.size());
+    }
+  }
+  void AppendZeros(size_t count) {
+    const std::span<std::byte> zeros = Extend(count);
+    std::fill(zeros.begin(), zeros.end(), std::byte{0});
+  }
+  void Shrink(size_t size) { size_ = size; }
+  size_t size() const { return size_; }
+  ByteSpan bytes() const { return {bytes_.get(), size_}; }
+
+ private:
+  std::unique_ptr<std::byte[]> bytes_;
+  size_t size_ = 0;
+  size_t capacity_ = 0;
+};
+
+/// libdeflate's compressor at one level.
+class GzipCompressor {
+ public:
+  explicit GzipCompressor(int level) : compressor_(libdeflate_alloc_compressor(level)) {}
+  ~GzipCompressor() { libdeflate_free_compressor(compressor_); }
+  GzipCompressor(const GzipCompressor&) = delete;
+  GzipCompressor& operator=(const GzipCompressor&) = delete;
+
+  /// Appends `bytes` as one member to `out`; returns the member's size.
+  size_t AppendMember(ByteSpan bytes, Buffer& out) {
+    const size_t bound = libdeflate_gzip_compress_bound(compressor_, bytes.size());
+    const size_t begin = out.size();
+    const size_t size = libdeflate_gzip_compress(compressor_, bytes.data(), bytes.size(),
+                                                 out.Extend(bound).data(), bound);
+    out.Shrink(begin + size);
+    return size;
+  }
+
+ private:
+  libdeflate_compressor* compressor_;
+};
+
+/// A gzip member: a chunk of a file, if any, and what of the tar follows it.
+struct Member {
+  size_t begin = 0;  // in the batch's tar bytes
+  size_t size_bytes = 0;
+  size_t payload_bytes = 0;
+  size_t stored_bytes = 0;
+  oci::Digest payload_digest;
+};
+
+enum class RecordKind { kEntry, kFirstChunk, kNextChunk };
+
+/// A line of the TOC to be.
+struct Record {
+  RecordKind kind = RecordKind::kEntry;
+  TarEntry entry;     // unless kNextChunk
+  size_t member = 0;  // of a chunk
+  uint64_t file_offset = 0;
+  bool last = false;        // the file ends with this chunk
+  oci::Digest file_digest;  // of the last chunk of several
+};
+
+}  // namespace
+
+struct BlobAssembler::Batch {
+  explicit Batch(int level) : compressor(level) {}
+
+  /// To be filled again; keeps its memory.
+  void Clear() {
+    tar.Shrink(0);
+    stored.Shrink(0);
+    members.clear();
+    records.clear();
+  }
+
+  GzipCompressor compressor;
+  Buffer tar;
+  Buffer stored;
+  std::vector<Member> members;
+  std::vector<Record> records;
+  int stages_left = 0;  // guarded by BlobAssembler::mutex_
+};
+
+BlobAssembler::BlobAssembler(ByteSink& blob, const WriteOptions& options)
+    : options_(options),
+      sink_(blob),
+      hasher_("estargz-hash", 1),
+      compressors_("estargz-deflate", options.threads) {
+  // Two for each thread, one being filled and one being written.
+  for (size_t i = 0; i < 2 * options.threads + 2; ++i) {
+    ring_.push_back(std::make_unique<Batch>(options.compression_level));
+  }
+  current().members.emplace_back();
+}
+
+BlobAssembler::~BlobAssembler() = default;
+
+BlobAssembler::Batch& BlobAssembler::current() { return *ring_[filled_ % ring_.size()]; }
+
+Status BlobAssembler::Add(TarEntry entry, TarEntrySource& payload) {
+  RETURN_IF_ERROR(AppendHeader(entry.header));
+  entry.header = Bytes();
+  if (entry.type == TarType::kGlobalHeader) {
+    return OkStatus();
+  }
+  if (entry.size_bytes > 0) {
+    return AddContent(std::move(entry), payload);
+  }
+  current().records.push_back({.entry = std::move(entry)});
+  return OkStatus();
+}
+
+Status BlobAssembler::AddContent(TarEntry entry, TarEntrySource& payload) {
+  const uint64_t size_bytes = entry.size_bytes;
+  for (uint64_t file_offset = 0; file_offset < size_bytes;) {
+    const size_t count = std::min(options_.chunk_size_bytes, size_bytes - file_offset);
+    RETURN_IF_ERROR(BeginMember(count));
+    Batch& batch = current();
+    RETURN_IF_ERROR(payload.ReadPayload(batch.tar.Extend(count)));
+    batch.members.back().size_bytes += count;
+    Record record{.kind = file_offset == 0 ? RecordKind::kFirstChunk : RecordKind::kNextChunk,
+                  .member = batch.members.size() - 1,
+                  .file_offset = file_offset,
+                  .last = file_offset + count == size_bytes};
+    if (file_offset == 0) {
+      record.entry = std::move(entry);
+    }
+    batch.records.push_back(std::move(record));
+    file_offset += count;
+  }
+  Batch& batch = current();
+  batch.tar.AppendZeros(TarPadding(size_bytes));
+  batch.members.back().size_bytes += TarPadding(size_bytes);
+  return OkStatus();
+}
+
+Status BlobAssembler::AddLandmark(std::string_view name) {
+  class OneByte : public TarEntrySource {
+   public:
+    StatusOr<std::optional<TarEntry>> Next() override { return std::nullopt; }
+    Status ReadPayload(std::span<std::byte> out) override {
+      out[0] = std::byte{0x0f};
+      return OkStatus();
+    }
+  };
+  OneByte payload;
+  return Add({.name = std::string(name),
+              .type = TarType::kRegular,
+              .size_bytes = 1,
+              .mode = 0444,
+              .header = MakeTarHeader(name, 1)},
+             payload);
+}
+
+Status BlobAssembler::AppendHeader(ByteSpan header) {
+  const Member& member = current().members.back();
+  if (member.size_bytes - member.payload_bytes > kMaxTailBytes) {
+    RETURN_IF_ERROR(BeginMember(0));
+  }
+  Batch& batch = current();
+  batch.tar.Append(header);
+  batch.members.back().size_bytes += header.size();
+  return OkStatus();
+}
+
+/// What is appended next starts a member, of a file's chunk if `payload_bytes` is not 0.
+Status BlobAssembler::BeginMember(size_t payload_bytes) {
+  if (current().tar.size() > 0 && current().tar.size() + payload_bytes > kBatchBytes) {
+    RETURN_IF_ERROR(Submit());
+  }
+  Batch& batch = current();
+  batch.members.push_back({.begin = batch.tar.size(), .payload_bytes = payload_bytes});
+  return OkStatus();
+}
+
+/// Sends the current batch on its way and makes room for the next one.
+Status BlobAssembler::Submit() {
+  Batch& batch = current();
+  {
+    MutexLock lock(mutex_);
+    batch.stages_left = 2;
+  }
+  hasher_.Post([this, &batch] { HashTar(batch); });
+  compressors_.Post([this, &batch] { Compress(batch); });
+  ++filled_;
+  if (filled_ - written_ == ring_.size()) {
+    RETURN_IF_ERROR(Write(current()));
+  }
+  return OkStatus();
+}
+
+/// On a compressing thread.
+void BlobAssembler::Compress(Batch& batch) {
+  for (Member& member : batch.members) {
+    const ByteSpan bytes = batch.tar.bytes().subspan(member.begin, member.size_bytes);
+    if (member.payload_bytes > 0) {
+      member.payload_digest = oci::Digest::Of(bytes.first(member.payload_bytes));
+    }
+    member.stored_bytes = batch.compressor.AppendMember(bytes, batch.stored);
+  }
+  EndStage(batch);
+}
+
+/// On the hashing thread, batch after batch.
+void BlobAssembler::HashTar(Batch& batch) {
+  tar_hash_.Update(batch.tar.bytes());
+  tar_bytes_ += batch.tar.size();
+  for (Record& record : batch.records) {
+    if (record.kind == RecordKind::kEntry || (record.file_offset == 0 && record.last)) {
+      continue;  // one chunk: its digest is the file's
+    }
+    if (record.kind == RecordKind::kFirstChunk) {
+      file_hash_ = oci::Sha256();
+    }
+    const Member& member = batch.members[record.member];
+    file_hash_.Update(batch.tar.bytes().subspan(member.begin, member.payload_bytes));
+    if (record.last) {
+      record.file_digest = file_hash_.Finish();
+    }
+  }
+  EndStage(batch);
+}
+
+void BlobAssembler::EndStage(Batch& batch) {
+  MutexLock lock(mutex_);
+  if (--batch.stages_left == 0) {
+    stage_ended_.NotifyAll();
+  }
+}
+
+/// Waits for the oldest batch in flight, `batch`, and writes it.
+Status BlobAssembler::Write(Batch& batch) {
+  {
+    MutexLock lock(mutex_);
+    while (batch.stages_left > 0) {
+      stage_ended_.Wait(mutex_);
+    }
+  }
+  RETURN_IF_ERROR(WriteToc(batch));
+  RETURN_IF_ERROR(sink_.Write(batch.stored.bytes()));
+  batch.Clear();
+  ++written_;
+  return OkStatus();
+}
+
+/// The batch's entries into the TOC. The blob ends where the batch will be written.
+Status BlobAssembler::WriteToc(Batch& batch) {
+  uint64_t blob_offset = sink_.size_bytes();
+  size_t next_member = 0;
+  for (Record& record : batch.records) {
+    if (record.kind == RecordKind::kEntry) {
+      RETURN_IF_ERROR(toc_.AddEntry(record.entry));
+      continue;
+    }
+    for (; next_member < record.member; ++next_member) {
+      blob_offset += batch.members[next_member].stored_bytes;
+    }
+    const Member& member = batch.members[record.member];
+    if (record.kind == RecordKind::kFirstChunk) {
+      open_file_ = std::move(record.entry);
+      open_chunks_.clear();
+    }
+    open_chunks_.push_back({.file_offset = record.file_offset,
+                            .size_bytes = member.payload_bytes,
+                            .blob_offset = blob_offset,
+                            .digest = member.payload_digest});
+    if (record.last) {
+      const bool one_chunk = open_chunks_.size() == 1;
+      RETURN_IF_ERROR(toc_.AddFile(
+          open_file_, one_chunk ? member.payload_digest : record.file_digest, open_chunks_));
+    }
+  }
+  return OkStatus();
+}
+
+StatusOr<WrittenLayer> BlobAssembler::Finish() {
+  RETURN_IF_ERROR(Submit());
+  while (written_ < filled_) {
+    RETURN_IF_ERROR(Write(*ring_[written_ % ring_.size()]));
+  }
+  const uint64_t toc_offset = sink_.size_bytes();
+  ASSIGN_OR_RETURN(const std::string json, toc_.Finish());
+  const oci::Digest toc_digest = oci::Digest::Of(AsBytes(json));
+  Buffer tar;
+  tar.Append(MakeTarHeader(kTocName, json.size()));
+  tar.Append(AsBytes(json));
+  tar.AppendZeros(TarPadding(json.size()) + kEndOfArchiveBytes);
+  Buffer stored;
+  GzipCompressor(options_.compression_level).AppendMember(tar.bytes(), stored);
+  RETURN_IF_ERROR(sink_.Write(stored.bytes()));
+  RETURN_IF_ERROR(sink_.Write(MakeFooter(toc_offset)));
+  // No batch is in flight any more: the hashing thread's state is ours.
+  tar_hash_.Update(tar.bytes());
+  return WrittenLayer{.digest = sink_.Finish(),
+                      .size_bytes = sink_.size_bytes(),
+                      .diff_id = tar_hash_.Finish(),
+                      .uncompressed_bytes = tar_bytes_ + tar.size(),
+                      .toc_digest = toc_digest};
+}
+
+}  // namespace starling::estargz

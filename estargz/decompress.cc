@@ -1,0 +1,201 @@
+#include "estargz/decompress.h"
+
+#include <zlib.h>
+#include <zstd.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace starling::estargz {
+namespace {
+
+constexpr size_t kInputBytes = 256 << 10;
+// 128 MiB: what `zstd --ultra -22` needs and the zstd library accepts when not asked for more.
+constexpr int kMaxZstdWindowLog = 27;
+
+/// zlib counts in 32 bits.
+constexpr size_t kMaxStep = 1 << 30;
+
+}  // namespace
+
+/// The compressed bytes, with those in front that told the kind.
+class DecompressedTar::Input {
+ public:
+  explicit Input(ByteSource& layer) : layer_(layer), buffer_(kInputBytes) {}
+
+  /// What is buffered, more when that was nothing; empty at the end.
+  StatusOr<ByteSpan> Get() {
+    if (begin_ == end_) {
+      begin_ = 0;
+      ASSIGN_OR_RETURN(end_, layer_.Read(buffer_));
+    }
+    return ByteSpan(buffer_).subspan(begin_, end_ - begin_);
+  }
+  void Consume(size_t count) { begin_ += count; }
+
+  /// The first bytes, without consuming them; fewer than `count` when the layer is shorter.
+  StatusOr<ByteSpan> Peek(size_t count) {
+    ASSIGN_OR_RETURN(end_, ReadFully(layer_, std::span(buffer_).first(count)));
+    return ByteSpan(buffer_).first(end_);
+  }
+
+  StatusOr<size_t> Read(std::span<std::byte> out) {
+    if (begin_ == end_) {
+      return layer_.Read(out);
+    }
+    const size_t count = std::min(out.size(), end_ - begin_);
+    std::memcpy(out.data(), buffer_.data() + begin_, count);
+    begin_ += count;
+    return count;
+  }
+
+  class Plain : public ByteSource {
+   public:
+    explicit Plain(Input& input) : input_(input) {}
+    StatusOr<size_t> Read(std::span<std::byte> out) override { return input_.Read(out); }
+
+   private:
+    Input& input_;
+  };
+
+  class Gzip : public ByteSource {
+   public:
+    explicit Gzip(Input& input) : input_(input) {
+      // 16: expect the gzip wrapper and check its CRC and length.
+      initialized_ = inflateInit2(&stream_, MAX_WBITS + 16) == Z_OK;
+    }
+    ~Gzip() override {
+      if (initialized_) {
+        inflateEnd(&stream_);
+      }
+    }
+    StatusOr<size_t> Read(std::span<std::byte> out) override;
+
+   private:
+    Input& input_;
+    z_stream stream_{};
+    bool initialized_ = false;
+    bool in_member_ = true;
+    bool only_padding_left_ = false;
+  };
+
+  class Zstd : public ByteSource {
+   public:
+    explicit Zstd(Input& input) : input_(input), context_(ZSTD_createDCtx()) {
+      ZSTD_DCtx_setParameter(context_, ZSTD_d_windowLogMax, kMaxZstdWindowLog);
+    }
+    ~Zstd() override { ZSTD_freeDCtx(context_); }
+    StatusOr<size_t> Read(std::span<std::byte> out) override;
+
+   private:
+    Input& input_;
+    ZSTD_DCtx* context_;
+    size_t wanted_ = 0;  // of the frame; 0 between two frames
+  };
+
+ private:
+  ByteSource& layer_;
+  Bytes buffer_;
+  size_t begin_ = 0;
+  size_t end_ = 0;
+};
+
+StatusOr<size_t> DecompressedTar::Input::Gzip::Read(std::span<std::byte> out) {
+  if (!initialized_) {
+    return MakeError(StatusCode::kInternal, "gzip: no memory");
+  }
+  for (;;) {
+    ASSIGN_OR_RETURN(ByteSpan in, input_.Get());
+    if (in.empty()) {
+      if (in_member_) {
+        return MakeError(StatusCode::kDataLoss, "gzip: the layer ends inside a member");
+      }
+      return 0;
+    }
+    if (!in_member_) {
+      // Zeros may follow, as from a tape; else another member.
+      only_padding_left_ = only_padding_left_ || in.front() == std::byte{0};
+      if (only_padding_left_) {
+        if (std::any_of(in.begin(), in.end(), [](std::byte b) { return b != std::byte{0}; })) {
+          return MakeError(StatusCode::kDataLoss, "gzip: garbage after the last member");
+        }
+        input_.Consume(in.size());
+        continue;
+      }
+      inflateReset(&stream_);
+      in_member_ = true;
+    }
+    in = in.first(std::min(in.size(), kMaxStep));
+    const size_t room = std::min(out.size(), kMaxStep);
+    stream_.next_in = const_cast<Bytef*>(AsUnsigned(in));
+    stream_.avail_in = static_cast<uInt>(in.size());
+    stream_.next_out = reinterpret_cast<Bytef*>(out.data());
+    stream_.avail_out = static_cast<uInt>(room);
+    const int result = inflate(&stream_, Z_NO_FLUSH);
+    input_.Consume(in.size() - stream_.avail_in);
+    if (result != Z_OK && result != Z_STREAM_END && result != Z_BUF_ERROR) {
+      return MakeError(StatusCode::kDataLoss,
+                       fmt::format("gzip: {}", stream_.msg != nullptr ? stream_.msg : "broken"));
+    }
+    in_member_ = result != Z_STREAM_END;
+    if (const size_t count = room - stream_.avail_out; count > 0) {
+      return count;
+    }
+  }
+}
+
+StatusOr<size_t> DecompressedTar::Input::Zstd::Read(std::span<std::byte> out) {
+  for (;;) {
+    ASSIGN_OR_RETURN(const ByteSpan in, input_.Get());
+    // With no input left, the frame may still hold output back.
+    ZSTD_inBuffer from{in.data(), in.size(), 0};
+    ZSTD_outBuffer to{out.data(), out.size(), 0};
+    if (in.empty() && wanted_ == 0) {
+      return 0;
+    }
+    wanted_ = ZSTD_decompressStream(context_, &to, &from);
+    if (ZSTD_isError(wanted_) != 0) {
+      return MakeError(StatusCode::kDataLoss, fmt::format("zstd: {}", ZSTD_getErrorName(wanted_)));
+    }
+    input_.Consume(from.pos);
+    if (to.pos > 0) {
+      return to.pos;
+    }
+    if (in.empty()) {
+      return MakeError(StatusCode::kDataLoss, "zstd: the layer ends inside a frame");
+    }
+  }
+}
+
+DecompressedTar::DecompressedTar(ByteSource& layer) : input_(std::make_unique<Input>(layer)) {}
+
+DecompressedTar::~DecompressedTar() = default;
+
+Status DecompressedTar::Detect() {
+  ASSIGN_OR_RETURN(const ByteSpan first, input_->Peek(6));
+  const std::string_view magic = AsText(first);
+  const bool skippable_frame =
+      magic.size() >= 4 && (magic[0] & '\xf0') == '\x50' && magic.substr(1, 3) == "\x2a\x4d\x18";
+  if (magic.starts_with("\x1f\x8b")) {
+    tar_ = std::make_unique<Input::Gzip>(*input_);
+  } else if (magic.starts_with("\x28\xb5\x2f\xfd") || skippable_frame) {
+    tar_ = std::make_unique<Input::Zstd>(*input_);
+  } else if (magic.starts_with("BZh") || magic == std::string_view("\xfd"
+                                                                   "7zXZ\0",
+                                                                   6)) {
+    return MakeError(StatusCode::kUnimplemented,
+                     "the layer is bzip2 or xz; only gzip, zstd and plain tar are read");
+  } else {
+    tar_ = std::make_unique<Input::Plain>(*input_);
+  }
+  return OkStatus();
+}
+
+StatusOr<size_t> DecompressedTar::Read(std::span<std::byte> out) {
+  if (tar_ == nullptr) {
+    RETURN_IF_ERROR(Detect());
+  }
+  return tar_->Read(out);
+}
+
+}  // namespace starling::estargz

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "estargz/tar.h"
+#include "estargz/toc.h"
+#include "oci/digest.h"
+
+namespace starling::estargz {
+
+/// Where a part of a file's content went.
+struct PlacedChunk {
+  uint64_t file_offset = 0;
+  uint64_t size_bytes = 0;
+  uint64_t blob_offset = 0;  // of its gzip member
+  oci::Digest digest;
+};
+
+/// Puts a TOC together, entry by entry in the order of the tar.
+///
+/// Names that are not UTF-8 cannot stand in JSON: `name` and `linkName` get U+FFFD in place of each
+/// broken sequence, as the peer's writer does, and `nameBase64` and `linkNameBase64` carry the
+/// bytes. A reader that does not know those keys shows the replaced name.
+class TocWriter {
+ public:
+  /// Everything but regular files with content.
+  /// Errors, also of AddFile: kResourceExhausted for an entry that readers of ours refuse.
+  Status AddEntry(const TarEntry& entry);
+  /// A regular file; `chunks` cover its content in order, at least one.
+  Status AddFile(const TarEntry& entry, const oci::Digest& digest,
+                 const std::vector<PlacedChunk>& chunks);
+  /// The JSON. Call once, last.
+  StatusOr<std::string> Finish();
+
+ private:
+  Status BeginEntry(const TarEntry& entry, const std::string& name);
+  void AppendOwner(const TarEntry& entry);
+
+  TocLimits limits_;
+  std::string json_ = R"({"version":1,"entries":[)";
+  uint64_t entries_ = 0;
+  // A name is written where it first appears or changes; readers fill in the others.
+  std::unordered_map<uint32_t, std::string> user_names_;
+  std::unordered_map<uint32_t, std::string> group_names_;
+};
+
+/// `name` as a path relative to the layer's root, without ".", ".." and repeated slashes; ".." at
+/// the root stays there. Empty for the root itself.
+std::string CleanName(std::string_view name);
+
+}  // namespace starling::estargz

@@ -1,0 +1,88 @@
+#include "estargz/writer.h"
+
+#include <memory>
+
+#include "estargz/blob_assembler.h"
+#include "estargz/decompress.h"
+#include "estargz/tar.h"
+#include "estargz/tar_spool.h"
+#include "estargz/toc.h"
+
+namespace starling::estargz {
+namespace {
+
+constexpr uint64_t kMinChunkBytes = 4 << 10;
+constexpr uint64_t kMaxChunkBytes = 256 << 20;
+constexpr int kMaxLevel = 12;
+constexpr size_t kMaxThreads = 256;
+
+Status CheckOptions(const WriteOptions& options) {
+  if (options.chunk_size_bytes < kMinChunkBytes || options.chunk_size_bytes > kMaxChunkBytes) {
+    return MakeError(StatusCode::kInvalidArgument,
+                     fmt::format("chunk size {}: must be from {} to {} bytes",
+                                 options.chunk_size_bytes, kMinChunkBytes, kMaxChunkBytes));
+  }
+  if (options.compression_level < 1 || options.compression_level > kMaxLevel) {
+    return MakeError(StatusCode::kInvalidArgument,
+                     fmt::format("compression level {}: must be from 1 to {}",
+                                 options.compression_level, kMaxLevel));
+  }
+  if (options.threads < 1 || options.threads > kMaxThreads) {
+    return MakeError(StatusCode::kInvalidArgument,
+                     fmt::format("{} threads: must be from 1 to {}", options.threads, kMaxThreads));
+  }
+  return OkStatus();
+}
+
+/// What an eStargz writer once added; it is added anew.
+bool IsGenerated(const TarEntry& entry) {
+  if (entry.type == TarType::kGlobalHeader) {
+    return false;
+  }
+  const std::string name = CleanName(entry.name);
+  return name == kTocName || name == kPrefetchLandmark || name == kNoPrefetchLandmark;
+}
+
+StatusOr<std::unique_ptr<TarSpool>> Reorder(TarEntrySource& tar, const WriteOptions& options) {
+  std::filesystem::path directory = options.spool_directory;
+  if (directory.empty()) {
+    std::error_code error;
+    directory = std::filesystem::temp_directory_path(error);
+    if (error) {
+      return ErrnoError(error.value(), "no directory for temporary files");
+    }
+  }
+  return TarSpool::Make(tar, options.prioritized_files, directory);
+}
+
+}  // namespace
+
+StatusOr<WrittenLayer> WriteLayer(ByteSource& layer, ByteSink& blob, const WriteOptions& options) {
+  RETURN_IF_ERROR(CheckOptions(options));
+  DecompressedTar tar(layer);
+  TarReader reader(tar);
+  TarEntrySource* entries = &reader;
+  std::unique_ptr<TarSpool> spool;
+  if (!options.prioritized_files.empty()) {
+    ASSIGN_OR_RETURN(spool, Reorder(reader, options));
+    entries = spool.get();
+  }
+  BlobAssembler assembler(blob, options);
+  if (spool == nullptr) {
+    RETURN_IF_ERROR(assembler.AddLandmark(kNoPrefetchLandmark));
+  }
+  for (uint64_t number = 0;; ++number) {
+    if (spool != nullptr && number == spool->prioritized_entries()) {
+      RETURN_IF_ERROR(assembler.AddLandmark(kPrefetchLandmark));
+    }
+    ASSIGN_OR_RETURN(std::optional<TarEntry> entry, entries->Next());
+    if (!entry) {
+      return assembler.Finish();
+    }
+    if (!IsGenerated(*entry)) {
+      RETURN_IF_ERROR(assembler.Add(*std::move(entry), *entries));
+    }
+  }
+}
+
+}  // namespace starling::estargz

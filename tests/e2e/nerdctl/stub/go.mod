@@ -1,3 +1,0 @@
-module github.com/containerd/nerdctl/mod/tigron
-
-go 1.23
