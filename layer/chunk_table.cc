@@ -1,0 +1,199 @@
+#include "layer/chunk_table.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+namespace starling::layer {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "the table is read where it lies");
+
+constexpr std::array<char, 8> kMagic = {'S', 'T', 'A', 'R', 'C', 'H', 'N', 'K'};
+constexpr uint32_t kVersion = 1;
+constexpr uint32_t kHasXattrs = 1;
+constexpr uint32_t kNoPrefetch = 2;
+constexpr uint32_t kHasPrefetchEnd = 4;
+
+struct Header {
+  std::array<char, 8> magic = kMagic;
+  uint32_t version = kVersion;
+  uint32_t flags = 0;
+  uint64_t chunk_count = 0;
+  uint64_t member_count = 0;
+  uint64_t data_size_bytes = 0;
+  uint64_t blob_size_bytes = 0;
+  uint64_t prefetch_end = 0;
+  uint64_t reserved = 0;
+};
+static_assert(sizeof(Header) == 64);
+
+template <typename T>
+void Append(Bytes& out, std::span<const T> records) {
+  const auto bytes = std::as_bytes(records);
+  out.insert(out.end(), bytes.begin(), bytes.end());
+}
+
+Status Broken(std::string_view what) {
+  return MakeError(StatusCode::kDataLoss, fmt::format("chunk table: {}", what));
+}
+
+/// Groups the chunks by member, ordered by inner offset, and tells each member its group.
+std::vector<uint32_t> GroupByMember(ChunkTableSpec& spec) {
+  std::vector<uint32_t> references(spec.chunks.size());
+  for (uint32_t i = 0; i < references.size(); ++i) {
+    references[i] = i;
+  }
+  std::ranges::sort(references, [&spec](uint32_t a, uint32_t b) {
+    const ChunkRecord& left = spec.chunks[a];
+    const ChunkRecord& right = spec.chunks[b];
+    return std::tie(left.member, left.inner_offset, a) <
+           std::tie(right.member, right.inner_offset, b);
+  });
+  for (uint32_t i = 0; i < references.size(); ++i) {
+    MemberRecord& member = spec.members[spec.chunks[references[i]].member];
+    if (member.reference_count++ == 0) {
+      member.first_reference = i;
+    }
+  }
+  return references;
+}
+
+}  // namespace
+
+StatusOr<Bytes> WriteChunkTable(ChunkTableSpec spec) {
+  if (spec.chunks.size() > UINT32_MAX || spec.members.size() > spec.chunks.size()) {
+    return MakeError(StatusCode::kInvalidArgument, "chunk table: impossible counts");
+  }
+  for (const ChunkRecord& chunk : spec.chunks) {
+    if (chunk.member >= spec.members.size()) {
+      return MakeError(StatusCode::kInvalidArgument, "chunk table: a chunk without member");
+    }
+  }
+  for (MemberRecord& member : spec.members) {
+    member.first_reference = 0;
+    member.reference_count = 0;
+  }
+  const std::vector<uint32_t> references = GroupByMember(spec);
+  Header header;
+  header.flags = (spec.has_xattrs ? kHasXattrs : 0) | (spec.no_prefetch ? kNoPrefetch : 0) |
+                 (spec.prefetch_end ? kHasPrefetchEnd : 0);
+  header.chunk_count = spec.chunks.size();
+  header.member_count = spec.members.size();
+  header.data_size_bytes = spec.data_size_bytes;
+  header.blob_size_bytes = spec.blob_size_bytes;
+  header.prefetch_end = spec.prefetch_end.value_or(0);
+  Bytes out;
+  out.reserve(sizeof header + spec.chunks.size() * (sizeof(ChunkRecord) + sizeof(uint32_t)) +
+              spec.members.size() * sizeof(MemberRecord));
+  Append(out, std::span<const Header>(&header, 1));
+  Append(out, std::span<const ChunkRecord>(spec.chunks));
+  Append(out, std::span<const MemberRecord>(spec.members));
+  Append(out, std::span<const uint32_t>(references));
+  if (auto table = ChunkTable::Open(out); !table.ok()) {
+    return MakeError(StatusCode::kInvalidArgument, MessageOf(table.status()));
+  }
+  return out;
+}
+
+StatusOr<ChunkTable> ChunkTable::Open(ByteSpan table) {
+  Header header;
+  if (table.size() < sizeof header) {
+    return Broken("shorter than its header");
+  }
+  std::memcpy(&header, table.data(), sizeof header);
+  if (header.magic != kMagic || header.version != kVersion) {
+    return Broken("unknown format or version");
+  }
+  // The bounds make the sum below exact.
+  if (header.chunk_count > UINT32_MAX || header.member_count > header.chunk_count) {
+    return Broken("impossible counts");
+  }
+  const uint64_t expected = sizeof header +
+                            header.chunk_count * (sizeof(ChunkRecord) + sizeof(uint32_t)) +
+                            header.member_count * sizeof(MemberRecord);
+  if (table.size() != expected) {
+    return Broken(fmt::format("{} bytes long instead of {}", table.size(), expected));
+  }
+  if (reinterpret_cast<uintptr_t>(table.data()) % alignof(ChunkRecord) != 0) {
+    return MakeError(StatusCode::kInvalidArgument, "chunk table: misaligned memory");
+  }
+  ChunkTable result;
+  const std::byte* at = table.data() + sizeof header;
+  result.chunks_ = {reinterpret_cast<const ChunkRecord*>(at), header.chunk_count};
+  at += result.chunks_.size_bytes();
+  result.members_ = {reinterpret_cast<const MemberRecord*>(at), header.member_count};
+  at += result.members_.size_bytes();
+  result.references_ = {reinterpret_cast<const uint32_t*>(at), header.chunk_count};
+  result.data_size_bytes_ = header.data_size_bytes;
+  result.blob_size_bytes_ = header.blob_size_bytes;
+  if ((header.flags & kHasPrefetchEnd) != 0) {
+    result.prefetch_end_ = header.prefetch_end;
+  }
+  result.no_prefetch_ = (header.flags & kNoPrefetch) != 0;
+  result.has_xattrs_ = (header.flags & kHasXattrs) != 0;
+  RETURN_IF_ERROR(result.Check());
+  return result;
+}
+
+Status ChunkTable::Check() const {
+  uint64_t free_from = 0;
+  for (const ChunkRecord& chunk : chunks_) {
+    if (chunk.size_bytes == 0 || chunk.size_bytes > kMaxChunkBytes) {
+      return Broken("a chunk of impossible size");
+    }
+    if (chunk.data_address < free_from || chunk.data_address > data_size_bytes_ ||
+        chunk.size_bytes > data_size_bytes_ - chunk.data_address) {
+      return Broken("chunks overlap, are not sorted or leave the data device");
+    }
+    if (chunk.inner_offset > UINT64_MAX - chunk.size_bytes) {
+      return Broken("an impossible inner offset");
+    }
+    free_from = chunk.range().end();
+  }
+  free_from = 0;
+  uint64_t references = 0;
+  for (uint32_t number = 0; number < members_.size(); ++number) {
+    const MemberRecord& member = members_[number];
+    if (member.blob_size == 0 || member.blob_offset < free_from ||
+        member.blob_offset > blob_size_bytes_ ||
+        member.blob_size > blob_size_bytes_ - member.blob_offset) {
+      return Broken("members overlap, are not sorted or leave the blob");
+    }
+    if (member.reference_count == 0 || member.first_reference != references ||
+        member.reference_count > references_.size() - references) {
+      return Broken("a member has no chunks");
+    }
+    for (const uint32_t chunk : ChunksOf(number)) {
+      if (chunk >= chunks_.size() || chunks_[chunk].member != number) {
+        return Broken("a chunk belongs to two members");
+      }
+    }
+    references += member.reference_count;
+    free_from = member.end();
+  }
+  if (references != references_.size()) {
+    return Broken("a chunk without member");
+  }
+  return OkStatus();
+}
+
+std::span<const uint32_t> ChunkTable::ChunksOf(uint32_t member) const {
+  return references_.subspan(members_[member].first_reference, members_[member].reference_count);
+}
+
+ChunkSpan ChunkTable::Find(DataRange range) const {
+  if (range.size_bytes == 0) {
+    return {};
+  }
+  const auto first =
+      std::ranges::upper_bound(chunks_, range.data_address, {},
+                               [](const ChunkRecord& chunk) { return chunk.range().end(); });
+  const auto last = std::lower_bound(
+      first, chunks_.end(), range.end(),
+      [](const ChunkRecord& chunk, uint64_t end) { return chunk.data_address < end; });
+  return {.first = static_cast<uint32_t>(first - chunks_.begin()),
+          .last = static_cast<uint32_t>(last - chunks_.begin())};
+}
+
+}  // namespace starling::layer

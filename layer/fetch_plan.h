@@ -1,0 +1,37 @@
+/// Which range requests bring the members that a read misses.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "layer/chunk_table.h"
+#include "oci/blob_reader.h"
+
+namespace starling::layer {
+
+struct FetchLimits {
+  /// A miss brings its neighbourhood too: the absent members that follow, up to this many bytes. A
+  /// round trip of 20 ms costs as much as 1 MB at 400 Mbit/s, so half of it is nearly free.
+  uint64_t neighbourhood_bytes = 512 << 10;
+  /// Absent members of this many bytes between two wanted ones are fetched with them.
+  uint64_t merge_gap_bytes = 1 << 20;
+  /// A request ends here, unless a single member is larger.
+  uint64_t request_bytes = 8 << 20;
+};
+
+/// One range request and the members in it; consecutive, every one is to be decoded.
+struct PlannedFetch {
+  oci::BlobRange range;
+  uint32_t first_member = 0;
+  uint32_t last_member = 0;  // one past
+};
+
+/// Covers `wanted` (member numbers, sorted, unique) with range requests. Only members for which
+/// `is_absent` holds are taken along, so that no byte is fetched twice. Deterministic.
+std::vector<PlannedFetch> PlanFetches(std::span<const MemberRecord> members,
+                                      std::span<const uint32_t> wanted,
+                                      const std::function<bool(uint32_t)>& is_absent,
+                                      const FetchLimits& limits);
+
+}  // namespace starling::layer

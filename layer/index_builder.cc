@@ -1,0 +1,160 @@
+#include "layer/index_builder.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "erofs/image_writer.h"
+#include "layer/chunk_table.h"
+
+namespace starling::layer {
+namespace {
+
+using estargz::Chunk;
+using estargz::Inode;
+using estargz::LayerTree;
+
+// EROFS counts blocks in 32 bits.
+constexpr uint64_t kMaxDataBytes = erofs::kBlockBytes << 32;
+
+struct DataLayout {
+  std::vector<uint64_t> addresses;  // by inode; 0 for what has no content
+  std::vector<uint32_t> files;      // inodes with content, by address
+  uint64_t data_size_bytes = 0;
+};
+
+StatusOr<DataLayout> LayOut(const LayerTree& tree) {
+  const std::vector<Inode>& inodes = tree.inodes();
+  DataLayout layout{.addresses = std::vector<uint64_t>(inodes.size())};
+  for (uint32_t number = 0; number < inodes.size(); ++number) {
+    if (S_ISREG(inodes[number].mode) && inodes[number].chunk_count > 0) {
+      layout.files.push_back(number);
+    }
+  }
+  // In the order of the blob: files that are fetched together lie together.
+  std::ranges::stable_sort(layout.files, [&](uint32_t a, uint32_t b) {
+    const Chunk& left = tree.chunks()[inodes[a].first_chunk];
+    const Chunk& right = tree.chunks()[inodes[b].first_chunk];
+    return std::tie(left.blob_offset, left.inner_offset) <
+           std::tie(right.blob_offset, right.inner_offset);
+  });
+  for (const uint32_t number : layout.files) {
+    const uint64_t size_bytes = inodes[number].size_bytes;
+    if (size_bytes > kMaxDataBytes - layout.data_size_bytes) {
+      return MakeError(StatusCode::kResourceExhausted, "layer: more than 16 TiB of files");
+    }
+    layout.addresses[number] = layout.data_size_bytes;
+    layout.data_size_bytes += (size_bytes + erofs::kBlockBytes - 1) & ~(erofs::kBlockBytes - 1);
+  }
+  return layout;
+}
+
+std::vector<MemberRecord> MembersOf(const LayerTree& tree, const DataLayout& layout) {
+  std::vector<MemberRecord> members;
+  for (const uint32_t number : layout.files) {
+    const Inode& inode = tree.inodes()[number];
+    for (uint32_t i = 0; i < inode.chunk_count; ++i) {
+      const Chunk& chunk = tree.chunks()[inode.first_chunk + i];
+      members.push_back({.blob_offset = chunk.blob_offset, .blob_size = chunk.blob_size});
+    }
+  }
+  std::ranges::sort(members, {}, &MemberRecord::blob_offset);
+  const auto same = [](const MemberRecord& a, const MemberRecord& b) {
+    return a.blob_offset == b.blob_offset;
+  };
+  members.erase(std::unique(members.begin(), members.end(), same), members.end());
+  members.shrink_to_fit();
+  return members;
+}
+
+StatusOr<ChunkTableSpec> TableOf(const LayerTree& tree, const DataLayout& layout) {
+  ChunkTableSpec spec{.members = MembersOf(tree, layout),
+                      .data_size_bytes = layout.data_size_bytes,
+                      .prefetch_end = tree.prefetch_end(),
+                      .no_prefetch = tree.no_prefetch(),
+                      .has_xattrs = tree.has_xattrs()};
+  spec.chunks.reserve(tree.chunks().size());
+  for (const uint32_t number : layout.files) {
+    const Inode& inode = tree.inodes()[number];
+    for (uint32_t i = 0; i < inode.chunk_count; ++i) {
+      const Chunk& chunk = tree.chunks()[inode.first_chunk + i];
+      if (chunk.size_bytes > kMaxChunkBytes) {
+        return MakeError(StatusCode::kResourceExhausted,
+                         fmt::format("layer: a chunk of {} bytes, more than the {} that are "
+                                     "verified in memory; convert it with smaller chunks",
+                                     chunk.size_bytes, kMaxChunkBytes));
+      }
+      const auto member =
+          std::ranges::lower_bound(spec.members, chunk.blob_offset, {}, &MemberRecord::blob_offset);
+      spec.chunks.push_back({.data_address = layout.addresses[number] + chunk.file_offset,
+                             .size_bytes = chunk.size_bytes,
+                             .inner_offset = chunk.inner_offset,
+                             .member = static_cast<uint32_t>(member - spec.members.begin()),
+                             .digest = chunk.digest.value()});
+    }
+  }
+  return spec;
+}
+
+/// The views that erofs::InodeSpec borrows.
+struct SpecStorage {
+  std::vector<erofs::XattrSpec> xattrs;
+  std::vector<erofs::ChildSpec> children;
+};
+
+std::vector<erofs::InodeSpec> SpecsOf(const LayerTree& tree, const DataLayout& layout,
+                                      SpecStorage& storage) {
+  size_t xattrs = 0;
+  size_t children = 0;
+  for (const Inode& inode : tree.inodes()) {
+    xattrs += inode.xattrs.size();
+    children += inode.children.size();
+  }
+  storage.xattrs.reserve(xattrs);  // views into them must stay valid
+  storage.children.reserve(children);
+  std::vector<erofs::InodeSpec> specs;
+  specs.reserve(tree.inodes().size());
+  for (const Inode& inode : tree.inodes()) {
+    const size_t first_xattr = storage.xattrs.size();
+    for (const estargz::Xattr& xattr : inode.xattrs) {
+      storage.xattrs.push_back({.name = xattr.name, .value = xattr.value});
+    }
+    const size_t first_child = storage.children.size();
+    for (const estargz::Child& child : inode.children) {
+      storage.children.push_back({.name = child.name, .inode = child.inode});
+    }
+    specs.push_back({.mode = inode.mode,
+                     .uid = inode.uid,
+                     .gid = inode.gid,
+                     .nlink = inode.nlink,
+                     .size_bytes = inode.size_bytes,
+                     .modified_seconds = inode.modified_seconds,
+                     .device_major = inode.device_major,
+                     .device_minor = inode.device_minor,
+                     .parent = inode.parent,
+                     .symlink_target = inode.symlink_target,
+                     .xattrs = std::span(storage.xattrs).subspan(first_xattr),
+                     .children = std::span(storage.children).subspan(first_child),
+                     .data_address = layout.addresses[specs.size()]});
+  }
+  return specs;
+}
+
+}  // namespace
+
+StatusOr<LayerIndex> BuildIndex(const LayerTree& tree, uint64_t blob_size_bytes) {
+  ASSIGN_OR_RETURN(const DataLayout layout, LayOut(tree));
+  ASSIGN_OR_RETURN(ChunkTableSpec table, TableOf(tree, layout));
+  table.blob_size_bytes = blob_size_bytes;
+  LayerIndex index;
+  index.info = {.blob_size_bytes = blob_size_bytes,
+                .data_size_bytes = layout.data_size_bytes,
+                .chunk_count = table.chunks.size()};
+  ASSIGN_OR_RETURN(index.chunk_table, WriteChunkTable(std::move(table)));
+  SpecStorage storage;
+  const std::vector<erofs::InodeSpec> specs = SpecsOf(tree, layout, storage);
+  ASSIGN_OR_RETURN(index.image, erofs::WriteImage(specs, layout.data_size_bytes));
+  return index;
+}
+
+}  // namespace starling::layer

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <memory>
+
+#include "layer/lazy_layer.h"
+#include "oci/image_store.h"
+#include "store/layer_store.h"
+
+namespace starling::layer {
+
+/// The last bytes of a blob that the first request brings. The TOC of a layer of a few hundred
+/// files is in them, so opening such a layer costs one request.
+inline constexpr uint64_t kTailBytes = 256 << 10;
+
+/// A layer that was indexed just now, and the blob that it came from.
+struct OpenedLayer {
+  std::shared_ptr<store::StoredLayer> stored;
+  std::shared_ptr<oci::BlobReader> reader;
+};
+
+/// Reads the TOC of the blob `key.layer` of `size_bytes` (0: unknown), checks that its digest is
+/// `key.toc`, and stores the layer's index and chunk table. Blocks for two requests at most.
+/// Errors: kNotFound when the blob is no eStargz layer; kDataLoss when it is not what `key` says;
+/// kResourceExhausted beyond a limit or with a full disk; else the source's.
+StatusOr<OpenedLayer> OpenLayer(oci::ImageSource& source, const store::LayerKey& key,
+                                uint64_t size_bytes, store::LayerStore& layers,
+                                FetchCounters& counters);
+
+}  // namespace starling::layer
