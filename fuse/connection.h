@@ -1,0 +1,63 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <memory>
+#include <span>
+
+#include "base/bytes.h"
+#include "base/status.h"
+#include "base/unique_fd.h"
+#include "fuse/operations.h"
+
+struct fuse_session;
+struct iovec;
+
+namespace starling::fuse {
+
+/// An open /dev/fuse with libfuse's state of it: turns requests of the kernel into calls of
+/// Operations. Deferred replies share its ownership. Threads: Process is safe; the rest one at a
+/// time.
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  /// read(2) of a request needs this much room. Source: fuse_dev_do_read in Linux.
+  static constexpr size_t kReceiveBytes = (1 << 20) + (64 << 10);
+
+  /// Takes `fd`; borrows `operations`.
+  static StatusOr<std::shared_ptr<Connection>> Make(UniqueFd fd, const Operations& operations);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  /// Reads the kernel's FUSE_INIT and answers it.
+  Status Negotiate();
+  /// Shows libfuse the FUSE_INIT that the first server got; the kernel hears no answer.
+  Status Renegotiate(Bytes init_request);
+  /// Asks for the requests that an earlier server took and never answered. Source:
+  /// FUSE_NOTIFY_RESEND.
+  void AskForUnanswered() const;
+  /// Answers one request, or sees to it that it will be answered.
+  void Process(std::span<std::byte> request) const;
+  /// Tells the kernel that `name` is not in the root any more.
+  void ForgetName(const std::string& name) const;
+  /// From now on answers are dropped: a successor gives them.
+  void Abandon() { is_abandoned_.store(true); }
+
+  const Operations& operations() const { return operations_; }
+  int fd() const { return fd_; }
+  const Bytes& init_request() const { return init_request_; }
+
+ private:
+  Connection(int fd, const Operations& operations) : fd_(fd), operations_(operations) {}
+  static ssize_t Write(int fd, iovec* parts, int count, void* connection) noexcept;
+
+  const int fd_;
+  const Operations& operations_;
+  fuse_session* session_ = nullptr;  // owns fd_
+  Bytes init_request_;
+  std::atomic<bool> is_abandoned_ = false;
+  std::atomic<bool> is_replaying_ = false;
+};
+
+}  // namespace starling::fuse

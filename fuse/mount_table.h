@@ -1,0 +1,24 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace starling::fuse {
+
+/// A line of mountinfo. Source: proc(5).
+struct MountEntry {
+  std::string device;  // "major:minor"
+  std::string type;    // such as "fuse.starling"
+};
+
+/// The topmost mount at exactly `mount_point` in the text of a mountinfo file.
+std::optional<MountEntry> FindMount(std::string_view mountinfo,
+                                    const std::filesystem::path& mount_point);
+/// The same in this process's mount namespace; no request is sent to any file system.
+StatusOr<std::optional<MountEntry>> FindMount(const std::filesystem::path& mount_point);
+
+}  // namespace starling::fuse

@@ -1,0 +1,311 @@
+#include "fuse/operations.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <optional>
+
+#include "base/log.h"
+#include "fuse/errno_map.h"
+
+namespace starling::fuse {
+namespace {
+
+using layer::LazyLayer;
+
+/// The cookie after "..": a layer's own is this plus its number.
+constexpr uint64_t kFirstLayerCookie = 2;
+
+Node RootNode() { return {.id = kRootNode, .attributes = {.mode = S_IFDIR | 0755, .nlink = 2}}; }
+
+/// The edge at which failures of layers are told; below it they are only returned.
+void Fail(const LazyLayer& layer, NodeId node, std::string_view what, const Status& status,
+          Reply& reply) {
+  log::Error(what, {{"layer", layer.key().layer.ToString()},
+                    {"node", std::to_string(NidOf(node))},
+                    {"error", Describe(status)}});
+  reply.Error(ErrnoOf(status.code()));
+}
+
+/// "17" but not "017", "+17" or "".
+std::optional<uint64_t> ParseLayerNumber(std::string_view name) {
+  uint64_t number = 0;
+  const char* end = name.data() + name.size();
+  const auto [parsed_to, error] = std::from_chars(name.data(), end, number);
+  if (error != std::errc() || parsed_to != end || name.front() == '0') {
+    return std::nullopt;
+  }
+  return number;
+}
+
+void AnswerSized(ByteSpan value, size_t room_bytes, Reply& reply) {
+  if (room_bytes == 0) {
+    reply.XattrSize(value.size());
+  } else if (value.size() > room_bytes) {
+    reply.Error(ERANGE);
+  } else {
+    reply.Data(value);
+  }
+}
+
+/// Memory for one answer, kept for the thread's next one.
+std::span<std::byte> ThreadBuffer(size_t size_bytes) {
+  thread_local std::unique_ptr<std::byte[]> memory;
+  thread_local size_t capacity = 0;
+  if (capacity < size_bytes) {
+    memory = std::make_unique_for_overwrite<std::byte[]>(size_bytes);
+    capacity = size_bytes;
+  }
+  return {memory.get(), size_bytes};
+}
+
+}  // namespace
+
+std::shared_ptr<LazyLayer> Operations::LayerOf(NodeId node) const {
+  return layers_.Find(LayerNumberOf(node));
+}
+
+void Operations::LookupLayer(std::string_view name, Reply& reply) const {
+  const std::optional<uint64_t> number = ParseLayerNumber(name);
+  const auto layer = number ? layers_.Find(*number) : nullptr;
+  if (!layer) {
+    reply.NoEntry(Lifetime::kNone);
+    return;
+  }
+  const NodeId id = MakeNodeId(*number, layer->index().root());
+  const auto attributes = layer->index().Stat(layer->index().root());
+  if (!attributes.ok()) {
+    Fail(*layer, id, "the layer's root cannot be read", attributes.status(), reply);
+    return;
+  }
+  reply.Entry({.id = id, .attributes = *attributes}, Lifetime::kNone);
+}
+
+void Operations::Lookup(NodeId directory, std::string_view name, Reply& reply) const {
+  if (directory == kRootNode) {
+    LookupLayer(name, reply);
+    return;
+  }
+  const auto layer = LayerOf(directory);
+  if (!layer) {
+    reply.Error(ESTALE);
+    return;
+  }
+  const auto nid = layer->index().Lookup(NidOf(directory), name);
+  if (nid.status().code() == StatusCode::kNotFound) {
+    reply.NoEntry(Lifetime::kForever);
+    return;
+  }
+  if (!nid.ok()) {
+    Fail(*layer, directory, "lookup failed", nid.status(), reply);
+    return;
+  }
+  const NodeId id = MakeNodeId(LayerNumberOf(directory), *nid);
+  const auto attributes = layer->index().Stat(*nid);
+  if (!attributes.ok()) {
+    Fail(*layer, id, "lookup failed", attributes.status(), reply);
+    return;
+  }
+  reply.Entry({.id = id, .attributes = *attributes}, Lifetime::kForever);
+}
+
+void Operations::GetAttributes(NodeId node, Reply& reply) const {
+  if (node == kRootNode) {
+    reply.Attributes(RootNode(), Lifetime::kNone);
+    return;
+  }
+  const auto layer = LayerOf(node);
+  if (!layer) {
+    reply.Error(ESTALE);
+    return;
+  }
+  const auto attributes = layer->index().Stat(NidOf(node));
+  if (!attributes.ok()) {
+    Fail(*layer, node, "stat failed", attributes.status(), reply);
+    return;
+  }
+  reply.Attributes({.id = node, .attributes = *attributes}, Lifetime::kForever);
+}
+
+void Operations::ReadLink(NodeId node, Reply& reply) const {
+  const auto layer = LayerOf(node);
+  if (!layer) {
+    reply.Error(ESTALE);
+    return;
+  }
+  const auto target = layer->index().ReadLink(NidOf(node));
+  if (!target.ok()) {
+    Fail(*layer, node, "readlink failed", target.status(), reply);
+    return;
+  }
+  reply.Link(*target);
+}
+
+void Operations::Read(NodeId node, uint64_t file_offset, uint64_t size_bytes, Reply& reply) const {
+  const auto layer = LayerOf(node);
+  if (!layer) {
+    reply.Error(ESTALE);
+    return;
+  }
+  const auto attributes = layer->index().Stat(NidOf(node));
+  if (!attributes.ok()) {
+    Fail(*layer, node, "read failed", attributes.status(), reply);
+    return;
+  }
+  if (!S_ISREG(attributes->mode)) {
+    reply.Error(EINVAL);
+    return;
+  }
+  if (file_offset >= attributes->size_bytes) {
+    reply.Data({});
+    return;
+  }
+  const layer::DataRange range{
+      .data_address = attributes->data_address + file_offset,
+      .size_bytes = std::min(size_bytes, attributes->size_bytes - file_offset)};
+  if (layer->IsPresent(range)) {
+    const std::span<std::byte> buffer = ThreadBuffer(range.size_bytes);
+    if (Status status = layer->ReadPresent(range.data_address, buffer); !status.ok()) {
+      Fail(*layer, node, "read failed", status, reply);
+      return;
+    }
+    reply.Data(buffer);
+    return;
+  }
+  layer->Read(range, oci::FetchClass::kDemand,
+              [layer, node,
+               deferred = std::shared_ptr<Reply>(reply.Defer())](const StatusOr<Bytes>& bytes) {
+                if (bytes.ok()) {
+                  deferred->Data(*bytes);
+                } else {
+                  Fail(*layer, node, "read failed", bytes.status(), *deferred);
+                }
+              });
+}
+
+void Operations::ReadRoot(uint64_t cookie, Reply& reply) const {
+  const std::string_view dots[] = {".", ".."};
+  for (uint64_t i = cookie; i < kFirstLayerCookie; ++i) {
+    if (!reply.AddEntry({.name = dots[i],
+                         .node = RootNode(),
+                         .next_cookie = i + 1,
+                         .lifetime = Lifetime::kNone})) {
+      reply.Directory();
+      return;
+    }
+  }
+  for (const uint64_t number : layers_.Numbers()) {
+    const auto layer = layers_.Find(number);
+    if (!layer || kFirstLayerCookie + number <= cookie) {
+      continue;
+    }
+    const auto attributes = layer->index().Stat(layer->index().root());
+    const std::string name = std::to_string(number);
+    if (attributes.ok() &&
+        !reply.AddEntry(
+            {.name = name,
+             .node = {.id = MakeNodeId(number, layer->index().root()), .attributes = *attributes},
+             .next_cookie = kFirstLayerCookie + number,
+             .lifetime = Lifetime::kNone})) {
+      break;
+    }
+  }
+  reply.Directory();
+}
+
+void Operations::ReadDirectory(NodeId directory, uint64_t cookie, Reply& reply) const {
+  if (directory == kRootNode) {
+    ReadRoot(cookie, reply);
+    return;
+  }
+  const auto layer = LayerOf(directory);
+  if (!layer) {
+    reply.Error(ESTALE);
+    return;
+  }
+  Status failure;
+  const auto add = [&](const erofs::ImageReader::DirectoryEntry& entry) {
+    const auto attributes = layer->index().Stat(entry.nid);
+    if (!attributes.ok()) {
+      failure = attributes.status();
+      return false;
+    }
+    return reply.AddEntry(
+        {.name = entry.name,
+         .node = {.id = MakeNodeId(LayerNumberOf(directory), entry.nid), .attributes = *attributes},
+         .next_cookie = entry.next_cookie});
+  };
+  failure.Update(layer->index().ReadDirectory(NidOf(directory), cookie, add));
+  if (!failure.ok()) {
+    Fail(*layer, directory, "readdir failed", failure, reply);
+    return;
+  }
+  reply.Directory();
+}
+
+void Operations::GetXattr(NodeId node, std::string_view name, size_t room_bytes,
+                          Reply& reply) const {
+  if (xattrs_ == Xattrs::kNone) {
+    reply.Error(ENOSYS);
+    return;
+  }
+  if (node == kRootNode) {
+    reply.Error(ENODATA);
+    return;
+  }
+  const auto layer = LayerOf(node);
+  if (!layer) {
+    reply.Error(ESTALE);
+    return;
+  }
+  const auto value = layer->index().GetXattr(NidOf(node), name);
+  if (value.status().code() == StatusCode::kNotFound) {
+    reply.Error(ENODATA);
+  } else if (!value.ok()) {
+    Fail(*layer, node, "getxattr failed", value.status(), reply);
+  } else {
+    AnswerSized(*value, room_bytes, reply);
+  }
+}
+
+void Operations::ListXattrs(NodeId node, size_t room_bytes, Reply& reply) const {
+  if (xattrs_ == Xattrs::kNone) {
+    reply.Error(ENOSYS);
+    return;
+  }
+  if (node == kRootNode) {
+    AnswerSized({}, room_bytes, reply);
+    return;
+  }
+  const auto layer = LayerOf(node);
+  if (!layer) {
+    reply.Error(ESTALE);
+    return;
+  }
+  const auto names = layer->index().ListXattrs(NidOf(node));
+  if (!names.ok()) {
+    Fail(*layer, node, "listxattr failed", names.status(), reply);
+    return;
+  }
+  std::string list;
+  for (const std::string& name : *names) {
+    list.append(name).push_back('\0');
+  }
+  AnswerSized(AsBytes(list), room_bytes, reply);
+}
+
+void Operations::GetSize(NodeId node, Reply& reply) const {
+  FileSystemSize size;
+  for (const uint64_t number : layers_.Numbers()) {
+    const auto layer = layers_.Find(number);
+    if (layer && (node == kRootNode || LayerNumberOf(node) == number)) {
+      size.data_bytes += layer->index().data_device_bytes();
+      size.inodes += layer->index().inode_count();
+    }
+  }
+  reply.Size(size);
+}
+
+}  // namespace starling::fuse
