@@ -9,16 +9,17 @@
 #include "base/executor.h"
 #include "base/file_system.h"
 #include "base/status.h"
+#include "oci/digest.h"
 #include "oci/image_store.h"
 
 namespace starling::mount {
 
 /// What a layer is and where its bytes come from.
 struct LayerSpec {
-  std::string image;         // as the source factory understands it
-  oci::Digest layer;         // of the blob
-  oci::Digest toc;           // of its TOC; required: without it nothing can be verified
-  uint64_t size_bytes = 0;   // of the blob; 0 when unknown
+  std::string image;        // as the source factory understands it
+  oci::Digest layer;        // of the blob
+  oci::Digest toc;          // of its TOC; required: without it nothing can be verified
+  uint64_t size_bytes = 0;  // of the blob; 0 when unknown
 };
 
 struct MountedLayer {
@@ -42,9 +43,11 @@ class LayerHost {
     std::filesystem::path root;
     size_t fuse_threads = 2;
     size_t decode_threads = 2;
+    std::filesystem::path fuse_device = "/dev/fuse";
   };
   struct Dependencies {
-    /// The source of an image by LayerSpec::image.
+    /// The source of an image by LayerSpec::image. May run on a decoding thread when bytes are
+    /// missing, so it must not wait for the network.
     std::function<StatusOr<std::shared_ptr<oci::ImageSource>>(const std::string& image)> sources;
     FileSystem& files;
   };
@@ -53,13 +56,15 @@ class LayerHost {
   /// Unmounts everything and joins its threads.
   ~LayerHost();
 
-  /// Shows the layer under `number` (never used before, 1 to 2^23 - 1). Blocks for the network when the layer
-  /// is not stored yet: two requests at most. kDataLoss, kUnavailable, kNotFound (not eStargz): the
-  /// caller falls back to an ordinary layer.
+  /// Shows the layer under `number` (never used before, 1 to 2^23 - 1). Blocks for the network when
+  /// the layer is not stored yet: two requests at most. One layer may be shown under several
+  /// numbers: its data and its fetches are shared. kDataLoss, kUnavailable, kNotFound (not
+  /// eStargz): the caller falls back to an ordinary layer.
   StatusOr<MountedLayer> Mount(uint64_t number, const LayerSpec& layer);
   /// The same from disk alone: never asks the network. kNotFound when the layer is not stored.
   StatusOr<MountedLayer> Restore(uint64_t number, const LayerSpec& layer);
-  /// Takes the layer out of view and, when no other number shows it and `data` says so, its data off the disk.
+  /// Takes the layer out of view and, when no other number shows it and `data` says so, its data
+  /// off the disk.
   enum class Data { kKeep, kDiscard };
   Status Unmount(uint64_t number, Data data);
 
