@@ -1,11 +1,20 @@
 /// Verified data of layers on disk, kept over restarts.
 ///
-///   <root>/<layer digest hex>.<TOC digest hex, 16 digits>/
-///     index      the layer's EROFS image          written once, mmapped
-///     chunks     the layer's chunk table          written once, mmapped
-///     data       sparse, decompressed bytes at the addresses of the index
-///     present    one bit a chunk
-///     layer.json what the layer is: format version, digests, sizes
+///   <root>/lock           held by the process that uses the store
+///   <root>/version        of this layout: 1
+///   <root>/.new-*, .old-* unfinished work of a crash; removed by Open
+///   <root>/<layer digest hex>.<TOC digest hex>/
+///     layer.json      what the layer is: format version, digests, sizes    written once
+///     index           the layer's EROFS image                              written once, mmapped
+///     chunks          the layer's chunk table                              written once, mmapped
+///     data            sparse, decompressed bytes at the addresses of the index
+///     present         one bit a chunk, mmapped: the truth while the machine runs
+///     present.synced  the bits whose bytes are known to be on the disk: the truth after a reboot
+///     boot            the machine's boot for which `present` is the truth
+///
+/// A killed process loses nothing: bytes and bits are in the page cache, and a bit is set after its
+/// bytes. A machine that lost power may have kept a bit without its bytes; so in another boot than
+/// the one that set them, only the bits of the last Checkpoint count.
 #pragma once
 
 #include <filesystem>
@@ -32,8 +41,10 @@ struct LayerKey {
 /// What is needed to serve a layer without the network.
 struct LayerInfo {
   uint64_t blob_size_bytes = 0;  // as stored in the registry
-  uint64_t data_size_bytes = 0;  // of the data device
-  uint64_t chunk_count = 0;
+  uint64_t data_size_bytes = 0;  // of the data device; its file is rounded up to 4 KiB
+  uint64_t chunk_count = 0;      // at most 2^32
+
+  friend bool operator==(const LayerInfo&, const LayerInfo&) = default;
 };
 
 /// One layer's files. Threads: safe.
@@ -47,19 +58,24 @@ class StoredLayer {
   ByteSpan chunk_table() const;
 
   /// True when chunk number `chunk` was verified and is readable. Lock-free, never blocks.
+  /// False for a number that the layer does not have.
   bool IsPresent(uint64_t chunk) const;
   /// Checks `bytes` against `digest`, writes them at `data_address`, then sets the chunk's bit.
-  /// kDataLoss when the digest differs: nothing is written. kResourceExhausted when the disk is
-  /// full: the bit stays clear and the layer usable.
+  /// Does nothing for a chunk that is present. Blocks for the disk.
+  /// Errors: kDataLoss when the digest differs: nothing is written. kResourceExhausted when the
+  /// disk is full: the bit stays clear and the layer usable. kInvalidArgument outside of the layer.
   Status Put(uint64_t chunk, uint64_t data_address, ByteSpan bytes, const oci::Digest& digest);
   /// Fills `out` from `data_address`. The caller has seen IsPresent for every chunk in it.
   Status Read(uint64_t data_address, std::span<std::byte> out) const;
-  /// For pread by those that serve the kernel; borrowed. Never written through.
+  /// For pread by those that serve the kernel; borrowed and opened for reading only.
   int data_fd() const;
-  /// Bytes of the chunks held, and all bits: for status and usage.
+  /// Bytes of the chunks held, for status and usage. After a kill it may lack those of the chunks
+  /// that were just being put.
   uint64_t present_bytes() const;
+  /// True when every chunk is present.
   bool complete() const;
-  /// Forces data, then bits, to the disk.
+  /// Forces data, then bits, to the disk: what is present now survives a loss of power. Cheap when
+  /// nothing came since the last time; else blocks for the disk.
   Status Checkpoint();
 
  private:
@@ -69,29 +85,37 @@ class StoredLayer {
   std::unique_ptr<State> state_;
 };
 
-/// The directory of all layers. Threads: safe.
+/// The directory of all layers. Threads: safe. All calls block for the disk.
 class LayerStore {
  public:
   /// Makes `root` (0700) when it is missing and takes its lock: kFailedPrecondition when another
-  /// process holds it. A state of a newer version is refused untouched.
+  /// process holds it. A store of a newer version, or a directory with other things in it, is
+  /// refused untouched. `files` outlives the store and its layers.
   static StatusOr<std::unique_ptr<LayerStore>> Open(const std::filesystem::path& root,
                                                     FileSystem& files);
+  /// The lock is held until the last layer is let go, too.
   ~LayerStore();
 
   /// The layer if it is stored; kNotFound otherwise. A damaged one is removed and kNotFound.
   /// All holders of one key share one object.
   StatusOr<std::shared_ptr<StoredLayer>> Find(const LayerKey& key);
-  /// Stores a new layer's index and table (in one step: a crash leaves nothing or all) and opens it.
-  /// Returns the existing one when it is already there.
+  /// Stores a new layer's index and table (in one step: a crash leaves nothing or all) and opens
+  /// it. Returns the existing one when it is already there.
   StatusOr<std::shared_ptr<StoredLayer>> Create(const LayerKey& key, const LayerInfo& info,
                                                 ByteSpan index, ByteSpan chunk_table);
-  /// Removes the layer's files. Holders keep reading until they let go.
+  /// Removes the layer's files; kNotFound when there are none. Holders keep reading until they let
+  /// go.
   Status Remove(const LayerKey& key);
   StatusOr<std::vector<LayerKey>> List();
+  /// Checkpoints every layer that somebody holds: from time to time, and before the process ends.
+  /// Tries all; returns the first error.
+  Status Checkpoint();
 
  private:
   struct State;
   explicit LayerStore(std::unique_ptr<State> state);
+  StatusOr<std::shared_ptr<StoredLayer>> FindLeased(const LayerKey& key);
+  Status RemoveLeased(const LayerKey& key);
   std::unique_ptr<State> state_;
 };
 

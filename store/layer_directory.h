@@ -1,0 +1,44 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/file_system.h"
+#include "base/unique_fd.h"
+#include "store/layer_record.h"
+#include "store/mapped_file.h"
+#include "store/presence_map.h"
+
+namespace starling::store {
+
+/// The open files of one layer.
+struct LayerDirectory {
+  std::filesystem::path path;
+  LayerRecord record;
+  MappedFile index;
+  MappedFile chunk_table;
+  UniqueFd data_for_writing;
+  UniqueFd data_for_reading;
+  std::unique_ptr<PresenceMap> present;
+  uint64_t checkpointed_count = 0;  // of chunks in present.synced
+
+  /// Fills the empty directory `path` and forces it to the disk.
+  /// `boot_id` names the running boot of the machine.
+  static Status Write(FileSystem& files, const std::filesystem::path& path,
+                      const LayerRecord& record, ByteSpan index, ByteSpan chunk_table,
+                      std::string_view boot_id);
+  /// Opens and checks what Write made. After another boot than the last one, chunks that no
+  /// checkpoint covers are absent. kDataLoss or kNotFound when it is damaged.
+  static StatusOr<LayerDirectory> Open(FileSystem& files, const std::filesystem::path& path,
+                                       const LayerKey& key, std::string_view boot_id);
+
+  /// Forces the data to the disk, then notes that it is there. One at a time.
+  Status Checkpoint(FileSystem& files);
+};
+
+/// Forces the entries of the directory `path` to the disk.
+Status SyncDirectory(FileSystem& files, const std::filesystem::path& path);
+
+}  // namespace starling::store

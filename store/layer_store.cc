@@ -1,0 +1,317 @@
+#include "store/layer_store.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <cerrno>
+#include <charconv>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "base/mutex.h"
+#include "base/temp_dir.h"
+#include "store/stored_layer_state.h"
+
+namespace starling::store {
+namespace {
+
+constexpr uint64_t kVersion = 1;
+constexpr uint64_t kMaxVersionBytes = 64;
+constexpr const char* kVersionFile = "version";
+constexpr const char* kLockFile = "lock";
+constexpr std::string_view kUnfinishedPrefix = ".new-";
+constexpr std::string_view kDoomedPrefix = ".old-";
+constexpr const char* kBootIdFile = "/proc/sys/kernel/random/boot_id";
+constexpr size_t kBootIdBytes = 36;  // a UUID
+
+std::string NameOf(const LayerKey& key) { return key.layer.Hex() + "." + key.toc.Hex(); }
+
+std::optional<LayerKey> KeyOf(const std::string& name) {
+  const size_t dot = name.find('.');
+  if (dot == std::string::npos) {
+    return std::nullopt;
+  }
+  const auto layer = oci::Digest::Parse("sha256:" + name.substr(0, dot));
+  const auto toc = oci::Digest::Parse("sha256:" + name.substr(dot + 1));
+  if (!layer.ok() || !toc.ok()) {
+    return std::nullopt;
+  }
+  return LayerKey{.layer = *layer, .toc = *toc};
+}
+
+StatusOr<std::vector<std::string>> EntriesOf(const std::filesystem::path& directory) {
+  std::vector<std::string> names;
+  std::error_code error;
+  auto entry = std::filesystem::directory_iterator(directory, error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    names.push_back(entry->path().filename().string());
+  }
+  if (error) {
+    return ErrnoError(error.value(), fmt::format("list {}", directory.string()));
+  }
+  return names;
+}
+
+enum class Found { kStore, kNothing };
+
+/// Refuses a directory that is not ours, without touching it.
+StatusOr<Found> CheckVersion(FileSystem& files, const std::filesystem::path& root) {
+  const auto text = ReadFile(files, root / kVersionFile, kMaxVersionBytes);
+  if (text.status().code() == StatusCode::kNotFound) {
+    ASSIGN_OR_RETURN(const auto names, EntriesOf(root));
+    for (const std::string& name : names) {
+      // A crash in the first Open leaves these.
+      if (name != kLockFile && name != std::string(kVersionFile) + ".new") {
+        return MakeError(StatusCode::kFailedPrecondition,
+                         fmt::format("{} is not a layer store and holds {}: choose another "
+                                     "directory or an empty one",
+                                     root.string(), name));
+      }
+    }
+    return Found::kNothing;
+  }
+  RETURN_IF_ERROR(text.status());
+  uint64_t version = 0;
+  const std::string_view digits = AsText(*text);
+  const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), version);
+  if (parsed.ec != std::errc() ||
+      digits.substr(static_cast<size_t>(parsed.ptr - digits.data())) != "\n") {
+    return MakeError(StatusCode::kDataLoss,
+                     fmt::format("{} is damaged: remove {} to start with an empty store",
+                                 (root / kVersionFile).string(), root.string()));
+  }
+  if (version != kVersion) {
+    return MakeError(StatusCode::kFailedPrecondition,
+                     fmt::format("{} has version {}, this program knows {}: use the program that "
+                                 "wrote it, or another directory",
+                                 root.string(), version, kVersion));
+  }
+  return Found::kStore;
+}
+
+StatusOr<UniqueFd> TakeLock(FileSystem& files, const std::filesystem::path& root) {
+  ASSIGN_OR_RETURN(UniqueFd lock, files.Open(root / kLockFile, O_RDWR | O_CREAT, 0600));
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK) {
+      return MakeError(StatusCode::kFailedPrecondition,
+                       fmt::format("another process uses {}: stop it or choose another directory",
+                                   root.string()));
+    }
+    return ErrnoError(errno, fmt::format("lock {}", (root / kLockFile).string()));
+  }
+  return lock;
+}
+
+Status RemoveLeftovers(const std::filesystem::path& root) {
+  ASSIGN_OR_RETURN(const auto names, EntriesOf(root));
+  for (const std::string& name : names) {
+    if (name.starts_with(kUnfinishedPrefix) || name.starts_with(kDoomedPrefix)) {
+      std::error_code error;
+      std::filesystem::remove_all(root / name, error);
+      if (error) {
+        return ErrnoError(error.value(), fmt::format("remove {}", (root / name).string()));
+      }
+    }
+  }
+  return OkStatus();
+}
+
+StatusOr<std::string> ReadBootId(FileSystem& files) {
+  ASSIGN_OR_RETURN(const UniqueFd fd, files.Open(kBootIdFile, O_RDONLY, 0));
+  std::string boot_id(kBootIdBytes, '\0');
+  RETURN_IF_ERROR(
+      Annotate(files.ReadAt(fd.get(), 0, std::as_writable_bytes(std::span(boot_id))), kBootIdFile));
+  return boot_id;
+}
+
+bool IsDamage(const Status& status) {
+  return status.code() == StatusCode::kDataLoss || status.code() == StatusCode::kNotFound;
+}
+
+}  // namespace
+
+struct LayerStore::State {
+  /// The right to work on one layer's directory, so that no mutex is held meanwhile.
+  class Lease {
+   public:
+    Lease(State& state, const LayerKey& key) : state_(state), key_(key) {
+      const MutexLock lock(state_.mutex);
+      while (!state_.leased.insert(key_).second) {
+        state_.lease_ended.Wait(state_.mutex);
+      }
+    }
+    ~Lease() {
+      const MutexLock lock(state_.mutex);
+      state_.leased.erase(key_);
+      state_.lease_ended.NotifyAll();
+    }
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+
+   private:
+    State& state_;
+    const LayerKey& key_;
+  };
+
+  State(std::filesystem::path root_directory, FileSystem& file_system, UniqueFd held_lock,
+        std::string running_boot)
+      : root(std::move(root_directory)),
+        files(file_system),
+        lock(std::make_shared<const UniqueFd>(std::move(held_lock))),
+        boot_id(std::move(running_boot)) {}
+
+  std::filesystem::path PathOf(const LayerKey& key) const { return root / NameOf(key); }
+
+  std::shared_ptr<StoredLayer> Held(const LayerKey& key) {
+    const MutexLock guard(mutex);
+    const auto at = held.find(key);
+    return at == held.end() ? nullptr : at->second.lock();
+  }
+
+  const std::filesystem::path root;
+  FileSystem& files;
+  const std::shared_ptr<const UniqueFd> lock;
+  const std::string boot_id;
+
+  Mutex mutex;  // leaf
+  Condition lease_ended;
+  std::set<LayerKey> leased GUARDED_BY(mutex);
+  std::map<LayerKey, std::weak_ptr<StoredLayer>> held GUARDED_BY(mutex);
+};
+
+StatusOr<std::unique_ptr<LayerStore>> LayerStore::Open(const std::filesystem::path& root,
+                                                       FileSystem& files) {
+  RETURN_IF_ERROR(MakeDirectories(root, 0700));
+  ASSIGN_OR_RETURN(const Found found, CheckVersion(files, root));
+  ASSIGN_OR_RETURN(UniqueFd lock, TakeLock(files, root));
+  RETURN_IF_ERROR(RemoveLeftovers(root));
+  if (found == Found::kNothing) {
+    RETURN_IF_ERROR(WriteFileAtomically(files, root / kVersionFile,
+                                        AsBytes(fmt::format("{}\n", kVersion)), 0600));
+    RETURN_IF_ERROR(SyncDirectory(files, root));
+  }
+  ASSIGN_OR_RETURN(std::string boot_id, ReadBootId(files));
+  return std::unique_ptr<LayerStore>(
+      new LayerStore(std::make_unique<State>(root, files, std::move(lock), std::move(boot_id))));
+}
+
+LayerStore::LayerStore(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+LayerStore::~LayerStore() = default;
+
+StatusOr<std::shared_ptr<StoredLayer>> LayerStore::Find(const LayerKey& key) {
+  if (auto held = state_->Held(key)) {
+    return held;
+  }
+  const State::Lease lease(*state_, key);
+  return FindLeased(key);
+}
+
+StatusOr<std::shared_ptr<StoredLayer>> LayerStore::FindLeased(const LayerKey& key) {
+  if (auto held = state_->Held(key)) {
+    return held;
+  }
+  const std::filesystem::path path = state_->PathOf(key);
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) {
+    if (error) {
+      return ErrnoError(error.value(), fmt::format("stat {}", path.string()));
+    }
+    return MakeError(StatusCode::kNotFound,
+                     fmt::format("layer {} is not stored", key.layer.ToString()));
+  }
+  auto directory = LayerDirectory::Open(state_->files, path, key, state_->boot_id);
+  if (IsDamage(directory.status())) {
+    RETURN_IF_ERROR(Annotate(RemoveLeased(key), "remove a damaged layer"));
+    return MakeError(StatusCode::kNotFound,
+                     fmt::format("layer {} was damaged and is removed: {}", key.layer.ToString(),
+                                 MessageOf(directory.status())));
+  }
+  RETURN_IF_ERROR(directory.status());
+  const std::shared_ptr<StoredLayer> layer(new StoredLayer(std::unique_ptr<StoredLayer::State>(
+      new StoredLayer::State{.files = state_->files,
+                             .store_lock = state_->lock,
+                             .directory = *std::move(directory)})));
+  const MutexLock guard(state_->mutex);
+  state_->held[key] = layer;
+  return layer;
+}
+
+StatusOr<std::shared_ptr<StoredLayer>> LayerStore::Create(const LayerKey& key,
+                                                          const LayerInfo& info, ByteSpan index,
+                                                          ByteSpan chunk_table) {
+  RETURN_IF_ERROR(CheckInfo(info));
+  const State::Lease lease(*state_, key);
+  if (auto existing = FindLeased(key);
+      existing.ok() || existing.status().code() != StatusCode::kNotFound) {
+    return existing;
+  }
+  const LayerRecord record = {
+      .key = key,
+      .info = info,
+      .index = {.size_bytes = index.size(), .digest = oci::Digest::Of(index)},
+      .chunk_table = {.size_bytes = chunk_table.size(), .digest = oci::Digest::Of(chunk_table)}};
+  ASSIGN_OR_RETURN(TempDir unfinished, TempDir::Make(state_->root, kUnfinishedPrefix));
+  RETURN_IF_ERROR(LayerDirectory::Write(state_->files, unfinished.path(), record, index,
+                                        chunk_table, state_->boot_id));
+  RETURN_IF_ERROR(state_->files.Rename(unfinished.path(), state_->PathOf(key)));
+  unfinished.Release();
+  RETURN_IF_ERROR(SyncDirectory(state_->files, state_->root));
+  return FindLeased(key);
+}
+
+Status LayerStore::Remove(const LayerKey& key) {
+  const State::Lease lease(*state_, key);
+  return RemoveLeased(key);
+}
+
+Status LayerStore::RemoveLeased(const LayerKey& key) {
+  // Renamed first, so that a crash leaves the whole layer or a leftover.
+  ASSIGN_OR_RETURN(const TempDir doomed, TempDir::Make(state_->root, kDoomedPrefix));
+  const std::shared_ptr<StoredLayer> held = state_->Held(key);
+  if (held == nullptr) {
+    RETURN_IF_ERROR(state_->files.Rename(state_->PathOf(key), doomed.path() / "layer"));
+  } else {
+    const MutexLock lock(held->state_->checkpoint_mutex);
+    RETURN_IF_ERROR(state_->files.Rename(state_->PathOf(key), doomed.path() / "layer"));
+    held->state_->removed = true;
+  }
+  {
+    const MutexLock guard(state_->mutex);
+    state_->held.erase(key);
+  }
+  return SyncDirectory(state_->files, state_->root);
+}
+
+StatusOr<std::vector<LayerKey>> LayerStore::List() {
+  ASSIGN_OR_RETURN(const auto names, EntriesOf(state_->root));
+  std::vector<LayerKey> keys;
+  for (const std::string& name : names) {
+    if (const auto key = KeyOf(name)) {
+      keys.push_back(*key);
+    }
+  }
+  return keys;
+}
+
+Status LayerStore::Checkpoint() {
+  std::vector<std::shared_ptr<StoredLayer>> layers;
+  {
+    const MutexLock guard(state_->mutex);
+    for (const auto& [key, layer] : state_->held) {
+      if (auto alive = layer.lock()) {
+        layers.push_back(std::move(alive));
+      }
+    }
+  }
+  Status first_error;
+  for (const auto& layer : layers) {
+    if (Status status = layer->Checkpoint(); first_error.ok()) {
+      first_error = std::move(status);
+    }
+  }
+  return first_error;
+}
+
+}  // namespace starling::store

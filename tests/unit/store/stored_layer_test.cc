@@ -1,0 +1,139 @@
+#include <fcntl.h>
+#include <gmock/gmock.h>
+
+#include <atomic>
+#include <thread>
+
+#include "tests/support/store_fixture.h"
+
+namespace starling::store {
+namespace {
+
+using testing_support::FaultyFileSystem;
+
+class StoredLayerTest : public testing_support::StoreFixture {
+ protected:
+  std::unique_ptr<LayerStore> layers_ = OpenStore();
+  std::shared_ptr<StoredLayer> layer_ = *Create(*layers_);
+};
+
+TEST_F(StoredLayerTest, HoldsWhatWasPut) {
+  EXPECT_EQ(layer_->key(), Key());
+  EXPECT_EQ(layer_->info(), Info());
+  EXPECT_EQ(AsText(layer_->index()), "the index");
+  EXPECT_EQ(AsText(layer_->chunk_table()), "the chunk table");
+  EXPECT_FALSE(layer_->complete());
+  for (uint64_t chunk = 0; chunk < kChunks; ++chunk) {
+    EXPECT_FALSE(layer_->IsPresent(chunk));
+    ASSERT_TRUE(Put(*layer_, chunk).ok());
+    EXPECT_TRUE(layer_->IsPresent(chunk));
+    EXPECT_EQ(layer_->present_bytes(), (chunk + 1) * kChunkBytes);
+  }
+  EXPECT_TRUE(layer_->complete());
+  EXPECT_FALSE(layer_->IsPresent(kChunks));
+  for (uint64_t chunk = 0; chunk < kChunks; ++chunk) {
+    EXPECT_TRUE(HoldsRightBytes(*layer_, chunk));
+  }
+  std::byte byte;
+  EXPECT_EQ(::pread(layer_->data_fd(), &byte, 1, kChunkBytes), 1);
+  EXPECT_EQ(byte, std::byte{2});
+  EXPECT_EQ(::fcntl(layer_->data_fd(), F_GETFL) & O_ACCMODE, O_RDONLY);
+}
+
+TEST_F(StoredLayerTest, WritesNothingThatIsNotVerified) {
+  const Bytes bytes = ChunkOf(0);
+  const auto digest = oci::Digest::Of(bytes);
+  const Bytes changed = ChunkOf(1);
+  const struct {
+    std::string_view name;
+    uint64_t chunk;
+    uint64_t data_address;
+    ByteSpan bytes;
+    StatusCode want;
+  } cases[] = {
+      {"other bytes", 0, 0, changed, StatusCode::kDataLoss},
+      {"fewer bytes", 0, 0, ByteSpan(bytes).first(10), StatusCode::kDataLoss},
+      {"no such chunk", kChunks, 0, bytes, StatusCode::kInvalidArgument},
+      {"beyond the data", 0, Info().data_size_bytes - 1, bytes, StatusCode::kInvalidArgument},
+      {"far beyond the data", 0, ~uint64_t{0}, bytes, StatusCode::kInvalidArgument},
+  };
+  const size_t calls = files_.calls().size();
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    EXPECT_EQ(layer_->Put(c.chunk, c.data_address, c.bytes, digest).code(), c.want);
+    EXPECT_FALSE(layer_->IsPresent(c.chunk));
+  }
+  EXPECT_EQ(files_.calls().size(), calls);
+}
+
+TEST_F(StoredLayerTest, WritesAChunkOnce) {
+  ASSERT_TRUE(Put(*layer_, 3).ok());
+  const size_t calls = files_.calls().size();
+  EXPECT_TRUE(Put(*layer_, 3).ok());
+  EXPECT_EQ(files_.calls().size(), calls);
+  EXPECT_EQ(layer_->present_bytes(), kChunkBytes);
+}
+
+TEST_F(StoredLayerTest, AFullDiskCostsTheChunkOnly) {
+  ASSERT_TRUE(Put(*layer_, 1).ok());
+  files_.set_free_bytes(kChunkBytes / 2);
+  EXPECT_EQ(Put(*layer_, 2).code(), StatusCode::kResourceExhausted);
+  EXPECT_FALSE(layer_->IsPresent(2));
+  EXPECT_TRUE(HoldsRightBytes(*layer_, 1));
+  files_.set_free_bytes(1 << 20);
+  EXPECT_TRUE(Put(*layer_, 2).ok());
+  EXPECT_TRUE(layer_->IsPresent(2));
+  EXPECT_TRUE(HoldsRightBytes(*layer_, 2));
+}
+
+TEST_F(StoredLayerTest, SetsTheBitAfterTheBytes) {
+  bool present_during_write = false;
+  files_.set_hook([&](const FaultyFileSystem::Call& call) {
+    if (call.operation == FaultyFileSystem::Operation::kWrite) {
+      present_during_write = present_during_write || layer_->IsPresent(5);
+    }
+    return OkStatus();
+  });
+  ASSERT_TRUE(Put(*layer_, 5).ok());
+  EXPECT_FALSE(present_during_write);
+  EXPECT_TRUE(layer_->IsPresent(5));
+}
+
+TEST_F(StoredLayerTest, WhatIsPresentIsReadableFromEveryThread) {
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> threads;
+  for (uint64_t writer = 0; writer < 2; ++writer) {
+    // Both put every chunk, from different ends.
+    threads.emplace_back([&, writer] {
+      for (uint64_t i = 0; i < kChunks; ++i) {
+        wrong += Put(*layer_, writer == 0 ? i : kChunks - 1 - i).ok() ? 0 : 1;
+      }
+    });
+  }
+  for (int reader = 0; reader < 2; ++reader) {
+    threads.emplace_back([&] {
+      for (uint64_t chunk = 0; chunk < kChunks;) {
+        if (layer_->IsPresent(chunk)) {
+          wrong += HoldsRightBytes(*layer_, chunk) ? 0 : 1;
+          ++chunk;
+        } else {
+          std::this_thread::yield();
+        }
+      }
+    });
+  }
+  threads.emplace_back([&] {
+    while (!layer_->complete()) {
+      wrong += layer_->Checkpoint().ok() ? 0 : 1;
+    }
+  });
+  for (auto& thread : threads) {
+    thread.join();
+  }
+  EXPECT_EQ(wrong, 0);
+  EXPECT_TRUE(layer_->complete());
+  EXPECT_EQ(layer_->present_bytes(), kChunks * kChunkBytes);
+}
+
+}  // namespace
+}  // namespace starling::store
