@@ -48,19 +48,34 @@ struct Inode {
 
 /// On success the tree is safe to mount: acyclic, every name a single component, every hardlink
 /// resolved to a non-directory of this layer, every chunk inside its file and the blob's payload,
-/// every chunk with a digest. Whiteouts are character devices 0:0, opaque directories have the
-/// xattr trusted.overlay.opaque=y, no other overlay xattr of the layer survives, landmarks of the
-/// root and the TOC itself are hidden. Threads: immutable after Build.
+/// every chunk with a digest. Chunks are in the order of the blob.
+///
+/// The tree equals what containerd unpacks from the layer's tar for overlayfs:
+/// - A later entry replaces an earlier one of the same path, with everything below it; only a
+///   directory over a directory keeps its children and takes the new attributes.
+/// - A hardlink means the file that stands at its target when the link comes; when there is none
+///   yet, the file that stands there in the end.
+/// - Missing parents are made with mode 0755, owner 0 and time 0. So is the root: entries that name
+///   it are ignored, as unpacking ignores them.
+/// - Whiteouts (.wh.X) are character devices 0:0 called X, unless the layer has an X of its own;
+///   .wh..wh..opq gives its directory the attribute trusted.overlay.opaque=y; other names that
+///   start with .wh. do not show.
+/// - Attributes trusted.overlay.* and user.overlay.* of the layer are dropped, since an image must
+/// not
+///   forge them, and so are those in namespaces that Linux does not have.
+/// The landmarks and the TOC are hidden in the root, unlike in an unpacked layer.
+/// Threads: immutable after Build.
 class LayerTree {
  public:
   /// `payload_end` is the TOC's offset in the blob: where the last member ends.
-  /// kDataLoss names the entry that breaks a rule.
+  /// Errors: kDataLoss names the entry that breaks a rule; kResourceExhausted names the limit.
   static StatusOr<LayerTree> Build(Toc toc, uint64_t payload_end, const TocLimits& limits = {});
 
   static constexpr uint32_t kRoot = 0;
   const std::vector<Inode>& inodes() const { return inodes_; }
   const std::vector<Chunk>& chunks() const { return chunks_; }
   /// Of the prefetch landmark's member, when the layer has one: [0, offset) is worth prefetching.
+  /// Nothing when no_prefetch().
   const std::optional<uint64_t>& prefetch_end() const { return prefetch_end_; }
   bool no_prefetch() const { return no_prefetch_; }
   bool has_xattrs() const { return has_xattrs_; }
