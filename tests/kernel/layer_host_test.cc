@@ -1,0 +1,355 @@
+// Layers as the kernel shows them.
+#include "mount/layer_host.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+#include <sys/statfs.h>
+
+#include <atomic>
+#include <future>
+
+#include "base/temp_dir.h"
+#include "fuse/mount_table.h"
+#include "tests/support/file_tree.h"
+#include "tests/support/lazy_image.h"
+#include "tests/support/private_mounts.h"
+
+namespace starling::mount {
+namespace {
+
+using testing_support::LazyImage;
+using testing_support::LazyLayerBlob;
+using testing_support::ReadWhole;
+using testing_support::Shell;
+using testing_support::TreeComparison;
+
+/// Everything that a layer can hold; $1 is an empty directory.
+constexpr std::string_view kMakeTree = R"sh(
+  cd "$TREE"
+  umask 022
+  mkdir -p d/e many usr/bin
+  printf 'hello' > d/hello
+  ln d/hello d/hard
+  ln d/hello usr/bin/hard
+  ln -s ../d/hello d/e/link
+  ln -s "$(printf 'x%.0s' $(seq 300))" d/long-link
+  head -c 3000000 /dev/urandom > big
+  seq 100000 > text
+  : > empty
+  mknod null c 1 3
+  mknod block b 7 200
+  mkfifo pipe
+  cp /bin/true usr/bin/suid; chown 12:34 usr/bin/suid; chmod 6755 usr/bin/suid
+  mkdir sticky; chmod 1777 sticky; chown 65534:65534 sticky
+  for i in $(seq 700); do printf "$i" > "many/file-with-a-name-of-some-length-$i"; done
+  mkdir -p "$(printf 'n%.0s' $(seq 255))"
+  touch -h -d @1234567890 d/hello d/e/link d big many null
+  touch -d @0 empty
+)sh";
+
+class LayerHostTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    ASSERT_EQ(::geteuid(), 0U) << "needs root";
+    const Status status = testing_support::EnterPrivateMounts();
+    ASSERT_TRUE(status.ok()) << status;
+  }
+  void SetUp() override {
+    auto directory = TempDir::Make("/tmp", "layer-host-");
+    ASSERT_TRUE(directory.ok()) << directory.status();
+    directory_.emplace(*std::move(directory));
+    StartHost();
+  }
+  void TearDown() override {
+    host_.reset();
+    EXPECT_EQ(ReadWhole("/proc/self/mounts").find("fuse.starling"), std::string::npos)
+        << "something is still mounted";
+  }
+
+  std::filesystem::path Path(const std::string& name) const { return directory_->path() / name; }
+  void StartHost() {
+    auto host =
+        LayerHost::Start({.root = Path("host")},
+                         {.sources = [image = image_](const std::string&)
+                              -> StatusOr<std::shared_ptr<oci::ImageSource>> { return image; },
+                          .files = RealFileSystem()});
+    ASSERT_TRUE(host.ok()) << host.status();
+    host_ = *std::move(host);
+  }
+  /// Runs `script` with $TREE an empty directory, unpacks its tar to `name` and makes a layer of
+  /// it.
+  LazyLayerBlob MakeLayer(const std::string& name, std::string_view script,
+                          uint64_t chunk_size_bytes = 64 << 10) {
+    const auto made = Path(name + ".made");
+    const auto tar = Path(name + ".tar");
+    std::filesystem::create_directories(made);
+    std::filesystem::create_directories(Path(name));
+    Shell(fmt::format("TREE={}; {}", made.native(), script));
+    Shell(
+        fmt::format("tar --xattrs --xattrs-include='*' -C {} -cf {} . && "
+                    "tar --xattrs --xattrs-include='*' -C {} --same-owner -xpf {}",
+                    made.native(), tar.native(), Path(name).native(), tar.native()));
+    auto layer = testing_support::MakeLazyLayer(ReadWhole(tar), chunk_size_bytes);
+    EXPECT_TRUE(layer.ok()) << layer.status();
+    return layer.ok() ? *std::move(layer) : LazyLayerBlob{};
+  }
+  static LayerSpec SpecOf(const LazyLayerBlob& layer) {
+    return {
+        .image = "image", .layer = layer.digest, .toc = layer.toc, .size_bytes = layer.blob.size()};
+  }
+  std::filesystem::path MountLayer(uint64_t number, const LazyLayerBlob& layer) {
+    const auto mounted = host_->Mount(number, SpecOf(layer));
+    EXPECT_TRUE(mounted.ok()) << mounted.status();
+    return mounted.ok() ? mounted->path : std::filesystem::path();
+  }
+  static int ReadError(const std::filesystem::path& path) {
+    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd.valid()) {
+      return errno;
+    }
+    std::string buffer(1 << 20, '\0');
+    ssize_t size = 0;
+    while ((size = ::read(fd.get(), buffer.data(), buffer.size())) > 0) {
+    }
+    return size < 0 ? errno : 0;
+  }
+
+  std::optional<TempDir> directory_;
+  std::shared_ptr<LazyImage> image_ = std::make_shared<LazyImage>();
+  std::unique_ptr<LayerHost> host_;
+};
+
+TEST_F(LayerHostTest, ShowsWhatTarUnpacks) {
+  const LazyLayerBlob layer = MakeLayer("tree", kMakeTree);
+  const auto blob = image_->Add(layer);
+  const auto path = MountLayer(7, layer);
+  EXPECT_EQ(path, Path("host/l/7"));
+  EXPECT_EQ(host_->counters().blob_requests, 1U) << "footer and TOC come together";
+  TreeComparison comparison;
+  comparison.CompareBelow(Path("tree"), path);
+  EXPECT_GT(comparison.compared(), 700U);
+  const uint64_t after_reading = host_->counters().blob_requests;
+  EXPECT_GT(after_reading, 1U);
+  EXPECT_LT(after_reading, 20U) << "3 MB in members of up to 64 KiB";
+  // Held data costs nothing, from the page cache or without it.
+  Shell(
+      fmt::format("tar -C {} -cf /dev/null . && echo 3 > /proc/sys/vm/drop_caches", path.native()));
+  TreeComparison().CompareBelow(Path("tree"), path);
+  EXPECT_EQ(host_->counters().blob_requests, after_reading);
+}
+
+TEST_F(LayerHostTest, ServesXattrs) {
+  const LazyLayerBlob layer = MakeLayer("tree", R"(
+    cd "$TREE"; mkdir d; echo x > d/f; echo y > plain
+    python3 - <<'END'
+import os
+os.setxattr('d/f', 'user.color', b'red\0blue'); os.setxattr('d', 'user.empty', b'')
+os.setxattr('d/f', 'security.capability', bytes.fromhex('0100000200200000000000000000000000000000'))
+END
+  )");
+  image_->Add(layer);
+  const auto path = MountLayer(1, layer);
+  EXPECT_EQ(path, Path("host/x/1")) << "on the connection that is asked for xattrs";
+  TreeComparison().CompareBelow(Path("tree"), path);
+  EXPECT_EQ(testing_support::XattrsOf(path / "d/f").size(), 2U);
+  char small[2];
+  EXPECT_EQ(::lgetxattr((path / "d/f").c_str(), "user.color", small, sizeof small), -1);
+  EXPECT_EQ(errno, ERANGE);
+  EXPECT_EQ(::lgetxattr((path / "plain").c_str(), "user.color", small, sizeof small), -1);
+  EXPECT_EQ(errno, ENODATA);
+}
+
+TEST_F(LayerHostTest, WorksUnderOverlayfs) {
+  const LazyLayerBlob base = MakeLayer("base", kMakeTree);
+  const LazyLayerBlob changes = MakeLayer("changes", R"(
+    cd "$TREE"; mkdir d many; : > .wh.text; : > many/.wh..wh..opq; echo new > many/new; echo more > d/more
+  )");
+  image_->Add(base);
+  image_->Add(changes);
+  const auto lower = MountLayer(1, base);
+  const auto upper = MountLayer(2, changes);
+  EXPECT_EQ(upper, Path("host/x/2")) << "opaque directories are xattrs";
+  const auto target = Path("merged");
+  Shell(
+      fmt::format("cd {}; mkdir merged rw; mount -t tmpfs tmpfs rw; mkdir rw/u rw/w; "
+                  "mount -t overlay overlay -o lowerdir={}:{},upperdir=rw/u,workdir=rw/w merged",
+                  directory_->path().native(), upper.native(), lower.native()));
+  EXPECT_FALSE(std::filesystem::exists(target / "text")) << "whiteout";
+  EXPECT_EQ(testing_support::NamesIn(target / "many"), std::vector<std::string>{"new"}) << "opaque";
+  EXPECT_EQ(ReadWhole(target / "d/hello"), "hello");
+  EXPECT_EQ(ReadWhole(target / "d/more"), "more\n");
+  Shell(
+      fmt::format("cd {}; echo world >> d/hello; mv big renamed; rm d/long-link; rm -r many; "
+                  "mkdir many; chown 1:1 usr/bin/suid; test ! -e many/new",
+                  target.native()));
+  EXPECT_EQ(ReadWhole(target / "d/hello"), "helloworld\n");
+  EXPECT_TRUE(ReadWhole(target / "renamed") == ReadWhole(Path("base") / "big"));
+  EXPECT_FALSE(std::filesystem::exists(target / "d/long-link"));
+  EXPECT_EQ(ReadWhole(lower / "d/hello"), "hello") << "the layer itself never changes";
+  Shell(fmt::format("umount {} {}", target.native(), Path("rw").native()));
+}
+
+TEST_F(LayerHostTest, KeepsDataOverARestartWithoutTheNetwork) {
+  const LazyLayerBlob layer =
+      MakeLayer("tree", "cd $TREE; seq 1000 > a; head -c 2000000 /dev/urandom > z");
+  const auto blob = image_->Add(layer);
+  ReadWhole(MountLayer(1, layer) / "a");
+  host_.reset();
+  StartHost();
+  const int opened = image_->opened();
+  const size_t requests = blob->requests();
+  EXPECT_EQ(
+      host_->Restore(9, {.image = "image", .layer = layer.toc, .toc = layer.toc}).status().code(),
+      StatusCode::kNotFound);
+  const auto restored = host_->Restore(1, SpecOf(layer));
+  ASSERT_TRUE(restored.ok()) << restored.status();
+  EXPECT_EQ(ReadWhole(restored->path / "a"), ReadWhole(Path("tree") / "a"));
+  EXPECT_EQ(image_->opened(), opened);
+  EXPECT_EQ(blob->requests(), requests);
+  EXPECT_EQ(host_->counters().blob_requests, 0U);
+  EXPECT_TRUE(ReadWhole(restored->path / "z") == ReadWhole(Path("tree") / "z"));
+  EXPECT_GT(host_->counters().blob_requests, 0U) << "what is absent is fetched again";
+}
+
+TEST_F(LayerHostTest, SharesOneLayerUnderTwoNumbers) {
+  const LazyLayerBlob layer = MakeLayer("tree", "cd $TREE; seq 1000 > a; echo b > b");
+  image_->Add(layer);
+  const auto first = MountLayer(1, layer);
+  const auto second = MountLayer(2, layer);
+  ReadWhole(first / "a");
+  const uint64_t requests = host_->counters().blob_requests;
+  EXPECT_EQ(ReadWhole(second / "a"), ReadWhole(Path("tree") / "a"));
+  EXPECT_EQ(host_->counters().blob_requests, requests);
+  EXPECT_EQ(host_->Mount(2, SpecOf(layer)).status().code(), StatusCode::kAlreadyExists);
+  EXPECT_TRUE(host_->Unmount(1, LayerHost::Data::kDiscard).ok());
+  EXPECT_FALSE(std::filesystem::exists(first));
+  EXPECT_EQ(ReadWhole(second / "a"), ReadWhole(Path("tree") / "a")) << "still shown, so still held";
+  EXPECT_TRUE(host_->Unmount(2, LayerHost::Data::kDiscard).ok());
+  EXPECT_EQ(host_->Unmount(2, LayerHost::Data::kDiscard).code(), StatusCode::kNotFound);
+  EXPECT_EQ(host_->Restore(3, SpecOf(layer)).status().code(), StatusCode::kNotFound) << "discarded";
+}
+
+TEST_F(LayerHostTest, ParallelMountsAndReadersGetTheirOwnBytes) {
+  std::vector<LazyLayerBlob> layers;
+  for (int i = 0; i < 4; ++i) {
+    layers.push_back(
+        MakeLayer(fmt::format("t{}", i), "cd $TREE; head -c 1500000 /dev/urandom > data"));
+    image_->Add(layers.back());
+  }
+  std::vector<std::future<bool>> readers;
+  for (uint64_t i = 0; i < 8; ++i) {
+    readers.push_back(std::async(std::launch::async, [&, i] {
+      const auto mounted = host_->Mount(i + 1, SpecOf(layers[i % 4]));
+      return mounted.ok() && ReadWhole(mounted->path / "data") ==
+                                 ReadWhole(Path(fmt::format("t{}", i % 4)) / "data");
+    }));
+  }
+  for (auto& reader : readers) {
+    EXPECT_TRUE(reader.get());
+  }
+  EXPECT_EQ(image_->opened(), 4) << "one open for each layer";
+}
+
+TEST_F(LayerHostTest, BrokenBytesFailTheirFileAlone) {
+  const LazyLayerBlob layer = MakeLayer("tree", R"(cd "$TREE"
+    head -c 600000 /dev/urandom > a; head -c 600000 /dev/urandom > b; head -c 600000 /dev/urandom > c)");
+  const auto blob = image_->Add(layer);
+  // Whatever order the files have in the blob, its middle is in one of them.
+  blob->Spoil(layer.blob.size() / 2);
+  const auto path = MountLayer(1, layer);
+  int broken = 0;
+  for (const char* name : {"a", "b", "c"}) {
+    const int error = ReadError(path / name);
+    EXPECT_TRUE(error == 0 || error == EIO) << strerror(error);
+    broken += error == EIO ? 1 : 0;
+    if (error == 0) {
+      EXPECT_TRUE(ReadWhole(path / name) == ReadWhole(Path("tree") / name));
+    }
+  }
+  EXPECT_EQ(broken, 1);
+}
+
+TEST_F(LayerHostTest, ATruncatedBlobServesWhatItHas) {
+  const LazyLayerBlob layer = MakeLayer("tree", R"(cd "$TREE"
+    head -c 900000 /dev/urandom > a; head -c 900000 /dev/urandom > b)");
+  const auto blob = image_->Add(layer);
+  const auto path = MountLayer(1, layer);
+  blob->TruncateAt(layer.blob.size() * 3 / 4);
+  EXPECT_EQ((ReadError(path / "a") == 0) + (ReadError(path / "b") == 0), 1);
+}
+
+TEST_F(LayerHostTest, RefusesWhatCannotBeVerified) {
+  const LazyLayerBlob layer = MakeLayer("tree", "echo x > $TREE/f");
+  image_->Add(layer);
+  LayerSpec spec = SpecOf(layer);
+  spec.toc = {};
+  EXPECT_EQ(host_->Mount(1, spec).status().code(), StatusCode::kInvalidArgument);
+  spec.toc = layer.digest;
+  EXPECT_EQ(host_->Mount(1, spec).status().code(), StatusCode::kDataLoss);
+  spec = SpecOf(layer);
+  spec.size_bytes += 1;
+  EXPECT_EQ(host_->Mount(1, spec).status().code(), StatusCode::kDataLoss);
+  LazyLayerBlob plain{
+      .blob = ToBytes(std::string(1000, 'x')), .digest = layer.toc, .toc = layer.toc};
+  image_->Add(plain);
+  EXPECT_EQ(host_->Mount(1, SpecOf(plain)).status().code(), StatusCode::kNotFound);
+  EXPECT_TRUE(host_->Mount(1, SpecOf(layer)).ok()) << "a failed number is free again";
+  EXPECT_EQ(host_->Mount(0, SpecOf(layer)).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(host_->Mount(1ULL << 23, SpecOf(layer)).status().code(), StatusCode::kInvalidArgument);
+}
+
+TEST_F(LayerHostTest, EndsWhileReadersWait) {
+  const LazyLayerBlob layer = MakeLayer("tree", "head -c 100000 /dev/urandom > $TREE/f");
+  const auto blob = image_->Add(layer);
+  const auto path = MountLayer(1, layer);
+  blob->Hold();
+  auto reader = std::async(std::launch::async, [&] { return ReadError(path / "f"); });
+  while (blob->requests() == 0) {
+    std::this_thread::yield();
+  }
+  host_.reset();
+  EXPECT_NE(reader.get(), 0);
+  blob->Release();
+}
+
+TEST_F(LayerHostTest, ListsItsLayers) {
+  const LazyLayerBlob layer = MakeLayer("tree", "echo x > $TREE/f");
+  image_->Add(layer);
+  MountLayer(10, layer);
+  MountLayer(9, layer);
+  EXPECT_EQ(testing_support::NamesIn(Path("host/l")), (std::vector<std::string>{"10", "9"}));
+  EXPECT_FALSE(std::filesystem::exists(Path("host/l/8")));
+  MountLayer(8, layer);
+  EXPECT_TRUE(std::filesystem::exists(Path("host/l/8"))) << "absence is not remembered";
+  struct statfs size{};
+  ASSERT_EQ(::statfs(Path("host/l/9/f").c_str(), &size), 0);
+  EXPECT_EQ(size.f_namelen, 255);
+  EXPECT_GT(size.f_files, 0U);
+}
+
+TEST_F(LayerHostTest, SaysWhatIsMissing) {
+  const auto host = LayerHost::Start({.root = Path("other"), .fuse_device = Path("no-such-device")},
+                                     {.sources = nullptr, .files = RealFileSystem()});
+  EXPECT_EQ(host.status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_NE(MessageOf(host.status()).find("modprobe fuse"), std::string_view::npos)
+      << host.status();
+}
+
+TEST_F(LayerHostTest, RemovesWhatADeadServerLeft) {
+  host_.reset();
+  std::filesystem::create_directories(Path("host/l"));
+  {
+    const UniqueFd device(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
+    const std::string options =
+        fmt::format("fd={},rootmode=40000,user_id=0,group_id=0", device.get());
+    ASSERT_EQ(::mount("starling", Path("host/l").c_str(), "fuse.starling", 0, options.c_str()), 0);
+  }
+  StartHost();
+  const LazyLayerBlob layer = MakeLayer("tree", "echo x > $TREE/f");
+  image_->Add(layer);
+  EXPECT_EQ(ReadWhole(MountLayer(1, layer) / "f"), "x\n");
+}
+
+}  // namespace
+}  // namespace starling::mount

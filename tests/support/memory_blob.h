@@ -1,0 +1,123 @@
+/// A blob in memory that counts, holds back, fails and lies as a test tells it.
+#pragma once
+
+#include <algorithm>
+#include <deque>
+#include <utility>
+#include <vector>
+
+#include "base/mutex.h"
+#include "oci/blob_reader.h"
+
+namespace starling::testing_support {
+
+/// Threads: safe. Answers on the caller's thread, or on that of Release.
+class MemoryBlob : public oci::BlobReader {
+ public:
+  explicit MemoryBlob(Bytes bytes) : bytes_(std::move(bytes)) {}
+
+  /// Reads wait for Release from now on.
+  void Hold() {
+    MutexLock lock(mutex_);
+    is_holding_ = true;
+  }
+  /// Answers what waits and holds nothing back any more.
+  void Release() {
+    std::vector<std::pair<oci::BlobRange, Done>> held;
+    {
+      MutexLock lock(mutex_);
+      is_holding_ = false;
+      held.swap(held_);
+    }
+    for (auto& [range, done] : held) {
+      Answer(range, done);
+    }
+  }
+  /// The next read without an order yet fails with `error`.
+  void FailNext(Status error) {
+    MutexLock lock(mutex_);
+    orders_.push_back({.error = std::move(error)});
+  }
+  /// The next read without an order yet brings other bytes than are stored.
+  void DamageNext() {
+    MutexLock lock(mutex_);
+    orders_.push_back({.damage = true});
+  }
+  /// Changes a stored byte for good.
+  void Spoil(uint64_t blob_offset) {
+    MutexLock lock(mutex_);
+    bytes_[blob_offset] ^= std::byte{0xff};
+  }
+  /// Reads beyond fail, although the blob claims its full size.
+  void TruncateAt(uint64_t size_bytes) {
+    MutexLock lock(mutex_);
+    readable_bytes_ = size_bytes;
+  }
+
+  /// The last bytes, as far as they are readable.
+  Bytes Tail(uint64_t tail_bytes) const {
+    MutexLock lock(mutex_);
+    const auto tail = static_cast<ptrdiff_t>(std::min<uint64_t>(tail_bytes, bytes_.size()));
+    return {bytes_.end() - tail, bytes_.end()};
+  }
+
+  std::vector<oci::BlobRange> ranges() const {
+    MutexLock lock(mutex_);
+    return ranges_;
+  }
+  size_t requests() const { return ranges().size(); }
+
+  uint64_t SizeBytes() const override {
+    MutexLock lock(mutex_);
+    return bytes_.size();
+  }
+  void Read(oci::BlobRange range, const oci::ReadOptions&, Done done) override {
+    {
+      MutexLock lock(mutex_);
+      ranges_.push_back(range);
+      if (is_holding_) {
+        held_.emplace_back(range, std::move(done));
+        return;
+      }
+    }
+    Answer(range, done);
+  }
+
+ private:
+  struct Order {
+    Status error;
+    bool damage = false;
+  };
+
+  StatusOr<Bytes> Take(oci::BlobRange range) {
+    MutexLock lock(mutex_);
+    Order order;
+    if (!orders_.empty()) {
+      order = std::move(orders_.front());
+      orders_.pop_front();
+    }
+    if (!order.error.ok()) {
+      return order.error;
+    }
+    if (range.end() > std::min<uint64_t>(bytes_.size(), readable_bytes_)) {
+      return MakeError(StatusCode::kOutOfRange, "read past the end of the blob");
+    }
+    const auto begin = bytes_.begin() + static_cast<ptrdiff_t>(range.blob_offset);
+    Bytes out(begin, begin + static_cast<ptrdiff_t>(range.size_bytes));
+    if (order.damage) {
+      out[out.size() / 2] ^= std::byte{0xff};
+    }
+    return out;
+  }
+  void Answer(oci::BlobRange range, const Done& done) { done(Take(range)); }
+
+  mutable Mutex mutex_;  // leaf
+  Bytes bytes_ GUARDED_BY(mutex_);
+  uint64_t readable_bytes_ GUARDED_BY(mutex_) = UINT64_MAX;
+  bool is_holding_ GUARDED_BY(mutex_) = false;
+  std::vector<std::pair<oci::BlobRange, Done>> held_ GUARDED_BY(mutex_);
+  std::deque<Order> orders_ GUARDED_BY(mutex_);
+  std::vector<oci::BlobRange> ranges_ GUARDED_BY(mutex_);
+};
+
+}  // namespace starling::testing_support

@@ -1,0 +1,285 @@
+#include "layer/lazy_layer.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <future>
+#include <random>
+
+#include "base/temp_dir.h"
+#include "erofs/image_writer.h"
+#include "tests/support/faulty_file_system.h"
+#include "tests/support/gzip.h"
+#include "tests/support/memory_blob.h"
+
+namespace starling::layer {
+namespace {
+
+using oci::FetchClass;
+using testing_support::MemoryBlob;
+
+constexpr uint64_t kChunk = 4096;
+/// One member a request, unless a test says otherwise.
+constexpr FetchLimits kNoNeighbours{
+    .neighbourhood_bytes = 0, .merge_gap_bytes = 0, .request_bytes = 1 << 20};
+constexpr FetchLimits kWideNeighbourhood{
+    .neighbourhood_bytes = 1 << 20, .merge_gap_bytes = 0, .request_bytes = 1 << 20};
+
+std::string Noise(uint32_t seed, size_t size_bytes) {
+  std::mt19937 generator(seed);
+  std::string out(size_bytes, '\0');
+  for (char& c : out) {
+    c = static_cast<char>(generator());
+  }
+  return out;
+}
+
+/// Five chunks of 4 KiB: 0 to 2 in members of their own, 3 and 4 together in the last member,
+/// behind some bytes of a tar header.
+class LazyLayerTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    ChunkTableSpec spec;
+    std::string blob = "header";
+    for (uint32_t i = 0; i < 5; ++i) {
+      contents_ += Noise(i, kChunk);
+    }
+    const auto content = [this](uint32_t i) { return contents_.substr(i * kChunk, kChunk); };
+    for (uint32_t i = 0; i < 4; ++i) {
+      const std::string member = testing_support::Gzip(
+          i < 3 ? content(i) : std::string(512, 'h') + content(3) + content(4));
+      spec.members.push_back({.blob_offset = blob.size(), .blob_size = member.size()});
+      blob += member;
+    }
+    for (uint32_t i = 0; i < 5; ++i) {
+      spec.chunks.push_back({.data_address = i * kChunk,
+                             .size_bytes = kChunk,
+                             .inner_offset = i < 3 ? 0 : 512 + (i - 3) * kChunk,
+                             .member = std::min(i, 3U),
+                             .digest = oci::Digest::Of(AsBytes(content(i))).value()});
+    }
+    spec.data_size_bytes = contents_.size();
+    spec.blob_size_bytes = blob.size();
+    members_ = spec.members;
+    blob_ = std::make_shared<MemoryBlob>(ToBytes(blob));
+    auto directory = TempDir::Make("/tmp", "lazy-layer-");
+    ASSERT_TRUE(directory.ok()) << directory.status();
+    directory_.emplace(*std::move(directory));
+    auto layers = store::LayerStore::Open(directory_->path() / "store", files_);
+    ASSERT_TRUE(layers.ok()) << layers.status();
+    layers_ = *std::move(layers);
+    const erofs::InodeSpec root{.mode = S_IFDIR | 0755, .nlink = 2};
+    const auto image = erofs::WriteImage(std::span(&root, 1), spec.data_size_bytes);
+    ASSERT_TRUE(image.ok()) << image.status();
+    const store::LayerInfo info{.blob_size_bytes = spec.blob_size_bytes,
+                                .data_size_bytes = spec.data_size_bytes,
+                                .chunk_count = spec.chunks.size()};
+    const auto table = WriteChunkTable(spec);
+    ASSERT_TRUE(table.ok()) << table.status();
+    const auto stored = layers_->Create(
+        {.layer = oci::Digest::Of(AsBytes(blob)), .toc = oci::Digest::Of(AsBytes("toc"))}, info,
+        *image, *table);
+    ASSERT_TRUE(stored.ok()) << stored.status();
+    stored_ = *stored;
+    Open(kNoNeighbours);
+  }
+  void TearDown() override {
+    if (layer_) {
+      layer_->Close();
+    }
+  }
+
+  void Open(const FetchLimits& limits) {
+    auto layer = LazyLayer::Open(stored_, cpu_, counters_, limits);
+    ASSERT_TRUE(layer.ok()) << layer.status();
+    layer_ = *std::move(layer);
+    layer_->UseReader(blob_);
+  }
+  std::future<StatusOr<Bytes>> StartRead(DataRange range) {
+    auto promise = std::make_shared<std::promise<StatusOr<Bytes>>>();
+    auto future = promise->get_future();
+    layer_->Read(range, FetchClass::kDemand,
+                 [promise](StatusOr<Bytes> bytes) { promise->set_value(std::move(bytes)); });
+    return future;
+  }
+  StatusOr<Bytes> Read(DataRange range) { return StartRead(range).get(); }
+  Status MakePresent(DataRange range) {
+    std::promise<Status> promise;
+    layer_->MakePresent(range, FetchClass::kDemand,
+                        [&promise](const Status& status) { promise.set_value(status); });
+    return promise.get_future().get();
+  }
+  static DataRange ChunkRange(uint64_t chunk) { return {chunk * kChunk, kChunk}; }
+  void ExpectContent(const StatusOr<Bytes>& bytes, DataRange range) const {
+    ASSERT_TRUE(bytes.ok()) << bytes.status();
+    EXPECT_EQ(AsText(*bytes),
+              std::string_view(contents_).substr(range.data_address, range.size_bytes));
+  }
+  oci::BlobRange MemberRange(uint32_t member) const {
+    return {members_[member].blob_offset, members_[member].blob_size};
+  }
+
+  std::string contents_;
+  std::vector<MemberRecord> members_;
+  testing_support::FaultyFileSystem files_;
+  std::optional<TempDir> directory_;
+  std::unique_ptr<store::LayerStore> layers_;
+  std::shared_ptr<store::StoredLayer> stored_;
+  std::shared_ptr<MemoryBlob> blob_;
+  FetchCounters counters_;
+  ThreadPool cpu_{"cpu", 2};
+  std::shared_ptr<LazyLayer> layer_;
+};
+
+TEST_F(LazyLayerTest, FetchesAbsentBytesOnce) {
+  EXPECT_FALSE(layer_->IsPresent(ChunkRange(1)));
+  ExpectContent(Read({kChunk + 10, 100}), {kChunk + 10, 100});
+  EXPECT_EQ(blob_->ranges(), std::vector{MemberRange(1)});
+  EXPECT_TRUE(layer_->IsPresent(ChunkRange(1)));
+  ExpectContent(Read(ChunkRange(1)), ChunkRange(1));
+  EXPECT_EQ(blob_->requests(), 1U) << "a held chunk costs no request";
+  EXPECT_EQ(counters_.requests, 1U);
+  EXPECT_EQ(counters_.bytes, MemberRange(1).size_bytes);
+  Bytes direct(kChunk);
+  ASSERT_TRUE(layer_->ReadPresent(kChunk, direct).ok());
+  EXPECT_EQ(AsText(direct), contents_.substr(kChunk, kChunk));
+}
+
+TEST_F(LazyLayerTest, ReadsOverMembersAndInnerOffsets) {
+  const DataRange all{0, contents_.size()};
+  ExpectContent(Read(all), all);
+  EXPECT_EQ(blob_->requests(), 1U) << "neighbouring members come with one request";
+}
+
+TEST_F(LazyLayerTest, ChunksOfOneMemberCostOneFetch) {
+  ExpectContent(Read(ChunkRange(4)), ChunkRange(4));
+  EXPECT_TRUE(layer_->IsPresent(ChunkRange(3)));
+  EXPECT_EQ(blob_->ranges(), std::vector{MemberRange(3)});
+}
+
+TEST_F(LazyLayerTest, IdenticalAndOverlappingReadsShareFetches) {
+  blob_->Hold();
+  auto first = StartRead({0, 2 * kChunk});
+  auto same = StartRead({0, 2 * kChunk});
+  auto overlapping = StartRead({kChunk, 2 * kChunk});
+  ASSERT_EQ(blob_->requests(), 2U);
+  EXPECT_EQ(blob_->ranges()[0].blob_offset, MemberRange(0).blob_offset);
+  EXPECT_EQ(blob_->ranges()[1], MemberRange(2));
+  blob_->Release();
+  ExpectContent(first.get(), {0, 2 * kChunk});
+  ExpectContent(same.get(), {0, 2 * kChunk});
+  ExpectContent(overlapping.get(), {kChunk, 2 * kChunk});
+  EXPECT_EQ(blob_->requests(), 2U);
+}
+
+TEST_F(LazyLayerTest, KeepsEveryMemberOfAFetchedRange) {
+  Open(kWideNeighbourhood);
+  ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
+  for (uint64_t chunk = 1; chunk < 5; ++chunk) {
+    ExpectContent(Read(ChunkRange(chunk)), ChunkRange(chunk));
+  }
+  EXPECT_EQ(blob_->requests(), 1U);
+}
+
+TEST_F(LazyLayerTest, AFailedFetchIsNotRemembered) {
+  blob_->FailNext(MakeError(StatusCode::kUnavailable, "away"));
+  EXPECT_EQ(Read(ChunkRange(0)).status().code(), StatusCode::kUnavailable);
+  EXPECT_FALSE(layer_->IsPresent(ChunkRange(0)));
+  ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
+  EXPECT_EQ(blob_->requests(), 2U);
+}
+
+TEST_F(LazyLayerTest, SpoiledBytesAreAskedForOnceMore) {
+  blob_->DamageNext();
+  ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
+  EXPECT_EQ(blob_->requests(), 2U);
+}
+
+TEST_F(LazyLayerTest, WrongBytesFailOnlyThoseWhoNeedThem) {
+  Open(kWideNeighbourhood);
+  blob_->Spoil(members_[1].blob_offset + members_[1].blob_size / 2);
+  blob_->Hold();
+  auto broken = StartRead({0, 2 * kChunk});
+  auto fine = StartRead(ChunkRange(2));
+  EXPECT_EQ(blob_->requests(), 1U);
+  blob_->Release();
+  EXPECT_EQ(broken.get().status().code(), StatusCode::kDataLoss);
+  ExpectContent(fine.get(), ChunkRange(2));
+  EXPECT_EQ(blob_->requests(), 2U) << "the broken member, alone, once more";
+  EXPECT_EQ(blob_->ranges()[1], MemberRange(1));
+  ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
+  EXPECT_FALSE(layer_->IsPresent(ChunkRange(1)));
+}
+
+TEST_F(LazyLayerTest, ATruncatedBlobServesWhatItHas) {
+  Open(kWideNeighbourhood);
+  blob_->TruncateAt(members_[2].blob_offset);
+  blob_->Hold();
+  auto held = StartRead(ChunkRange(1));
+  auto lost = StartRead(ChunkRange(3));
+  blob_->Release();
+  ExpectContent(held.get(), ChunkRange(1));
+  EXPECT_EQ(lost.get().status().code(), StatusCode::kOutOfRange);
+  EXPECT_EQ(Read(ChunkRange(2)).status().code(), StatusCode::kOutOfRange);
+}
+
+TEST_F(LazyLayerTest, AFullDiskGivesDataFromMemory) {
+  files_.set_free_bytes(0);
+  ExpectContent(Read({10, 100}), {10, 100});
+  ExpectContent(Read({200, 2 * kChunk}), {200, 2 * kChunk});
+  ExpectContent(Read(ChunkRange(1)), ChunkRange(1));
+  EXPECT_EQ(blob_->requests(), 2U) << "chunk 0, then 1 and 2 together";
+  EXPECT_FALSE(layer_->IsPresent(ChunkRange(0)));
+  EXPECT_EQ(MakePresent(ChunkRange(0)).code(), StatusCode::kResourceExhausted);
+  files_.set_free_bytes(UINT64_MAX);
+  EXPECT_TRUE(MakePresent(ChunkRange(0)).ok());
+  EXPECT_TRUE(layer_->IsPresent(ChunkRange(0)));
+}
+
+TEST_F(LazyLayerTest, OpensItsSourceAtTheFirstMissAndTriesTheNext) {
+  auto layer = LazyLayer::Open(stored_, cpu_, counters_, kNoNeighbours);
+  ASSERT_TRUE(layer.ok());
+  layer_ = *layer;
+  EXPECT_EQ(Read(ChunkRange(0)).status().code(), StatusCode::kUnavailable);
+  std::atomic<int> opened = 0;
+  const auto forbidden = std::make_shared<MemoryBlob>(Bytes(blob_->SizeBytes()));
+  forbidden->FailNext(MakeError(StatusCode::kPermissionDenied, "403"));
+  layer_->AddSource("broken", [&]() -> StatusOr<std::shared_ptr<oci::BlobReader>> {
+    ++opened;
+    return MakeError(StatusCode::kNotFound, "gone");
+  });
+  layer_->AddSource("forbidden", [&]() -> StatusOr<std::shared_ptr<oci::BlobReader>> {
+    ++opened;
+    return forbidden;
+  });
+  layer_->AddSource("good", [&]() -> StatusOr<std::shared_ptr<oci::BlobReader>> {
+    ++opened;
+    return blob_;
+  });
+  EXPECT_EQ(opened, 0);
+  EXPECT_EQ(Read(ChunkRange(0)).status().code(), StatusCode::kPermissionDenied);
+  EXPECT_EQ(opened, 2);
+  ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
+  ExpectContent(Read(ChunkRange(2)), ChunkRange(2));
+  EXPECT_EQ(opened, 3) << "one that works is kept";
+}
+
+TEST_F(LazyLayerTest, CloseAnswersWhoWaits) {
+  blob_->Hold();
+  auto waiting = StartRead(ChunkRange(0));
+  layer_->Close();
+  EXPECT_EQ(waiting.get().status().code(), StatusCode::kCancelled);
+  EXPECT_EQ(Read(ChunkRange(1)).status().code(), StatusCode::kCancelled);
+  blob_->Release();  // a late answer finds nobody
+  EXPECT_EQ(blob_->requests(), 1U);
+}
+
+TEST_F(LazyLayerTest, RefusesReadsPastTheEnd) {
+  EXPECT_EQ(Read({contents_.size(), 1}).status().code(), StatusCode::kOutOfRange);
+  EXPECT_EQ(Read({UINT64_MAX, 1}).status().code(), StatusCode::kOutOfRange);
+  ExpectContent(Read({0, 0}), {0, 0});
+  EXPECT_EQ(blob_->requests(), 0U);
+}
+
+}  // namespace
+}  // namespace starling::layer
