@@ -2,9 +2,9 @@
 #pragma once
 
 #include <cstdio>
-#include <initializer_list>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "estargz/toc.h"
 #include "tests/support/gzip.h"
@@ -12,9 +12,9 @@
 namespace starling::testing_support {
 
 /// A TOC document around entries that are written as JSON objects.
-inline std::string TocDocument(std::initializer_list<std::string_view> entries) {
+inline std::string TocDocument(const std::vector<std::string>& entries) {
   std::string json = R"({"version":1,"entries":[)";
-  for (const std::string_view entry : entries) {
+  for (const std::string& entry : entries) {
     json += json.back() == '[' ? "" : ",";
     json += entry;
   }

@@ -17,7 +17,7 @@ using testing_support::TocDocument;
 using testing_support::TocMember;
 
 StatusOr<Toc> ParseEntry(std::string_view entry) {
-  return Toc::Parse(AsBytes(TocDocument({entry})));
+  return Toc::Parse(AsBytes(TocDocument({std::string(entry)})));
 }
 
 TEST(ExtractToc, YieldsTheJsonAndItsDigest) {
