@@ -11,9 +11,10 @@ namespace starling::convert {
 
 struct ConvertOptions {
   estargz::WriteOptions layer;
-  /// Empty: every platform of an index. Otherwise only these.
+  /// Empty: every platform of an index. Otherwise only these, and kNotFound if one is missing.
   std::vector<oci::Platform> platforms;
-  /// Where finished layers wait to be sent. Private to the call.
+  /// Where finished layers wait to be sent, in a private directory that is always removed. Made
+  /// when missing; empty is the system's directory for temporary files.
   std::filesystem::path spool_directory;
   /// Write again layers that are eStargz already.
   bool force = false;
@@ -30,9 +31,14 @@ struct ConvertReport {
   std::vector<ConvertedLayer> layers;
 };
 
-/// Writes `source` to `destination` with every layer as eStargz: OCI media types, TOC digest and size
-/// annotations, diff IDs and digests rewritten in config, manifest and index.
-/// On an error the destination's name stands for what it stood for before.
+/// Writes `source` to `destination` with every layer as eStargz: OCI media types, TOC digest and
+/// size annotations, diff IDs and digests rewritten in config, manifest and index. What needs no
+/// change (an image of eStargz layers only, an artifact in an index) keeps its bytes and digest.
+/// Attestations are left out of an index whose images change: they name the digests of the images
+/// before. A layer shared by several images is converted once. On an error the destination's name
+/// stands for what it stood for before. Errors: kUnimplemented for layers that are not distributed
+/// with their image or are no tar; kFailedPrecondition when the name stands for something that is
+/// no image; kDataLoss for content that is not its digest's.
 StatusOr<ConvertReport> ConvertImage(oci::ImageSource& source, oci::ImageDestination& destination,
                                      const ConvertOptions& options, Progress& progress);
 
