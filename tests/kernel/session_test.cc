@@ -1,0 +1,133 @@
+// A mount that outlives its server.
+#include "fuse/session.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+
+#include <future>
+#include <thread>
+
+#include "base/temp_dir.h"
+#include "layer/layer_opener.h"
+#include "tests/support/file_tree.h"
+#include "tests/support/lazy_image.h"
+#include "tests/support/private_mounts.h"
+#include "tests/support/tar_builder.h"
+
+namespace starling::fuse {
+namespace {
+
+using testing_support::ReadWhole;
+
+class SessionTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    ASSERT_EQ(::geteuid(), 0U) << "needs root";
+    const Status status = testing_support::EnterPrivateMounts();
+    ASSERT_TRUE(status.ok()) << status;
+  }
+  void SetUp() override {
+    std::filesystem::create_directories(MountPoint());
+    const std::string tar = testing_support::TarBuilder()
+                                .Add({.name = "d", .type = '5', .mode = 0755})
+                                .Add({.name = "d/a", .content = std::string(5000, 'a')})
+                                .Add({.name = "d/b", .content = std::string(700000, 'b')})
+                                .Finish();
+    const auto made = testing_support::MakeLazyLayer(tar, 1 << 20);
+    ASSERT_TRUE(made.ok()) << made.status();
+    blob_ = image_.Add(*made);
+    auto layers = store::LayerStore::Open(directory_.path() / "store", RealFileSystem());
+    ASSERT_TRUE(layers.ok()) << layers.status();
+    layers_ = *std::move(layers);
+    const auto opened = layer::OpenLayer(image_, {.layer = made->digest, .toc = made->toc},
+                                         made->blob.size(), *layers_, counters_);
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    auto layer = layer::LazyLayer::Open(opened->stored, cpu_, counters_,
+                                        {.neighbourhood_bytes = 0, .merge_gap_bytes = 0});
+    ASSERT_TRUE(layer.ok()) << layer.status();
+    layer_ = *std::move(layer);
+    layer_->UseReader(opened->reader);
+    ASSERT_TRUE(table_.Add(3, layer_).ok());
+  }
+  void TearDown() override {
+    if (layer_) {
+      layer_->Close();
+    }
+  }
+  std::filesystem::path MountPoint() const { return directory_.path() / "mount"; }
+  Session::Options Options() const { return {.mount_point = MountPoint()}; }
+  static bool IsMounted() {
+    return ReadWhole("/proc/self/mounts").find("fuse.starling") != std::string::npos;
+  }
+
+  TempDir directory_ = *TempDir::Make("/tmp", "session-");
+  testing_support::LazyImage image_;
+  std::shared_ptr<testing_support::MemoryBlob> blob_;
+  std::unique_ptr<store::LayerStore> layers_;
+  layer::FetchCounters counters_;
+  ThreadPool cpu_{"cpu", 2};
+  std::shared_ptr<layer::LazyLayer> layer_;
+  LayerTable table_;
+  Operations operations_{table_, Operations::Xattrs::kNone};
+};
+
+TEST_F(SessionTest, AnotherSessionAdoptsTheDevice) {
+  auto first = Session::Mount(Options(), operations_);
+  ASSERT_TRUE(first.ok()) << first.status();
+  const auto file = MountPoint() / "3/d/a";
+  EXPECT_EQ(ReadWhole(file), std::string(5000, 'a'));
+  const UniqueFd open_before(::open((MountPoint() / "3/d/b").c_str(), O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(open_before.valid());
+
+  auto device = (*first)->Release();
+  ASSERT_TRUE(device.ok()) << device.status();
+  first->reset();
+  EXPECT_TRUE(IsMounted()) << "a released mount stays";
+  // Asked while nobody serves: answered by the successor.
+  auto waiting = std::async(std::launch::async,
+                            [&] { return testing_support::NamesIn(MountPoint() / "3/d"); });
+
+  auto second = Session::Adopt(Options(), operations_, *std::move(device));
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(waiting.get(), (std::vector<std::string>{"a", "b"}));
+  std::string old_descriptor(700000, '\0');
+  EXPECT_EQ(::pread(open_before.get(), old_descriptor.data(), old_descriptor.size(), 0), 700000);
+  EXPECT_EQ(old_descriptor, std::string(700000, 'b')) << "opened under the first server";
+  EXPECT_FALSE(std::filesystem::exists(MountPoint() / "4"));
+  second->reset();
+  EXPECT_FALSE(IsMounted());
+}
+
+TEST_F(SessionTest, RequestsThatTheFirstServerTookAreAnsweredByTheSecond) {
+  auto first = Session::Mount(Options(), operations_);
+  ASSERT_TRUE(first.ok()) << first.status();
+  blob_->Hold();
+  auto reader = std::async(std::launch::async, [&] { return ReadWhole(MountPoint() / "3/d/a"); });
+  const auto held = [&] { return blob_->requests(); };
+  const size_t before = held();
+  while (held() == before) {
+    std::this_thread::yield();
+  }
+  auto device = (*first)->Release();
+  ASSERT_TRUE(device.ok()) << device.status();
+  first->reset();
+  blob_->Release();  // the answer to the first server's request goes nowhere
+  auto second = Session::Adopt(Options(), operations_, *std::move(device));
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(reader.get(), std::string(5000, 'a'));
+}
+
+TEST_F(SessionTest, RefusesToAdoptWithoutTheFirstRequest) {
+  auto first = Session::Mount(Options(), operations_);
+  ASSERT_TRUE(first.ok()) << first.status();
+  auto copy = (*first)->CopyDevice();
+  ASSERT_TRUE(copy.ok()) << copy.status();
+  copy->init_request.resize(10);
+  EXPECT_EQ(Session::Adopt(Options(), operations_, *std::move(copy)).status().code(),
+            StatusCode::kInternal);
+  EXPECT_EQ(ReadWhole(MountPoint() / "3/d/a"), std::string(5000, 'a')) << "and harms nothing";
+}
+
+}  // namespace
+}  // namespace starling::fuse

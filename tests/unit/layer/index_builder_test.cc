@@ -1,0 +1,81 @@
+#include "layer/index_builder.h"
+
+#include <gtest/gtest.h>
+
+#include "erofs/image_reader.h"
+#include "layer/chunk_table.h"
+#include "tests/support/toc_json.h"
+
+namespace starling::layer {
+namespace {
+
+using testing_support::FakeDigest;
+using testing_support::TocDocument;
+
+StatusOr<LayerIndex> Build(const std::string& json, uint64_t payload_end) {
+  ASSIGN_OR_RETURN(estargz::Toc toc, estargz::Toc::Parse(AsBytes(json)));
+  ASSIGN_OR_RETURN(const estargz::LayerTree tree,
+                   estargz::LayerTree::Build(std::move(toc), payload_end));
+  return BuildIndex(tree, payload_end + 1000);
+}
+
+std::string File(std::string_view name, uint64_t size, uint64_t offset, uint64_t inner_offset,
+                 char digit) {
+  return fmt::format(R"({{"name":"{0}","type":"reg","size":{1},"offset":{2},"innerOffset":{3},)"
+                     R"("mode":420,"digest":"{4}","chunkDigest":"{4}"}})",
+                     name, size, offset, inner_offset, FakeDigest(digit));
+}
+
+TEST(BuildIndex, FilesThatShareAMemberShareItsFetch) {
+  const std::string early = File("z", 5000, 100, 0, '1');
+  const std::string inner = File("y", 10, 100, 5000, '2');
+  const std::string late = File("a", 7, 900, 0, '3');
+  const auto index = Build(TocDocument({early, inner, late}), 2000);
+  ASSERT_TRUE(index.ok()) << index.status();
+  const auto table = ChunkTable::Open(index->chunk_table);
+  ASSERT_TRUE(table.ok()) << table.status();
+  ASSERT_EQ(table->members().size(), 2U);
+  EXPECT_EQ(table->members()[0].blob_offset, 100U);
+  EXPECT_EQ(table->members()[0].end(), 900U);
+  EXPECT_EQ(table->members()[1].end(), 2000U);
+  ASSERT_EQ(table->chunks().size(), 3U);
+  EXPECT_EQ(table->chunks()[0].range(), (DataRange{0, 5000}));
+  EXPECT_EQ(table->chunks()[1].range(), (DataRange{8192, 10}));
+  EXPECT_EQ(table->chunks()[1].inner_offset, 5000U);
+  EXPECT_EQ(table->chunks()[2].range(), (DataRange{12288, 7}));
+  EXPECT_EQ(table->ChunksOf(0).size(), 2U);
+  EXPECT_EQ(index->info.data_size_bytes, 16384U);
+  EXPECT_EQ(index->info.blob_size_bytes, 3000U);
+  const auto image = erofs::ImageReader::Open(index->image);
+  ASSERT_TRUE(image.ok()) << image.status();
+  EXPECT_EQ(image->inode_count(), 4U);
+  const auto nid = image->Lookup(image->root(), "y");
+  ASSERT_TRUE(nid.ok());
+  EXPECT_EQ(image->Stat(*nid)->data_address, 8192U);
+}
+
+TEST(BuildIndex, RefusesChunksThatNoMemoryShouldHold) {
+  const std::string huge = File("huge", kMaxChunkBytes + 1, 100, 0, '1');
+  const auto index = Build(TocDocument({huge}), 400 << 20);
+  EXPECT_EQ(index.status().code(), StatusCode::kResourceExhausted);
+  EXPECT_NE(MessageOf(index.status()).find("smaller chunks"), std::string_view::npos);
+}
+
+TEST(BuildIndex, IsDeterministic) {
+  const std::string file = File("a", 5000, 100, 0, '1');
+  const auto one = Build(TocDocument({file}), 2000);
+  const auto two = Build(TocDocument({file}), 2000);
+  ASSERT_TRUE(one.ok() && two.ok());
+  EXPECT_EQ(one->image, two->image);
+  EXPECT_EQ(one->chunk_table, two->chunk_table);
+}
+
+TEST(BuildIndex, AnEmptyLayerIsALayer) {
+  const auto index = Build(TocDocument({}), 0);
+  ASSERT_TRUE(index.ok()) << index.status();
+  EXPECT_EQ(index->info.chunk_count, 0U);
+  EXPECT_TRUE(erofs::ImageReader::Open(index->image).ok());
+}
+
+}  // namespace
+}  // namespace starling::layer
