@@ -8,10 +8,6 @@
 
 namespace starling::layer {
 
-/// The last bytes of a blob that the first request brings. The TOC of a layer of a few hundred
-/// files is in them, so opening such a layer costs one request.
-inline constexpr uint64_t kTailBytes = 256 << 10;
-
 /// A layer that was indexed just now, and the blob that it came from.
 struct OpenedLayer {
   std::shared_ptr<store::StoredLayer> stored;
