@@ -1,0 +1,91 @@
+#include "mount/image_mount.h"
+
+#include <sys/mount.h>
+
+#include <cerrno>
+#include <vector>
+
+#include "oci/manifest.h"
+
+namespace starling::mount {
+namespace {
+
+// mount(2) copies one page of options and cuts off the rest in silence.
+constexpr size_t kMaxMountOptions = 4095;
+
+StatusOr<LayerSpec> SpecOf(const oci::Descriptor& layer, const std::string& image) {
+  const auto annotation = layer.annotations.find(std::string(oci::annotation::kTocDigest));
+  if (annotation == layer.annotations.end()) {
+    return MakeError(
+        StatusCode::kFailedPrecondition,
+        fmt::format("layer {} has no TOC digest, so it cannot be mounted lazily: make it "
+                    "eStargz with starling convert",
+                    layer.digest.ToString()));
+  }
+  ASSIGN_OR_RETURN(const oci::Digest toc, oci::Digest::Parse(annotation->second));
+  return LayerSpec{
+      .image = image, .layer = layer.digest, .toc = toc, .size_bytes = layer.size_bytes};
+}
+
+Status MountLayers(const std::vector<MountedLayer>& layers,
+                   const std::filesystem::path& directory) {
+  if (layers.size() == 1) {
+    // Overlayfs wants two lower directories, or an upper one.
+    if (::mount(layers.front().path.c_str(), directory.c_str(), nullptr, MS_BIND, nullptr) != 0) {
+      return ErrnoError(errno, fmt::format("mount {}", directory.string()));
+    }
+    return OkStatus();
+  }
+  std::string options = "lowerdir=";
+  for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer) {
+    options += layer == layers.rbegin() ? "" : ":";
+    options += layer->path.string();
+  }
+  if (options.size() > kMaxMountOptions) {
+    return MakeError(
+        StatusCode::kResourceExhausted,
+        fmt::format("{} layers below {} make more mount options than the kernel takes: "
+                    "choose a shorter --root",
+                    layers.size(), layers.front().path.parent_path().string()));
+  }
+  if (::mount("starling", directory.c_str(), "overlay", MS_RDONLY, options.c_str()) != 0) {
+    return ErrnoError(errno, fmt::format("mount {}", directory.string()));
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+StatusOr<std::unique_ptr<ImageMount>> ImageMount::Start(Options options,
+                                                        std::shared_ptr<oci::ImageSource> source,
+                                                        FileSystem& files) {
+  ASSIGN_OR_RETURN(const oci::SelectedImage image, oci::SelectImage(*source, options.platform));
+  if (image.manifest.layers.empty()) {
+    return MakeError(StatusCode::kFailedPrecondition, "the image has no layers");
+  }
+  std::vector<LayerSpec> specs;
+  for (const oci::Descriptor& layer : image.manifest.layers) {
+    ASSIGN_OR_RETURN(LayerSpec spec, SpecOf(layer, source->Name()));
+    specs.push_back(std::move(spec));
+  }
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<LayerHost> host,
+      LayerHost::Start({.root = std::filesystem::absolute(options.root)},
+                       {.sources = [source](const std::string&)
+                            -> StatusOr<std::shared_ptr<oci::ImageSource>> { return source; },
+                        .files = files}));
+  std::vector<MountedLayer> layers;
+  for (const LayerSpec& spec : specs) {
+    ASSIGN_OR_RETURN(MountedLayer layer, host->Mount(layers.size() + 1, spec));
+    layers.push_back(std::move(layer));
+  }
+  RETURN_IF_ERROR(MountLayers(layers, options.directory));
+  return std::unique_ptr<ImageMount>(new ImageMount(std::move(options.directory), std::move(host)));
+}
+
+ImageMount::~ImageMount() {
+  // Detached: a process that still stands in the directory must not keep the server from ending.
+  ::umount2(directory_.c_str(), MNT_DETACH);
+}
+
+}  // namespace starling::mount

@@ -1,0 +1,36 @@
+/// A whole image as one read-only directory, without containerd.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "mount/layer_host.h"
+#include "oci/platform.h"
+
+namespace starling::mount {
+
+/// An image shown at a directory until the object ends. Threads: one at a time.
+class ImageMount {
+ public:
+  struct Options {
+    std::filesystem::path root;       // for the image's data; private to this mount while it lasts
+    std::filesystem::path directory;  // where the image appears
+    oci::Platform platform;
+  };
+  /// Opens every layer (at most two requests each) and mounts their overlay. Errors say which layer
+  /// cannot be lazy and why; then nothing stays mounted.
+  static StatusOr<std::unique_ptr<ImageMount>> Start(Options options,
+                                                     std::shared_ptr<oci::ImageSource> source,
+                                                     FileSystem& files);
+  /// Unmounts the overlay (lazily when it is in use), then the layers.
+  ~ImageMount();
+
+ private:
+  ImageMount(std::filesystem::path directory, std::unique_ptr<LayerHost> layers)
+      : directory_(std::move(directory)), layers_(std::move(layers)) {}
+
+  std::filesystem::path directory_;
+  std::unique_ptr<LayerHost> layers_;
+};
+
+}  // namespace starling::mount
