@@ -1,0 +1,155 @@
+#include "inspect/inspect.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "estargz/layer_tree.h"
+#include "layer/toc_fetch.h"
+
+namespace starling::inspect {
+namespace {
+
+// Where a tar header says "ustar". Source: POSIX.1-2001, pax, "ustar Interchange Format".
+constexpr size_t kUstarMagicAt = 257;
+constexpr std::string_view kUstarMagic = "ustar";
+constexpr std::string_view kGzipMagic = "\x1f\x8b";
+constexpr std::string_view kZstdMagic = "\x28\xb5\x2f\xfd";
+constexpr uint64_t kHeadBytes = 512;
+
+LayerFormat FormatOf(std::string_view head) {
+  if (head.starts_with(kGzipMagic)) {
+    return LayerFormat::kGzip;
+  }
+  if (head.starts_with(kZstdMagic)) {
+    return LayerFormat::kZstd;
+  }
+  if (head.size() > kUstarMagicAt && head.substr(kUstarMagicAt).starts_with(kUstarMagic)) {
+    return LayerFormat::kTar;
+  }
+  return LayerFormat::kUnknown;
+}
+
+StatusOr<LayerFormat> FormatFromHead(const oci::OpenedBlob& blob) {
+  const uint64_t head_bytes = std::min(kHeadBytes, blob.reader->SizeBytes());
+  if (blob.tail.size() == blob.reader->SizeBytes()) {
+    return FormatOf(AsText(ByteSpan(blob.tail).first(head_bytes)));
+  }
+  ASSIGN_OR_RETURN(const Bytes head,
+                   blob.reader->ReadAndWait({.blob_offset = 0, .size_bytes = head_bytes}));
+  return FormatOf(AsText(head));
+}
+
+std::string NotSeekable(LayerFormat format) {
+  return fmt::format(
+      "an ordinary {} layer has no table of contents: starling convert makes it "
+      "eStargz",
+      NameOf(format));
+}
+
+void CountTree(const estargz::LayerTree& tree, LayerReport& report) {
+  report.files = tree.inodes().size();
+  for (const estargz::Inode& inode : tree.inodes()) {
+    report.content_bytes += S_ISREG(inode.mode) ? inode.size_bytes : 0;
+  }
+}
+
+/// Why the annotation does not vouch for the TOC that the blob has; empty when it does.
+std::string AnnotationFault(const oci::Descriptor& layer, const oci::Digest& actual) {
+  const auto annotation = layer.annotations.find(std::string(oci::annotation::kTocDigest));
+  if (annotation == layer.annotations.end()) {
+    return fmt::format(
+        "the manifest lacks the annotation {}, so nothing could be verified: "
+        "starling convert adds it",
+        oci::annotation::kTocDigest);
+  }
+  if (annotation->second != actual.ToString()) {
+    return fmt::format("the manifest promises the TOC {}", annotation->second);
+  }
+  return {};
+}
+
+StatusOr<LayerReport> InspectLayer(oci::ImageSource& source, const oci::Descriptor& layer) {
+  LayerReport report{.descriptor = layer};
+  if (!oci::media_type::IsLayer(layer.media_type)) {
+    report.reason = fmt::format("media type {} is no layer that can be mounted", layer.media_type);
+    return report;
+  }
+  ASSIGN_OR_RETURN(const oci::OpenedBlob blob, source.OpenBlob(layer, layer::kTailBytes));
+  layer::FetchCounters counters;
+  StatusOr<layer::FetchedToc> toc = layer::FetchToc(blob, {}, counters);
+  if (!toc.ok()) {
+    ASSIGN_OR_RETURN(report.format, FormatFromHead(blob));
+    if (toc.status().code() == StatusCode::kNotFound) {
+      report.reason = NotSeekable(report.format);
+      return report;
+    }
+    if (toc.status().code() == StatusCode::kUnimplemented) {
+      report.format = LayerFormat::kLegacyStargz;
+    }
+    report.reason = MessageOf(toc.status());
+    return report;
+  }
+  report.format = LayerFormat::kEstargz;
+  report.toc_digest = toc->json.digest;
+  report.reason = AnnotationFault(layer, toc->json.digest);
+  StatusOr<estargz::LayerTree> tree = layer::BuildTree(*std::move(toc), {});
+  if (!tree.ok()) {
+    report.reason = MessageOf(tree.status());
+  } else {
+    CountTree(*tree, report);
+  }
+  report.lazy = report.reason.empty();
+  return report;
+}
+
+}  // namespace
+
+std::string_view NameOf(LayerFormat format) {
+  switch (format) {
+    case LayerFormat::kEstargz:
+      return "eStargz";
+    case LayerFormat::kLegacyStargz:
+      return "stargz";
+    case LayerFormat::kGzip:
+      return "gzip";
+    case LayerFormat::kZstd:
+      return "zstd";
+    case LayerFormat::kTar:
+      return "tar";
+    case LayerFormat::kUnknown:
+      break;
+  }
+  return "unknown";
+}
+
+bool ImageReport::lazy() const {
+  return !layers.empty() && std::all_of(layers.begin(), layers.end(),
+                                        [](const LayerReport& layer) { return layer.lazy; });
+}
+
+uint64_t ImageReport::size_bytes() const {
+  uint64_t sum_bytes = 0;
+  for (const LayerReport& layer : layers) {
+    sum_bytes += layer.descriptor.size_bytes;
+  }
+  return sum_bytes;
+}
+
+StatusOr<ImageReport> InspectImage(oci::ImageSource& source, const oci::Platform& platform) {
+  ASSIGN_OR_RETURN(const oci::SelectedImage image, oci::SelectImage(source, platform));
+  ImageReport report{.name = source.Name(),
+                     .target = image.top.digest,
+                     .manifest = image.raw_manifest.digest,
+                     .layers = {}};
+  for (const oci::Descriptor& layer : image.manifest.layers) {
+    StatusOr<LayerReport> inspected = InspectLayer(source, layer);
+    if (!inspected.ok()) {
+      return Annotate(inspected.status(), fmt::format("layer {}", layer.digest.ToString()));
+    }
+    report.layers.push_back(*std::move(inspected));
+  }
+  return report;
+}
+
+}  // namespace starling::inspect
