@@ -1,0 +1,354 @@
+#include "containerd/client.h"
+
+#include <fmt/chrono.h>
+#include <google/protobuf/empty.pb.h>
+#include <grpcpp/grpcpp.h>
+
+#include <filesystem>
+
+#include "api/containerd/services/content/v1/content.grpc.pb.h"
+#include "api/containerd/services/diff/v1/diff.grpc.pb.h"
+#include "api/containerd/services/images/v1/images.grpc.pb.h"
+#include "api/containerd/services/leases/v1/leases.grpc.pb.h"
+#include "api/containerd/services/snapshots/v1/snapshots.grpc.pb.h"
+#include "api/containerd/services/version/v1/version.grpc.pb.h"
+
+namespace starling::containerd {
+namespace {
+
+namespace content = ::containerd::services::content::v1;
+namespace diff = ::containerd::services::diff::v1;
+namespace images = ::containerd::services::images::v1;
+namespace leases = ::containerd::services::leases::v1;
+namespace snapshots = ::containerd::services::snapshots::v1;
+namespace version = ::containerd::services::version::v1;
+
+// containerd's own limit for both directions.
+constexpr int kMaxMessageBytes = 16 << 20;
+constexpr size_t kWritePieceBytes = 1 << 20;
+constexpr const char* kNamespaceHeader = "containerd-namespace";
+constexpr const char* kLeaseHeader = "containerd-lease";
+constexpr const char* kExpireLabel = "containerd.io/gc.expire";
+
+std::shared_ptr<grpc::Channel> Dial(const std::string& address) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  arguments.SetMaxSendMessageSize(kMaxMessageBytes);
+  // Otherwise the path becomes the authority, which Go's server refuses.
+  arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, "localhost");
+  return grpc::CreateCustomChannel("unix://" + std::filesystem::absolute(address).string(),
+                                   grpc::InsecureChannelCredentials(), arguments);
+}
+
+void SetDescriptor(const oci::Descriptor& from, ::containerd::types::Descriptor& to) {
+  to.set_media_type(from.media_type);
+  to.set_digest(from.digest.ToString());
+  to.set_size(static_cast<int64_t>(from.size_bytes));
+  to.mutable_annotations()->insert(from.annotations.begin(), from.annotations.end());
+}
+
+std::string IngestName(const oci::Digest& digest) { return "starling-" + digest.ToString(); }
+
+}  // namespace
+
+struct Client::Stubs {
+  explicit Stubs(const std::shared_ptr<grpc::Channel>& channel)
+      : contents(content::Content::NewStub(channel)),
+        diffs(diff::Diff::NewStub(channel)),
+        images_(images::Images::NewStub(channel)),
+        leases_(leases::Leases::NewStub(channel)),
+        snapshots_(snapshots::Snapshots::NewStub(channel)),
+        versions(version::Version::NewStub(channel)) {}
+
+  /// A call's context: namespace, lease and deadline.
+  struct Context : grpc::ClientContext {
+    Context(const Client& client, std::chrono::milliseconds timeout) {
+      AddMetadata(kNamespaceHeader, client.options_.namespace_name);
+      if (!client.lease_.empty()) {
+        AddMetadata(kLeaseHeader, client.lease_);
+      }
+      set_deadline(std::chrono::system_clock::now() + timeout);
+    }
+    explicit Context(const Client& client) : Context(client, client.options_.call_timeout) {}
+  };
+
+  std::unique_ptr<content::Content::Stub> contents;
+  std::unique_ptr<diff::Diff::Stub> diffs;
+  std::unique_ptr<images::Images::Stub> images_;
+  std::unique_ptr<leases::Leases::Stub> leases_;
+  std::unique_ptr<snapshots::Snapshots::Stub> snapshots_;
+  std::unique_ptr<version::Version::Stub> versions;
+
+  static Status Result(const Client& client, const grpc::Status& status, std::string_view what) {
+    if (status.ok()) {
+      return OkStatus();
+    }
+    const auto code = static_cast<StatusCode>(status.error_code());
+    if (code == StatusCode::kUnavailable) {
+      return MakeError(code, fmt::format("containerd at {}: {} (is it running? --address names "
+                                         "its socket)",
+                                         client.options_.address, status.error_message()));
+    }
+    return MakeError(code, fmt::format("containerd: {}: {}", what, status.error_message()));
+  }
+};
+
+Client::Client(Options options)
+    : options_(std::move(options)), stubs_(std::make_unique<Stubs>(Dial(options_.address))) {}
+
+Client::~Client() = default;
+
+StatusOr<std::string> Client::Version() {
+  Stubs::Context context(*this);
+  version::VersionResponse response;
+  RETURN_IF_ERROR(Stubs::Result(
+      *this, stubs_->versions->Version(&context, google::protobuf::Empty(), &response), "version"));
+  return response.version();
+}
+
+StatusOr<std::string> Client::CreateLease(std::chrono::seconds lifetime) {
+  Stubs::Context context(*this);
+  leases::CreateRequest request;
+  const auto expires = std::chrono::time_point_cast<std::chrono::seconds>(
+      std::chrono::system_clock::now() + lifetime);
+  request.set_id(
+      fmt::format("starling-{}", std::chrono::system_clock::now().time_since_epoch().count()));
+  (*request.mutable_labels())[kExpireLabel] =
+      fmt::format("{:%FT%TZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(expires)));
+  leases::CreateResponse response;
+  RETURN_IF_ERROR(Stubs::Result(*this, stubs_->leases_->Create(&context, request, &response),
+                                "create a lease"));
+  return response.lease().id();
+}
+
+Status Client::DeleteLease(const std::string& id) {
+  Stubs::Context context(*this);
+  leases::DeleteRequest request;
+  request.set_id(id);
+  google::protobuf::Empty response;
+  return Stubs::Result(*this, stubs_->leases_->Delete(&context, request, &response),
+                       "delete the lease");
+}
+
+StatusOr<bool> Client::HasContent(const oci::Digest& digest) {
+  Stubs::Context context(*this);
+  content::InfoRequest request;
+  request.set_digest(digest.ToString());
+  content::InfoResponse response;
+  const grpc::Status status = stubs_->contents->Info(&context, request, &response);
+  if (status.error_code() == grpc::StatusCode::NOT_FOUND) {
+    return false;
+  }
+  RETURN_IF_ERROR(Stubs::Result(*this, status, "look for a blob"));
+  return true;
+}
+
+Status Client::LabelContent(const oci::Digest& digest, const Labels& labels) {
+  Stubs::Context context(*this);
+  content::UpdateRequest request;
+  request.mutable_info()->set_digest(digest.ToString());
+  request.mutable_info()->mutable_labels()->insert(labels.begin(), labels.end());
+  for (const auto& [key, value] : labels) {
+    request.mutable_update_mask()->add_paths("labels." + key);
+  }
+  content::UpdateResponse response;
+  return Stubs::Result(*this, stubs_->contents->Update(&context, request, &response),
+                       "label a blob");
+}
+
+/// One ingest: every message is answered before the next is sent.
+class Client::StreamWriter : public Client::ContentWriter {
+ public:
+  StreamWriter(const Client& client, const oci::Descriptor& blob)
+      : client_(client),
+        blob_(blob),
+        context_(client, client.options_.apply_timeout),
+        stream_(client.stubs_->contents->Write(&context_)) {}
+
+  ~StreamWriter() override {
+    if (finished_) {
+      return;
+    }
+    context_.TryCancel();
+    stream_->Finish();
+    // An ingest that nobody goes on with would wait for its lease's end.
+    Stubs::Context context(client_);
+    content::AbortRequest request;
+    request.set_ref(IngestName(blob_.digest));
+    google::protobuf::Empty response;
+    client_.stubs_->contents->Abort(&context, request, &response);
+  }
+
+  /// Begins the ingest, from nothing even if an earlier one left something.
+  Status Begin() {
+    content::WriteContentRequest request;
+    request.set_action(content::STAT);
+    request.set_ref(IngestName(blob_.digest));
+    request.set_total(static_cast<int64_t>(blob_.size_bytes));
+    request.set_expected(blob_.digest.ToString());
+    return Exchange(request);
+  }
+
+  Status Write(ByteSpan bytes) override {
+    while (!bytes.empty()) {
+      const ByteSpan piece = bytes.first(std::min(bytes.size(), kWritePieceBytes));
+      content::WriteContentRequest request;
+      request.set_action(content::WRITE);
+      request.set_offset(static_cast<int64_t>(offset_));
+      request.set_data(piece.data(), piece.size());
+      RETURN_IF_ERROR(Exchange(request));
+      offset_ += piece.size();
+      bytes = bytes.subspan(piece.size());
+    }
+    return OkStatus();
+  }
+
+  Status Commit(const Labels& labels) override {
+    content::WriteContentRequest request;
+    request.set_action(content::COMMIT);
+    request.set_offset(static_cast<int64_t>(offset_));
+    request.set_total(static_cast<int64_t>(blob_.size_bytes));
+    request.set_expected(blob_.digest.ToString());
+    request.mutable_labels()->insert(labels.begin(), labels.end());
+    Status committed = Exchange(request);
+    if (!finished_) {
+      stream_->WritesDone();
+      finished_ = true;
+      stream_->Finish();
+    }
+    return committed.code() == StatusCode::kAlreadyExists ? OkStatus() : committed;
+  }
+
+ private:
+  Status Exchange(const content::WriteContentRequest& request) {
+    if (finished_) {
+      return MakeError(StatusCode::kFailedPrecondition, "the ingest is over");
+    }
+    content::WriteContentResponse response;
+    if (stream_->Write(request) && stream_->Read(&response)) {
+      if (request.action() == content::STAT) {
+        offset_ = 0;
+      }
+      return OkStatus();
+    }
+    finished_ = true;
+    const grpc::Status status = stream_->Finish();
+    if (status.ok()) {
+      return MakeError(StatusCode::kUnavailable, "containerd ended the stream of a blob early");
+    }
+    return Stubs::Result(client_, status, fmt::format("store blob {}", blob_.digest.ToString()));
+  }
+
+  const Client& client_;
+  const oci::Descriptor blob_;
+  Stubs::Context context_;
+  std::unique_ptr<
+      grpc::ClientReaderWriter<content::WriteContentRequest, content::WriteContentResponse>>
+      stream_;
+  uint64_t offset_ = 0;
+  bool finished_ = false;
+};
+
+StatusOr<std::unique_ptr<Client::ContentWriter>> Client::WriteContent(const oci::Descriptor& blob) {
+  auto writer = std::make_unique<StreamWriter>(*this, blob);
+  RETURN_IF_ERROR(writer->Begin());
+  return std::unique_ptr<ContentWriter>(std::move(writer));
+}
+
+Status Client::StatSnapshot(const std::string& snapshotter, const std::string& name) {
+  Stubs::Context context(*this);
+  snapshots::StatSnapshotRequest request;
+  request.set_snapshotter(snapshotter);
+  request.set_key(name);
+  snapshots::StatSnapshotResponse response;
+  return Stubs::Result(*this, stubs_->snapshots_->Stat(&context, request, &response),
+                       "look for a snapshot");
+}
+
+StatusOr<std::vector<Mount>> Client::PrepareSnapshot(const std::string& snapshotter,
+                                                     const std::string& key,
+                                                     const std::string& parent,
+                                                     const Labels& labels) {
+  // The snapshotter may ask a registry meanwhile.
+  Stubs::Context context(*this, options_.apply_timeout);
+  snapshots::PrepareSnapshotRequest request;
+  request.set_snapshotter(snapshotter);
+  request.set_key(key);
+  request.set_parent(parent);
+  request.mutable_labels()->insert(labels.begin(), labels.end());
+  snapshots::PrepareSnapshotResponse response;
+  RETURN_IF_ERROR(Stubs::Result(*this, stubs_->snapshots_->Prepare(&context, request, &response),
+                                "prepare a snapshot"));
+  std::vector<Mount> mounts;
+  for (const ::containerd::types::Mount& mount : response.mounts()) {
+    mounts.push_back({.type = mount.type(),
+                      .source = mount.source(),
+                      .options = {mount.options().begin(), mount.options().end()}});
+  }
+  return mounts;
+}
+
+Status Client::CommitSnapshot(const std::string& snapshotter, const std::string& name,
+                              const std::string& key, const Labels& labels) {
+  Stubs::Context context(*this);
+  snapshots::CommitSnapshotRequest request;
+  request.set_snapshotter(snapshotter);
+  request.set_name(name);
+  request.set_key(key);
+  request.mutable_labels()->insert(labels.begin(), labels.end());
+  google::protobuf::Empty response;
+  return Stubs::Result(*this, stubs_->snapshots_->Commit(&context, request, &response),
+                       "commit a snapshot");
+}
+
+Status Client::RemoveSnapshot(const std::string& snapshotter, const std::string& key) {
+  Stubs::Context context(*this);
+  snapshots::RemoveSnapshotRequest request;
+  request.set_snapshotter(snapshotter);
+  request.set_key(key);
+  google::protobuf::Empty response;
+  return Stubs::Result(*this, stubs_->snapshots_->Remove(&context, request, &response),
+                       "remove a snapshot");
+}
+
+StatusOr<oci::Digest> Client::Apply(const oci::Descriptor& layer,
+                                    const std::vector<Mount>& mounts) {
+  Stubs::Context context(*this, options_.apply_timeout);
+  diff::ApplyRequest request;
+  SetDescriptor(layer, *request.mutable_diff());
+  for (const Mount& mount : mounts) {
+    ::containerd::types::Mount& to = *request.add_mounts();
+    to.set_type(mount.type);
+    to.set_source(mount.source);
+    to.mutable_options()->Add(mount.options.begin(), mount.options.end());
+  }
+  diff::ApplyResponse response;
+  RETURN_IF_ERROR(Stubs::Result(*this, stubs_->diffs->Apply(&context, request, &response),
+                                fmt::format("unpack layer {}", layer.digest.ToString())));
+  return oci::Digest::Parse(response.applied().digest());
+}
+
+Status Client::PutImage(const std::string& name, const oci::Descriptor& target) {
+  images::Image image;
+  image.set_name(name);
+  SetDescriptor(target, *image.mutable_target());
+  {
+    Stubs::Context context(*this);
+    images::CreateImageRequest request;
+    *request.mutable_image() = image;
+    images::CreateImageResponse response;
+    const grpc::Status status = stubs_->images_->Create(&context, request, &response);
+    if (status.error_code() != grpc::StatusCode::ALREADY_EXISTS) {
+      return Stubs::Result(*this, status, "create the image");
+    }
+  }
+  Stubs::Context context(*this);
+  images::UpdateImageRequest request;
+  *request.mutable_image() = image;
+  request.mutable_update_mask()->add_paths("target");
+  images::UpdateImageResponse response;
+  return Stubs::Result(*this, stubs_->images_->Update(&context, request, &response),
+                       "update the image");
+}
+
+}  // namespace starling::containerd

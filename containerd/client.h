@@ -1,0 +1,82 @@
+/// A client of containerd's API, as far as pulling an image needs it.
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/io.h"
+#include "base/status.h"
+#include "oci/descriptor.h"
+
+namespace starling::containerd {
+
+using Labels = std::map<std::string, std::string>;
+
+struct Mount {
+  std::string type;
+  std::string source;
+  std::vector<std::string> options;
+};
+
+/// One containerd, one namespace. Every call blocks and has a deadline.
+/// Errors carry the code that containerd gave; kUnavailable names the socket and says what to do.
+/// Threads: safe, except that UseLease comes first.
+class Client {
+ public:
+  struct Options {
+    std::string address;  // path of the socket
+    std::string namespace_name;
+    std::chrono::milliseconds call_timeout = std::chrono::seconds(60);
+    /// Of Apply, which unpacks a whole layer.
+    std::chrono::milliseconds apply_timeout = std::chrono::minutes(30);
+  };
+  explicit Client(Options options);
+  ~Client();
+
+  /// containerd's version: proves that it answers.
+  StatusOr<std::string> Version();
+
+  /// A lease that containerd forgets after `lifetime` by itself. Returns its id.
+  StatusOr<std::string> CreateLease(std::chrono::seconds lifetime);
+  /// Everything that is created from now on is held by this lease.
+  void UseLease(std::string id) { lease_ = std::move(id); }
+  Status DeleteLease(const std::string& id);
+
+  StatusOr<bool> HasContent(const oci::Digest& digest);
+  /// Adds labels to a blob.
+  Status LabelContent(const oci::Digest& digest, const Labels& labels);
+
+  /// A blob on its way into the content store; what was written is dropped unless committed.
+  class ContentWriter : public ByteSink {
+   public:
+    /// Checks size and digest. Fine if the blob was stored by somebody else meanwhile.
+    virtual Status Commit(const Labels& labels) = 0;
+  };
+  /// kAlreadyExists when the blob is there; kUnavailable while another client writes it.
+  StatusOr<std::unique_ptr<ContentWriter>> WriteContent(const oci::Descriptor& blob);
+
+  Status StatSnapshot(const std::string& snapshotter, const std::string& name);
+  StatusOr<std::vector<Mount>> PrepareSnapshot(const std::string& snapshotter,
+                                               const std::string& key, const std::string& parent,
+                                               const Labels& labels);
+  Status CommitSnapshot(const std::string& snapshotter, const std::string& name,
+                        const std::string& key, const Labels& labels);
+  Status RemoveSnapshot(const std::string& snapshotter, const std::string& key);
+  /// Unpacks a stored layer onto `mounts`; returns the digest of its uncompressed tar.
+  StatusOr<oci::Digest> Apply(const oci::Descriptor& layer, const std::vector<Mount>& mounts);
+
+  /// Lets `name` stand for `target`, whatever it stood for before.
+  Status PutImage(const std::string& name, const oci::Descriptor& target);
+
+ private:
+  struct Stubs;
+  class StreamWriter;
+  Options options_;
+  std::string lease_;
+  std::unique_ptr<Stubs> stubs_;
+};
+
+}  // namespace starling::containerd

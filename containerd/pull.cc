@@ -1,0 +1,314 @@
+#include "containerd/pull.h"
+
+#include <chrono>
+#include <random>
+
+#include "oci/image_config.h"
+
+namespace starling::containerd {
+namespace {
+
+constexpr std::chrono::hours kLeaseLifetime(24);
+// Another pull may have the same snapshot in hand: containerd then says "already exists" and
+// shows it a moment later. containerd's own unpacker tries three times.
+constexpr int kPrepareTries = 3;
+// Key and value together. Source: containerd, pkg/labels.
+constexpr size_t kMaxLabelBytes = 4096;
+
+constexpr std::string_view kSnapshotPrefix = "containerd.io/snapshot/";
+constexpr const char* kSnapshotRef = "containerd.io/snapshot.ref";
+constexpr const char* kUncompressed = "containerd.io/uncompressed";
+constexpr const char* kCriImageRef = "containerd.io/snapshot/cri.image-ref";
+constexpr const char* kCriManifestDigest = "containerd.io/snapshot/cri.manifest-digest";
+constexpr const char* kCriLayerDigest = "containerd.io/snapshot/cri.layer-digest";
+constexpr const char* kCriImageLayers = "containerd.io/snapshot/cri.image-layers";
+constexpr const char* kStargzReference = "containerd.io/snapshot/remote/stargz.reference";
+constexpr const char* kStargzDigest = "containerd.io/snapshot/remote/stargz.digest";
+constexpr const char* kStargzLayers = "containerd.io/snapshot/remote/stargz.layers";
+
+/// Deletes its lease when it goes, whatever happened.
+class ScopedLease {
+ public:
+  static StatusOr<ScopedLease> Take(Client& client) {
+    ASSIGN_OR_RETURN(std::string id, client.CreateLease(kLeaseLifetime));
+    client.UseLease(id);
+    return ScopedLease(client, std::move(id));
+  }
+  ScopedLease(ScopedLease&& other) noexcept
+      : client_(other.client_), id_(std::exchange(other.id_, {})) {}
+  ScopedLease& operator=(ScopedLease&&) = delete;
+  ~ScopedLease() {
+    if (!id_.empty()) {
+      // It expires by itself if containerd is away now.
+      (void)Release();
+    }
+  }
+  Status Release() {
+    client_.UseLease({});
+    return client_.DeleteLease(std::exchange(id_, {}));
+  }
+
+ private:
+  ScopedLease(Client& client, std::string id) : client_(client), id_(std::move(id)) {}
+  Client& client_;
+  std::string id_;
+};
+
+/// One layer of the image as the unpacking sees it.
+struct Layer {
+  oci::Descriptor descriptor;
+  oci::Digest diff_id;
+  std::string chain_id;
+  std::string parent_chain_id;  // empty for the lowest
+};
+
+/// Digests from `first` on, comma separated, as many as a label holds.
+std::string JoinDigests(std::span<const Layer> layers, size_t key_bytes) {
+  std::string text;
+  for (const Layer& layer : layers) {
+    const std::string digest = layer.descriptor.digest.ToString();
+    if (key_bytes + text.size() + 1 + digest.size() > kMaxLabelBytes) {
+      break;
+    }
+    text += text.empty() ? "" : ",";
+    text += digest;
+  }
+  return text;
+}
+
+Labels PrepareLabels(const PullOptions& options, const oci::Digest& manifest,
+                     std::span<const Layer> from_this_up) {
+  const Layer& layer = from_this_up.front();
+  Labels labels;
+  for (const auto& [key, value] : layer.descriptor.annotations) {
+    if (key.starts_with(kSnapshotPrefix) && key.size() + value.size() <= kMaxLabelBytes) {
+      labels[key] = value;
+    }
+  }
+  const std::string reference = options.reference.ToString();
+  const std::string digest = layer.descriptor.digest.ToString();
+  labels[kSnapshotRef] = layer.chain_id;
+  labels[kCriImageRef] = reference;
+  labels[kCriManifestDigest] = manifest.ToString();
+  labels[kCriLayerDigest] = digest;
+  labels[kCriImageLayers] = JoinDigests(from_this_up, std::string_view(kCriImageLayers).size());
+  labels[kStargzReference] = reference;
+  labels[kStargzDigest] = digest;
+  labels[kStargzLayers] = JoinDigests(from_this_up, std::string_view(kStargzLayers).size());
+  return labels;
+}
+
+/// Names no two pulls share. Source of the form: containerd core/unpack, "extract-".
+std::string ExtractionKey(const std::string& chain_id) {
+  static thread_local std::mt19937_64 random{std::random_device{}()};
+  return fmt::format("extract-{}-{:08x} {}",
+                     std::chrono::system_clock::now().time_since_epoch().count() % 1'000'000'000,
+                     random() & 0xffffffffU, chain_id);
+}
+
+/// One pull: what it was asked and what it found so far.
+class Pull {
+ public:
+  Pull(Client& client, oci::ImageSource& source, const PullOptions& options, Progress& progress)
+      : client_(client), source_(source), options_(options), progress_(progress) {}
+
+  StatusOr<PullReport> Run() {
+    ASSIGN_OR_RETURN(image_, oci::SelectImage(source_, options_.platform));
+    report_.target = image_.top.digest;
+    ASSIGN_OR_RETURN(ScopedLease lease, ScopedLease::Take(client_));
+    RETURN_IF_ERROR(ReadLayers());
+    RETURN_IF_ERROR(StoreDocuments());
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      if (options_.stop.stop_requested()) {
+        return MakeError(StatusCode::kCancelled, "stopped");
+      }
+      RETURN_IF_ERROR(BringLayer(std::span(layers_).subspan(i)));
+    }
+    RETURN_IF_ERROR(client_.PutImage(options_.reference.ToString(), image_.target));
+    RETURN_IF_ERROR(lease.Release());
+    return report_;
+  }
+
+ private:
+  Status ReadLayers() {
+    BytesSink sink;
+    const oci::Descriptor& config = image_.manifest.config;
+    if (config.size_bytes > oci::kMaxConfigBytes) {
+      return MakeError(StatusCode::kResourceExhausted,
+                       fmt::format("the image's configuration has {} bytes, at most {} are read",
+                                   config.size_bytes, oci::kMaxConfigBytes));
+    }
+    RETURN_IF_ERROR(Annotate(source_.ReadBlob(config, sink), "configuration of the image"));
+    config_bytes_ = std::move(sink.bytes());
+    ASSIGN_OR_RETURN(const oci::ImageConfig parsed, oci::ImageConfig::Parse(config_bytes_));
+    if (parsed.diff_ids().size() != image_.manifest.layers.size()) {
+      return MakeError(StatusCode::kDataLoss,
+                       fmt::format("the manifest has {} layers, the configuration {}",
+                                   image_.manifest.layers.size(), parsed.diff_ids().size()));
+    }
+    const std::vector<oci::Digest> chain_ids = oci::ChainIds(parsed.diff_ids());
+    for (size_t i = 0; i < chain_ids.size(); ++i) {
+      layers_.push_back({.descriptor = image_.manifest.layers[i],
+                         .diff_id = parsed.diff_ids()[i],
+                         .chain_id = chain_ids[i].ToString(),
+                         .parent_chain_id = i == 0 ? "" : chain_ids[i - 1].ToString()});
+    }
+    return OkStatus();
+  }
+
+  /// Index, manifest and configuration, with the labels by which containerd's collector finds what
+  /// they refer to.
+  Status StoreDocuments() {
+    Labels config_labels = SourceLabels();
+    if (!layers_.empty()) {
+      config_labels["containerd.io/gc.ref.snapshot." + options_.snapshotter] =
+          layers_.back().chain_id;
+    }
+    RETURN_IF_ERROR(StoreBytes(image_.manifest.config, config_bytes_, config_labels));
+
+    Labels manifest_labels = SourceLabels();
+    manifest_labels["containerd.io/gc.ref.content.config"] =
+        image_.manifest.config.digest.ToString();
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      manifest_labels[fmt::format("containerd.io/gc.ref.content.l.{}", i)] =
+          layers_[i].descriptor.digest.ToString();
+    }
+    RETURN_IF_ERROR(
+        StoreBytes(DescriptorOf(image_.raw_manifest), image_.raw_manifest.bytes, manifest_labels));
+    if (image_.top.digest == image_.raw_manifest.digest) {
+      return OkStatus();
+    }
+    Labels index_labels = SourceLabels();
+    index_labels["containerd.io/gc.ref.content.m.0"] = image_.raw_manifest.digest.ToString();
+    return StoreBytes(DescriptorOf(image_.top), image_.top.bytes, index_labels);
+  }
+
+  static oci::Descriptor DescriptorOf(const oci::RawManifest& document) {
+    oci::Descriptor descriptor;
+    descriptor.media_type = document.media_type;
+    descriptor.digest = document.digest;
+    descriptor.size_bytes = document.bytes.size();
+    return descriptor;
+  }
+
+  /// Where a blob came from, so that a push may mount it across repositories.
+  Labels SourceLabels() const {
+    return {{"containerd.io/distribution.source." + options_.reference.domain(),
+             options_.reference.repository()}};
+  }
+
+  Status StoreBytes(const oci::Descriptor& blob, ByteSpan bytes, const Labels& labels) {
+    StatusOr<std::unique_ptr<Client::ContentWriter>> writer = client_.WriteContent(blob);
+    if (writer.status().code() == StatusCode::kAlreadyExists) {
+      return client_.LabelContent(blob.digest, labels);
+    }
+    RETURN_IF_ERROR(writer.status());
+    RETURN_IF_ERROR((*writer)->Write(bytes));
+    return (*writer)->Commit(labels);
+  }
+
+  Status BringLayer(std::span<const Layer> from_this_up) {
+    const Layer& layer = from_this_up.front();
+    const std::string part = layer.descriptor.digest.ToString().substr(0, 19);
+    progress_.Begin(part, layer.descriptor.size_bytes);
+    if (client_.StatSnapshot(options_.snapshotter, layer.chain_id).ok()) {
+      ++report_.present_layers;
+      progress_.End(part, "already there");
+      return OkStatus();
+    }
+    const Labels labels = PrepareLabels(options_, image_.raw_manifest.digest, from_this_up);
+    for (int tries = 0; tries < kPrepareTries; ++tries) {
+      const std::string key = ExtractionKey(layer.chain_id);
+      const StatusOr<std::vector<Mount>> mounts =
+          client_.PrepareSnapshot(options_.snapshotter, key, layer.parent_chain_id, labels);
+      if (mounts.ok()) {
+        const Status unpacked = Unpack(layer, key, *mounts, part);
+        if (!unpacked.ok()) {
+          (void)client_.RemoveSnapshot(options_.snapshotter, key);
+          return unpacked;
+        }
+        ++report_.downloaded_layers;
+        progress_.End(part, "downloaded");
+        return OkStatus();
+      }
+      if (mounts.status().code() != StatusCode::kAlreadyExists) {
+        return mounts.status();
+      }
+      if (client_.StatSnapshot(options_.snapshotter, layer.chain_id).ok()) {
+        ++report_.lazy_layers;
+        progress_.End(part, "lazy");
+        return OkStatus();
+      }
+    }
+    return MakeError(StatusCode::kAborted,
+                     fmt::format("snapshotter {} says that layer {} exists, but does not show it",
+                                 options_.snapshotter, layer.descriptor.digest.ToString()));
+  }
+
+  Status Unpack(const Layer& layer, const std::string& key, const std::vector<Mount>& mounts,
+                const std::string& part) {
+    RETURN_IF_ERROR(Download(layer.descriptor, part));
+    ASSIGN_OR_RETURN(const oci::Digest diff_id, client_.Apply(layer.descriptor, mounts));
+    if (diff_id != layer.diff_id) {
+      return MakeError(StatusCode::kDataLoss,
+                       fmt::format("layer {} unpacks to {}, but the configuration says {}",
+                                   layer.descriptor.digest.ToString(), diff_id.ToString(),
+                                   layer.diff_id.ToString()));
+    }
+    RETURN_IF_ERROR(
+        client_.LabelContent(layer.descriptor.digest, {{kUncompressed, diff_id.ToString()}}));
+    const Status committed = client_.CommitSnapshot(options_.snapshotter, layer.chain_id, key,
+                                                    {{kSnapshotRef, layer.chain_id}});
+    if (committed.code() == StatusCode::kAlreadyExists) {
+      // Another pull was faster; what it unpacked is the same.
+      return client_.RemoveSnapshot(options_.snapshotter, key);
+    }
+    return committed;
+  }
+
+  Status Download(const oci::Descriptor& layer, const std::string& part) {
+    StatusOr<std::unique_ptr<Client::ContentWriter>> writer = client_.WriteContent(layer);
+    if (writer.status().code() == StatusCode::kAlreadyExists) {
+      return OkStatus();
+    }
+    RETURN_IF_ERROR(writer.status());
+    struct CountingSink : ByteSink {
+      Status Write(ByteSpan bytes) override {
+        if (stop.stop_requested()) {
+          return MakeError(StatusCode::kCancelled, "stopped");
+        }
+        RETURN_IF_ERROR(next.Write(bytes));
+        progress.Advance(part, bytes.size());
+        return OkStatus();
+      }
+      CountingSink(ByteSink& next_sink, Progress& listener, const std::string& name,
+                   const std::stop_token& token)
+          : next(next_sink), progress(listener), part(name), stop(token) {}
+      ByteSink& next;
+      Progress& progress;
+      const std::string& part;
+      const std::stop_token& stop;
+    };
+    CountingSink sink(**writer, progress_, part, options_.stop);
+    RETURN_IF_ERROR(source_.ReadBlob(layer, sink));
+    return (*writer)->Commit(SourceLabels());
+  }
+
+  Client& client_;
+  oci::ImageSource& source_;
+  const PullOptions& options_;
+  Progress& progress_;
+  oci::SelectedImage image_;
+  Bytes config_bytes_;
+  std::vector<Layer> layers_;
+  PullReport report_;
+};
+
+}  // namespace
+
+StatusOr<PullReport> PullImage(Client& client, oci::ImageSource& source, const PullOptions& options,
+                               Progress& progress) {
+  return Pull(client, source, options, progress).Run();
+}
+
+}  // namespace starling::containerd

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <stop_token>
+#include <string>
+
+#include "base/progress.h"
+#include "containerd/client.h"
+#include "oci/image_store.h"
+#include "oci/reference.h"
+
+namespace starling::containerd {
+
+struct PullOptions {
+  oci::Reference reference;  // what to ask a registry for, and the image's name in containerd
+  oci::Platform platform;
+  std::string snapshotter = "stargz";
+  /// Ends the pull between two steps with kCancelled; the lease goes, and with it all that was
+  /// begun.
+  std::stop_token stop;
+};
+
+struct PullReport {
+  oci::Digest target;  // what the image's name stands for now
+  size_t lazy_layers = 0;
+  size_t present_layers = 0;     // unpacked or lazy before
+  size_t downloaded_layers = 0;  // the snapshotter did not take them lazily
+};
+
+/// Brings an image into containerd through the remote snapshotter protocol: manifest and
+/// configuration go to the content store, each layer is offered to the snapshotter first, and only
+/// what it does not take lazily is downloaded and unpacked. Works with every containerd since 1.6,
+/// whose own pull does so only in some versions and configurations. Source: containerd core/unpack
+/// and core/snapshots, "remote snapshotter".
+StatusOr<PullReport> PullImage(Client& client, oci::ImageSource& source, const PullOptions& options,
+                               Progress& progress);
+
+}  // namespace starling::containerd
