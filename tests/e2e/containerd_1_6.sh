@@ -1,0 +1,98 @@
+#!/bin/bash
+# Promise: on Debian's containerd 1.6 an image is pulled by `starling pull` with a handful of requests, runs
+# from lazily mounted layers that equal their overlayfs unpacking, and goes without a trace.
+set -euo pipefail
+here=$(dirname "$(realpath "$0")")
+. "$here/lib.sh"
+. "$here/image.sh"
+work=$(mktemp -d /tmp/starling-e2e.XXXXXX)
+trap 'release_all "$work"' EXIT
+
+make_image "$work"
+start_registry "$work"
+plain=$REGISTRY/t/image:plain lazy=$REGISTRY/t/image:esgz
+skopeo copy -q --dest-tls-verify=false "oci:$work/oci:plain" "docker://$plain"
+starling convert "oci:$work/oci:plain" "oci:$work/oci:esgz" >/dev/null
+skopeo copy -q --dest-tls-verify=false "oci:$work/oci:esgz" "docker://$lazy"
+mapfile -t layers < <(layer_digests "$work/oci:esgz")
+expect "layers of the image" "${#layers[@]}" 3
+
+start_starlingd "$work"
+start_containerd "$work"
+
+# A pull reads manifest, configuration and TOCs only.
+mark=$(registry_mark "$work")
+starling pull --address "$CONTAINERD_ADDRESS" "$lazy"
+requests=$(registry_requests "$work" "$mark")
+echo "$requests"
+for layer in "${layers[@]}"; do
+  count=$(grep -c "blobs/$layer 206" <<<"$requests" || true)
+  [ "$count" -ge 1 ] && [ "$count" -le 2 ] || fail "layer $layer was opened with $count range requests"
+  ! grep -q "blobs/$layer 200" <<<"$requests" || fail "layer $layer was downloaded"
+done
+echo "ok: each layer opens with at most two range requests"
+expect "log lines of lazily prepared layers" \
+  "$(grep -c '"remote-snapshot-prepared":"true"' "$work/starlingd.log")" 3
+expect "layer blobs in containerd's content store" \
+  "$(ctr content ls -q | grep -c -F -f <(printf '%s\n' "${layers[@]}") || true)" 0
+
+# The second pull of an image that is there asks for its name alone.
+mark=$(registry_mark "$work")
+starling pull --address "$CONTAINERD_ADDRESS" "$lazy" >/dev/null
+expect "blob requests of a second pull" \
+  "$(registry_requests "$work" "$mark" | grep -c "blobs/" || true)" 0
+
+# It runs.
+expect "output of a container" \
+  "$(ctr run --rm --snapshotter stargz "$lazy" c1 /bin/sh -c 'cat /data/kept /data/many/file-7 /deep/a/b/c/d/e/f/g/h/file')" \
+  $'changed\n7\ndeepest'
+expect "whiteouts and opaque directories" \
+  "$(ctr run --rm --snapshotter stargz "$lazy" c2 /bin/sh -c 'ls /data /data/old /data/covered | sort | tr "\n" " "; test -e /data/removed || echo gone')" \
+  "/data/covered: /data/old: /data: covered kept many old second gone"
+expect "writes over lazy layers" \
+  "$(ctr run --rm --snapshotter stargz "$lazy" c3 /bin/sh -c 'echo more >>/data/kept; mv /odd/hard /odd/moved; rm /odd/empty; rm -r /data/many; mkdir /data/many; cat /data/kept /odd/moved; ls /data/many /odd/empty 2>/dev/null | wc -l')" \
+  $'changed\nmore\ncontent\n0'
+status=0
+ctr run --rm --snapshotter stargz "$lazy" c4 /bin/false || status=$?
+expect "exit code of a failing program" "$status" 1
+
+# Every file equals the unpacking of the same layers by overlayfs.
+ctr images pull --plain-http "$plain" >/dev/null
+mkdir -p "$work/lazy" "$work/eager"
+ctr images mount --snapshotter stargz "$lazy" "$work/lazy" >/dev/null
+ctr images mount --snapshotter overlayfs "$plain" "$work/eager" >/dev/null
+python3 "$here/tree.py" "$work/eager" >"$work/eager.txt"
+python3 "$here/tree.py" "$work/lazy" >"$work/lazy.txt"
+diff "$work/eager.txt" "$work/lazy.txt" | head -n 20
+cmp "$work/eager.txt" "$work/lazy.txt" || fail "the lazily mounted image differs from its unpacking"
+echo "ok: $(wc -l <"$work/lazy.txt") files equal their overlayfs unpacking"
+mark=$(registry_mark "$work")
+python3 "$here/tree.py" "$work/lazy" >/dev/null
+expect "requests when everything is held" "$(registry_cost "$work" "$mark")" "0 0"
+ctr images unmount --rm "$work/lazy" >/dev/null
+ctr images unmount --rm "$work/eager" >/dev/null
+
+# A daemon that starts again serves what it holds without asking.
+stop_process "$STARLINGD_PID" || fail "starlingd did not stop"
+expect "mounts of a stopped starlingd" "$(mounts_below "$work/starling")" ""
+mark=$(registry_mark "$work")
+start_starlingd "$work"
+expect "a container after the restart" \
+  "$(ctr run --rm --snapshotter stargz "$lazy" c5 /bin/cat /data/kept)" changed
+expect "requests after the restart" "$(registry_cost "$work" "$mark")" "0 0"
+
+# An image that is not lazy falls back to an ordinary pull, and says why.
+starling pull --address "$CONTAINERD_ADDRESS" "$plain" >"$work/plain.log"
+expect "a container of an ordinary image" \
+  "$(ctr run --rm --snapshotter stargz "$plain" c6 /bin/cat /data/kept)" changed
+expect_match "the reason of the fallback" \
+  "$(grep '"remote-snapshot-prepared":"false"' "$work/starlingd.log" | head -n 1)" 'TOC digest'
+
+# Garbage collection takes all of it.
+ctr images rm --sync "$lazy" "$plain" >/dev/null
+expect "snapshots after the images are gone" "$(ctr snapshots --snapshotter stargz ls | tail -n +2)" ""
+expect "layers shown after that" "$(ls "$work/starling/l" "$work/starling/x" | grep -c '^[0-9]' || true)" 0
+
+stop_process "$STARLINGD_PID" || fail "starlingd did not stop"
+expect "mounts at the end" "$(mounts_below "$work/starling")" ""
+echo PASS

@@ -1,0 +1,63 @@
+# Small images of every kind of file; to be sourced after lib.sh.
+# shellcheck shell=bash
+
+# make_image DIR: an OCI layout $1/oci with the tag `plain`: busybox, then a layer of odd files, then one
+# that changes, removes and hides some of them.
+make_image() {
+  local work=$1 one=$1/layer1 two=$1/layer2 three=$1/layer3 applet
+  mkdir -p "$one"/{bin,etc,tmp,proc,sys,dev,run,root} "$two" "$three"
+  chmod 1777 "$one/tmp"
+  cp "$(command -v busybox)" "$one/bin/busybox"
+  for applet in $(busybox --list); do
+    [ "$applet" = busybox ] || ln -sf busybox "$one/bin/$applet"
+  done
+  echo 'root:x:0:0:root:/root:/bin/sh' >"$one/etc/passwd"
+  mkdir -p "$one/data/old" "$one/data/covered"
+  echo kept >"$one/data/kept"
+  echo removed >"$one/data/removed"
+  echo below >"$one/data/old/below"
+  echo first >"$one/data/covered/first"
+
+  mkdir -p "$two"/{odd,data/many,deep/a/b/c/d/e/f/g/h}
+  head -c 9000000 /dev/urandom >"$two/odd/large"        # three chunks of 4 MiB at most
+  : >"$two/odd/empty"
+  echo content >"$two/odd/hard"
+  ln "$two/odd/hard" "$two/odd/hard-2"
+  ln -s ../data/kept "$two/odd/symlink"
+  ln -s /nowhere/at/all "$two/odd/dangling"
+  mkfifo "$two/odd/fifo"
+  mknod "$two/odd/character" c 1 3
+  mknod "$two/odd/block" b 7 200
+  echo setuid >"$two/odd/setuid" && chmod 4755 "$two/odd/setuid"
+  echo owned >"$two/odd/owned" && chown 1234:4321 "$two/odd/owned"
+  echo attributes >"$two/odd/xattr" && setfattr -n user.color -v blue "$two/odd/xattr"
+  echo spaces >"$two/odd/name with spaces"
+  echo accents >"$two/odd/naïve ünïcödé"
+  echo long >"$two/odd/$(printf 'n%.0s' $(seq 1 200))"
+  touch -d '2001-02-03 04:05:06 UTC' "$two/odd/empty"
+  touch -d '1969-12-31 23:00:00 UTC' "$two/odd/owned"
+  for applet in $(seq 1 300); do echo "$applet" >"$two/data/many/file-$applet"; done
+  echo deepest >"$two/deep/a/b/c/d/e/f/g/h/file"
+
+  mkdir -p "$three/data/covered" "$three/data/old"
+  echo second >"$three/data/covered/second"
+  : >"$three/data/covered/.wh..wh..opq"
+  : >"$three/data/.wh.removed"
+  echo changed >"$three/data/kept"
+  : >"$three/data/old/.wh.below"
+
+  umoci init --layout "$work/oci"
+  umoci new --image "$work/oci:plain"
+  for layer in 1 2 3; do
+    tar -C "$work/layer$layer" --xattrs --xattrs-include='*' --sort=name -cf "$work/layer$layer.tar" .
+    umoci raw add-layer --image "$work/oci:plain" "$work/layer$layer.tar"
+  done
+  umoci config --image "$work/oci:plain" --config.cmd /bin/sh --config.env PATH=/bin --os linux \
+    --architecture amd64
+  rm -rf "$work"/layer[123]
+}
+
+# layer_digests LAYOUT:TAG: the digests of its layers, bottom first, a line each.
+layer_digests() {
+  skopeo inspect "oci:$1" | jq -r '.Layers[]'
+}
