@@ -19,13 +19,15 @@ struct ClientOptions {
   std::vector<std::string> plain_http_hosts;
   /// One deadline for a whole operation, retries and authentication included.
   std::chrono::milliseconds request_timeout = std::chrono::seconds(30);
+  /// The same for streams of whole blobs, counted from the last byte that moved. Ranges have the
+  /// deadline of their ReadOptions, and retry until it.
   std::chrono::milliseconds blob_timeout = std::chrono::seconds(300);
   int max_retries = 5;
-  std::string user_agent = "starling/0.1";
 };
 
 /// Speaks the OCI distribution protocol to any number of registries.
-/// Threads: safe. Sources and destinations may outlive the call that made them, not the client.
+/// Threads: safe. Sources and destinations may outlive the client, but not what it depends on;
+/// calls that block must not be made on the transport's thread.
 class Client {
  public:
   struct Dependencies {

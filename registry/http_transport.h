@@ -2,14 +2,15 @@
 
 #include <chrono>
 #include <functional>
-#include <map>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
-#include "base/io.h"
 #include "base/status.h"
 #include "oci/blob_reader.h"
+#include "registry/body_pipe.h"
 
 namespace starling::registry {
 
@@ -18,29 +19,34 @@ struct Header {
   std::string value;
 };
 
-struct HttpRequest {
-  std::string method = "GET";
-  std::string url;
-  std::vector<Header> headers;
-  /// The body to send: from memory, or from a source of known size (borrowed until `done`).
-  Bytes body;
-  ByteSource* body_source = nullptr;
-  uint64_t body_source_bytes = 0;
-  /// Where a 2xx body streams to instead of the response (borrowed until `done`); called on the
-  /// transport's thread, so it must not wait for the network.
-  ByteSink* body_sink = nullptr;
-  /// A larger body in memory is cut off with kResourceExhausted.
-  uint64_t max_body_bytes = 8 << 20;
-  std::chrono::milliseconds timeout = std::chrono::seconds(30);
-  oci::FetchClass fetch_class = oci::FetchClass::kDemand;
-};
-
 struct HttpResponse {
   int status = 0;
   std::vector<Header> headers;
   Bytes body;
-  /// The first value of a header, whatever its case; empty when absent.
+  /// The first value of a header, whatever its case; empty when absent. Borrowed.
   std::string_view HeaderValue(std::string_view name) const;
+  /// All values of a header, in order. Borrowed.
+  std::vector<std::string_view> HeaderValues(std::string_view name) const;
+};
+
+struct HttpRequest {
+  std::string method = "GET";
+  std::string url;
+  std::vector<Header> headers;
+  /// The body to send: from memory, or exactly `upload_bytes` from a pipe.
+  Bytes body;
+  std::shared_ptr<BodyPipe> upload;
+  uint64_t upload_bytes = 0;
+  /// Where a 2xx body goes instead of the response. The one who sends closes it in `done`.
+  std::shared_ptr<BodyPipe> download;
+  /// Sees status and headers before the first byte of the body; an error ends the exchange with
+  /// that error. Called at most once, on the transport's thread; must not block.
+  std::function<Status(const HttpResponse&)> on_headers;
+  /// A larger body in memory is cut off with kResourceExhausted.
+  uint64_t max_body_bytes = 8 << 20;
+  /// From Send to `done`, waiting in queues included.
+  std::chrono::milliseconds timeout = std::chrono::seconds(30);
+  oci::FetchClass fetch_class = oci::FetchClass::kDemand;
 };
 
 /// One HTTP exchange; redirects are not followed and credentials not added here.
@@ -49,10 +55,13 @@ class HttpTransport {
  public:
   using Done = std::function<void(StatusOr<HttpResponse>)>;
   virtual ~HttpTransport() = default;
-  /// Calls `done` exactly once, on the transport's own thread, with no lock held. Any HTTP status is
-  /// a response; errors are those of the connection: kUnavailable (refused, reset, name unknown),
-  /// kDeadlineExceeded, kPermissionDenied (certificate).
+  /// Calls `done` exactly once, on the transport's own thread, with no lock held. Any HTTP status
+  /// is a response; errors are those of the connection: kUnavailable (refused, reset, name unknown,
+  /// too slow), kDeadlineExceeded, kPermissionDenied (certificate), kCancelled (shutting down).
   virtual void Send(HttpRequest request, Done done) = 0;
+  /// Runs `task` on the transport's own thread once `delay` has passed; earlier when the transport
+  /// shuts down. `task` must not block.
+  virtual void RunAfter(std::chrono::milliseconds delay, std::function<void()> task) = 0;
 };
 
 }  // namespace starling::registry

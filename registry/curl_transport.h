@@ -1,0 +1,44 @@
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "registry/http_transport.h"
+
+namespace starling::registry {
+
+struct CurlTransportOptions {
+  std::string user_agent = "starling/0.1";
+  std::chrono::milliseconds connect_timeout = std::chrono::seconds(10);
+  /// A connection that moves less than 1 byte a second for this long is given up (kUnavailable).
+  std::chrono::seconds stall_timeout = std::chrono::seconds(30);
+  long max_connections_per_host = 8;
+  /// Exchanges in progress; others wait, the most urgent class goes first.
+  size_t max_active_requests = 64;
+  size_t max_header_bytes = 64 << 10;
+  size_t max_headers = 256;
+  /// A file of PEM certificates to trust instead of the system's; empty: the system's.
+  std::string ca_file;
+};
+
+/// HTTP over libcurl: one thread ("net") drives all exchanges; HTTP/2 where TLS offers it,
+/// connections are kept and shared. HTTP(S)_PROXY and NO_PROXY are honoured.
+/// Destroying it ends every exchange with kCancelled, then joins the thread; nobody may call it
+/// then, but for the callbacks it runs.
+class CurlTransport : public HttpTransport {
+ public:
+  explicit CurlTransport(CurlTransportOptions options = {});
+  ~CurlTransport() override;
+  void Send(HttpRequest request, Done done) override;
+  void RunAfter(std::chrono::milliseconds delay, std::function<void()> task) override;
+
+ private:
+  class Loop;
+  struct Mailbox;
+  std::shared_ptr<Mailbox> mailbox_;
+  std::thread thread_;
+};
+
+}  // namespace starling::registry

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <sys/stat.h>
+
+#include <chrono>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "base/file_system.h"
+#include "base/mutex.h"
+#include "registry/credentials.h"
+
+namespace starling::registry {
+
+/// What a docker config.json says about one registry.
+struct DockerConfigEntry {
+  std::string helper;  // of credHelpers or credsStore; asked first
+  Credentials credentials;
+};
+
+/// Looks `registry` up in the text of a config.json; nothing found is no error. Errors name the
+/// key, never a secret. docker.io goes by its old name https://index.docker.io/v1/ too.
+StatusOr<DockerConfigEntry> FindInDockerConfig(std::string_view json, const std::string& registry);
+
+/// Credentials of `docker login`: $DOCKER_CONFIG/config.json, else ~/.docker/config.json, read
+/// again whenever the file changes; a file that is not there knows nothing. Threads: safe; blocks.
+class DockerConfig : public CredentialSource {
+ public:
+  DockerConfig(FileSystem& files, std::filesystem::path config_file,
+               std::chrono::milliseconds helper_timeout = std::chrono::seconds(30));
+  /// Where docker itself would look, from the environment.
+  static std::filesystem::path DefaultPath();
+
+  std::string Name() const override;
+  StatusOr<Credentials> Find(const std::string& registry) override;
+
+ private:
+  struct Version {
+    timespec modified{};
+    off_t size_bytes = -1;
+    ino_t inode = 0;
+    friend bool operator==(const Version& a, const Version& b) {
+      return a.modified.tv_sec == b.modified.tv_sec && a.modified.tv_nsec == b.modified.tv_nsec &&
+             a.size_bytes == b.size_bytes && a.inode == b.inode;
+    }
+  };
+  /// The file's text, empty when there is no file.
+  StatusOr<std::string> Text();
+
+  FileSystem& files_;
+  const std::filesystem::path config_file_;
+  const std::chrono::milliseconds helper_timeout_;
+  Mutex mutex_;  // leaf
+  std::optional<Version> version_ GUARDED_BY(mutex_);
+  std::string text_ GUARDED_BY(mutex_);
+};
+
+}  // namespace starling::registry

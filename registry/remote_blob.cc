@@ -1,0 +1,372 @@
+#include "registry/remote_blob.h"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+namespace starling::registry {
+namespace {
+
+std::string WhatOf(const oci::Digest& digest) { return fmt::format("blob {}", digest.ToString()); }
+
+Status CheckEncoding(const HttpResponse& response) {
+  const std::string_view encoding = response.HeaderValue("Content-Encoding");
+  if (encoding.empty() || encoding == "identity") {
+    return OkStatus();
+  }
+  return MakeError(StatusCode::kDataLoss,
+                   fmt::format("the server encodes the blob as {} on its way, so ranges of it mean "
+                               "nothing",
+                               Printable(encoding, 40)));
+}
+
+/// An answer to a range request is exactly that range of a blob of `size_bytes`.
+Status CheckRangeHeaders(const HttpResponse& response, oci::BlobRange wanted, uint64_t size_bytes) {
+  if (response.status == 200) {
+    if (size_bytes > RemoteBlob::kMaxWholeBytes &&
+        wanted != oci::BlobRange{.blob_offset = 0, .size_bytes = size_bytes}) {
+      return MakeError(StatusCode::kFailedPrecondition,
+                       "the server ignores Range requests, so the blob cannot be read lazily");
+    }
+    return CheckEncoding(response);
+  }
+  if (response.status != 206) {
+    return OkStatus();
+  }
+  RETURN_IF_ERROR(CheckEncoding(response));
+  ASSIGN_OR_RETURN(const ContentRange got,
+                   ParseContentRange(response.HeaderValue("Content-Range")));
+  if (got.range != wanted || got.total_bytes.value_or(size_bytes) != size_bytes) {
+    return MakeError(StatusCode::kDataLoss,
+                     fmt::format("asked for bytes {}-{} of {}, the server sent \"{}\"",
+                                 wanted.blob_offset, wanted.end() - 1, size_bytes,
+                                 Printable(response.HeaderValue("Content-Range"), 100)));
+  }
+  return OkStatus();
+}
+
+/// The bytes of `wanted` from a 206, or cut from a 200.
+StatusOr<Bytes> BytesOf(HttpResponse response, oci::BlobRange wanted, uint64_t size_bytes) {
+  const bool whole = response.status == 200;
+  const uint64_t expected_bytes = whole ? size_bytes : wanted.size_bytes;
+  if (response.body.size() != expected_bytes) {
+    return MakeError(
+        response.body.size() < expected_bytes ? StatusCode::kUnavailable : StatusCode::kDataLoss,
+        fmt::format("{} bytes came instead of {}", response.body.size(), expected_bytes));
+  }
+  if (!whole || wanted.size_bytes == size_bytes) {
+    return std::move(response.body);
+  }
+  const auto first = response.body.begin() + static_cast<ptrdiff_t>(wanted.blob_offset);
+  return Bytes(first, first + static_cast<ptrdiff_t>(wanted.size_bytes));
+}
+
+/// What object storage says when a signed URL has expired or moved.
+bool NeedsNewRedirect(int status) {
+  return status == 400 || status == 401 || status == 403 || status == 404 || status == 410;
+}
+
+}  // namespace
+
+struct RemoteBlob::Shared {
+  std::shared_ptr<RepositoryApi> api;
+  oci::Digest digest;
+  uint64_t size_bytes = 0;
+  std::string url;  // the registry's own
+  Mutex mutex;      // leaf
+  std::string redirected_url GUARDED_BY(mutex);
+
+  std::string CurrentUrl() {
+    MutexLock lock(mutex);
+    return redirected_url.empty() ? url : redirected_url;
+  }
+  void Remember(const std::string& answered_url) {
+    MutexLock lock(mutex);
+    redirected_url = answered_url == url ? "" : answered_url;
+  }
+  /// Unless another read has renewed it already.
+  void Forget(const std::string& stale_url) {
+    MutexLock lock(mutex);
+    if (redirected_url == stale_url) {
+      redirected_url.clear();
+    }
+  }
+};
+
+/// One Read in progress.
+class RemoteBlob::RangeRead : public std::enable_shared_from_this<RangeRead> {
+ public:
+  RangeRead(std::shared_ptr<Shared> shared, oci::BlobRange range, const oci::ReadOptions& options,
+            Done done)
+      : shared_(std::move(shared)),
+        range_(range),
+        fetch_class_(options.fetch_class),
+        deadline_(shared_->api->clock().Now() + options.timeout),
+        done_(std::move(done)) {}
+
+  void Start() {
+    asked_url_ = shared_->CurrentUrl();
+    ApiRequest request{.url = asked_url_,
+                       .headers = {{.name = "Range", .value = RangeHeader(range_)}},
+                       .max_body_bytes = std::max(range_.size_bytes, kMaxWholeBytes),
+                       .fetch_class = fetch_class_,
+                       .retry = {.deadline = deadline_, .max_retries = kUntilDeadline}};
+    request.on_headers = [shared = shared_, range = range_](const HttpResponse& response) {
+      return CheckRangeHeaders(response, range, shared->size_bytes);
+    };
+    shared_->api->Call(std::move(request),
+                       [self = shared_from_this()](StatusOr<ApiResponse> response) {
+                         self->OnResponse(std::move(response));
+                       });
+  }
+
+ private:
+  void OnResponse(StatusOr<ApiResponse> response) {
+    const std::string what = WhatOf(shared_->digest);
+    if (!response.ok()) {
+      Finish(shared_->api->Explain(response.status(), what));
+      return;
+    }
+    const int status = response->http.status;
+    if (NeedsNewRedirect(status) && asked_url_ != shared_->url && !asked_again_) {
+      asked_again_ = true;
+      shared_->Forget(asked_url_);
+      Start();
+      return;
+    }
+    if (status != 206 && status != 200) {
+      Finish(shared_->api->ErrorOf(response->http, what));
+      return;
+    }
+    shared_->Remember(response->url);
+    auto bytes = BytesOf(std::move(response->http), range_, shared_->size_bytes);
+    if (!bytes.ok() && IsRetryable(bytes.status())) {
+      TryAgain(bytes.status());
+      return;
+    }
+    Finish(bytes.ok() ? std::move(bytes)
+                      : StatusOr<Bytes>(shared_->api->Explain(bytes.status(), what)));
+  }
+
+  /// The connection ended early without an error that the transport could see.
+  void TryAgain(const Status& reason) {
+    const auto delay = RetryDelay(short_answers_++);
+    if (shared_->api->clock().Now() + delay >= deadline_) {
+      Finish(shared_->api->Explain(reason, WhatOf(shared_->digest)));
+      return;
+    }
+    shared_->api->transport().RunAfter(delay, [self = shared_from_this()] { self->Start(); });
+  }
+
+  void Finish(StatusOr<Bytes> result) {
+    const Done done = std::exchange(done_, nullptr);
+    done(std::move(result));
+  }
+
+  const std::shared_ptr<Shared> shared_;
+  const oci::BlobRange range_;
+  const oci::FetchClass fetch_class_;
+  const std::chrono::steady_clock::time_point deadline_;
+  Done done_;
+  std::string asked_url_;
+  bool asked_again_ = false;
+  int short_answers_ = 0;
+};
+
+RemoteBlob::RemoteBlob(std::shared_ptr<RepositoryApi> api, const oci::Digest& digest,
+                       uint64_t size_bytes, std::string redirected_url)
+    : size_bytes_(size_bytes), shared_(std::make_shared<Shared>()) {
+  shared_->url = api->UrlOf(fmt::format("blobs/{}", digest.ToString()));
+  shared_->api = std::move(api);
+  shared_->digest = digest;
+  shared_->size_bytes = size_bytes;
+  if (!redirected_url.empty()) {
+    shared_->Remember(redirected_url);
+  }
+}
+
+void RemoteBlob::Read(oci::BlobRange range, const oci::ReadOptions& options, Done done) {
+  if (range.blob_offset > size_bytes_ || range.size_bytes > size_bytes_ - range.blob_offset) {
+    done(shared_->api->Explain(
+        MakeError(StatusCode::kOutOfRange,
+                  fmt::format("{} bytes at {} are past its end at {}", range.size_bytes,
+                              range.blob_offset, size_bytes_)),
+        WhatOf(shared_->digest)));
+    return;
+  }
+  if (range.size_bytes == 0) {
+    done(Bytes());
+    return;
+  }
+  std::make_shared<RangeRead>(shared_, range, options, std::move(done))->Start();
+}
+
+namespace {
+
+/// Finds out size and tail of a blob, one question after the other.
+class Opener {
+ public:
+  Opener(const std::shared_ptr<RepositoryApi>& api, const oci::Descriptor& blob,
+         uint64_t tail_bytes, RetryPolicy retry)
+      : api_(api),
+        blob_(blob),
+        tail_bytes_(tail_bytes),
+        retry_(retry),
+        url_(api->UrlOf(fmt::format("blobs/{}", blob.digest.ToString()))) {}
+
+  StatusOr<oci::OpenedBlob> Open() {
+    auto opened = OpenUnexplained();
+    if (opened.ok() || explained_) {
+      return opened;
+    }
+    return api_->Explain(opened.status(), WhatOf(blob_.digest));
+  }
+
+ private:
+  StatusOr<oci::OpenedBlob> OpenUnexplained() {
+    if (blob_.size_bytes > 0) {
+      return OpenSized(blob_.size_bytes);
+    }
+    if (tail_bytes_ > 0) {
+      ASSIGN_OR_RETURN(auto opened, OpenBySuffix());
+      if (opened) {
+        return *std::move(opened);
+      }
+    }
+    ASSIGN_OR_RETURN(const uint64_t size_bytes, AskSize());
+    return OpenSized(size_bytes);
+  }
+
+  ApiRequest Get(std::string_view range) const {
+    ApiRequest request{.url = url_,
+                       .max_body_bytes = std::max(tail_bytes_, RemoteBlob::kMaxWholeBytes),
+                       .retry = retry_};
+    request.headers.push_back({.name = "Range", .value = std::string(range)});
+    return request;
+  }
+
+  std::shared_ptr<RemoteBlob> Reader(uint64_t size_bytes, const std::string& answered_url) const {
+    return std::make_shared<RemoteBlob>(api_, blob_.digest, size_bytes, answered_url);
+  }
+
+  Status Refused(const HttpResponse& response) {
+    explained_ = true;
+    return api_->ErrorOf(response, WhatOf(blob_.digest));
+  }
+
+  StatusOr<oci::OpenedBlob> OpenSized(uint64_t size_bytes) {
+    const uint64_t wanted_bytes = std::min(tail_bytes_, size_bytes);
+    if (wanted_bytes == 0) {
+      return oci::OpenedBlob{.reader = Reader(size_bytes, ""), .tail = {}};
+    }
+    const oci::BlobRange range{.blob_offset = size_bytes - wanted_bytes,
+                               .size_bytes = wanted_bytes};
+    ApiRequest request = Get(RangeHeader(range));
+    request.on_headers = [range, size_bytes](const HttpResponse& response) {
+      return CheckRangeHeaders(response, range, size_bytes);
+    };
+    ASSIGN_OR_RETURN(ApiResponse response, api_->CallAndWait(std::move(request)));
+    if (response.http.status == 416) {
+      return MakeError(
+          StatusCode::kDataLoss,
+          fmt::format("the registry's blob is not {} bytes long as its descriptor says",
+                      size_bytes));
+    }
+    if (response.http.status != 206 && response.http.status != 200) {
+      return Refused(response.http);
+    }
+    ASSIGN_OR_RETURN(Bytes tail, BytesOf(std::move(response.http), range, size_bytes));
+    return oci::OpenedBlob{.reader = Reader(size_bytes, response.url), .tail = std::move(tail)};
+  }
+
+  /// Nothing when the server does not do suffix ranges.
+  StatusOr<std::optional<oci::OpenedBlob>> OpenBySuffix() {
+    ApiRequest request = Get(fmt::format("bytes=-{}", tail_bytes_));
+    const auto ignored = std::make_shared<bool>(false);
+    request.on_headers = [ignored](const HttpResponse& response) -> Status {
+      if (response.status != 200 && response.status != 206) {
+        return OkStatus();
+      }
+      // The whole blob: worth taking when it is small.
+      uint64_t length = RemoteBlob::kMaxWholeBytes + 1;
+      const std::string_view text = response.HeaderValue("Content-Length");
+      std::from_chars(text.data(), text.data() + text.size(), length);
+      if (response.status == 200 && length > RemoteBlob::kMaxWholeBytes) {
+        *ignored = true;
+        return MakeError(StatusCode::kFailedPrecondition, "the server ignores suffix ranges");
+      }
+      return CheckEncoding(response);
+    };
+    auto response = api_->CallAndWait(std::move(request));
+    if (*ignored) {
+      return std::nullopt;
+    }
+    RETURN_IF_ERROR(response.status());
+    switch (response->http.status) {
+      case 200: {
+        Bytes& body = response->http.body;
+        const uint64_t size_bytes = body.size();
+        const size_t wanted_bytes = std::min<uint64_t>(tail_bytes_, size_bytes);
+        return oci::OpenedBlob{
+            .reader = Reader(size_bytes, response->url),
+            .tail = Bytes(body.end() - static_cast<ptrdiff_t>(wanted_bytes), body.end())};
+      }
+      case 206:
+        return TakeSuffix(*std::move(response));
+      case 400:
+      case 416:
+      case 501:
+        return std::nullopt;
+      default:
+        return Refused(response->http);
+    }
+  }
+
+  StatusOr<std::optional<oci::OpenedBlob>> TakeSuffix(ApiResponse response) {
+    const std::string_view header = response.http.HeaderValue("Content-Range");
+    ASSIGN_OR_RETURN(const ContentRange got, ParseContentRange(header));
+    if (!got.total_bytes || !got.range || got.range->end() != *got.total_bytes ||
+        got.range->size_bytes != std::min(tail_bytes_, *got.total_bytes)) {
+      return MakeError(StatusCode::kDataLoss,
+                       fmt::format("asked for the last {} bytes, the server sent \"{}\"",
+                                   tail_bytes_, Printable(header, 100)));
+    }
+    ASSIGN_OR_RETURN(Bytes tail, BytesOf(std::move(response.http), *got.range, *got.total_bytes));
+    return oci::OpenedBlob{.reader = Reader(*got.total_bytes, response.url),
+                           .tail = std::move(tail)};
+  }
+
+  StatusOr<uint64_t> AskSize() {
+    ASSIGN_OR_RETURN(const ApiResponse response,
+                     api_->CallAndWait({.method = "HEAD", .url = url_, .retry = retry_}));
+    if (response.http.status != 200) {
+      return Refused(response.http);
+    }
+    const std::string_view text = response.http.HeaderValue("Content-Length");
+    uint64_t size_bytes = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), size_bytes);
+    if (text.empty() || error != std::errc() || end != text.data() + text.size() ||
+        size_bytes > (uint64_t{1} << 62)) {
+      return MakeError(StatusCode::kFailedPrecondition,
+                       "the registry does not tell its size (no Content-Length)");
+    }
+    return size_bytes;
+  }
+
+  const std::shared_ptr<RepositoryApi>& api_;
+  const oci::Descriptor& blob_;
+  const uint64_t tail_bytes_;
+  const RetryPolicy retry_;
+  const std::string url_;
+  bool explained_ = false;
+};
+
+}  // namespace
+
+StatusOr<oci::OpenedBlob> OpenRemoteBlob(const std::shared_ptr<RepositoryApi>& api,
+                                         const oci::Descriptor& blob, uint64_t tail_bytes,
+                                         RetryPolicy retry) {
+  return Opener(api, blob, tail_bytes, retry).Open();
+}
+
+}  // namespace starling::registry

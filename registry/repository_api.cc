@@ -1,0 +1,259 @@
+#include "registry/repository_api.h"
+
+#include <future>
+#include <utility>
+
+#include "registry/api_error.h"
+
+namespace starling::registry {
+namespace {
+
+constexpr int kMaxRedirects = 10;
+
+bool IsRedirect(const HttpResponse& response) {
+  switch (response.status) {
+    case 301:
+    case 302:
+    case 303:
+    case 307:
+    case 308:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+/// The state of one Call, from hop to hop.
+class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallInProgress> {
+ public:
+  CallInProgress(std::shared_ptr<RepositoryApi> api, ApiRequest request, Done done)
+      : api_(std::move(api)), request_(std::move(request)), done_(std::move(done)) {}
+
+  void Start() {
+    auto url = Url::Parse(request_.url);
+    if (!url.ok()) {
+      Finish(url.status());
+      return;
+    }
+    GoTo(*std::move(url));
+  }
+
+ private:
+  /// The registry itself, which may see credentials; nobody else does.
+  bool AtRegistry() const { return url_->SameOrigin(api_->base_); }
+
+  void GoTo(Url url) {
+    url_ = std::move(url);
+    authorization_.clear();
+    if (!AtRegistry()) {
+      Send();
+      return;
+    }
+    api_->deps_.tokens->Authorize(api_->token_request_,
+                                  [self = shared_from_this()](StatusOr<std::string> value) {
+                                    self->SendWith(std::move(value));
+                                  });
+  }
+
+  void SendWith(StatusOr<std::string> authorization) {
+    if (!authorization.ok()) {
+      Finish(authorization.status());
+      return;
+    }
+    authorization_ = *std::move(authorization);
+    {
+      MutexLock lock(api_->mutex_);
+      api_->last_authorization_ = authorization_;
+    }
+    Send();
+  }
+
+  void Send() {
+    HttpRequest http{.method = request_.method,
+                     .url = url_->text(),
+                     .headers = request_.headers,
+                     .body = request_.body,
+                     .upload = request_.upload,
+                     .upload_bytes = request_.upload_bytes,
+                     .download = request_.download,
+                     .max_body_bytes = request_.max_body_bytes,
+                     .fetch_class = request_.fetch_class};
+    if (!authorization_.empty()) {
+      http.headers.push_back({.name = "Authorization", .value = authorization_});
+    }
+    if (request_.on_headers) {
+      http.on_headers = [self = shared_from_this()](const HttpResponse& response) {
+        const bool final =
+            !IsRedirect(response) && response.status != 401 && !IsRetryable(response.status);
+        return final ? self->request_.on_headers(response) : OkStatus();
+      };
+    }
+    SendWithRetries(api_->deps_.transport, api_->deps_.clock, std::move(http), request_.retry,
+                    [self = shared_from_this()](StatusOr<HttpResponse> response) {
+                      self->OnResponse(std::move(response));
+                    });
+  }
+
+  void OnResponse(StatusOr<HttpResponse> response) {
+    if (!response.ok()) {
+      Finish(response.status());
+      return;
+    }
+    if (response->status == 401 && AtRegistry() && !request_.upload && !renewed_) {
+      Renew(*std::move(response));
+      return;
+    }
+    if (IsRedirect(*response) && CanFollow(response->status)) {
+      Follow(*response);
+      return;
+    }
+    Finish(ApiResponse{.http = *std::move(response), .url = url_->text()});
+  }
+
+  void Renew(HttpResponse unauthorized) {
+    renewed_ = true;
+    const auto shared = std::make_shared<HttpResponse>(std::move(unauthorized));
+    api_->deps_.tokens->Renew(
+        api_->token_request_, shared->HeaderValues("WWW-Authenticate"), authorization_,
+        [self = shared_from_this(), shared](StatusOr<std::string> value) {
+          // Nothing new to show: the first answer stands.
+          if (value.ok() && *value == self->authorization_) {
+            self->Finish(ApiResponse{.http = std::move(*shared), .url = self->url_->text()});
+            return;
+          }
+          self->SendWith(std::move(value));
+        });
+  }
+
+  bool CanFollow(int status) const {
+    const bool reads = request_.method == "GET" || request_.method == "HEAD";
+    return reads || ((status == 307 || status == 308) && !request_.upload);
+  }
+
+  void Follow(const HttpResponse& response) {
+    if (++redirects_ > kMaxRedirects) {
+      Finish(MakeError(StatusCode::kFailedPrecondition,
+                       fmt::format("more than {} redirects", kMaxRedirects)));
+      return;
+    }
+    const std::string_view location = response.HeaderValue("Location");
+    auto next = url_->Resolve(location);
+    if (!next.ok()) {
+      Finish(Annotate(next.status(), fmt::format("redirect from {}", url_->ForMessages())));
+      return;
+    }
+    if (const Status allowed = api_->deps_.hosts.CheckStep(*url_, *next); !allowed.ok()) {
+      Finish(allowed);
+      return;
+    }
+    GoTo(*std::move(next));
+  }
+
+  void Finish(StatusOr<ApiResponse> result) {
+    // `done` may hold what holds this call: let go of it first.
+    const Done done = std::exchange(done_, nullptr);
+    done(std::move(result));
+  }
+
+  const std::shared_ptr<RepositoryApi> api_;
+  const ApiRequest request_;
+  Done done_;
+  std::optional<Url> url_;
+  std::string authorization_;
+  bool renewed_ = false;
+  int redirects_ = 0;
+};
+
+StatusOr<std::shared_ptr<RepositoryApi>> RepositoryApi::Make(const oci::Reference& image,
+                                                             Access access,
+                                                             Dependencies dependencies) {
+  ASSIGN_OR_RETURN(Url base, dependencies.hosts.BaseUrl(image.Host()));
+  return std::shared_ptr<RepositoryApi>(
+      new RepositoryApi(image, access, std::move(base), std::move(dependencies)));
+}
+
+RepositoryApi::RepositoryApi(const oci::Reference& image, Access access, Url base,
+                             Dependencies dependencies)
+    : deps_(std::move(dependencies)),
+      base_(std::move(base)),
+      repository_(image.repository()),
+      name_(fmt::format("{}/{}", image.domain(), image.repository())),
+      token_request_{.domain = image.domain(),
+                     .registry = base_,
+                     .scope = fmt::format("repository:{}:{}", image.repository(),
+                                          access == Access::kPush ? "pull,push" : "pull")} {}
+
+std::string RepositoryApi::UrlOf(std::string_view rest) const {
+  std::string base = base_.text();
+  while (base.ends_with('/')) {
+    base.pop_back();
+  }
+  return fmt::format("{}/v2/{}/{}", base, repository_, rest);
+}
+
+void RepositoryApi::Call(ApiRequest request, Done done) {
+  std::make_shared<CallInProgress>(shared_from_this(), std::move(request), std::move(done))
+      ->Start();
+}
+
+StatusOr<ApiResponse> RepositoryApi::CallAndWait(ApiRequest request) {
+  // Shared: the waiter may be gone before set_value() returns.
+  const auto promise = std::make_shared<std::promise<StatusOr<ApiResponse>>>();
+  auto result = promise->get_future();
+  Call(std::move(request),
+       [promise](StatusOr<ApiResponse> response) { promise->set_value(std::move(response)); });
+  return result.get();
+}
+
+void RepositoryApi::Wait(std::chrono::milliseconds delay) {
+  const auto promise = std::make_shared<std::promise<void>>();
+  auto waited = promise->get_future();
+  deps_.transport.RunAfter(delay, [promise] { promise->set_value(); });
+  waited.get();
+}
+
+Status RepositoryApi::ErrorOf(const HttpResponse& response, std::string_view what) {
+  const Status status =
+      ErrorOfResponse(response, fmt::format("{}: {}: {}", name_, what, base_.ForMessages()));
+  switch (response.status) {
+    case 401:
+    case 403:
+      return MakeError(status.code(),
+                       fmt::format("{}; {}; check the name, or log in to {} with an account that "
+                                   "may use it",
+                                   MessageOf(status), deps_.tokens->Tried(token_request_.domain),
+                                   token_request_.domain));
+    case 404:
+      return MakeError(status.code(),
+                       fmt::format("{}; check the name and the tag", MessageOf(status)));
+    case 429:
+      return MakeError(status.code(),
+                       fmt::format("{}; too many requests: wait, or log in for a higher limit",
+                                   MessageOf(status)));
+    default:
+      return status;
+  }
+}
+
+Status RepositoryApi::Explain(const Status& status, std::string_view what) {
+  if (status.code() == StatusCode::kUnauthenticated) {
+    return MakeError(status.code(),
+                     fmt::format("{}: {}: {}; {}; check the name, or log in to {}", name_, what,
+                                 MessageOf(status), deps_.tokens->Tried(token_request_.domain),
+                                 token_request_.domain));
+  }
+  return Annotate(status, fmt::format("{}: {}", name_, what));
+}
+
+void RepositoryApi::ForgetToken() {
+  std::string last;
+  {
+    MutexLock lock(mutex_);
+    last = last_authorization_;
+  }
+  deps_.tokens->Forget(token_request_, last);
+}
+
+}  // namespace starling::registry

@@ -1,0 +1,94 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "oci/reference.h"
+#include "registry/host_policy.h"
+#include "registry/http_transport.h"
+#include "registry/retry.h"
+#include "registry/token_source.h"
+
+namespace starling::registry {
+
+/// One request to a repository, authentication, retries and redirects included.
+struct ApiRequest {
+  std::string method = "GET";
+  std::string url;
+  std::vector<Header> headers;
+  Bytes body;
+  std::shared_ptr<BodyPipe> upload;
+  uint64_t upload_bytes = 0;
+  std::shared_ptr<BodyPipe> download;
+  /// As HttpRequest's, but sees only the answers that end the call: no redirects, no 401 that a new
+  /// token may cure.
+  std::function<Status(const HttpResponse&)> on_headers;
+  uint64_t max_body_bytes = 8 << 20;
+  oci::FetchClass fetch_class = oci::FetchClass::kDemand;
+  RetryPolicy retry;
+};
+
+struct ApiResponse {
+  HttpResponse http;
+  /// Where the answer came from, after redirects.
+  std::string url;
+};
+
+/// What a token must allow.
+enum class Access { kPull, kPush };
+
+/// The HTTP API of one repository of one registry. Threads: safe. Held by shared_ptr.
+class RepositoryApi : public std::enable_shared_from_this<RepositoryApi> {
+ public:
+  struct Dependencies {
+    HttpTransport& transport;
+    Clock& clock;
+    std::shared_ptr<TokenSource> tokens;
+    HostPolicy hosts;
+  };
+  using Done = std::function<void(StatusOr<ApiResponse>)>;
+
+  static StatusOr<std::shared_ptr<RepositoryApi>> Make(const oci::Reference& image, Access access,
+                                                       Dependencies dependencies);
+
+  /// "https://host/v2/<repository>/<rest>".
+  std::string UrlOf(std::string_view rest) const;
+  const Url& base() const { return base_; }
+  /// Sends `request` until there is a final answer: any HTTP status but redirects. Follows 10
+  /// redirects at most; the Authorization header stays with the registry's scheme, host and port.
+  /// Never blocks; `done` is called exactly once, with no lock held.
+  void Call(ApiRequest request, Done done);
+  /// Call, and wait. Not on the transport's thread.
+  StatusOr<ApiResponse> CallAndWait(ApiRequest request);
+  /// Waits on the calling thread, which is not the transport's.
+  void Wait(std::chrono::milliseconds delay);
+
+  /// The error for an answer that `what` ("blob sha256:...") did not hope for: names registry and
+  /// repository, what was tried, and the likely cure.
+  Status ErrorOf(const HttpResponse& response, std::string_view what);
+  /// `status` with registry, repository and `what` in front.
+  Status Explain(const Status& status, std::string_view what);
+  /// Makes the next request ask for a new token, after a 401 that came in the middle of an upload.
+  void ForgetToken();
+
+  HttpTransport& transport() { return deps_.transport; }
+  Clock& clock() { return deps_.clock; }
+
+ private:
+  class CallInProgress;
+  RepositoryApi(const oci::Reference& image, Access access, Url base, Dependencies dependencies);
+
+  const Dependencies deps_;
+  const Url base_;
+  const std::string repository_;
+  const std::string name_;  // "docker.io/library/ubuntu"
+  const TokenRequest token_request_;
+  Mutex mutex_;  // leaf
+  std::string last_authorization_ GUARDED_BY(mutex_);
+};
+
+}  // namespace starling::registry

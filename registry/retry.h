@@ -1,0 +1,40 @@
+#pragma once
+
+#include <chrono>
+#include <limits>
+#include <optional>
+#include <string_view>
+
+#include "base/clock.h"
+#include "registry/http_transport.h"
+
+namespace starling::registry {
+
+struct RetryPolicy {
+  /// For all tries and the waits between them.
+  std::chrono::steady_clock::time_point deadline;
+  int max_retries = 5;
+};
+
+/// As many retries as the deadline allows.
+inline constexpr int kUntilDeadline = std::numeric_limits<int>::max();
+
+/// True for 408, 429 and 5xx but 501 and 505: the server may think better of it.
+bool IsRetryable(int http_status);
+bool IsRetryable(const Status& status);
+
+/// How long to wait before retry number `retry` (0 is the first): 100 ms, doubling up to 10 s,
+/// shortened by up to half at random, so that many clients do not come back at once.
+std::chrono::milliseconds RetryDelay(int retry);
+
+/// Seconds or a date (RFC 9110, section 10.2.3). Nothing when unreadable; never negative.
+std::optional<std::chrono::milliseconds> ParseRetryAfter(std::string_view value,
+                                                         std::chrono::system_clock::time_point now);
+
+/// Sends `request` until it gets an answer that is not retryable, or the policy ends it: then the
+/// last answer or error. `request.timeout` is ignored, the deadline counts. A connection that
+/// breaks is not tried again when pipes are involved, because their bytes are gone. Never blocks.
+void SendWithRetries(HttpTransport& transport, const Clock& clock, HttpRequest request,
+                     RetryPolicy policy, HttpTransport::Done done);
+
+}  // namespace starling::registry

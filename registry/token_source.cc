@@ -1,0 +1,358 @@
+#include "registry/token_source.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/hex.h"
+#include "registry/api_error.h"
+#include "registry/retry.h"
+
+namespace starling::registry {
+namespace {
+
+using TimePoint = std::chrono::steady_clock::time_point;
+
+constexpr uint64_t kMaxTokenResponseBytes = 256 << 10;
+constexpr size_t kMaxTokenBytes = 64 << 10;
+constexpr size_t kMaxScopeBytes = 1024;
+// Source: distribution's token specification: 60 seconds unless the server says otherwise.
+constexpr int64_t kDefaultLifeSeconds = 60;
+constexpr int64_t kMaxLifeSeconds = 24 * 3600;
+
+std::string BasicValue(const std::string& username, const std::string& password) {
+  return "Basic " + Base64Encode(AsBytes(username + ":" + password));
+}
+
+/// Bearer before Basic, whatever the order; nothing else is spoken.
+StatusOr<AuthChallenge> Choose(const std::vector<std::string_view>& headers) {
+  std::string offered;
+  std::optional<AuthChallenge> basic;
+  for (const std::string_view header : headers) {
+    for (AuthChallenge& challenge : ParseAuthChallenges(header)) {
+      offered += (offered.empty() ? "" : ", ") + Printable(challenge.scheme, 32);
+      if (challenge.scheme == "bearer" && !challenge.Parameter("realm").empty()) {
+        return challenge;
+      }
+      if (challenge.scheme == "basic" && !basic) {
+        basic = std::move(challenge);
+      }
+    }
+  }
+  if (basic) {
+    return *basic;
+  }
+  return MakeError(StatusCode::kUnauthenticated,
+                   offered.empty() ? std::string("the registry asks for a login but does not say "
+                                                 "how (no WWW-Authenticate)")
+                                   : fmt::format("the registry asks for a login by {}; Basic and "
+                                                 "Bearer are supported",
+                                                 offered));
+}
+
+struct Token {
+  std::string text;
+  std::chrono::seconds life;
+};
+
+StatusOr<Token> ParseToken(ByteSpan body) {
+  const auto json = nlohmann::json::parse(AsText(body), nullptr, false);
+  const auto text = [&json](const char* key) {
+    const auto found = json.is_object() ? json.find(key) : json.end();
+    return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
+  };
+  Token token{.text = text("token")};
+  if (token.text.empty()) {
+    token.text = text("access_token");
+  }
+  const bool clean =
+      std::all_of(token.text.begin(), token.text.end(), [](char c) { return c > ' ' && c < 0x7f; });
+  if (token.text.empty() || token.text.size() > kMaxTokenBytes || !clean) {
+    return MakeError(StatusCode::kUnauthenticated,
+                     "the token server's answer holds no usable token");
+  }
+  const auto life = json.find("expires_in");
+  const int64_t seconds = life != json.end() && life->is_number_integer() && *life > 0
+                              ? std::min<int64_t>(life->get<int64_t>(), kMaxLifeSeconds)
+                              : kDefaultLifeSeconds;
+  token.life = std::chrono::seconds(seconds);
+  return token;
+}
+
+/// A quarter of its life is left for requests under way and clocks that differ, 30 s at most.
+TimePoint RenewalTime(TimePoint now, std::chrono::seconds life) {
+  const auto margin = std::min<std::chrono::milliseconds>(std::chrono::milliseconds(life) / 4,
+                                                          std::chrono::seconds(30));
+  return now + life - margin;
+}
+
+}  // namespace
+
+/// One token on its way. Holds the source alive.
+class TokenSource::Fetch : public std::enable_shared_from_this<TokenSource::Fetch> {
+ public:
+  Fetch(std::shared_ptr<TokenSource> source, TokenRequest request, AuthChallenge challenge,
+        std::string scope)
+      : source_(std::move(source)),
+        request_(std::move(request)),
+        challenge_(std::move(challenge)),
+        scope_(std::move(scope)),
+        deadline_(source_->deps_.clock.Now() + source_->options_.timeout) {}
+
+  void Start(Credentials credentials) {
+    credentials_ = std::move(credentials);
+    if (challenge_.scheme == "basic") {
+      source_->Finish(request_,
+                      Grant{.value = credentials_.password.empty()
+                                         ? std::string()
+                                         : BasicValue(credentials_.username, credentials_.password),
+                            .renew_at = TimePoint::max()});
+      return;
+    }
+    const auto realm = Url::Parse(challenge_.Parameter("realm"));
+    if (!realm.ok()) {
+      source_->Finish(request_, Annotate(realm.status(), "token server named by the registry"));
+      return;
+    }
+    if (const Status allowed = source_->options_.hosts.CheckStep(request_.registry, *realm);
+        !allowed.ok()) {
+      source_->Finish(request_, Annotate(allowed, "token server"));
+      return;
+    }
+    realm_ = *realm;
+    if (credentials_.identity_token.empty()) {
+      Get();
+    } else {
+      Post();
+    }
+  }
+
+ private:
+  // Source: distribution, "Token Authentication Specification".
+  void Get() {
+    Url url = *realm_;
+    const std::pair<const char*, std::string> parameters[] = {
+        {"service", challenge_.Parameter("service")}, {"scope", scope_}};
+    for (const auto& [name, value] : parameters) {
+      if (value.empty()) {
+        continue;
+      }
+      auto longer = url.WithQuery(name, value);
+      if (!longer.ok()) {
+        source_->Finish(request_, longer.status());
+        return;
+      }
+      url = *std::move(longer);
+    }
+    HttpRequest http{.url = url.text(), .max_body_bytes = kMaxTokenResponseBytes};
+    const std::string& secret =
+        credentials_.password.empty() ? credentials_.identity_token : credentials_.password;
+    if (!secret.empty() && !credentials_.username.empty()) {
+      http.headers.push_back(
+          {.name = "Authorization", .value = BasicValue(credentials_.username, secret)});
+    }
+    Send(std::move(http));
+  }
+
+  // Source: distribution, "Oauth2 Token Authentication".
+  void Post() {
+    HttpRequest http{
+        .method = "POST",
+        .url = realm_->text(),
+        .headers = {{.name = "Content-Type", .value = "application/x-www-form-urlencoded"}},
+        .max_body_bytes = kMaxTokenResponseBytes};
+    http.body = ToBytes(fmt::format(
+        "grant_type=refresh_token&client_id=starling&service={}&scope={}&refresh_token={}",
+        PercentEncode(challenge_.Parameter("service")), PercentEncode(scope_),
+        PercentEncode(credentials_.identity_token)));
+    posted_ = true;
+    Send(std::move(http));
+  }
+
+  void Send(HttpRequest http) {
+    SendWithRetries(source_->deps_.transport, source_->deps_.clock, std::move(http),
+                    {.deadline = deadline_, .max_retries = source_->options_.max_retries},
+                    [self = shared_from_this()](StatusOr<HttpResponse> response) {
+                      self->OnResponse(std::move(response));
+                    });
+  }
+
+  void OnResponse(StatusOr<HttpResponse> response) {
+    const std::string where = fmt::format("token server {}", realm_->ForMessages());
+    if (!response.ok()) {
+      source_->Finish(request_, Annotate(response.status(), where));
+      return;
+    }
+    const int status = response->status;
+    // Not every server knows the OAuth2 form.
+    if (std::exchange(posted_, false) && (status == 401 || status == 404 || status == 405)) {
+      Get();
+      return;
+    }
+    if (status != 200) {
+      Status refused = ErrorOfResponse(*response, where);
+      if (status == 400 || status == 401 || status == 403) {
+        refused = MakeError(StatusCode::kUnauthenticated, MessageOf(refused));
+      }
+      source_->Finish(request_, refused);
+      return;
+    }
+    const auto token = ParseToken(response->body);
+    if (!token.ok()) {
+      source_->Finish(request_, Annotate(token.status(), where));
+      return;
+    }
+    source_->Finish(request_,
+                    Grant{.value = "Bearer " + token->text,
+                          .renew_at = RenewalTime(source_->deps_.clock.Now(), token->life)});
+  }
+
+  const std::shared_ptr<TokenSource> source_;
+  const TokenRequest request_;
+  const AuthChallenge challenge_;
+  const std::string scope_;
+  const TimePoint deadline_;
+  Credentials credentials_;
+  std::optional<Url> realm_;
+  bool posted_ = false;
+};
+
+TokenSource::TokenSource(TokenOptions options, Dependencies dependencies)
+    : options_(std::move(options)), deps_(std::move(dependencies)) {}
+
+void TokenSource::Authorize(const TokenRequest& request, Done done) {
+  std::optional<std::string> value;
+  {
+    MutexLock lock(mutex_);
+    if (!challenges_.contains(request.domain)) {
+      value = "";
+    } else if (const auto found = entries_.find({request.domain, request.scope});
+               found != entries_.end() && found->second.value &&
+               deps_.clock.Now() < found->second.renew_at) {
+      value = found->second.value;
+    }
+  }
+  if (value) {
+    done(*std::move(value));
+    return;
+  }
+  Join(request, std::move(done));
+}
+
+void TokenSource::Renew(const TokenRequest& request,
+                        const std::vector<std::string_view>& challenges, const std::string& refused,
+                        Done done) {
+  auto chosen = Choose(challenges);
+  if (!chosen.ok()) {
+    done(chosen.status());
+    return;
+  }
+  std::optional<std::string> renewed;
+  {
+    MutexLock lock(mutex_);
+    Entry& entry = entries_[{request.domain, request.scope}];
+    if (entry.value && *entry.value != refused && deps_.clock.Now() < entry.renew_at) {
+      renewed = entry.value;
+    } else {
+      entry.value.reset();
+      const std::string& scope = chosen->Parameter("scope");
+      entry.scope_override = scope.size() <= kMaxScopeBytes ? scope : "";
+      challenges_[request.domain] = *std::move(chosen);
+    }
+  }
+  if (renewed) {
+    done(*std::move(renewed));
+    return;
+  }
+  Join(request, std::move(done));
+}
+
+void TokenSource::Forget(const TokenRequest& request, const std::string& refused) {
+  MutexLock lock(mutex_);
+  const auto found = entries_.find({request.domain, request.scope});
+  if (found != entries_.end() && found->second.value == refused) {
+    found->second.value.reset();
+  }
+}
+
+std::string TokenSource::Tried(const std::string& domain) {
+  MutexLock lock(mutex_);
+  const auto found = tried_.find(domain);
+  return found == tried_.end() ? "no credentials were asked for" : found->second;
+}
+
+void TokenSource::Join(const TokenRequest& request, Done done) {
+  bool first = false;
+  {
+    MutexLock lock(mutex_);
+    Entry& entry = entries_[{request.domain, request.scope}];
+    first = entry.waiting.empty();
+    entry.waiting.push_back(std::move(done));
+  }
+  if (first) {
+    StartFetch(request);
+  }
+}
+
+TokenSource::FoundCredentials TokenSource::FindCredentials(const std::string& domain) const {
+  FoundCredentials result;
+  for (CredentialSource* source : deps_.credentials) {
+    auto found = source->Find(domain);
+    result.tried += result.tried.empty() ? "" : "; ";
+    if (!found.ok()) {
+      // Images that everybody may read must not need it; the message comes out if they do.
+      result.tried += fmt::format("{} failed: {}", source->Name(), MessageOf(found.status()));
+    } else if (found->anonymous()) {
+      result.tried += fmt::format("{} has none for {}", source->Name(), domain);
+    } else {
+      result.tried += fmt::format("{} gave some", source->Name());
+      result.credentials = *std::move(found);
+      return result;
+    }
+  }
+  if (result.tried.empty()) {
+    result.tried = "no source of credentials is configured";
+  }
+  return result;
+}
+
+void TokenSource::StartFetch(const TokenRequest& request) {
+  std::shared_ptr<Fetch> fetch;
+  {
+    MutexLock lock(mutex_);
+    const Entry& entry = entries_[{request.domain, request.scope}];
+    fetch = std::make_shared<Fetch>(
+        shared_from_this(), request, challenges_[request.domain],
+        entry.scope_override.empty() ? request.scope : entry.scope_override);
+  }
+  deps_.executor.Post([self = shared_from_this(), fetch, domain = request.domain] {
+    FoundCredentials found = self->FindCredentials(domain);
+    {
+      MutexLock lock(self->mutex_);
+      self->tried_[domain] = std::move(found.tried);
+    }
+    fetch->Start(std::move(found.credentials));
+  });
+}
+
+void TokenSource::Finish(const TokenRequest& request, StatusOr<Grant> grant) {
+  std::vector<Done> waiting;
+  {
+    MutexLock lock(mutex_);
+    Entry& entry = entries_[{request.domain, request.scope}];
+    if (grant.ok()) {
+      entry.value = grant->value;
+      entry.renew_at = grant->renew_at;
+    }
+    waiting.swap(entry.waiting);
+  }
+  for (const Done& done : waiting) {
+    if (grant.ok()) {
+      done(grant->value);
+    } else {
+      done(grant.status());
+    }
+  }
+}
+
+}  // namespace starling::registry

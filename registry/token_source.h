@@ -1,0 +1,94 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/executor.h"
+#include "base/mutex.h"
+#include "registry/auth_challenge.h"
+#include "registry/credentials.h"
+#include "registry/host_policy.h"
+#include "registry/http_transport.h"
+
+namespace starling::registry {
+
+struct TokenOptions {
+  HostPolicy hosts;
+  std::chrono::milliseconds timeout = std::chrono::seconds(30);
+  int max_retries = 5;
+};
+
+/// Who asks, and for what.
+struct TokenRequest {
+  std::string domain;  // whose credentials: "docker.io"
+  Url registry;        // where the challenge comes from: "https://registry-1.docker.io"
+  std::string scope;   // "repository:library/ubuntu:pull"
+};
+
+/// Turns credentials and challenges into values for the Authorization header: none, Basic, or a
+/// Bearer token. Tokens are kept by domain and scope and renewed before they expire; requests for
+/// one token that meet become one. Credentials go to the realm of their own registry's challenge
+/// only. Threads: safe; never blocks. Always owned by a shared_ptr.
+class TokenSource : public std::enable_shared_from_this<TokenSource> {
+ public:
+  struct Dependencies {
+    HttpTransport& transport;
+    std::vector<CredentialSource*> credentials;
+    Clock& clock;
+    Executor& executor;
+  };
+  /// Gets the header's value, empty for anonymous. Called on any thread, with no lock held.
+  using Done = std::function<void(StatusOr<std::string>)>;
+
+  TokenSource(TokenOptions options, Dependencies dependencies);
+
+  /// What to send first: empty while the registry has not asked for anything.
+  void Authorize(const TokenRequest& request, Done done);
+  /// After a 401 with these challenges to a request that carried `refused`. A token that somebody
+  /// else renewed in the meantime is given at once.
+  void Renew(const TokenRequest& request, const std::vector<std::string_view>& challenges,
+             const std::string& refused, Done done);
+  /// Forgets a value that the registry refused in the middle of a stream.
+  void Forget(const TokenRequest& request, const std::string& refused);
+  /// Where credentials for `domain` were looked for, for messages; without secrets.
+  std::string Tried(const std::string& domain);
+
+ private:
+  class Fetch;
+  using Key = std::pair<std::string, std::string>;
+  struct Entry {
+    std::optional<std::string> value;
+    std::chrono::steady_clock::time_point renew_at;
+    std::string scope_override;  // what the registry asked for instead of ours
+    std::vector<Done> waiting;   // not empty while a fetch runs
+  };
+  struct Grant {
+    std::string value;
+    std::chrono::steady_clock::time_point renew_at;
+  };
+  struct FoundCredentials {
+    Credentials credentials;
+    std::string tried;
+  };
+
+  void Join(const TokenRequest& request, Done done);
+  FoundCredentials FindCredentials(const std::string& domain) const;
+  void StartFetch(const TokenRequest& request);
+  void Finish(const TokenRequest& request, StatusOr<Grant> grant);
+
+  const TokenOptions options_;
+  const Dependencies deps_;
+  Mutex mutex_;  // leaf
+  std::map<Key, Entry> entries_ GUARDED_BY(mutex_);
+  std::map<std::string, AuthChallenge> challenges_ GUARDED_BY(mutex_);  // by domain
+  std::map<std::string, std::string> tried_ GUARDED_BY(mutex_);         // by domain
+};
+
+}  // namespace starling::registry

@@ -1,0 +1,221 @@
+#include "registry/curl_transport.h"
+
+#include <gtest/gtest.h>
+
+#include <future>
+
+#include "tests/support/test_server.h"
+
+namespace starling::registry {
+namespace {
+
+using testing_support::ServedRequest;
+using testing_support::ServedResponse;
+using testing_support::TestServer;
+
+std::future<StatusOr<HttpResponse>> Start(HttpTransport& transport, HttpRequest request) {
+  const auto promise = std::make_shared<std::promise<StatusOr<HttpResponse>>>();
+  auto result = promise->get_future();
+  transport.Send(std::move(request), [promise](StatusOr<HttpResponse> response) {
+    promise->set_value(std::move(response));
+  });
+  return result;
+}
+
+StatusOr<HttpResponse> Fetch(HttpTransport& transport, HttpRequest request) {
+  return Start(transport, std::move(request)).get();
+}
+
+TEST(CurlTransport, ReturnsAnyStatusAndKeepsTheConnection) {
+  TestServer server([](const ServedRequest& request) {
+    return ServedResponse{.status = request.target == "/missing" ? 404 : 200,
+                          .headers = {{"X-Name", " value "}},
+                          .body = "body of " + request.target};
+  });
+  CurlTransport transport;
+  for (const char* path : {"/a", "/missing", "/b"}) {
+    const auto response = Fetch(transport, {.url = server.url() + path});
+    ASSERT_TRUE(response.ok()) << response.status();
+    EXPECT_EQ(response->status, std::string_view(path) == "/missing" ? 404 : 200);
+    EXPECT_EQ(response->HeaderValue("x-name"), "value");
+    EXPECT_EQ(AsText(response->body), std::string("body of ") + path);
+  }
+  EXPECT_EQ(server.connections(), 1);
+  const auto requests = server.requests();
+  EXPECT_EQ(requests[0].Header("user-agent"), "starling/0.1");
+  EXPECT_EQ(requests[0].Header("accept-encoding"), "");
+  EXPECT_EQ(requests[0].Header("cookie"), "");
+}
+
+TEST(CurlTransport, BoundsConnectionsOfAHost) {
+  TestServer server([](const ServedRequest&) { return ServedResponse{.body = "x"}; });
+  CurlTransport transport({.max_connections_per_host = 3});
+  std::vector<std::future<StatusOr<HttpResponse>>> results;
+  for (int i = 0; i < 100; ++i) {
+    results.push_back(Start(transport, {.url = server.url() + "/"}));
+  }
+  for (auto& result : results) {
+    EXPECT_TRUE(result.get().ok());
+  }
+  EXPECT_LE(server.connections(), 3);
+  EXPECT_EQ(server.requests().size(), 100u);
+}
+
+TEST(CurlTransport, DoesNotFollowRedirects) {
+  TestServer server([](const ServedRequest&) {
+    return ServedResponse{.status = 307, .headers = {{"Location", "/elsewhere"}}};
+  });
+  CurlTransport transport;
+  const auto response = Fetch(transport, {.url = server.url() + "/"});
+  ASSERT_TRUE(response.ok());
+  EXPECT_EQ(response->status, 307);
+  EXPECT_EQ(server.requests().size(), 1u);
+}
+
+TEST(CurlTransport, SendsBodiesFromMemoryAndFromPipes) {
+  TestServer server([](const ServedRequest& request) {
+    return ServedResponse{.status = 201, .body = std::to_string(request.body.size())};
+  });
+  CurlTransport transport;
+  const auto small = Fetch(transport, {.method = "PUT", .url = server.url(), .body = Bytes(1000)});
+  ASSERT_TRUE(small.ok());
+  EXPECT_EQ(AsText(small->body), "1000");
+  const auto empty = Fetch(transport, {.method = "POST", .url = server.url()});
+  ASSERT_TRUE(empty.ok());
+  EXPECT_EQ(AsText(empty->body), "0");
+  EXPECT_EQ(server.requests()[1].Header("content-length"), "0");
+
+  const auto pipe = std::make_shared<BodyPipe>(64 << 10);
+  constexpr size_t kTotal = 3 << 20;
+  auto result = Start(
+      transport, {.method = "PUT", .url = server.url(), .upload = pipe, .upload_bytes = kTotal});
+  for (size_t sent = 0; sent < kTotal; sent += 32 << 10) {
+    ASSERT_TRUE(pipe->Write(Bytes(32 << 10)).ok());
+  }
+  pipe->CloseWrite();
+  const auto streamed = result.get();
+  ASSERT_TRUE(streamed.ok()) << streamed.status();
+  EXPECT_EQ(AsText(streamed->body), std::to_string(kTotal));
+}
+
+TEST(CurlTransport, StreamsToAPipeThatIsSlowerThanTheNetwork) {
+  const std::string content(5 << 20, 'x');
+  TestServer server([&](const ServedRequest&) { return ServedResponse{.body = content}; });
+  CurlTransport transport;
+  const auto pipe = std::make_shared<BodyPipe>(64 << 10);
+  const auto promise = std::make_shared<std::promise<Status>>();
+  auto result = promise->get_future();
+  transport.Send({.url = server.url(), .download = pipe}, [=](StatusOr<HttpResponse> response) {
+    pipe->CloseWrite(response.status());
+    promise->set_value(response.status());
+  });
+  // The network thread is free although nobody reads the pipe.
+  EXPECT_TRUE(Fetch(transport, {.url = server.url(), .max_body_bytes = 6 << 20}).ok());
+  const auto got = ReadAll(*pipe, 6 << 20);
+  ASSERT_TRUE(got.ok());
+  EXPECT_EQ(AsText(*got), content);
+  EXPECT_TRUE(result.get().ok());
+}
+
+TEST(CurlTransport, StopsWhenTheReaderGoes) {
+  TestServer server(
+      [](const ServedRequest&) { return ServedResponse{.body = std::string(5 << 20, 'x')}; });
+  CurlTransport transport;
+  const auto pipe = std::make_shared<BodyPipe>(64 << 10);
+  auto result = Start(transport, {.url = server.url(), .download = pipe});
+  Bytes some(1000);
+  ASSERT_TRUE(pipe->Read(some).ok());
+  pipe->CloseRead(MakeError(StatusCode::kCancelled, "enough"));
+  EXPECT_EQ(result.get().status().code(), StatusCode::kCancelled);
+}
+
+TEST(CurlTransport, ClassifiesFailures) {
+  TestServer server([](const ServedRequest& request) {
+    if (request.target == "/reset") return ServedResponse{.reset = true};
+    if (request.target == "/silent") return ServedResponse{.silent = true};
+    if (request.target == "/short") return ServedResponse{.body = "12345678", .cut_after_bytes = 3};
+    if (request.target == "/headers") {
+      ServedResponse many;
+      for (int i = 0; i < 500; ++i) many.headers.emplace_back("X-Header", "v");
+      return many;
+    }
+    return ServedResponse{.body = std::string(5000, 'x')};
+  });
+  CurlTransport transport;
+  const struct {
+    const char* name;
+    std::string url;
+    StatusCode want;
+  } cases[] = {
+      {"reset", server.url() + "/reset", StatusCode::kUnavailable},
+      {"truncated", server.url() + "/short", StatusCode::kUnavailable},
+      {"no answer", server.url() + "/silent", StatusCode::kDeadlineExceeded},
+      {"headers without end", server.url() + "/headers", StatusCode::kResourceExhausted},
+      {"body without end", server.url() + "/large", StatusCode::kResourceExhausted},
+      {"refused", "http://127.0.0.1:1/", StatusCode::kUnavailable},
+      {"other protocol", "file:///etc/passwd", StatusCode::kInvalidArgument},
+      {"TLS to a plain server", "https://" + server.address() + "/", StatusCode::kUnavailable},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto response =
+        Fetch(transport,
+              {.url = c.url, .max_body_bytes = 1000, .timeout = std::chrono::milliseconds(300)});
+    EXPECT_EQ(response.status().code(), c.want) << response.status();
+  }
+}
+
+TEST(CurlTransport, NeverShowsQueriesInErrors) {
+  CurlTransport transport;
+  const auto response = Fetch(transport, {.url = "http://127.0.0.1:1/blob?signature=hidden"});
+  ASSERT_FALSE(response.ok());
+  EXPECT_EQ(Describe(response.status()).find("hidden"), std::string::npos);
+}
+
+TEST(CurlTransport, LetsHeadersEndTheExchange) {
+  TestServer server([](const ServedRequest&) {
+    return ServedResponse{.status = 206, .body = std::string(100, 'x')};
+  });
+  CurlTransport transport;
+  int calls = 0;
+  const auto response = Fetch(transport, {.url = server.url(), .on_headers = [&](const auto& got) {
+                                            ++calls;
+                                            EXPECT_EQ(got.status, 206);
+                                            return MakeError(StatusCode::kDataLoss, "not that");
+                                          }});
+  EXPECT_EQ(response.status().code(), StatusCode::kDataLoss);
+  EXPECT_EQ(calls, 1);
+}
+
+TEST(CurlTransport, CancelsEverythingWhenItGoes) {
+  TestServer server([](const ServedRequest&) { return ServedResponse{.silent = true}; });
+  std::vector<std::future<StatusOr<HttpResponse>>> results;
+  std::promise<void> timer;
+  {
+    CurlTransport transport({.max_connections_per_host = 2, .max_active_requests = 4});
+    for (int i = 0; i < 10; ++i) {
+      results.push_back(Start(transport, {.url = server.url()}));
+    }
+    transport.RunAfter(std::chrono::hours(1), [&] { timer.set_value(); });
+  }
+  for (auto& result : results) {
+    EXPECT_EQ(result.get().status().code(), StatusCode::kCancelled);
+  }
+  timer.get_future().get();
+}
+
+TEST(CurlTransport, RunsTimersInOrder) {
+  CurlTransport transport;
+  std::vector<int> order;
+  std::promise<void> last;
+  transport.RunAfter(std::chrono::milliseconds(20), [&] {
+    order.push_back(2);
+    last.set_value();
+  });
+  transport.RunAfter(std::chrono::milliseconds(1), [&] { order.push_back(1); });
+  last.get_future().get();
+  EXPECT_EQ(order, (std::vector<int>{1, 2}));
+}
+
+}  // namespace
+}  // namespace starling::registry
