@@ -1,0 +1,45 @@
+// starling: the command line. Exit codes: 0 done, 1 failed, 2 a command line that is not
+// understood.
+#include <sys/prctl.h>
+
+#include <cstdio>
+
+#include "apps/starling/commands.h"
+
+namespace {
+
+constexpr int kUsageError = 2;
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace starling;  // NOLINT(google-build-using-namespace)
+  // Credentials are in this memory: no core files.
+  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  CLI::App app("Containers from images that are still in the registry.", "starling");
+  app.set_version_flag("--version", "starling " STARLING_VERSION);
+  app.require_subcommand(1);
+  app.footer(
+      "Images are named as skopeo names them: REFERENCE or docker://REFERENCE, "
+      "oci:DIRECTORY[:TAG],\n"
+      "oci-archive:FILE[:TAG], docker-archive:FILE[:REFERENCE].\n"
+      "`starling COMMAND --help` shows an example of each command.");
+  cli::Run chosen;
+  cli::AddPull(app, chosen);
+  cli::AddMount(app, chosen);
+  cli::AddUmount(app, chosen);
+  cli::AddInspect(app, chosen);
+  cli::AddConvert(app, chosen);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kUsageError;
+  }
+  const Status result = chosen();
+  if (!result.ok()) {
+    const std::string command = app.get_subcommands().front()->get_name();
+    std::fprintf(stderr, "starling %s: %s\n", command.c_str(), Describe(result).c_str());
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,117 @@
+#include <pthread.h>
+#include <signal.h>
+
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <stop_token>
+#include <thread>
+
+#include "apps/starling/commands.h"
+#include "apps/starling/progress_display.h"
+#include "apps/starling/toolbox.h"
+#include "containerd/pull.h"
+
+namespace starling::cli {
+namespace {
+
+struct Arguments {
+  std::string image;
+  std::string address = "/run/containerd/containerd.sock";
+  std::string namespace_name = "default";
+  std::string snapshotter = "stargz";
+  std::string platform;
+  bool json = false;
+  std::vector<std::string> plain_http_hosts;
+};
+
+/// Turns the first SIGINT or SIGTERM into a stop request, so that the lease is given back; the
+/// second one ends the process. Made before any other thread.
+class StopOnSignal {
+ public:
+  StopOnSignal() {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGINT);
+    sigaddset(&signals_, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+    watcher_ = std::jthread([this](const std::stop_token& done) {
+      constexpr timespec kPoll{.tv_sec = 0, .tv_nsec = 100'000'000};
+      while (!done.stop_requested()) {
+        if (sigtimedwait(&signals_, nullptr, &kPoll) > 0) {
+          stop_.request_stop();
+          pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
+          return;
+        }
+      }
+    });
+  }
+  std::stop_token token() const { return stop_.get_token(); }
+
+ private:
+  sigset_t signals_{};
+  std::stop_source stop_;
+  std::jthread watcher_;  // last: it uses the others
+};
+
+Status Pull(const Arguments& arguments) {
+  constexpr std::string_view kRegistryPrefix = "docker://";
+  std::string_view name = arguments.image;
+  if (name.starts_with(kRegistryPrefix)) {
+    name.remove_prefix(kRegistryPrefix.size());
+  }
+  containerd::PullOptions options{.snapshotter = arguments.snapshotter};
+  ASSIGN_OR_RETURN(options.reference, oci::Reference::Parse(name));
+  options.platform = oci::Platform::Host();
+  if (!arguments.platform.empty()) {
+    ASSIGN_OR_RETURN(options.platform, oci::Platform::Parse(arguments.platform));
+  }
+  const StopOnSignal signals;
+  options.stop = signals.token();
+  Toolbox toolbox(arguments.plain_http_hosts);
+  ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> source,
+                   toolbox.OpenSource(options.reference.ToString()));
+  containerd::Client client(
+      {.address = arguments.address, .namespace_name = arguments.namespace_name});
+  RETURN_IF_ERROR(client.Version().status());
+  const std::unique_ptr<Progress> progress =
+      MakeProgress(stderr, arguments.json ? Quiet::kYes : Quiet::kNo);
+  ASSIGN_OR_RETURN(const containerd::PullReport report,
+                   containerd::PullImage(client, *source, options, *progress));
+  if (arguments.json) {
+    const nlohmann::ordered_json json = {{"name", options.reference.ToString()},
+                                         {"digest", report.target.ToString()},
+                                         {"lazyLayers", report.lazy_layers},
+                                         {"presentLayers", report.present_layers},
+                                         {"downloadedLayers", report.downloaded_layers}};
+    std::printf("%s\n", json.dump(2).c_str());
+  } else {
+    std::printf("%s\n", options.reference.ToString().c_str());
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+void AddPull(CLI::App& app, Run& chosen) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App& command = *app.add_subcommand(
+      "pull", "Bring an image into containerd; layers that can be lazy stay in the registry");
+  command.add_option("IMAGE", arguments->image, "A registry's reference")->required();
+  command.add_option("--address", arguments->address, "containerd's socket")
+      ->envname("CONTAINERD_ADDRESS")
+      ->capture_default_str();
+  command.add_option("-n,--namespace", arguments->namespace_name, "containerd's namespace")
+      ->envname("CONTAINERD_NAMESPACE")
+      ->capture_default_str();
+  command.add_option("--snapshotter", arguments->snapshotter, "Name of the proxy plugin")
+      ->capture_default_str();
+  command.add_option("--platform", arguments->platform, "Of an index, such as linux/arm64");
+  command.add_flag("--json", arguments->json, "Print JSON");
+  AddPlainHttp(command, arguments->plain_http_hosts);
+  command.footer(
+      "Example: starling pull ghcr.io/me/app:1-esgz && "
+      "ctr run --rm --snapshotter stargz ghcr.io/me/app:1-esgz c1");
+  command.callback([arguments, &chosen] { chosen = [arguments] { return Pull(*arguments); }; });
+}
+
+}  // namespace starling::cli

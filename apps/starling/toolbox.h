@@ -1,0 +1,31 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/executor.h"
+#include "registry/client.h"
+#include "registry/curl_transport.h"
+#include "registry/docker_config.h"
+#include "transport/transports.h"
+
+namespace starling::cli {
+
+/// What every command needs to reach images, connected. Starts threads: fork before.
+class Toolbox {
+ public:
+  explicit Toolbox(std::vector<std::string> plain_http_hosts);
+
+  StatusOr<std::shared_ptr<oci::ImageSource>> OpenSource(const std::string& image);
+  StatusOr<std::shared_ptr<oci::ImageDestination>> OpenDestination(const std::string& image);
+
+ private:
+  registry::CurlTransport http_;
+  registry::DockerConfig docker_config_;
+  ThreadPool helpers_;
+  registry::Client registries_;
+  transport::Transports transports_;
+};
+
+}  // namespace starling::cli
