@@ -74,13 +74,13 @@ class GzipCompressor {
   libdeflate_compressor* compressor_;
 };
 
-/// A gzip member: a chunk of a file, if any, and what of the tar follows it.
+/// A gzip member: chunks of files, if any, and what of the tar follows each.
 struct Member {
   size_t begin = 0;  // in the batch's tar bytes
   size_t size_bytes = 0;
-  size_t payload_bytes = 0;
+  size_t content_end = 0;  // in the member; only headers follow
+  bool closed = false;     // takes headers, but no more content
   size_t stored_bytes = 0;
-  oci::Digest payload_digest;
 };
 
 enum class RecordKind { kEntry, kFirstChunk, kNextChunk };
@@ -88,8 +88,12 @@ enum class RecordKind { kEntry, kFirstChunk, kNextChunk };
 /// A line of the TOC to be.
 struct Record {
   RecordKind kind = RecordKind::kEntry;
-  TarEntry entry;     // unless kNextChunk
-  size_t member = 0;  // of a chunk
+  TarEntry entry;  // unless kNextChunk
+  // Of a chunk:
+  size_t member = 0;
+  size_t inner_offset = 0;  // in the member
+  size_t size_bytes = 0;
+  oci::Digest digest;
   uint64_t file_offset = 0;
   bool last = false;        // the file ends with this chunk
   oci::Digest file_digest;  // of the last chunk of several
@@ -99,6 +103,11 @@ struct Record {
 
 struct BlobAssembler::Batch {
   explicit Batch(int level) : compressor(level) {}
+
+  ByteSpan Content(const Record& record) const {
+    return tar.bytes().subspan(members[record.member].begin + record.inner_offset,
+                               record.size_bytes);
+  }
 
   /// To be filled again; keeps its memory.
   void Clear() {
@@ -149,18 +158,25 @@ Status BlobAssembler::AddContent(TarEntry entry, TarEntrySource& payload) {
   const uint64_t size_bytes = entry.size_bytes;
   for (uint64_t file_offset = 0; file_offset < size_bytes;) {
     const size_t count = std::min(options_.chunk_size_bytes, size_bytes - file_offset);
-    RETURN_IF_ERROR(BeginMember(count));
+    const Member& last = current().members.back();
+    if (last.closed || last.size_bytes + count > options_.shared_member_bytes) {
+      RETURN_IF_ERROR(BeginMember(count));
+    }
     Batch& batch = current();
+    Member& member = batch.members.back();
     RETURN_IF_ERROR(payload.ReadPayload(batch.tar.Extend(count)));
-    batch.members.back().size_bytes += count;
     Record record{.kind = file_offset == 0 ? RecordKind::kFirstChunk : RecordKind::kNextChunk,
                   .member = batch.members.size() - 1,
+                  .inner_offset = member.size_bytes,
+                  .size_bytes = count,
                   .file_offset = file_offset,
                   .last = file_offset + count == size_bytes};
     if (file_offset == 0) {
       record.entry = std::move(entry);
     }
     batch.records.push_back(std::move(record));
+    member.size_bytes += count;
+    member.content_end = member.size_bytes;
     file_offset += count;
   }
   Batch& batch = current();
@@ -179,17 +195,20 @@ Status BlobAssembler::AddLandmark(std::string_view name) {
     }
   };
   OneByte payload;
-  return Add({.name = std::string(name),
-              .type = TarType::kRegular,
-              .size_bytes = 1,
-              .mode = 0444,
-              .header = MakeTarHeader(name, 1)},
-             payload);
+  current().members.back().closed = true;
+  RETURN_IF_ERROR(Add({.name = std::string(name),
+                       .type = TarType::kRegular,
+                       .size_bytes = 1,
+                       .mode = 0444,
+                       .header = MakeTarHeader(name, 1)},
+                      payload));
+  current().members.back().closed = true;
+  return OkStatus();
 }
 
 Status BlobAssembler::AppendHeader(ByteSpan header) {
   const Member& member = current().members.back();
-  if (member.size_bytes - member.payload_bytes > kMaxTailBytes) {
+  if (member.size_bytes - member.content_end > kMaxTailBytes) {
     RETURN_IF_ERROR(BeginMember(0));
   }
   Batch& batch = current();
@@ -198,13 +217,13 @@ Status BlobAssembler::AppendHeader(ByteSpan header) {
   return OkStatus();
 }
 
-/// What is appended next starts a member, of a file's chunk if `payload_bytes` is not 0.
-Status BlobAssembler::BeginMember(size_t payload_bytes) {
-  if (current().tar.size() > 0 && current().tar.size() + payload_bytes > kBatchBytes) {
+/// What is appended next, `content_bytes` of a file or a header, starts a member.
+Status BlobAssembler::BeginMember(size_t content_bytes) {
+  if (current().tar.size() > 0 && current().tar.size() + content_bytes > kBatchBytes) {
     RETURN_IF_ERROR(Submit());
   }
   Batch& batch = current();
-  batch.members.push_back({.begin = batch.tar.size(), .payload_bytes = payload_bytes});
+  batch.members.push_back({.begin = batch.tar.size()});
   return OkStatus();
 }
 
@@ -226,12 +245,14 @@ Status BlobAssembler::Submit() {
 
 /// On a compressing thread.
 void BlobAssembler::Compress(Batch& batch) {
-  for (Member& member : batch.members) {
-    const ByteSpan bytes = batch.tar.bytes().subspan(member.begin, member.size_bytes);
-    if (member.payload_bytes > 0) {
-      member.payload_digest = oci::Digest::Of(bytes.first(member.payload_bytes));
+  for (Record& record : batch.records) {
+    if (record.kind != RecordKind::kEntry) {
+      record.digest = oci::Digest::Of(batch.Content(record));
     }
-    member.stored_bytes = batch.compressor.AppendMember(bytes, batch.stored);
+  }
+  for (Member& member : batch.members) {
+    member.stored_bytes = batch.compressor.AppendMember(
+        batch.tar.bytes().subspan(member.begin, member.size_bytes), batch.stored);
   }
   EndStage(batch);
 }
@@ -247,8 +268,7 @@ void BlobAssembler::HashTar(Batch& batch) {
     if (record.kind == RecordKind::kFirstChunk) {
       file_hash_ = oci::Sha256();
     }
-    const Member& member = batch.members[record.member];
-    file_hash_.Update(batch.tar.bytes().subspan(member.begin, member.payload_bytes));
+    file_hash_.Update(batch.Content(record));
     if (record.last) {
       record.file_digest = file_hash_.Finish();
     }
@@ -290,19 +310,19 @@ Status BlobAssembler::WriteToc(Batch& batch) {
     for (; next_member < record.member; ++next_member) {
       blob_offset += batch.members[next_member].stored_bytes;
     }
-    const Member& member = batch.members[record.member];
     if (record.kind == RecordKind::kFirstChunk) {
       open_file_ = std::move(record.entry);
       open_chunks_.clear();
     }
     open_chunks_.push_back({.file_offset = record.file_offset,
-                            .size_bytes = member.payload_bytes,
+                            .size_bytes = record.size_bytes,
                             .blob_offset = blob_offset,
-                            .digest = member.payload_digest});
+                            .inner_offset = record.inner_offset,
+                            .digest = record.digest});
     if (record.last) {
       const bool one_chunk = open_chunks_.size() == 1;
-      RETURN_IF_ERROR(toc_.AddFile(
-          open_file_, one_chunk ? member.payload_digest : record.file_digest, open_chunks_));
+      RETURN_IF_ERROR(
+          toc_.AddFile(open_file_, one_chunk ? record.digest : record.file_digest, open_chunks_));
     }
   }
   return OkStatus();

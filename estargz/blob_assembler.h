@@ -16,8 +16,9 @@ namespace starling::estargz {
 
 /// Cuts a tar, given entry by entry, into gzip members and writes them with their TOC and footer.
 ///
-/// A member starts at the blob's start, at each chunk of a file, and where headers alone have grown
-/// to kMaxTailBytes; a chunk's member goes on with the padding and headers that follow. Members are
+/// A member starts at the blob's start, at each chunk of a file unless small ones may share, and
+/// where headers alone have grown to a MiB; a chunk's member goes on with the padding and headers
+/// that follow. Members are
 /// independent and small ones are compressed in batches. A fixed ring of batches is in flight: each
 /// is filled by the caller, then compressed by one thread and hashed, in order, by another, and
 /// written by the caller in order. That bounds memory and makes the bytes independent of threads.
@@ -42,7 +43,7 @@ class BlobAssembler {
   Batch& current();
   Status AddContent(TarEntry entry, TarEntrySource& payload);
   Status AppendHeader(ByteSpan header);
-  Status BeginMember(size_t payload_bytes);
+  Status BeginMember(size_t content_bytes);
   Status Submit();
   void Compress(Batch& batch);
   void HashTar(Batch& batch);

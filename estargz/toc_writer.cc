@@ -244,6 +244,7 @@ Status TocWriter::AddFile(const TarEntry& entry, const oci::Digest& digest,
       AppendNumber(json_, "chunkOffset", chunk.file_offset);
     }
     AppendNumber(json_, "offset", chunk.blob_offset);
+    AppendNumber(json_, "innerOffset", chunk.inner_offset);
     AppendNumber(json_, "chunkSize", chunks.size() > 1 ? chunk.size_bytes : 0);
     AppendText(json_, "chunkDigest", chunk.digest.ToString());
     json_ += '}';

@@ -14,7 +14,8 @@ namespace starling::estargz {
 struct PlacedChunk {
   uint64_t file_offset = 0;
   uint64_t size_bytes = 0;
-  uint64_t blob_offset = 0;  // of its gzip member
+  uint64_t blob_offset = 0;   // of its gzip member
+  uint64_t inner_offset = 0;  // in the member's decompressed bytes
   oci::Digest digest;
 };
 

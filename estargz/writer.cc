@@ -13,6 +13,7 @@ namespace {
 
 constexpr uint64_t kMinChunkBytes = 4 << 10;
 constexpr uint64_t kMaxChunkBytes = 256 << 20;
+constexpr uint64_t kMaxSharedBytes = 1 << 20;
 constexpr int kMaxLevel = 12;
 constexpr size_t kMaxThreads = 256;
 
@@ -21,6 +22,11 @@ Status CheckOptions(const WriteOptions& options) {
     return MakeError(StatusCode::kInvalidArgument,
                      fmt::format("chunk size {}: must be from {} to {} bytes",
                                  options.chunk_size_bytes, kMinChunkBytes, kMaxChunkBytes));
+  }
+  if (options.shared_member_bytes > kMaxSharedBytes) {
+    return MakeError(StatusCode::kInvalidArgument,
+                     fmt::format("shared members of {} bytes: at most {}",
+                                 options.shared_member_bytes, kMaxSharedBytes));
   }
   if (options.compression_level < 1 || options.compression_level > kMaxLevel) {
     return MakeError(StatusCode::kInvalidArgument,

@@ -13,6 +13,11 @@ namespace starling::estargz {
 struct WriteOptions {
   /// From 4 KiB to 256 MiB.
   uint64_t chunk_size_bytes = 4 << 20;
+  /// Files share a gzip member as long as it holds no more than this many bytes of tar, which makes
+  /// layers of small files smaller. 0: each has its own, as every reader expects; shared members
+  /// need one that knows "innerOffset", as stargz-snapshotter does for its
+  /// --estargz-min-chunk-size. At most 1 MiB.
+  uint64_t shared_member_bytes = 0;
   /// libdeflate's level, 1 to 12. 6 gives the size of gzip -9 at ten times its speed.
   int compression_level = 6;
   /// That compress; one more hashes. Memory in flight is about 2 * threads + 2 chunks and their

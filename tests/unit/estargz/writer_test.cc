@@ -1,0 +1,396 @@
+#include "estargz/writer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+
+#include "estargz/decompress.h"
+#include "estargz/footer.h"
+#include "estargz/gzip_member.h"
+#include "estargz/layer_tree.h"
+#include "estargz/tar.h"
+#include "estargz/toc.h"
+#include "tests/support/gzip.h"
+#include "tests/support/tar_builder.h"
+
+namespace starling::estargz {
+namespace {
+
+using testing_support::Gzip;
+using testing_support::TarBuilder;
+using testing_support::TarDialect;
+using testing_support::TarFile;
+
+struct Written {
+  WrittenLayer layer;
+  Bytes blob;
+};
+
+StatusOr<Written> Write(std::string_view input, const WriteOptions& options = {}) {
+  SpanSource source(AsBytes(input));
+  BytesSink sink;
+  ASSIGN_OR_RETURN(const WrittenLayer layer, WriteLayer(source, sink, options));
+  return Written{layer, std::move(sink.bytes())};
+}
+
+std::string Decompressed(ByteSpan blob) {
+  SpanSource source(blob);
+  DecompressedTar tar(source);
+  const StatusOr<Bytes> bytes = ReadAll(tar, 1 << 30);
+  EXPECT_TRUE(bytes.ok()) << Describe(bytes.status());
+  return std::string(bytes.ok() ? AsText(*bytes) : "");
+}
+
+std::vector<std::string> NamesOf(std::string_view tar) {
+  std::vector<std::string> names;
+  SpanSource source(AsBytes(tar));
+  TarReader reader(source);
+  for (auto entry = reader.Next(); entry.ok() && *entry; entry = reader.Next()) {
+    names.push_back((*entry)->name);
+  }
+  return names;
+}
+
+/// What our own reader makes of a blob.
+struct ReadBack {
+  LayerTree tree;
+  uint64_t payload_end = 0;
+};
+
+StatusOr<ReadBack> Open(const Written& written) {
+  const ByteSpan blob = written.blob;
+  ASSIGN_OR_RETURN(const Footer footer,
+                   ParseFooter(blob.last(std::min<size_t>(blob.size(), 51)), blob.size()));
+  const size_t toc_end = blob.size() - footer.size_bytes;
+  ASSIGN_OR_RETURN(const TocJson json,
+                   ExtractToc(blob.subspan(footer.toc_offset, toc_end - footer.toc_offset)));
+  if (json.digest != written.layer.toc_digest) {
+    return MakeError(StatusCode::kDataLoss, "the TOC has another digest");
+  }
+  ASSIGN_OR_RETURN(Toc toc, Toc::Parse(json.json));
+  ASSIGN_OR_RETURN(LayerTree tree, LayerTree::Build(std::move(toc), footer.toc_offset));
+  return ReadBack{std::move(tree), footer.toc_offset};
+}
+
+/// Content of a regular file by its chunks, each checked against its digest.
+std::string ContentOf(const ReadBack& layer, const Inode& inode, ByteSpan blob) {
+  std::string content;
+  GzipInflater inflater;
+  for (uint32_t i = 0; i < inode.chunk_count; ++i) {
+    const Chunk& chunk = layer.tree.chunks()[inode.first_chunk + i];
+    Bytes bytes(chunk.size_bytes);
+    EXPECT_EQ(chunk.file_offset, content.size());
+    EXPECT_TRUE(inflater
+                    .InflateRange(blob.subspan(chunk.blob_offset, chunk.blob_size),
+                                  chunk.inner_offset, bytes)
+                    .ok());
+    EXPECT_EQ(oci::Digest::Of(bytes), chunk.digest);
+    content += AsText(bytes);
+  }
+  return content;
+}
+
+const Inode* Find(const LayerTree& tree, std::string_view path) {
+  const Inode* inode = &tree.inodes()[LayerTree::kRoot];
+  while (!path.empty()) {
+    const size_t slash = path.find('/');
+    const std::string_view component = path.substr(0, slash);
+    path.remove_prefix(slash == std::string_view::npos ? path.size() : slash + 1);
+    const Inode* next = nullptr;
+    for (const Child& child : inode->children) {
+      if (child.name == component) {
+        next = &tree.inodes()[child.inode];
+      }
+    }
+    if (next == nullptr) {
+      return nullptr;
+    }
+    inode = next;
+  }
+  return inode;
+}
+
+/// A layer of random files whose model is the list itself: names are unique, parents come first.
+std::vector<TarFile> RandomFiles(std::mt19937& random) {
+  const auto upto = [&random](uint32_t most) {
+    return static_cast<uint32_t>(random() % (most + 1));
+  };
+  std::vector<TarFile> files;
+  std::vector<std::string> directories{""};
+  std::vector<std::string> regular;
+  const uint32_t count = 1 + upto(60);
+  for (uint32_t i = 0; i < count; ++i) {
+    TarFile file{.mode = upto(07777),
+                 .uid = upto(70000),
+                 .gid = upto(3),
+                 .modified_seconds = upto(2'000'000'000),
+                 .user_name = upto(1) == 0 ? "" : "user"};
+    const std::string stem = upto(9) == 0   ? std::string(110, 'n')
+                             : upto(9) == 0 ? "\xff\x80"
+                                            : "é\"\\";
+    file.name =
+        directories[upto(static_cast<uint32_t>(directories.size()) - 1)] + stem + std::to_string(i);
+    if (upto(5) == 0) {
+      file.pax.emplace_back("SCHILY.xattr.user.key",
+                            std::string("\0\n\xff", 3) + std::to_string(i));
+    }
+    switch (upto(7)) {
+      case 0:
+        file.type = '5';
+        file.name += '/';
+        directories.push_back(file.name);
+        break;
+      case 1:
+        file.type = '2';
+        file.link_name = "../\xfe" + std::string(upto(150), 't');
+        break;
+      case 2:
+        file.type = '3';
+        file.device_major = 1 + upto(200);
+        file.device_minor = upto(200000);
+        break;
+      case 3:
+        if (!regular.empty()) {
+          file.type = '1';
+          file.link_name = regular[upto(static_cast<uint32_t>(regular.size()) - 1)];
+          file.pax.clear();
+          break;
+        }
+        [[fallthrough]];
+      default:
+        file.content.resize(upto(3) == 0 ? upto(40000) : upto(700));
+        for (char& c : file.content) {
+          c = static_cast<char>(random() % 7);
+        }
+        regular.push_back(file.name);
+    }
+    files.push_back(std::move(file));
+  }
+  return files;
+}
+
+std::string Tar(const std::vector<TarFile>& files, TarDialect dialect) {
+  TarBuilder tar(dialect);
+  for (const TarFile& file : files) {
+    tar.Add(file);
+  }
+  return tar.Finish();
+}
+
+void ExpectSame(const TarFile& file, const ReadBack& layer, ByteSpan blob) {
+  SCOPED_TRACE(file.name);
+  std::string_view path = file.name;
+  path.remove_suffix(path.ends_with('/') ? 1 : 0);
+  const Inode* inode = Find(layer.tree, path);
+  ASSERT_NE(inode, nullptr);
+  if (file.type == '1') {
+    EXPECT_EQ(inode, Find(layer.tree, file.link_name));
+    return;
+  }
+  EXPECT_EQ(inode->mode & 07777, file.mode);
+  EXPECT_EQ(inode->uid, file.uid);
+  EXPECT_EQ(inode->gid, file.gid);
+  EXPECT_EQ(inode->modified_seconds, file.modified_seconds);
+  EXPECT_EQ(inode->symlink_target, file.link_name);
+  EXPECT_EQ(inode->device_major, file.device_major);
+  EXPECT_EQ(inode->device_minor, file.device_minor);
+  EXPECT_EQ(inode->xattrs.size(), file.pax.size());
+  for (const auto& xattr : inode->xattrs) {
+    EXPECT_EQ(AsText(xattr.value), file.pax.front().second);
+  }
+  if (file.type == '0') {
+    EXPECT_EQ(inode->size_bytes, file.content.size());
+    EXPECT_EQ(ContentOf(layer, *inode, blob), file.content);
+  }
+}
+
+TEST(WriteLayer, RandomLayersComeBackForAnyNumberOfThreads) {
+  for (uint32_t seed = 0; seed < 40; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    const std::vector<TarFile> files = RandomFiles(random);
+    const std::string tar = Tar(files, seed % 2 == 0 ? TarDialect::kUstar : TarDialect::kGnu);
+    WriteOptions options{.chunk_size_bytes = 4096U << (seed % 3),
+                         .shared_member_bytes = seed % 4 == 3 ? 20000U : 0U,
+                         .threads = 1};
+    const StatusOr<Written> one = Write(tar, options);
+    ASSERT_TRUE(one.ok()) << Describe(one.status());
+    for (const size_t threads : {size_t{2}, size_t{5}}) {
+      options.threads = threads;
+      EXPECT_EQ(Write(tar, options)->blob, one->blob) << threads << " threads";
+    }
+    EXPECT_EQ(one->layer.size_bytes, one->blob.size());
+    EXPECT_EQ(one->layer.digest, oci::Digest::Of(one->blob));
+    const std::string whole = Decompressed(one->blob);
+    EXPECT_EQ(one->layer.diff_id, oci::Digest::Of(AsBytes(whole)));
+    EXPECT_EQ(one->layer.uncompressed_bytes, whole.size());
+    // The landmark's header and block, the input as it came, the TOC.
+    EXPECT_EQ(whole.substr(1024, tar.size() - 1024), tar.substr(0, tar.size() - 1024));
+    const std::vector<std::string> names = NamesOf(whole);
+    EXPECT_EQ(names.size(), files.size() + 2);
+    EXPECT_EQ(names.front(), kNoPrefetchLandmark);
+    EXPECT_EQ(names.back(), kTocName);
+
+    const StatusOr<ReadBack> layer = Open(*one);
+    ASSERT_TRUE(layer.ok()) << Describe(layer.status());
+    EXPECT_TRUE(layer->tree.no_prefetch());
+    for (const TarFile& file : files) {
+      ExpectSame(file, *layer, one->blob);
+    }
+  }
+}
+
+TEST(WriteLayer, MembersStartAtChunksAndTheToc) {
+  TarBuilder tar;
+  tar.Add({.name = "a", .content = std::string(10000, 'a')});
+  tar.Add({.name = "empty"}).Add({.name = "b", .content = "b"});
+  const StatusOr<Written> written = Write(tar.Finish(), {.chunk_size_bytes = 4096});
+  ASSERT_TRUE(written.ok());
+  std::vector<std::string> members;
+  ByteSpan left = written->blob;
+  GzipInflater inflater;
+  for (Bytes out(1 << 20); !left.empty();) {
+    const StatusOr<InflatedMember> member = inflater.InflateMember(left, out);
+    ASSERT_TRUE(member.ok()) << Describe(member.status());
+    members.emplace_back(AsText(out).substr(0, member->decompressed_bytes));
+    left = left.subspan(member->compressed_bytes);
+  }
+  ASSERT_EQ(members.size(), 8U);
+  EXPECT_EQ(members[0].size(), 512U) << "the landmark's header";
+  EXPECT_EQ(members[1].substr(0, 2), std::string_view("\x0f\0", 2));
+  EXPECT_EQ(members[1].size(), 1024U) << "the landmark, padded, and the next header";
+  EXPECT_EQ(members[2], std::string(4096, 'a'));
+  EXPECT_EQ(members[3], std::string(4096, 'a'));
+  EXPECT_EQ(members[4].size(), 10000 - 8192 + 240 + 2 * 512U);
+  EXPECT_EQ(members[5].size(), 512U);
+  EXPECT_TRUE(members[6].starts_with(kTocName));
+  EXPECT_TRUE(members[6].ends_with(std::string(1024, '\0'))) << "the end of the archive";
+  EXPECT_EQ(members[7], "") << "the footer";
+}
+
+TEST(WriteLayer, ReadsEveryCompression) {
+  const std::string tar = TarBuilder().Add({.name = "f", .content = "hello"}).Finish();
+  const StatusOr<Written> plain = Write(tar);
+  ASSERT_TRUE(plain.ok());
+  EXPECT_EQ(Write(Gzip(tar))->blob, plain->blob);
+  EXPECT_EQ(Write(Gzip(tar.substr(0, 700)) + Gzip(tar.substr(700)))->blob, plain->blob);
+  EXPECT_EQ(Write(AsText(plain->blob))->blob, plain->blob) << "an eStargz is made anew";
+}
+
+TEST(WriteLayer, DropsFormerLandmarksAndTocInTheRootOnly) {
+  TarBuilder tar;
+  tar.Add({.name = "./.prefetch.landmark", .content = "x"});
+  tar.Add({.name = ".no.prefetch.landmark", .content = "x"});
+  tar.Add({.name = "/stargz.index.json", .content = "{}"});
+  tar.Add({.name = "sub/stargz.index.json", .content = "{}"});
+  EXPECT_EQ(NamesOf(Decompressed(Write(tar.Finish())->blob)),
+            (std::vector<std::string>{".no.prefetch.landmark", "sub/stargz.index.json",
+                                      "stargz.index.json"}));
+}
+
+TEST(WriteLayer, PutsPrioritizedFilesFirst) {
+  TarBuilder tar;
+  tar.AddPax('g', {{"comment", "c"}});
+  tar.Add({.name = "z", .content = "z"});
+  tar.Add({.name = "d/", .type = '5'}).Add({.name = "d/e/", .type = '5'});
+  tar.Add({.name = "d/target", .content = "old"});
+  tar.Add({.name = "d/target", .content = "target"});
+  tar.Add({.name = "d/e/link", .type = '1', .link_name = "d/target"});
+  tar.Add({.name = "loop1", .type = '1', .link_name = "loop1"});
+  const WriteOptions options{.prioritized_files = {"/d/e/link", "not/here", "./z"}};
+  const StatusOr<Written> written = Write(tar.Finish(), options);
+  ASSERT_TRUE(written.ok()) << Describe(written.status());
+  EXPECT_EQ(NamesOf(Decompressed(written->blob)),
+            (std::vector<std::string>{"", "d/", "d/target", "d/e/", "d/e/link", "z",
+                                      ".prefetch.landmark", "loop1", "stargz.index.json"}));
+
+  tar = TarBuilder();
+  tar.Add({.name = "cold", .content = "cold"}).Add({.name = "hot", .content = "hot"});
+  const StatusOr<Written> small =
+      Write(tar.Finish(), {.shared_member_bytes = 1 << 20, .prioritized_files = {"hot"}});
+  ASSERT_TRUE(small.ok());
+  const StatusOr<ReadBack> layer = Open(*small);
+  ASSERT_TRUE(layer.ok()) << Describe(layer.status());
+  ASSERT_TRUE(layer->tree.prefetch_end().has_value());
+  const uint64_t end = *layer->tree.prefetch_end();
+  EXPECT_LT(layer->tree.chunks()[Find(layer->tree, "hot")->first_chunk].blob_offset, end);
+  EXPECT_GT(layer->tree.chunks()[Find(layer->tree, "cold")->first_chunk].blob_offset, end)
+      << "the landmark shares its member with nobody";
+}
+
+TEST(WriteLayer, RefusesToReorderWhatGlobalHeadersDescribe) {
+  TarBuilder tar;
+  tar.AddPax('g', {{"uid", "7"}}).Add({.name = "f"});
+  EXPECT_TRUE(Write(tar.Finish()).ok());
+  EXPECT_EQ(Write(tar.Finish(), {.prioritized_files = {"f"}}).status().code(),
+            StatusCode::kUnimplemented);
+}
+
+TEST(WriteLayer, ManyEntriesWithoutContentDoNotGrowAMember) {
+  TarBuilder tar;
+  for (int i = 0; i < 5000; ++i) {
+    tar.Add({.name = fmt::format("d{}/", i), .type = '5'});
+  }
+  tar.Add({.name = "last", .content = "x"});
+  const StatusOr<Written> written = Write(tar.Finish());
+  ASSERT_TRUE(written.ok());
+  EXPECT_EQ(NamesOf(Decompressed(written->blob)).size(), 5003U);
+  const StatusOr<ReadBack> layer = Open(*written);
+  ASSERT_TRUE(layer.ok()) << Describe(layer.status());
+  EXPECT_EQ(ContentOf(*layer, *Find(layer->tree, "last"), written->blob), "x");
+}
+
+TEST(WriteLayer, RefusesBadInput) {
+  const std::string tar = TarBuilder().Add({.name = "f", .content = "hello"}).Finish();
+  TarBuilder many_xattrs;
+  TarFile file{.name = "f"};
+  for (int i = 0; i < 300; ++i) {
+    file.pax.emplace_back(fmt::format("SCHILY.xattr.user.{}", i), "v");
+  }
+  const struct {
+    std::string_view name;
+    std::string input;
+    WriteOptions options;
+    StatusCode want;
+  } cases[] = {
+      {"truncated tar", tar.substr(0, 600), {}, StatusCode::kDataLoss},
+      {"truncated gzip", Gzip(tar).substr(0, 60), {}, StatusCode::kDataLoss},
+      {"no tar", std::string(2000, 'x'), {}, StatusCode::kDataLoss},
+      {"root is a file", TarBuilder().Add({.name = "./"}).Finish(), {}, StatusCode::kDataLoss},
+      {"component too long",
+       TarBuilder().Add({.name = std::string(256, 'c')}).Finish(),
+       {},
+       StatusCode::kResourceExhausted},
+      {"too many xattrs", TarBuilder().Add(file).Finish(), {}, StatusCode::kResourceExhausted},
+      {"level", tar, {.compression_level = 13}, StatusCode::kInvalidArgument},
+      {"threads", tar, {.threads = 0}, StatusCode::kInvalidArgument},
+      {"chunk", tar, {.chunk_size_bytes = 100}, StatusCode::kInvalidArgument},
+      {"shared", tar, {.shared_member_bytes = 2 << 20}, StatusCode::kInvalidArgument},
+      {"no spool",
+       tar,
+       {.prioritized_files = {"f"}, .spool_directory = "/nonexistent"},
+       StatusCode::kNotFound},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    EXPECT_EQ(Write(c.input, c.options).status().code(), c.want);
+  }
+}
+
+TEST(WriteLayer, PassesOnWhatTheSinkSays) {
+  class FullSink : public ByteSink {
+   public:
+    Status Write(ByteSpan) override {
+      return MakeError(StatusCode::kResourceExhausted, "disk full");
+    }
+  };
+  const std::string tar = TarBuilder().Add({.name = "f", .content = "hello"}).Finish();
+  SpanSource source(AsBytes(tar));
+  FullSink sink;
+  EXPECT_EQ(WriteLayer(source, sink, {}).status().code(), StatusCode::kResourceExhausted);
+}
+
+}  // namespace
+}  // namespace starling::estargz
