@@ -136,13 +136,13 @@ struct LayerStore::State {
   class Lease {
    public:
     Lease(State& state, const LayerKey& key) : state_(state), key_(key) {
-      const MutexLock lock(state_.mutex);
+      const MutexLock guard(state_.mutex);
       while (!state_.leased.insert(key_).second) {
         state_.lease_ended.Wait(state_.mutex);
       }
     }
     ~Lease() {
-      const MutexLock lock(state_.mutex);
+      const MutexLock guard(state_.mutex);
       state_.leased.erase(key_);
       state_.lease_ended.NotifyAll();
     }

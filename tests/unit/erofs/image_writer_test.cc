@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <string>
+#include <vector>
 
 #include "erofs/image_reader.h"
 #include "tests/support/random_tree.h"
@@ -94,19 +96,32 @@ TEST(WriteImage, RefusesADeviceThatBlockNumbersCannotReach) {
 }
 
 TEST(WriteImage, HoldsAMillionInodes) {
-  Tree tree;
   constexpr uint32_t kDirectories = 1000;
+  constexpr uint32_t kFiles = 1000;  // in each
+  std::vector<std::string> names;
+  for (uint32_t i = 0; i < kFiles; ++i) {
+    names.push_back(fmt::format("{:03}", i));
+  }
+  // The root, its directories, then the files of the first directory, of the second, ...
+  std::vector<std::vector<ChildSpec>> children(1 + kDirectories);
+  std::vector<InodeSpec> inodes(1 + kDirectories, {.mode = S_IFDIR | 0755});
   for (uint32_t i = 0; i < kDirectories; ++i) {
-    const uint32_t directory = tree.Add(0, fmt::format("d{}", i), {.mode = S_IFDIR | 0755});
-    for (uint32_t j = 0; j < 1000; ++j) {
-      tree.Add(directory, fmt::format("f{}", j), {.size_bytes = 1});
+    children[0].push_back({.name = names[i], .inode = 1 + i});
+    for (uint32_t j = 0; j < kFiles; ++j) {
+      children[1 + i].push_back({.name = names[j], .inode = static_cast<uint32_t>(inodes.size())});
+      inodes.push_back({.mode = S_IFREG | 0644,
+                        .size_bytes = 1,
+                        .data_address = (uint64_t{i} * kFiles + j) * kBlockBytes});
     }
   }
-  const auto image = tree.Image();
+  for (uint32_t i = 0; i <= kDirectories; ++i) {
+    inodes[i].children = children[i];
+  }
+  const auto image = WriteImage(inodes, uint64_t{kDirectories} * kFiles * kBlockBytes);
   ASSERT_TRUE(image.ok()) << Describe(image.status());
   EXPECT_LT(image->size(), 150'000'000);
   const ImageReader reader = *ImageReader::Open(*image);
-  const Nid last = *reader.Lookup(*reader.Lookup(reader.root(), "d999"), "f999");
+  const Nid last = *reader.Lookup(*reader.Lookup(reader.root(), "999"), "999");
   EXPECT_EQ(reader.Stat(last)->data_address, (1'000'000 - 1) * kBlockBytes);
 }
 
