@@ -20,6 +20,7 @@ namespace {
 using TimePoint = std::chrono::steady_clock::time_point;
 
 constexpr size_t kKeptHandles = 16;
+constexpr size_t kUrgentRequests = 2;
 constexpr std::chrono::milliseconds kTimerSlack{20};
 constexpr long kReceiveBufferBytes = 128 << 10;
 
@@ -31,6 +32,11 @@ std::string_view TrimSpace(std::string_view text) {
     return {};
   }
   return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
+}
+
+std::string OriginOf(const std::string& url) {
+  const size_t host = url.find("//");
+  return url.substr(0, host == std::string::npos ? host : url.find('/', host + 2));
 }
 
 struct FreeList {
@@ -45,6 +51,7 @@ using EasyHandle = std::unique_ptr<CURL, CloseEasy>;
 /// One exchange in progress. Only the net thread touches it.
 struct Transfer {
   uint64_t id = 0;
+  std::string origin;  // scheme, host and port as the URL spells them
   HttpRequest request;
   HttpTransport::Done done;
   TimePoint deadline;
@@ -250,6 +257,7 @@ class CurlTransport::Loop {
   /// True when it is time to stop and nothing is left.
   bool TakeMail();
   void StartPending();
+  bool HasRoom(const Transfer& transfer) const;
   void Start(std::unique_ptr<Transfer> transfer);
   void Configure(Transfer& transfer);
   void ConfigureBody(Transfer& transfer);
@@ -268,6 +276,7 @@ class CurlTransport::Loop {
   // Most urgent first, then in order of arrival.
   std::map<std::pair<oci::FetchClass, uint64_t>, std::unique_ptr<Transfer>> pending_;
   std::unordered_map<uint64_t, std::unique_ptr<Transfer>> active_;
+  std::unordered_map<std::string, size_t> active_by_origin_;
   std::multimap<TimePoint, std::function<void()>> timers_;
   std::vector<EasyHandle> idle_handles_;
   uint64_t next_id_ = 1;
@@ -278,7 +287,6 @@ CurlTransport::Loop::Loop(CurlTransportOptions options, std::shared_ptr<Mailbox>
                           CURLM* multi)
     : options_(std::move(options)), mailbox_(std::move(mailbox)), multi_(multi) {
   curl_multi_setopt(multi_, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
-  curl_multi_setopt(multi_, CURLMOPT_MAX_HOST_CONNECTIONS, options_.max_connections_per_host);
   curl_share_setopt(share_, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
 }
 
@@ -296,10 +304,11 @@ void CurlTransport::Loop::Run() {
   while (!TakeMail()) {
     FireTimers();
     ExpirePending();
-    StartPending();
     int running = 0;
     curl_multi_perform(multi_, &running);
     CollectFinished();
+    // Last, because what has finished made room. What it starts makes the poll return at once.
+    StartPending();
     curl_multi_poll(multi_, nullptr, 0, PollMilliseconds(), nullptr);
   }
 }
@@ -314,6 +323,7 @@ bool CurlTransport::Loop::TakeMail() {
   for (Transfer& request : mail.requests) {
     auto transfer = std::make_unique<Transfer>(std::move(request));
     transfer->id = next_id_++;
+    transfer->origin = OriginOf(transfer->request.url);
     const auto key = std::pair(transfer->request.fetch_class, transfer->id);
     pending_.emplace(key, std::move(transfer));
   }
@@ -335,12 +345,27 @@ bool CurlTransport::Loop::TakeMail() {
   return false;
 }
 
+// Not left to libcurl (CURLMOPT_MAX_HOST_CONNECTIONS): it knows no urgency. Nor CURLOPT_PIPEWAIT,
+// with which a request waits for as long as the first one on a new connection is paused.
 void CurlTransport::Loop::StartPending() {
-  while (!pending_.empty() && active_.size() < options_.max_active_requests) {
-    auto transfer = std::move(pending_.begin()->second);
-    pending_.erase(pending_.begin());
+  for (auto at = pending_.begin();
+       at != pending_.end() && active_.size() < options_.max_active_requests;) {
+    if (!HasRoom(*at->second)) {
+      ++at;
+      continue;
+    }
+    auto transfer = std::move(at->second);
+    at = pending_.erase(at);
     Start(std::move(transfer));
   }
+}
+
+bool CurlTransport::Loop::HasRoom(const Transfer& transfer) const {
+  const auto found = active_by_origin_.find(transfer.origin);
+  const size_t active = found == active_by_origin_.end() ? 0 : found->second;
+  const size_t limit = options_.max_requests_per_host;
+  const bool urgent = transfer.request.fetch_class == oci::FetchClass::kDemand;
+  return active < (urgent || limit <= kUrgentRequests ? limit : limit - kUrgentRequests);
 }
 
 EasyHandle CurlTransport::Loop::TakeHandle() {
@@ -365,6 +390,7 @@ void CurlTransport::Loop::Start(std::unique_ptr<Transfer> transfer) {
     }
   }
   CURL* const easy = transfer->easy.get();
+  ++active_by_origin_[transfer->origin];
   active_.emplace(transfer->id, std::move(transfer));
   curl_multi_add_handle(multi_, easy);
 }
@@ -382,9 +408,6 @@ void CurlTransport::Loop::Configure(Transfer& transfer) {
   curl_easy_setopt(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
   curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
-  // Waits to learn whether a first connection can carry this exchange too. Not without TLS: there
-  // it is HTTP/1.1, and libcurl 7.88 would wait for as long as the first exchange is paused.
-  curl_easy_setopt(easy, CURLOPT_PIPEWAIT, request.url.starts_with("https:") ? 1L : 0L);
   curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
   curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, kReceiveBufferBytes);
   curl_easy_setopt(easy, CURLOPT_USERAGENT, options_.user_agent.c_str());
@@ -465,6 +488,13 @@ void CurlTransport::Loop::Finish(std::unique_ptr<Transfer> transfer,
   for (const auto& pipe : {transfer->request.upload, transfer->request.download}) {
     if (pipe) {
       pipe->SetWaker(nullptr);
+    }
+  }
+  // Only what was started has a handle.
+  if (transfer->easy) {
+    const auto count = active_by_origin_.find(transfer->origin);
+    if (--count->second == 0) {
+      active_by_origin_.erase(count);
     }
   }
   if (transfer->easy && idle_handles_.size() < kKeptHandles) {

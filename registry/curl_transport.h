@@ -14,7 +14,9 @@ struct CurlTransportOptions {
   std::chrono::milliseconds connect_timeout = std::chrono::seconds(10);
   /// A connection that moves less than 1 byte a second for this long is given up (kUnavailable).
   std::chrono::seconds stall_timeout = std::chrono::seconds(30);
-  long max_connections_per_host = 8;
+  /// Exchanges with one host at once, so also connections to it. Two of them are kept for the most
+  /// urgent class.
+  size_t max_requests_per_host = 16;
   /// Exchanges in progress; others wait, the most urgent class goes first.
   size_t max_active_requests = 64;
   size_t max_header_bytes = 64 << 10;

@@ -49,7 +49,7 @@ TEST(CurlTransport, ReturnsAnyStatusAndKeepsTheConnection) {
 
 TEST(CurlTransport, BoundsConnectionsOfAHost) {
   TestServer server([](const ServedRequest&) { return ServedResponse{.body = "x"}; });
-  CurlTransport transport({.max_connections_per_host = 3});
+  CurlTransport transport({.max_requests_per_host = 3});
   std::vector<std::future<StatusOr<HttpResponse>>> results;
   for (int i = 0; i < 100; ++i) {
     results.push_back(Start(transport, {.url = server.url() + "/"}));
@@ -192,7 +192,7 @@ TEST(CurlTransport, CancelsEverythingWhenItGoes) {
   std::vector<std::future<StatusOr<HttpResponse>>> results;
   std::promise<void> timer;
   {
-    CurlTransport transport({.max_connections_per_host = 2, .max_active_requests = 4});
+    CurlTransport transport({.max_requests_per_host = 2, .max_active_requests = 4});
     for (int i = 0; i < 10; ++i) {
       results.push_back(Start(transport, {.url = server.url()}));
     }
