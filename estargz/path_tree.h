@@ -34,7 +34,7 @@ class PathTree {
   static constexpr uint32_t kNone = 0xffffffff;
   static constexpr uint32_t kRoot = 0;
 
-  /// Borrows both.
+  /// Borrows `entries`.
   PathTree(const std::vector<TocEntry>& entries, const TocLimits& limits);
 
   /// Adds all entries. Errors as LayerTree::Build.
@@ -71,7 +71,7 @@ class PathTree {
   void Grow();
 
   const std::vector<TocEntry>& entries_;
-  const TocLimits& limits_;
+  const TocLimits limits_;
   const uint64_t seed_;  // so that nobody can choose names that collide
   std::vector<Node> nodes_;
   std::vector<Directory> directories_;
