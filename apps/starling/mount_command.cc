@@ -79,10 +79,11 @@ Status Serve(const MountArguments& arguments, const std::function<void()>& ready
   const auto serve = [&]() -> Status {
     Toolbox toolbox(arguments.plain_http_hosts);
     ASSIGN_OR_RETURN(std::shared_ptr<oci::ImageSource> source, toolbox.OpenSource(arguments.image));
-    ASSIGN_OR_RETURN(const std::unique_ptr<mount::ImageMount> shown,
-                     mount::ImageMount::Start(
-                         {.root = arguments.root, .directory = directory, .platform = platform},
-                         std::move(source), RealFileSystem()));
+    ASSIGN_OR_RETURN(
+        const std::unique_ptr<mount::ImageMount> shown,
+        mount::ImageMount::Start(
+            {.root = RootOf(arguments, directory), .directory = directory, .platform = platform},
+            std::move(source), RealFileSystem()));
     ready();
     int received = 0;
     while (sigwait(&signals, &received) != 0) {
