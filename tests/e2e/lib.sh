@@ -1,0 +1,197 @@
+# Servers and checks for end-to-end scripts; to be sourced by bash. Every server keeps to one private
+# directory and a port that it chose, is known by its process id, and ends in release_all.
+# shellcheck shell=bash disable=SC2034
+
+E2E_PIDS=()
+
+fail() {
+  echo "FAIL: $*" >&2
+  exit 1
+}
+
+# expect WHAT ACTUAL WANTED
+expect() {
+  [ "$2" = "$3" ] || fail "$1: got '$2', want '$3'"
+  echo "ok: $1"
+}
+
+# expect_match WHAT ACTUAL REGEX
+expect_match() {
+  [[ "$2" =~ $3 ]] || fail "$1: '$2' does not match '$3'"
+  echo "ok: $1"
+}
+
+free_port() {
+  python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# wait_until SECONDS WHAT COMMAND...: polls, because the servers announce readiness by answering only.
+wait_until() {
+  local end=$((SECONDS + $1)) what=$2
+  shift 2
+  until "$@" >/dev/null 2>&1; do
+    [ $SECONDS -lt "$end" ] || fail "$what did not happen in time"
+    sleep 0.05
+  done
+}
+
+# start_process LOG COMMAND...: leaves its id in LAST_PID.
+start_process() {
+  local log=$1
+  shift
+  setsid "$@" >"$log" 2>&1 </dev/null &
+  LAST_PID=$!
+  E2E_PIDS+=("$LAST_PID")
+}
+
+# stop_process PID: SIGTERM, then waits for its end; fails when it needs SIGKILL.
+stop_process() {
+  kill -TERM "$1" 2>/dev/null || return 0
+  local end=$((SECONDS + 20))
+  while kill -0 "$1" 2>/dev/null; do
+    if [ $SECONDS -ge "$end" ]; then
+      kill -KILL "$1" 2>/dev/null
+      echo "process $1 did not stop on SIGTERM" >&2
+      return 1
+    fi
+    sleep 0.05
+  done
+  wait "$1" 2>/dev/null || true
+}
+
+# start_registry DIR: sets REGISTRY to its host:port.
+start_registry() {
+  local port
+  port=$(free_port)
+  REGISTRY=127.0.0.1:$port
+  cat >"$1/registry.yml" <<Y
+version: 0.1
+log: {accesslog: {disabled: true}, formatter: json}
+storage: {filesystem: {rootdirectory: $1/registry}, delete: {enabled: true}}
+http: {addr: $REGISTRY}
+Y
+  start_process "$1/registry.log" docker-registry serve "$1/registry.yml"
+  REGISTRY_PID=$LAST_PID
+  wait_until 20 "the registry's first answer" curl -fs "http://$REGISTRY/v2/"
+}
+
+# registry_mark DIR: a place in the registry's log, for registry_cost and registry_requests.
+registry_mark() {
+  wc -l <"$1/registry.log"
+}
+
+# registry_requests DIR MARK: the answered requests since then, "METHOD URI STATUS BYTES" a line.
+registry_requests() {
+  tail -n "+$(($2 + 1))" "$1/registry.log" | python3 -c '
+import json, sys
+for line in sys.stdin:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        continue
+    if entry.get("msg", "").startswith("response completed"):
+        print(entry["http.request.method"], entry["http.request.uri"], entry["http.response.status"],
+              entry.get("http.response.written", 0))'
+}
+
+# registry_cost DIR MARK: "REQUESTS BYTES" since then.
+registry_cost() {
+  registry_requests "$1" "$2" | awk '{ requests++; bytes += $4 } END { print requests + 0, bytes + 0 }'
+}
+
+# start_starlingd DIR [ARGUMENTS...]: socket $1/starling.sock, root $1/starling, log $1/starlingd.log.
+start_starlingd() {
+  local directory=$1
+  shift
+  start_process "$directory/starlingd.log" starlingd --address "$directory/starling.sock" \
+    --root "$directory/starling" --log-level debug "$@"
+  STARLINGD_PID=$LAST_PID
+  wait_until 20 "starlingd's socket" test -S "$directory/starling.sock"
+}
+
+# start_containerd DIR [BIN]: Debian's containerd 1.6, or the containerd 2.3 in BIN; with the snapshotter as
+# proxy plugin `stargz`. Sets CONTAINERD_ADDRESS.
+start_containerd() {
+  local directory=$1 bin=${2:-}
+  export CONTAINERD_ADDRESS=$directory/containerd.sock
+  {
+    if [ -z "$bin" ]; then
+      cat <<C
+version = 2
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.devmapper"]
+C
+    else
+      cat <<C
+version = 3
+disabled_plugins = ["io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.erofs", "io.containerd.nri.v1.nri"]
+[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+  platform = "linux"
+  snapshotter = "stargz"
+[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+  platform = "linux"
+  snapshotter = "overlayfs"
+C
+    fi
+    cat <<C
+[proxy_plugins.stargz]
+  type = "snapshot"
+  address = "$directory/starling.sock"
+C
+    if [ -n "$bin" ]; then
+      cat <<C
+  [proxy_plugins.stargz.exports]
+    root = "$directory/starling"
+    enable_remote_snapshot_annotations = "true"
+C
+    fi
+  } >"$directory/containerd.toml"
+  # The top-level keys come first in TOML.
+  sed -i "1a root = \"$directory/containerd-root\"\nstate = \"$directory/containerd-state\"" "$directory/containerd.toml"
+  printf '[grpc]\n  address = "%s"\n[debug]\n  address = "%s"\n' "$CONTAINERD_ADDRESS" "$directory/debug.sock" \
+    >>"$directory/containerd.toml"
+  (
+    [ -z "$bin" ] || PATH=$bin:$PATH
+    cd "$directory"
+    exec setsid "${bin:+$bin/}containerd" -c "$directory/containerd.toml" >"$directory/containerd.log" 2>&1 </dev/null
+  ) &
+  CONTAINERD_PID=$!
+  E2E_PIDS+=("$CONTAINERD_PID")
+  wait_until 30 "containerd's first answer" "${bin:+$bin/}ctr" -a "$CONTAINERD_ADDRESS" version
+}
+
+# seconds NAME COMMAND...: runs it and sets NAME_seconds.
+seconds() {
+  local name=$1 start end
+  shift
+  start=$(date +%s%N)
+  "$@"
+  end=$(date +%s%N)
+  printf -v "${name}_seconds" '%d.%02d' $(((end - start) / 1000000000)) $(((end - start) % 1000000000 / 10000000))
+}
+
+# mounts_below DIR: what is mounted there, deepest first.
+mounts_below() {
+  awk -v "directory=$1/" 'index($5 "/", directory) == 1 { print $5 }' /proc/self/mountinfo | sort -r
+}
+
+# release_all DIR: ends every server in reverse order and removes the directory. An exit trap: it keeps
+# the exit code, and shows the ends of the logs when that is not 0.
+release_all() {
+  local code=$? index pid
+  set +e
+  if [ "$code" != 0 ]; then
+    for log in "$1"/*.log; do
+      [ -e "$log" ] && echo "--- $log" >&2 && tail -n 15 "$log" | cut -c 1-600 >&2
+    done
+  fi
+  for pid in $(pgrep -f "containerd-shim-runc-v2 .*-address $1/" 2>/dev/null); do
+    pkill -KILL -P "$pid" 2>/dev/null
+    kill -KILL "$pid" 2>/dev/null
+  done
+  for ((index = ${#E2E_PIDS[@]} - 1; index >= 0; index--)); do
+    stop_process "${E2E_PIDS[index]}"
+  done
+  mounts_below "$1" | while read -r mount; do umount -l "$mount" 2>/dev/null; done
+  rm -rf "$1"
+  exit "$code"
+}
