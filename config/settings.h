@@ -1,0 +1,64 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/log.h"
+#include "base/status.h"
+
+namespace starling::config {
+
+/// What an operator can choose; the defaults work. config/default.toml shows and explains every
+/// key.
+struct Settings {
+  /// Everything that outlives a restart. Absolute.
+  std::string root = "/var/lib/starling";
+  /// The unix socket that containerd connects to. Absolute.
+  std::string address = "/run/starling/starling.sock";
+  log::Level log_level = log::Level::kInfo;
+
+  struct Registry {
+    /// "host" or "host:port"; loopback addresses need no entry.
+    std::vector<std::string> plain_http_hosts;
+    std::chrono::seconds request_timeout = std::chrono::seconds(30);
+    std::chrono::seconds blob_timeout = std::chrono::seconds(300);
+    uint32_t max_retries = 5;
+
+    friend bool operator==(const Registry&, const Registry&) = default;
+  } registry;
+
+  struct Store {
+    uint32_t decode_threads = 2;
+
+    friend bool operator==(const Store&, const Store&) = default;
+  } store;
+
+  struct Fuse {
+    uint32_t threads = 2;
+
+    friend bool operator==(const Fuse&, const Fuse&) = default;
+  } fuse;
+
+  friend bool operator==(const Settings&, const Settings&) = default;
+};
+
+struct ParsedSettings {
+  Settings settings;
+  /// One line each, with file and line: keys of containerd-stargz-grpc that have no meaning here.
+  std::vector<std::string> warnings;
+};
+
+/// Reads TOML. The keys of containerd-stargz-grpc's configuration are accepted, so that its file
+/// can be handed over: some mean the same here, the others are warned of. kInvalidArgument as
+/// "FILE:LINE:COLUMN: what" for bad syntax, unknown keys, wrong types and values out of range,
+/// and for a wish to skip verification, which is never done. `file` only names the text in
+/// messages.
+StatusOr<ParsedSettings> ParseSettings(std::string_view toml, std::string_view file);
+
+/// A socket's or root's path must be absolute; `what` begins the message.
+Status CheckAbsolutePath(std::string_view what, std::string_view path);
+
+}  // namespace starling::config

@@ -1,0 +1,105 @@
+#include "snapshotter/labels.h"
+
+#include <algorithm>
+#include <array>
+
+namespace starling::snapshotter {
+namespace {
+
+constexpr size_t kMaxReferenceBytes = 4096;
+// containerd cuts the list at 4096 bytes, which is 56 digests.
+constexpr size_t kMaxImageLayers = 128;
+
+struct Family {
+  std::string_view reference;
+  std::string_view digest;
+  std::string_view layers;
+};
+constexpr std::array<Family, 2> kFamilies = {{
+    {.reference = "containerd.io/snapshot/cri.image-ref",
+     .digest = "containerd.io/snapshot/cri.layer-digest",
+     .layers = "containerd.io/snapshot/cri.image-layers"},
+    {.reference = "containerd.io/snapshot/remote/stargz.reference",
+     .digest = "containerd.io/snapshot/remote/stargz.digest",
+     .layers = "containerd.io/snapshot/remote/stargz.layers"},
+}};
+
+std::string_view Find(const Labels& labels, std::string_view key) {
+  const auto label = labels.find(std::string(key));
+  return label == labels.end() ? std::string_view() : label->second;
+}
+
+StatusOr<oci::Digest> ParseDigestLabel(std::string_view key, std::string_view value) {
+  StatusOr<oci::Digest> digest = oci::Digest::Parse(value);
+  if (!digest.ok()) {
+    return Annotate(digest.status(), fmt::format("label {}", key));
+  }
+  return digest;
+}
+
+Status CheckReference(std::string_view key, std::string_view reference) {
+  const bool printable = std::ranges::all_of(
+      reference, [](char c) { return static_cast<unsigned char>(c) > 0x20 && c != 0x7f; });
+  if (reference.size() > kMaxReferenceBytes || !printable) {
+    return MakeError(StatusCode::kInvalidArgument,
+                     fmt::format("label {}: not an image reference", key));
+  }
+  return OkStatus();
+}
+
+// The digests in `list`, then `layer` in front if it is not among them.
+std::vector<oci::Digest> ParseLayers(std::string_view list, const oci::Digest& layer) {
+  std::vector<oci::Digest> layers;
+  while (!list.empty() && layers.size() < kMaxImageLayers) {
+    const size_t comma = std::min(list.find(','), list.size());
+    const StatusOr<oci::Digest> digest = oci::Digest::Parse(list.substr(0, comma));
+    if (digest.ok() && std::ranges::find(layers, *digest) == layers.end()) {
+      layers.push_back(*digest);
+    }
+    list.remove_prefix(std::min(comma + 1, list.size()));
+  }
+  if (std::ranges::find(layers, layer) == layers.end()) {
+    layers.insert(layers.begin(), layer);
+  }
+  return layers;
+}
+
+}  // namespace
+
+StatusOr<LayerRequest> LayerRequestFromLabels(const Labels& labels) {
+  const auto family = std::ranges::find_if(kFamilies, [&labels](const Family& candidate) {
+    return !Find(labels, candidate.reference).empty() && !Find(labels, candidate.digest).empty();
+  });
+  if (family == kFamilies.end()) {
+    return MakeError(StatusCode::kNotFound,
+                     "no label names the image and the layer: the client does not announce layers "
+                     "to remote snapshotters");
+  }
+  LayerRequest request;
+  request.image_reference = Find(labels, family->reference);
+  RETURN_IF_ERROR(CheckReference(family->reference, request.image_reference));
+  ASSIGN_OR_RETURN(request.layer, ParseDigestLabel(family->digest, Find(labels, family->digest)));
+  const std::string_view toc = Find(labels, kTocDigestLabel);
+  if (toc.empty()) {
+    return MakeError(StatusCode::kNotFound,
+                     fmt::format("the layer has no annotation {}: not eStargz, or nothing that "
+                                 "could be verified",
+                                 kTocDigestLabel));
+  }
+  ASSIGN_OR_RETURN(request.toc, ParseDigestLabel(kTocDigestLabel, toc));
+  request.image_layers = ParseLayers(Find(labels, family->layers), request.layer);
+  return request;
+}
+
+std::optional<std::string> SnapshotRefOf(const Labels& labels) {
+  const std::string_view ref = Find(labels, kSnapshotRefLabel);
+  return ref.empty() ? std::nullopt : std::optional<std::string>(ref);
+}
+
+std::string RemoteSnapshotName(std::string_view snapshot_ref, std::string_view parent) {
+  constexpr size_t kHashDigits = 16;
+  return fmt::format("remote/{}/{}", snapshot_ref,
+                     oci::Digest::Of(AsBytes(parent)).Hex().substr(0, kHashDigits));
+}
+
+}  // namespace starling::snapshotter

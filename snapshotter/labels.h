@@ -1,0 +1,38 @@
+/// The labels that snapshots carry to and from containerd's clients.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "snapshotter/layer_mounter.h"
+#include "snapshotter/snapshot.h"
+
+namespace starling::snapshotter {
+
+/// On an extraction Prepare: the name that the committed snapshot is asked for by.
+inline constexpr std::string_view kSnapshotRefLabel = "containerd.io/snapshot.ref";
+/// On every snapshot that shows a lazy layer. BuildKit looks for the key, stargz's clients for the
+/// value.
+inline constexpr std::string_view kRemoteLabel = "containerd.io/snapshot/remote";
+inline constexpr std::string_view kRemoteLabelValue = "remote snapshot";
+/// The digest of an eStargz layer's table of contents, from the layer's annotation.
+inline constexpr std::string_view kTocDigestLabel = "containerd.io/snapshot/stargz/toc.digest";
+
+/// What the labels of an extraction Prepare say about its layer. The labels of CRI and of
+/// containerd's own unpacker (`containerd.io/snapshot/cri.*`) count before stargz's
+/// (`.../remote/stargz.*`). All of them come from an image's author: a digest that does not parse
+/// is an error, one in the list of neighbours is left out. URLs and wishes to skip verification are
+/// not read at all. Errors say why the layer cannot be lazy: kNotFound without an image reference,
+/// layer digest or TOC digest; kInvalidArgument and kUnimplemented for values that cannot be used.
+StatusOr<LayerRequest> LayerRequestFromLabels(const Labels& labels);
+
+/// The snapshot.ref of an extraction Prepare; none on others.
+std::optional<std::string> SnapshotRefOf(const Labels& labels);
+
+/// The name under which a lazy layer is committed: a function of ref and parent, so that the same
+/// chain ID over two parents (one lazy, one unpacked) makes two snapshots.
+std::string RemoteSnapshotName(std::string_view snapshot_ref, std::string_view parent);
+
+}  // namespace starling::snapshotter

@@ -1,0 +1,113 @@
+#pragma once
+
+#include <condition_variable>
+#include <filesystem>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "snapshotter/layer_mounter.h"
+
+namespace starling::testing_support {
+
+/// Shows layers as empty directories, remembers what is asked of it and fails on demand. Its
+/// `stored` layers outlive it, as a disk does. Threads: safe.
+class FakeLayerMounter final : public snapshotter::LayerMounter {
+ public:
+  explicit FakeLayerMounter(std::filesystem::path root) : root_(std::move(root)) {}
+
+  StatusOr<snapshotter::LayerMount> Mount(uint64_t number,
+                                          const snapshotter::LayerRequest& layer) override {
+    std::unique_lock lock(mutex_);
+    ++mounts_;
+    numbers_.push_back(number);
+    requests_.push_back(layer);
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return !held_; });
+    RETURN_IF_ERROR(mount_error_);
+    return Show(number);
+  }
+
+  StatusOr<snapshotter::LayerMount> Restore(uint64_t number,
+                                            const snapshotter::LayerRequest& layer) override {
+    const std::lock_guard lock(mutex_);
+    ++restores_;
+    requests_.push_back(layer);
+    RETURN_IF_ERROR(restore_error_);
+    return Show(number);
+  }
+
+  Status Discard(uint64_t number) override {
+    const std::lock_guard lock(mutex_);
+    RETURN_IF_ERROR(discard_error_);
+    discarded_.push_back(number);
+    std::filesystem::remove_all(PathOf(number));
+    return OkStatus();
+  }
+
+  /// Mount calls wait until they are let go.
+  void HoldMounts() {
+    Set([this] { held_ = true; });
+  }
+  void LetMountsGo() {
+    Set([this] { held_ = false; });
+  }
+  void WaitForMounts(size_t count) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this, count] { return mounts_ >= count; });
+  }
+  void FailMounts(Status error) {
+    Set([&] { mount_error_ = std::move(error); });
+  }
+  void FailRestores(Status error) {
+    Set([&] { restore_error_ = std::move(error); });
+  }
+  void FailDiscards(Status error) {
+    Set([&] { discard_error_ = std::move(error); });
+  }
+
+  size_t mounts() const { return Get(mounts_); }
+  size_t restores() const { return Get(restores_); }
+  std::vector<uint64_t> numbers() const { return Get(numbers_); }
+  std::vector<uint64_t> discarded() const { return Get(discarded_); }
+  std::vector<snapshotter::LayerRequest> requests() const { return Get(requests_); }
+  std::filesystem::path PathOf(uint64_t number) const {
+    return root_ / "l" / std::to_string(number);
+  }
+
+  static constexpr uint64_t kSizeBytes = 12345;
+  static constexpr uint64_t kInodes = 67;
+
+ private:
+  snapshotter::LayerMount Show(uint64_t number) {
+    std::filesystem::create_directories(PathOf(number));
+    return {.path = PathOf(number), .size_bytes = kSizeBytes, .inodes = kInodes};
+  }
+  template <typename Change>
+  void Set(const Change& change) {
+    const std::lock_guard lock(mutex_);
+    change();
+    changed_.notify_all();
+  }
+  template <typename T>
+  T Get(const T& value) const {
+    const std::lock_guard lock(mutex_);
+    return value;
+  }
+
+  const std::filesystem::path root_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool held_ = false;
+  size_t mounts_ = 0;
+  size_t restores_ = 0;
+  Status mount_error_;
+  Status restore_error_;
+  Status discard_error_;
+  std::vector<uint64_t> numbers_;
+  std::vector<uint64_t> discarded_;
+  std::vector<snapshotter::LayerRequest> requests_;
+};
+
+}  // namespace starling::testing_support

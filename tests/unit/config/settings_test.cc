@@ -1,0 +1,146 @@
+#include "config/settings.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "base/file_system.h"
+
+namespace starling::config {
+namespace {
+
+ParsedSettings MustParse(std::string_view toml) {
+  StatusOr<ParsedSettings> parsed = ParseSettings(toml, "c.toml");
+  EXPECT_TRUE(parsed.ok()) << parsed.status();
+  return parsed.ok() ? *std::move(parsed) : ParsedSettings();
+}
+
+TEST(ParseSettings, AnEmptyFileMeansTheDefaults) {
+  const ParsedSettings parsed = MustParse("");
+  EXPECT_EQ(parsed.settings, Settings());
+  EXPECT_TRUE(parsed.warnings.empty());
+}
+
+TEST(ParseSettings, TheDefaultFileShowsTheDefaults) {
+  const auto text = ReadFile(RealFileSystem(), STARLING_SOURCE_DIR "/config/default.toml", 1 << 20);
+  ASSERT_TRUE(text.ok()) << text.status();
+  const ParsedSettings parsed = MustParse(AsText(*text));
+  EXPECT_EQ(parsed.settings, Settings());
+  EXPECT_TRUE(parsed.warnings.empty());
+  for (const char* key : {"\nroot = ", "\naddress = ", "\nlog_level = ", "\nplain_http_hosts = ",
+                          "\nrequest_timeout_sec = ", "\nblob_timeout_sec = ", "\nmax_retries = ",
+                          "\ndecode_threads = ", "\nthreads = "}) {
+    EXPECT_NE(AsText(*text).find(key), std::string_view::npos) << key;
+  }
+}
+
+TEST(ParseSettings, ReadsEveryKey) {
+  const ParsedSettings parsed = MustParse(R"(
+    root = "/r"
+    address = "/a.sock"
+    log_level = "debug"
+    [registry]
+    plain_http_hosts = ["one", "two:5000"]
+    request_timeout_sec = 7
+    blob_timeout_sec = 8
+    max_retries = 0
+    [store]
+    decode_threads = 3
+    [fuse]
+    threads = 4
+  )");
+  Settings want;
+  want.root = "/r";
+  want.address = "/a.sock";
+  want.log_level = log::Level::kDebug;
+  want.registry.plain_http_hosts = {"one", "two:5000"};
+  want.registry.request_timeout = std::chrono::seconds(7);
+  want.registry.blob_timeout = std::chrono::seconds(8);
+  want.registry.max_retries = 0;
+  want.store.decode_threads = 3;
+  want.fuse.threads = 4;
+  EXPECT_EQ(parsed.settings, want);
+  EXPECT_TRUE(parsed.warnings.empty());
+}
+
+TEST(ParseSettings, TakesAConfigurationOfStargz) {
+  const ParsedSettings parsed = MustParse(R"(metrics_address = "127.0.0.1:8234"
+noprefetch = true
+disable_verification = false
+[blob]
+chunk_size = 50000
+fetching_timeout_sec = 60
+max_retries = 9
+[resolver]
+request_timeout_sec = 11
+[[resolver.host."registry.local:5000".mirrors]]
+host = "registry.local:5000"
+insecure = true
+[[resolver.host."docker.io".mirrors]]
+host = "mirror.gcr.io"
+[directory_cache]
+direct = true
+[fuse_manager]
+enable = true
+)");
+  EXPECT_EQ(parsed.settings.registry.blob_timeout, std::chrono::seconds(60));
+  EXPECT_EQ(parsed.settings.registry.request_timeout, std::chrono::seconds(11));
+  EXPECT_EQ(parsed.settings.registry.max_retries, 9U);
+  EXPECT_EQ(parsed.settings.registry.plain_http_hosts,
+            std::vector<std::string>{"registry.local:5000"});
+  std::string warnings;
+  for (const std::string& warning : parsed.warnings) {
+    warnings += warning + "\n";
+  }
+  EXPECT_EQ(parsed.warnings.size(), 6U) << warnings;
+  EXPECT_NE(warnings.find("c.toml:2:14: noprefetch is a setting of containerd-stargz-grpc"),
+            std::string::npos)
+      << warnings;
+  EXPECT_NE(warnings.find("mirror mirror.gcr.io of docker.io is not used"), std::string::npos);
+}
+
+TEST(ParseSettings, SaysWhereAndWhat) {
+  const struct {
+    std::string_view toml;
+    std::string_view message;
+  } cases[] = {
+      {"rot = \"/r\"", "c.toml:1:1: unknown setting \"rot\": did you mean \"root\"?"},
+      {"\n  adress = \"/a\"", "c.toml:2:3: unknown setting \"adress\": did you mean \"address\"?"},
+      {"[registy]\nmax_retries = 1",
+       "c.toml:1:2: unknown setting \"registy\": did you mean \"registry\"?"},
+      {"[registry]\nmax_retry = 1", "c.toml:2:1: unknown setting \"registry.max_retry\""},
+      {"entirely_else = 1", "c.toml:1:1: unknown setting \"entirely_else\""},
+      {"root = 5", "c.toml:1:8: root must be a text, not a whole number"},
+      {"root = \"relative\"", "c.toml:1:8: root must be an absolute path, not \"relative\""},
+      {"log_level = \"loud\"", "c.toml:1:13: unknown log level \"loud\""},
+      {"fuse = 3", "c.toml:1:8: fuse must be a table, not a whole number"},
+      {"[fuse]\nthreads = 0", "c.toml:2:11: fuse.threads must be between 1 and 256, not 0"},
+      {"[fuse]\nthreads = 1.5",
+       "c.toml:2:11: fuse.threads must be a whole number, not a number with a fraction"},
+      {"[registry]\nplain_http_hosts = \"x\"",
+       "c.toml:2:20: registry.plain_http_hosts must be a list of texts, not a text"},
+      {"[registry]\nplain_http_hosts = [\"a\", 1]",
+       "c.toml:2:26: registry.plain_http_hosts must be a text, not a whole number"},
+      {"[registry]\nplain_http_hosts = [\"http://x\"]",
+       "c.toml:2:21: \"http://x\" is not a host or host:port"},
+      {"disable_verification = true",
+       "c.toml:1:24: disable_verification = true: layers are always verified"},
+      {"allow_no_verification = true",
+       "c.toml:1:25: allow_no_verification = true: layers are always verified"},
+      {"[[resolver.host.\"x\".mirrors]]\nhosst = \"y\"",
+       "c.toml:2:1: unknown setting \"hosst\" of a mirror"},
+      {"[resolver.host.\"x\"]\nmirror = []", "c.toml:2:1: unknown setting"},
+      {"[resolver]\nhost = 5", "c.toml:2:8: resolver.host must be a table"},
+      {"root = ", "c.toml:1:"},
+      {"root = \"/a\"\nroot = \"/b\"", "c.toml:2:"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.toml);
+    const Status status = ParseSettings(c.toml, "c.toml").status();
+    EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+    EXPECT_EQ(MessageOf(status).substr(0, c.message.size()), c.message) << status;
+  }
+}
+
+}  // namespace
+}  // namespace starling::config

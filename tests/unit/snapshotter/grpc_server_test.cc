@@ -1,0 +1,105 @@
+#include "snapshotter/grpc_server.h"
+
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+
+#include "base/temp_dir.h"
+#include "snapshotter/grpc_service.h"
+#include "tests/support/snapshot_fixture.h"
+
+namespace starling::snapshotter {
+namespace {
+
+namespace pb = containerd::services::snapshots::v1;
+using testing_support::LazyLabels;
+using testing_support::SnapshotterLife;
+
+class GrpcServerTest : public testing::Test {
+ protected:
+  GrpcServerTest()
+      : dir_(*TempDir::Make("/tmp", "server")), life_(dir_.path() / "root"), service_(*life_) {
+    server_ = *GrpcServer::Start({}, *UnixListener::Bind(socket()), {&service_});
+  }
+  std::string socket() const { return dir_.path() / "s.sock"; }
+  std::shared_ptr<grpc::Channel> Channel() {
+    return grpc::CreateChannel("unix:" + socket(), grpc::InsecureChannelCredentials());
+  }
+  // One unary call by name, with the request's bytes as they go over the wire.
+  StatusOr<std::string> Call(const std::string& method, const std::string& request) {
+    grpc::GenericStub stub(Channel());
+    grpc::ClientContext context;
+    grpc::CompletionQueue queue;
+    const grpc::Slice slice(request);
+    const auto call = stub.PrepareUnaryCall(&context, method, grpc::ByteBuffer(&slice, 1), &queue);
+    call->StartCall();
+    grpc::ByteBuffer answer;
+    grpc::Status status;
+    call->Finish(&answer, &status, this);
+    void* tag = nullptr;
+    bool ok = false;
+    queue.Next(&tag, &ok);
+    if (!status.ok()) {
+      return MakeError(static_cast<StatusCode>(status.error_code()), status.error_message());
+    }
+    grpc::Slice bytes;
+    EXPECT_TRUE(answer.DumpToSingleSlice(&bytes).ok());
+    return std::string(reinterpret_cast<const char*>(bytes.begin()), bytes.size());
+  }
+
+  TempDir dir_;
+  SnapshotterLife life_;
+  SnapshotsService service_;
+  std::unique_ptr<GrpcServer> server_;
+};
+
+TEST_F(GrpcServerTest, SaysThatItIsHealthy) {
+  // HealthCheckResponse{status: SERVING}
+  EXPECT_EQ(*Call("/grpc.health.v1.Health/Check", ""), "\x08\x01");
+}
+
+TEST_F(GrpcServerTest, ListsItsServices) {
+  // ServerReflectionRequest{list_services: "*"} on a stream of one message.
+  const auto answer =
+      Call("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "\x3a\x01*");
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_NE(answer->find("containerd.services.snapshots.v1.Snapshots"), std::string::npos);
+  EXPECT_NE(answer->find("grpc.health.v1.Health"), std::string::npos);
+}
+
+TEST_F(GrpcServerTest, RefusesAMessageOfMoreThan16MiB) {
+  EXPECT_EQ(
+      Call("/containerd.services.snapshots.v1.Snapshots/Stat", std::string((16 << 20) + 1, 'x'))
+          .status()
+          .code(),
+      StatusCode::kResourceExhausted);
+}
+
+TEST_F(GrpcServerTest, StopTakesTheSocketAwayAndEndsCallsInFlight) {
+  life_.layers().HoldMounts();
+  grpc::Status answer;
+  std::thread pull([this, &answer] {
+    const auto client = pb::Snapshots::NewStub(Channel());
+    grpc::ClientContext context;
+    pb::PrepareSnapshotRequest request;
+    request.set_key("extract");
+    const Labels labels = LazyLabels("one");
+    request.mutable_labels()->insert(labels.begin(), labels.end());
+    pb::PrepareSnapshotResponse response;
+    answer = client->Prepare(&context, request, &response);
+  });
+  life_.layers().WaitForMounts(1);
+  std::thread stop([this] { server_->Stop(std::chrono::milliseconds(0)); });
+  pull.join();
+  EXPECT_FALSE(answer.ok());
+  life_.layers().LetMountsGo();
+  stop.join();
+  server_.reset();
+  EXPECT_FALSE(std::filesystem::exists(socket()));
+}
+
+}  // namespace
+}  // namespace starling::snapshotter

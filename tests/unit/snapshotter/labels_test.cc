@@ -1,0 +1,119 @@
+#include "snapshotter/labels.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tests/support/snapshot_fixture.h"
+
+namespace starling::snapshotter {
+namespace {
+
+using testing_support::kLayerDigest;
+using testing_support::kTocDigest;
+using testing_support::LazyLabels;
+
+const std::string kOther = "sha256:" + std::string(64, 'c');
+const std::string kThird = "sha256:" + std::string(64, 'd');
+
+oci::Digest DigestOf(const std::string& text) { return *oci::Digest::Parse(text); }
+
+TEST(LayerRequestFromLabels, ReadsTheLabelsOfCri) {
+  Labels labels = LazyLabels("chain");
+  labels["containerd.io/snapshot/cri.image-layers"] = kLayerDigest + "," + kOther + "," + kThird;
+  const auto request = LayerRequestFromLabels(labels);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->image_reference, "docker.io/library/x:1");
+  EXPECT_EQ(request->layer, DigestOf(kLayerDigest));
+  EXPECT_EQ(request->toc, DigestOf(kTocDigest));
+  EXPECT_EQ(request->image_layers,
+            (std::vector<oci::Digest>{DigestOf(kLayerDigest), DigestOf(kOther), DigestOf(kThird)}));
+}
+
+TEST(LayerRequestFromLabels, ReadsTheLabelsOfStargz) {
+  const auto request = LayerRequestFromLabels(
+      {{"containerd.io/snapshot/remote/stargz.reference", "ghcr.io/y:2"},
+       {"containerd.io/snapshot/remote/stargz.digest", kOther},
+       {"containerd.io/snapshot/remote/stargz.layers", kThird + "," + kOther},
+       {"containerd.io/snapshot/stargz/toc.digest", kTocDigest}});
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->image_reference, "ghcr.io/y:2");
+  EXPECT_EQ(request->layer, DigestOf(kOther));
+  EXPECT_EQ(request->image_layers, (std::vector<oci::Digest>{DigestOf(kThird), DigestOf(kOther)}));
+}
+
+TEST(LayerRequestFromLabels, PrefersCriWhenBothAreThere) {
+  Labels labels = LazyLabels("chain");
+  labels["containerd.io/snapshot/remote/stargz.reference"] = "ghcr.io/y:2";
+  labels["containerd.io/snapshot/remote/stargz.digest"] = kOther;
+  EXPECT_EQ(LayerRequestFromLabels(labels)->layer, DigestOf(kLayerDigest));
+}
+
+TEST(LayerRequestFromLabels, SaysWhyALayerIsNotLazy) {
+  const auto with = [](const std::string& key, const std::string& value) {
+    Labels labels = LazyLabels("chain");
+    labels[key] = value;
+    return labels;
+  };
+  const struct {
+    std::string_view name;
+    Labels labels;
+    StatusCode want;
+    std::string_view message;
+  } cases[] = {
+      {"no labels", {}, StatusCode::kNotFound, "no label names the image"},
+      {"no TOC digest", with(std::string(kTocDigestLabel), ""), StatusCode::kNotFound,
+       "no annotation containerd.io/snapshot/stargz/toc.digest"},
+      {"TOC digest of another algorithm",
+       with(std::string(kTocDigestLabel), "sha512:" + std::string(128, '0')),
+       StatusCode::kUnimplemented, "toc.digest"},
+      {"no digest of the layer", with("containerd.io/snapshot/cri.layer-digest", ""),
+       StatusCode::kNotFound, "no label names the image"},
+      {"a layer digest that climbs", with("containerd.io/snapshot/cri.layer-digest", "../../etc"),
+       StatusCode::kInvalidArgument, "cri.layer-digest"},
+      {"a reference with a line break", with("containerd.io/snapshot/cri.image-ref", "x\ny"),
+       StatusCode::kInvalidArgument, "cri.image-ref"},
+      {"a reference without end",
+       with("containerd.io/snapshot/cri.image-ref", std::string(5000, 'x')),
+       StatusCode::kInvalidArgument, "cri.image-ref"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const Status status = LayerRequestFromLabels(c.labels).status();
+    EXPECT_EQ(status.code(), c.want);
+    EXPECT_NE(MessageOf(status).find(c.message), std::string_view::npos) << status;
+  }
+}
+
+TEST(LayerRequestFromLabels, LeavesOutNeighboursThatAreNoDigests) {
+  Labels labels = LazyLabels("chain");
+  std::string list = "nonsense,," + kOther + "," + kOther + ",sha256:12,";
+  labels["containerd.io/snapshot/cri.image-layers"] = list;
+  EXPECT_EQ(LayerRequestFromLabels(labels)->image_layers,
+            (std::vector<oci::Digest>{DigestOf(kLayerDigest), DigestOf(kOther)}));
+}
+
+TEST(LayerRequestFromLabels, BoundsTheNeighbours) {
+  Labels labels = LazyLabels("chain");
+  std::string list;
+  for (int i = 0; i < 1000; ++i) {
+    list += fmt::format("sha256:{:064x},", i);
+  }
+  labels["containerd.io/snapshot/cri.image-layers"] = list;
+  EXPECT_EQ(LayerRequestFromLabels(labels)->image_layers.size(), 129U);
+}
+
+TEST(SnapshotRefOf, IsNoneWithoutAValue) {
+  EXPECT_EQ(SnapshotRefOf({}), std::nullopt);
+  EXPECT_EQ(SnapshotRefOf({{"containerd.io/snapshot.ref", ""}}), std::nullopt);
+  EXPECT_EQ(SnapshotRefOf({{"containerd.io/snapshot.ref", "sha256:1"}}), "sha256:1");
+}
+
+TEST(RemoteSnapshotName, DependsOnRefAndParent) {
+  EXPECT_EQ(RemoteSnapshotName("sha256:1", ""), "remote/sha256:1/e3b0c44298fc1c14");
+  EXPECT_NE(RemoteSnapshotName("sha256:1", "p"), RemoteSnapshotName("sha256:1", "q"));
+  EXPECT_NE(RemoteSnapshotName("sha256:1", "p"), RemoteSnapshotName("sha256:2", "p"));
+}
+
+}  // namespace
+}  // namespace starling::snapshotter

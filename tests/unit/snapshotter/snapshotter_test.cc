@@ -1,0 +1,311 @@
+#include "snapshotter/snapshotter.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/temp_dir.h"
+#include "snapshotter/labels.h"
+#include "tests/support/snapshot_fixture.h"
+
+namespace starling::snapshotter {
+namespace {
+
+namespace fs = std::filesystem;
+using testing_support::FakeLayerMounter;
+using testing_support::LazyLabels;
+using testing_support::SnapshotterLife;
+
+class SnapshotterTest : public testing::Test {
+ protected:
+  SnapshotterTest() : dir_(*TempDir::Make("/tmp", "snapshotter")), life_(dir_.path() / "root") {}
+
+  void MakeCommitted(const std::string& name, const std::string& parent) {
+    ASSERT_TRUE(life_->Prepare(name + "-active", parent, {}).ok());
+    ASSERT_TRUE(life_->Commit(name + "-active", name, "", {}).ok());
+  }
+  void MakeLazy(const std::string& ref, const std::string& parent) {
+    const auto prepared = life_->Prepare("extract " + ref, parent, LazyLabels(ref));
+    ASSERT_TRUE(prepared.ok()) << prepared.status();
+    ASSERT_EQ(prepared->remote, Snapshotter::Remote::kPrepared) << prepared->refusal;
+  }
+  fs::path Root() const { return dir_.path() / "root"; }
+  std::string Lowerdir(const std::vector<Mount>& mounts) {
+    for (const std::string& option : mounts.at(0).options) {
+      if (option.starts_with("lowerdir=")) {
+        return option.substr(9);
+      }
+    }
+    return mounts.at(0).source;
+  }
+
+  TempDir dir_;
+  SnapshotterLife life_;
+};
+
+TEST_F(SnapshotterTest, PrepareMakesPrivateDirectoriesWithAnOpenRoot) {
+  const mode_t before = ::umask(0077);
+  const auto prepared = life_->Prepare("a", "", {});
+  ::umask(before);
+  ASSERT_TRUE(prepared.ok()) << prepared.status();
+  EXPECT_EQ(prepared->remote, Snapshotter::Remote::kNotAsked);
+  EXPECT_EQ(prepared->mounts,
+            (std::vector<Mount>{
+                {.type = "bind", .source = Root() / "s/1/fs", .options = {"rw", "rbind"}}}));
+  const auto mode = [this](const char* path) {
+    struct stat entry{};
+    EXPECT_EQ(::stat((Root() / path).c_str(), &entry), 0) << path;
+    return entry.st_mode & 0777;
+  };
+  EXPECT_EQ(mode("s"), 0700U);
+  EXPECT_EQ(mode("s/1/fs"), 0755U);
+}
+
+TEST_F(SnapshotterTest, AChildStartsWithTheOwnerAndModeOfItsParentsRoot) {
+  MakeCommitted("A", "");
+  ASSERT_EQ(::chown((Root() / "s/1/fs").c_str(), 12, 34), 0);
+  ASSERT_EQ(::chmod((Root() / "s/1/fs").c_str(), 01750), 0);
+  ASSERT_TRUE(life_->Prepare("b", "A", {}).ok());
+  struct stat entry{};
+  ASSERT_EQ(::stat((Root() / "s/2/fs").c_str(), &entry), 0);
+  EXPECT_EQ(entry.st_uid, 12U);
+  EXPECT_EQ(entry.st_gid, 34U);
+  EXPECT_EQ(entry.st_mode & 07777, 01750U);
+}
+
+TEST_F(SnapshotterTest, MountsAreTheSameEveryTime) {
+  MakeCommitted("A", "");
+  MakeCommitted("B", "A");
+  const auto prepared = life_->Prepare("c", "B", {});
+  ASSERT_TRUE(prepared.ok());
+  EXPECT_EQ(Lowerdir(prepared->mounts),
+            (Root() / "s/2/fs").string() + ":" + (Root() / "s/1/fs").string());
+  EXPECT_EQ(*life_->Mounts("c"), prepared->mounts);
+  EXPECT_EQ(life_->Mounts("B").status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(life_->Mounts("nope").status().code(), StatusCode::kNotFound);
+}
+
+TEST_F(SnapshotterTest, AFailedPrepareLeavesNoDirectory) {
+  EXPECT_EQ(life_->Prepare("a", "nope", {}).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(life_->View("", "", {}).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_TRUE(fs::is_empty(Root() / "s"));
+}
+
+TEST_F(SnapshotterTest, UsageOfAnActiveSnapshotIsWhatItHoldsNow) {
+  ASSERT_TRUE(life_->Prepare("a", "", {}).ok());
+  EXPECT_EQ(life_->UsageOf("a")->inodes, 1U);
+  std::ofstream(Root() / "s/1/fs/file") << std::string(100'000, 'x');
+  EXPECT_EQ(life_->UsageOf("a")->inodes, 2U);
+  EXPECT_GE(life_->UsageOf("a")->size_bytes, 100'000U);
+  ASSERT_TRUE(life_->View("v", "", {}).ok());
+  EXPECT_EQ(*life_->UsageOf("v"), Usage());
+}
+
+TEST_F(SnapshotterTest, UsageOfACommittedSnapshotIsCountedOnce) {
+  ASSERT_TRUE(life_->Prepare("a", "", {}).ok());
+  std::ofstream(Root() / "s/1/fs/file") << "x";
+  ASSERT_TRUE(life_->Commit("a", "A", "", {}).ok());
+  EXPECT_EQ(life_.metadata().FindUsage("A")->usage, std::nullopt) << "commit walks no tree";
+  const Usage usage = *life_->UsageOf("A");
+  EXPECT_EQ(usage.inodes, 2U);
+  std::ofstream(Root() / "s/1/fs/another") << "x";
+  EXPECT_EQ(*life_->UsageOf("A"), usage);
+}
+
+TEST_F(SnapshotterTest, RemoveFreesTheNameAndCleanupTheFiles) {
+  ASSERT_TRUE(life_->Prepare("a", "", {}).ok());
+  ASSERT_TRUE(life_->Remove("a").ok());
+  EXPECT_TRUE(fs::exists(Root() / "s/1"));
+  EXPECT_TRUE(life_->View("a", "", {}).ok());
+  const auto cleaned = life_->Cleanup();
+  ASSERT_TRUE(cleaned.ok());
+  EXPECT_EQ(cleaned->snapshots, 1U);
+  EXPECT_TRUE(cleaned->failures.empty());
+  EXPECT_FALSE(fs::exists(Root() / "s/1"));
+  EXPECT_TRUE(fs::exists(Root() / "s/2"));
+  EXPECT_EQ(life_->Cleanup()->snapshots, 0U);
+}
+
+TEST_F(SnapshotterTest, ALazyLayerIsCommittedWithItsLabels) {
+  MakeLazy("sha256:chain", "");
+  const std::string name = RemoteSnapshotName("sha256:chain", "");
+  const auto infos = life_->List(*Filter::Parse(std::vector<std::string>{
+      "labels.\"containerd.io/snapshot.ref\"==sha256:chain,parent==\"\""}));
+  ASSERT_EQ(infos->size(), 1U) << "this is how containerd finds it";
+  EXPECT_EQ(infos->front().name, name);
+  EXPECT_EQ(infos->front().kind, Kind::kCommitted);
+  Labels want = LazyLabels("sha256:chain");
+  want["containerd.io/snapshot/remote"] = "remote snapshot";
+  EXPECT_EQ(infos->front().labels, want);
+  EXPECT_EQ(*life_->UsageOf(name), (Usage{.size_bytes = FakeLayerMounter::kSizeBytes,
+                                          .inodes = FakeLayerMounter::kInodes}));
+  EXPECT_EQ(life_->Stat("extract sha256:chain").status().code(), StatusCode::kNotFound);
+  EXPECT_TRUE(fs::is_empty(Root() / "s"));
+  EXPECT_EQ(life_.layers().numbers(), std::vector<uint64_t>{1});
+  EXPECT_EQ(life_.layers().requests().at(0).image_reference, "docker.io/library/x:1");
+}
+
+TEST_F(SnapshotterTest, LazyAndOrdinaryLayersMix) {
+  MakeLazy("one", "");
+  MakeCommitted("two", RemoteSnapshotName("one", ""));
+  MakeLazy("three", "two");
+  const auto prepared = life_->Prepare("c", RemoteSnapshotName("three", "two"), {});
+  ASSERT_TRUE(prepared.ok()) << prepared.status();
+  EXPECT_EQ(Lowerdir(prepared->mounts), (Root() / "l/2").string() + ":" +
+                                            (Root() / "s/2/fs").string() + ":" +
+                                            (Root() / "l/1").string());
+  const auto view = life_->View("v", RemoteSnapshotName("one", ""), {});
+  EXPECT_EQ(view->at(0),
+            (Mount{.type = "bind", .source = Root() / "l/1", .options = {"ro", "rbind"}}));
+}
+
+TEST_F(SnapshotterTest, TheSameChainOverTwoParentsIsTwoSnapshots) {
+  MakeCommitted("unpacked", "");
+  MakeLazy("one", "");
+  MakeLazy("two", RemoteSnapshotName("one", ""));
+  MakeLazy("two", "unpacked");
+  EXPECT_EQ(life_.layers().mounts(), 3U);
+}
+
+TEST_F(SnapshotterTest, ASecondPrepareOfALayerIsAnsweredAtOnce) {
+  MakeLazy("one", "");
+  const auto again = life_->Prepare("other namespace", "", LazyLabels("one"));
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(again->remote, Snapshotter::Remote::kPrepared);
+  EXPECT_EQ(life_.layers().mounts(), 1U);
+  EXPECT_EQ(life_->List(*Filter::Parse({}))->size(), 1U);
+}
+
+TEST_F(SnapshotterTest, RacingPreparesOfALayerMountItOnce) {
+  life_.layers().HoldMounts();
+  std::vector<std::thread> pulls;
+  std::atomic<int> prepared = 0;
+  for (int i = 0; i < 4; ++i) {
+    pulls.emplace_back([this, i, &prepared] {
+      const auto answer = life_->Prepare("pull " + std::to_string(i), "", LazyLabels("one"));
+      prepared += answer.ok() && answer->remote == Snapshotter::Remote::kPrepared ? 1 : 0;
+    });
+  }
+  life_.layers().WaitForMounts(1);
+  life_.layers().LetMountsGo();
+  for (std::thread& pull : pulls) {
+    pull.join();
+  }
+  EXPECT_EQ(prepared, 4);
+  EXPECT_EQ(life_.layers().mounts(), 1U);
+}
+
+TEST_F(SnapshotterTest, ARefusedLayerBecomesAnOrdinarySnapshot) {
+  life_.layers().FailMounts(MakeError(StatusCode::kUnavailable, "the registry is away"));
+  const auto prepared = life_->Prepare("extract", "", LazyLabels("one"));
+  ASSERT_TRUE(prepared.ok()) << prepared.status();
+  EXPECT_EQ(prepared->remote, Snapshotter::Remote::kRefused);
+  EXPECT_EQ(prepared->refusal.code(), StatusCode::kUnavailable);
+  EXPECT_EQ(prepared->mounts.size(), 1U);
+  EXPECT_EQ(life_->Stat("extract")->kind, Kind::kActive);
+  EXPECT_TRUE(life_.metadata().Layers()->empty());
+
+  // containerd unpacks into it; the next layer may be lazy again, under a new number.
+  ASSERT_TRUE(life_->Commit("extract", "unpacked", "", {}).ok());
+  life_.layers().FailMounts(OkStatus());
+  MakeLazy("two", "unpacked");
+  EXPECT_EQ(life_.layers().numbers(), (std::vector<uint64_t>{1, 2}));
+}
+
+TEST_F(SnapshotterTest, WithoutATocDigestNothingIsMounted) {
+  Labels labels = LazyLabels("one");
+  labels.erase(std::string(kTocDigestLabel));
+  labels["containerd.io/snapshot/remote/stargz.skipverify"] = "true";
+  const auto prepared = life_->Prepare("extract", "", labels);
+  ASSERT_TRUE(prepared.ok());
+  EXPECT_EQ(prepared->remote, Snapshotter::Remote::kRefused);
+  EXPECT_EQ(life_.layers().mounts(), 0U);
+}
+
+TEST_F(SnapshotterTest, RemovingALazySnapshotDiscardsItsLayer) {
+  MakeLazy("one", "");
+  const std::string name = RemoteSnapshotName("one", "");
+  ASSERT_TRUE(life_->Prepare("c", name, {}).ok());
+  EXPECT_EQ(life_->Remove(name).code(), StatusCode::kFailedPrecondition);
+  ASSERT_TRUE(life_->Remove("c").ok());
+  ASSERT_TRUE(life_->Remove(name).ok());
+  EXPECT_TRUE(life_.layers().discarded().empty()) << "not inside the garbage collector's pass";
+  EXPECT_EQ(life_->Cleanup()->snapshots, 2U);
+  EXPECT_EQ(life_.layers().discarded(), std::vector<uint64_t>{1});
+  EXPECT_TRUE(life_.metadata().Layers()->empty());
+}
+
+TEST_F(SnapshotterTest, CleanupTriesABusyLayerAgain) {
+  MakeLazy("one", "");
+  ASSERT_TRUE(life_->Remove(RemoteSnapshotName("one", "")).ok()) << "EBUSY never surfaces here";
+  life_.layers().FailDiscards(ErrnoError(EBUSY, "umount"));
+  const auto cleaned = life_->Cleanup();
+  ASSERT_TRUE(cleaned.ok());
+  EXPECT_EQ(cleaned->snapshots, 0U);
+  EXPECT_EQ(cleaned->failures.size(), 1U);
+  life_.layers().FailDiscards(OkStatus());
+  EXPECT_EQ(life_->Cleanup()->snapshots, 1U);
+}
+
+TEST_F(SnapshotterTest, ARestartShowsLazyLayersFromDiskAlone) {
+  MakeLazy("one", "");
+  ASSERT_TRUE(life_->Prepare("c", RemoteSnapshotName("one", ""), {}).ok());
+  const auto before = *life_->Mounts("c");
+  life_.Restart();
+  EXPECT_EQ(life_.layers().mounts(), 1U) << "no network at start";
+  EXPECT_EQ(life_.layers().restores(), 1U);
+  EXPECT_EQ(*life_->Mounts("c"), before);
+  EXPECT_TRUE(life_->startup_problems().empty());
+}
+
+TEST_F(SnapshotterTest, ALayerThatCannotBeShownHoldsUpOnlyItsOwnSnapshots) {
+  MakeLazy("one", "");
+  ASSERT_TRUE(life_->Prepare("c", RemoteSnapshotName("one", ""), {}).ok());
+  life_.layers().FailRestores(MakeError(StatusCode::kDataLoss, "damaged"));
+  life_.Restart();
+  EXPECT_EQ(life_->startup_problems().size(), 1U);
+  EXPECT_EQ(life_->Mounts("c").status().code(), StatusCode::kUnavailable);
+  EXPECT_TRUE(life_->Prepare("other", "", {}).ok());
+  EXPECT_EQ(life_.layers().mounts(), 1U);
+
+  life_.layers().FailRestores(OkStatus());
+  EXPECT_TRUE(life_->Mounts("c").ok());
+}
+
+TEST_F(SnapshotterTest, ALayerThatTheDiskHasLostIsMountedAgain) {
+  MakeLazy("one", "");
+  ASSERT_TRUE(life_->Prepare("c", RemoteSnapshotName("one", ""), {}).ok());
+  life_.layers().FailRestores(MakeError(StatusCode::kNotFound, "not stored"));
+  life_.Restart();
+  EXPECT_EQ(life_.layers().mounts(), 1U) << "not at start";
+  EXPECT_TRUE(life_->Mounts("c").ok());
+  EXPECT_EQ(life_.layers().mounts(), 2U);
+}
+
+TEST_F(SnapshotterTest, AStartClearsWhatACrashLeft) {
+  MakeLazy("one", "");
+  ASSERT_TRUE(life_->Remove(RemoteSnapshotName("one", "")).ok());
+  ASSERT_TRUE(life_->Prepare("kept", "", {}).ok());
+  ASSERT_TRUE(life_->Prepare("gone", "", {}).ok());
+  ASSERT_TRUE(life_->Remove("gone").ok());
+  // A crash between a directory and its row, and between a layer and its snapshot.
+  fs::create_directories(Root() / "s/99/fs");
+  fs::create_directories(Root() / "s/not ours");
+  const uint64_t lost = *life_.metadata().AddLayer({});
+  life_.Restart();
+  EXPECT_TRUE(fs::exists(Root() / "s/2/fs"));
+  EXPECT_FALSE(fs::exists(Root() / "s/3"));
+  EXPECT_FALSE(fs::exists(Root() / "s/99"));
+  EXPECT_TRUE(fs::exists(Root() / "s/not ours"));
+  EXPECT_EQ(life_.layers().discarded(), (std::vector<uint64_t>{lost, 1}));
+  EXPECT_TRUE(life_.metadata().Layers()->empty());
+  EXPECT_TRUE(life_.metadata().Removed()->empty());
+}
+
+}  // namespace
+}  // namespace starling::snapshotter
