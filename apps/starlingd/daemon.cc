@@ -1,0 +1,142 @@
+#include "apps/starlingd/daemon.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <cerrno>
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "apps/starlingd/host_layer_mounter.h"
+#include "base/clock.h"
+#include "base/executor.h"
+#include "base/file_system.h"
+#include "base/log.h"
+#include "base/unique_fd.h"
+#include "mount/layer_host.h"
+#include "oci/reference.h"
+#include "registry/client.h"
+#include "registry/curl_transport.h"
+#include "registry/docker_config.h"
+#include "snapshotter/grpc_server.h"
+#include "snapshotter/grpc_service.h"
+#include "snapshotter/metadata_store.h"
+#include "snapshotter/overlay_mounts.h"
+#include "snapshotter/service_manager.h"
+#include "snapshotter/snapshotter.h"
+
+namespace starling {
+namespace {
+
+constexpr mode_t kRootMode = 0700;
+constexpr size_t kHelperThreads = 2;
+// containerd's longest calls are Prepares that wait for a registry; they are cancelled after this.
+constexpr std::chrono::seconds kStopGrace(5);
+
+/// Held for the daemon's life, so that two never share a root.
+StatusOr<UniqueFd> LockRoot(const std::filesystem::path& root) {
+  RETURN_IF_ERROR(MakeDirectories(root, kRootMode));
+  const std::filesystem::path file = root / "starlingd.lock";
+  ASSIGN_OR_RETURN(UniqueFd lock, RealFileSystem().Open(file, O_RDWR | O_CREAT, 0600));
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK) {
+      return MakeError(StatusCode::kFailedPrecondition,
+                       fmt::format("root {} is in use by another starlingd", root.string()));
+    }
+    return ErrnoError(errno, fmt::format("cannot lock {}", file.string()));
+  }
+  return lock;
+}
+
+registry::ClientOptions ClientOptionsOf(const config::Settings::Registry& settings) {
+  return {.plain_http_hosts = settings.plain_http_hosts,
+          .request_timeout = settings.request_timeout,
+          .blob_timeout = settings.blob_timeout,
+          .max_retries = static_cast<int>(settings.max_retries)};
+}
+
+// Notification is a courtesy: without it the daemon works all the same.
+void Notify(std::string_view state) {
+  if (const Status notified = snapshotter::NotifyServiceManager(state); !notified.ok()) {
+    log::Warning("the service manager is not notified", {{"error", Describe(notified)}});
+  }
+}
+
+/// Everything that one layer's bytes pass through, in order of construction.
+class LayerStack {
+ public:
+  static StatusOr<std::unique_ptr<LayerStack>> Start(const config::Settings& settings) {
+    auto stack = std::unique_ptr<LayerStack>(new LayerStack(settings));
+    ASSIGN_OR_RETURN(
+        stack->host_,
+        mount::LayerHost::Start({.root = settings.root,
+                                 .fuse_threads = settings.fuse.threads,
+                                 .decode_threads = settings.store.decode_threads},
+                                {.sources = [client = &stack->client_](const std::string& image)
+                                     -> StatusOr<std::shared_ptr<oci::ImageSource>> {
+                                   ASSIGN_OR_RETURN(const oci::Reference reference,
+                                                    oci::Reference::Parse(image));
+                                   return client->Source(reference);
+                                 },
+                                 .files = RealFileSystem()}));
+    return stack;
+  }
+
+  mount::LayerHost& host() { return *host_; }
+
+ private:
+  explicit LayerStack(const config::Settings& settings)
+      : docker_config_(RealFileSystem(), registry::DockerConfig::DefaultPath()),
+        helpers_("helper", kHelperThreads),
+        client_(ClientOptionsOf(settings.registry), {.transport = transport_,
+                                                     .credentials = {&docker_config_},
+                                                     .clock = SystemClock(),
+                                                     .executor = helpers_}) {}
+
+  registry::CurlTransport transport_;
+  registry::DockerConfig docker_config_;
+  ThreadPool helpers_;
+  registry::Client client_;
+  std::unique_ptr<mount::LayerHost> host_;
+};
+
+}  // namespace
+
+Status RunDaemon(const config::Settings& settings,
+                 std::optional<snapshotter::UnixListener> inherited,
+                 const std::function<void()>& wait_for_stop) {
+  const std::filesystem::path root = settings.root;
+  RETURN_IF_ERROR(snapshotter::CheckOverlayPath(root));
+  ASSIGN_OR_RETURN(const UniqueFd lock, LockRoot(root));
+  // Before anything is mounted: an address in use should leave no trace.
+  StatusOr<snapshotter::UnixListener> listener =
+      inherited.has_value() ? *std::move(inherited)
+                            : snapshotter::UnixListener::Bind(settings.address);
+  RETURN_IF_ERROR(listener.status());
+  ASSIGN_OR_RETURN(const std::unique_ptr<snapshotter::MetadataStore> metadata,
+                   snapshotter::MetadataStore::Open(root / "metadata.db", SystemClock()));
+  ASSIGN_OR_RETURN(const std::unique_ptr<LayerStack> layers, LayerStack::Start(settings));
+  HostLayerMounter mounter(layers->host());
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<snapshotter::Snapshotter> snapshots,
+      snapshotter::Snapshotter::Open({.root = root, .overlay = snapshotter::ProbeOverlay("/")},
+                                     {.metadata = *metadata, .layers = mounter}));
+  for (const Status& problem : snapshots->startup_problems()) {
+    log::Warning("left from an earlier run", {{"error", Describe(problem)}});
+  }
+  snapshotter::SnapshotsService service(*snapshots);
+  ASSIGN_OR_RETURN(const std::unique_ptr<snapshotter::GrpcServer> server,
+                   snapshotter::GrpcServer::Start({}, *std::move(listener), {&service}));
+  log::Info("starlingd serves", {{"address", settings.address}, {"root", settings.root}});
+  Notify("READY=1");
+  wait_for_stop();
+  log::Info("starlingd stops");
+  Notify("STOPPING=1");
+  server->Stop(kStopGrace);
+  return OkStatus();
+}
+
+}  // namespace starling

@@ -1,0 +1,34 @@
+#include "apps/starlingd/host_layer_mounter.h"
+
+namespace starling {
+namespace {
+
+// The labels name no size: it comes with the registry's first answer.
+mount::LayerSpec SpecOf(const snapshotter::LayerRequest& layer) {
+  return {.image = layer.image_reference, .layer = layer.layer, .toc = layer.toc, .size_bytes = 0};
+}
+
+StatusOr<snapshotter::LayerMount> Convert(StatusOr<mount::MountedLayer> mounted) {
+  RETURN_IF_ERROR(mounted.status());
+  return snapshotter::LayerMount{.path = std::move(mounted->path),
+                                 .size_bytes = mounted->data_bytes,
+                                 .inodes = mounted->inodes};
+}
+
+}  // namespace
+
+StatusOr<snapshotter::LayerMount> HostLayerMounter::Mount(uint64_t number,
+                                                          const snapshotter::LayerRequest& layer) {
+  return Convert(host_.Mount(number, SpecOf(layer)));
+}
+
+StatusOr<snapshotter::LayerMount> HostLayerMounter::Restore(
+    uint64_t number, const snapshotter::LayerRequest& layer) {
+  return Convert(host_.Restore(number, SpecOf(layer)));
+}
+
+Status HostLayerMounter::Discard(uint64_t number) {
+  return host_.Unmount(number, mount::LayerHost::Data::kDiscard);
+}
+
+}  // namespace starling

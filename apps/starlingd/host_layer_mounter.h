@@ -1,0 +1,23 @@
+#pragma once
+
+#include "mount/layer_host.h"
+#include "snapshotter/layer_mounter.h"
+
+namespace starling {
+
+/// Gives the snapshotter the layers of a LayerHost. Borrows it. Threads: safe.
+class HostLayerMounter final : public snapshotter::LayerMounter {
+ public:
+  explicit HostLayerMounter(mount::LayerHost& host) : host_(host) {}
+
+  StatusOr<snapshotter::LayerMount> Mount(uint64_t number,
+                                          const snapshotter::LayerRequest& layer) override;
+  StatusOr<snapshotter::LayerMount> Restore(uint64_t number,
+                                            const snapshotter::LayerRequest& layer) override;
+  Status Discard(uint64_t number) override;
+
+ private:
+  mount::LayerHost& host_;
+};
+
+}  // namespace starling
