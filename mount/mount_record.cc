@@ -18,6 +18,8 @@
 namespace starling::mount {
 namespace {
 
+// Where a LayerHost mounts below its root.
+constexpr std::string_view kLayerDirectories[] = {"l", "x"};
 constexpr uint64_t kMaxRecordBytes = 64 << 10;
 constexpr uint64_t kMaxStatBytes = 64 << 10;
 // Field 22 of /proc/PID/stat, counted from the state, which is field 3. Source: proc(5).
@@ -49,6 +51,7 @@ StatusOr<std::string> StartTimeOf(pid_t pid) {
 struct MountRecords::Record {
   pid_t pid = 0;
   std::string start_time;
+  std::filesystem::path root;
 
   bool Lives() const {
     const StatusOr<std::string> now = StartTimeOf(pid);
@@ -65,14 +68,17 @@ StatusOr<MountRecords::Record> MountRecords::Read(const std::filesystem::path& m
   ASSIGN_OR_RETURN(const Bytes bytes, ReadFile(files_, path, kMaxRecordBytes));
   const auto json = nlohmann::json::parse(AsText(bytes), nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("pid") || !json["pid"].is_number_integer() ||
-      !json.contains("start_time") || !json["start_time"].is_string()) {
+      !json.contains("start_time") || !json["start_time"].is_string() || !json.contains("root") ||
+      !json["root"].is_string()) {
     return MakeError(StatusCode::kDataLoss, fmt::format("{} is damaged: remove it", path.string()));
   }
   return Record{.pid = json["pid"].get<pid_t>(),
-                .start_time = json["start_time"].get<std::string>()};
+                .start_time = json["start_time"].get<std::string>(),
+                .root = json["root"].get<std::string>()};
 }
 
-Status MountRecords::Add(const std::filesystem::path& mounted_at, const std::string& image) {
+Status MountRecords::Add(const std::filesystem::path& mounted_at,
+                         const std::filesystem::path& root) {
   const StatusOr<Record> other = Read(mounted_at);
   if (other.ok() && other->Lives()) {
     return MakeError(StatusCode::kAlreadyExists,
@@ -84,7 +90,7 @@ Status MountRecords::Add(const std::filesystem::path& mounted_at, const std::str
   const nlohmann::json json = {{"pid", ::getpid()},
                                {"start_time", start_time},
                                {"directory", mounted_at.string()},
-                               {"image", image}};
+                               {"root", root.string()}};
   return WriteFileAtomically(
       files_, PathOf(mounted_at),
       AsBytes(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)), 0600);
@@ -110,6 +116,9 @@ Status MountRecords::Stop(const std::filesystem::path& mounted_at,
   UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, record->pid, 0)));
   if (!process.valid() || !record->Lives()) {
     ::umount2(mounted_at.c_str(), MNT_DETACH);
+    for (const std::string_view layers : kLayerDirectories) {
+      ::umount2((record->root / layers).c_str(), MNT_DETACH);
+    }
     return Remove(mounted_at);
   }
   if (::syscall(SYS_pidfd_send_signal, process.get(), SIGTERM, nullptr, 0) != 0) {

@@ -19,8 +19,9 @@ class MountRecords {
   MountRecords(std::filesystem::path directory, FileSystem& files)
       : directory_(std::move(directory)), files_(files) {}
 
-  /// Notes that the calling process serves `mounted_at`. kAlreadyExists when a living one does.
-  Status Add(const std::filesystem::path& mounted_at, const std::string& image);
+  /// Notes that the calling process serves `mounted_at` with the layers mounted below `root`.
+  /// kAlreadyExists when a living one does.
+  Status Add(const std::filesystem::path& mounted_at, const std::filesystem::path& root);
   /// Forgets it. Fine if it is not there.
   Status Remove(const std::filesystem::path& mounted_at);
   /// Asks the process that serves `mounted_at` to end and waits for that; a mount whose process is

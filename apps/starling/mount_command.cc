@@ -75,7 +75,7 @@ Status Serve(const MountArguments& arguments, const std::function<void()>& ready
                    arguments.platform.empty() ? StatusOr<oci::Platform>(oci::Platform::Host())
                                               : oci::Platform::Parse(arguments.platform));
   mount::MountRecords records(kRecordDirectory, RealFileSystem());
-  RETURN_IF_ERROR(records.Add(directory, arguments.image));
+  RETURN_IF_ERROR(records.Add(directory, std::filesystem::absolute(RootOf(arguments, directory))));
   const auto serve = [&]() -> Status {
     Toolbox toolbox(arguments.plain_http_hosts);
     ASSIGN_OR_RETURN(std::shared_ptr<oci::ImageSource> source, toolbox.OpenSource(arguments.image));

@@ -3,8 +3,8 @@
 
 bad_registry.py LAYOUT TAG      prints its host:port, then serves until it is killed
 Repositories: ok, unauthorized (401), missing (404), broken (500), silent (never answers),
-truncated (layers end early), wrong-toc (the manifest promises another TOC), wrong-chunk (the first
-payload byte of each layer is flipped), not-json (the manifest is no JSON).
+truncated (layers end early), wrong-toc (the manifest promises another TOC), wrong-chunk (a quarter of the
+largest layer is flipped), not-json (the manifest is no JSON).
 """
 
 import hashlib
@@ -43,11 +43,10 @@ def manifest(repository):
 
 def layer_bytes(repository, digest):
     content = blob(digest)
-    is_layer = any(layer["digest"] == digest for layer in json.loads(manifest("ok"))["layers"])
-    if repository == "truncated" and is_layer:
+    layers = {layer["digest"]: layer["size"] for layer in json.loads(manifest("ok"))["layers"]}
+    if repository == "truncated" and digest in layers:
         return content[: len(content) // 2]
-    if repository == "wrong-chunk" and is_layer:
-        # Inside the first megabyte of payload, behind the members of headers and small files.
+    if repository == "wrong-chunk" and digest == max(layers, key=layers.get):
         changed = bytearray(content)
         for place in range(len(content) // 4, len(content) // 2):
             changed[place] ^= 0xFF

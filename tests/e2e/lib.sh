@@ -175,10 +175,11 @@ mounts_below() {
 }
 
 # release_all DIR: ends every server in reverse order and removes the directory. An exit trap: it keeps
-# the exit code, and shows the ends of the logs when that is not 0.
+# the exit code, and shows the ends of the logs when that is not 0. A script's own part is before_release.
 release_all() {
   local code=$? index pid
   set +e
+  if declare -F before_release >/dev/null; then before_release; fi
   if [ "$code" != 0 ]; then
     for log in "$1"/*.log; do
       [ -e "$log" ] && echo "--- $log" >&2 && tail -n 15 "$log" | cut -c 1-600 >&2

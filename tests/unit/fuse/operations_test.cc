@@ -244,8 +244,8 @@ TEST_F(OperationsTest, AnswersXattrs) {
   const Operations without(table_, Operations::Xattrs::kNone);
   EXPECT_EQ(Ask([&](Reply& reply) { without.GetXattr(node, "user.color", 9, reply); }),
             fmt::format("error {}", ENOSYS));
-  EXPECT_EQ(Ask([&](Reply& reply) { without.ListXattrs(node, 9, reply); }),
-            fmt::format("error {}", ENOSYS));
+  EXPECT_EQ(Ask([&](Reply& reply) { without.ListXattrs(node, 9, reply); }), "data ");
+  EXPECT_EQ(Ask([&](Reply& reply) { without.ListXattrs(node, 0, reply); }), "size 0");
 }
 
 TEST_F(OperationsTest, TellsSizes) {
