@@ -71,7 +71,9 @@ std::string OwnWords(ByteSpan body) {
   const auto errors = json.find("errors");
   if (errors != json.end() && errors->is_array() && !errors->empty()) {
     const auto& first = errors->front();
-    return fmt::format("{}: {}", Text(first, "code"), Text(first, "message"));
+    const std::string code = Text(first, "code");
+    const std::string message = Text(first, "message");
+    return code.empty() || message.empty() ? code + message : code + ": " + message;
   }
   for (const char* key : {"details", "message", "error_description", "error"}) {
     if (std::string words = Text(json, key); !words.empty()) {

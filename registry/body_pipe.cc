@@ -20,6 +20,7 @@ StatusOr<size_t> BodyPipe::Read(std::span<std::byte> out) {
     taken_bytes = Take(out);
     wake = ClaimWaker();
   }
+  changed_.NotifyAll();
   if (wake) {
     wake();
   }
@@ -39,6 +40,7 @@ Status BodyPipe::Write(ByteSpan bytes) {
     Put(bytes);
     wake = ClaimWaker();
   }
+  changed_.NotifyAll();
   if (wake) {
     wake();
   }

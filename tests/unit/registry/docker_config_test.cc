@@ -2,14 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/stat.h>
-
-#include <cstdlib>
-#include <fstream>
 
 #include "base/hex.h"
-#include "base/temp_dir.h"
-#include "registry/credential_helper.h"
+#include "tests/unit/registry/helper_programs.h"
 
 namespace starling::registry {
 namespace {
@@ -85,26 +80,7 @@ TEST(FindInDockerConfig, NamesTheKeyButNeverTheSecret) {
   }
 }
 
-class DockerConfigFiles : public testing::Test {
- protected:
-  void Write(const std::string& name, const std::string& text, mode_t mode = 0600) {
-    const auto path = directory_->path() / name;
-    std::ofstream(path) << text;
-    ASSERT_EQ(::chmod(path.c_str(), mode), 0);
-  }
-  void WriteHelper(const std::string& name, const std::string& script) {
-    Write("docker-credential-" + name, "#!/bin/sh\n" + script + "\n", 0700);
-  }
-  void SetUp() override {
-    ASSERT_TRUE(directory_.ok());
-    old_path_ = std::getenv("PATH");
-    ::setenv("PATH", (directory_->path().string() + ":" + old_path_).c_str(), 1);
-  }
-  void TearDown() override { ::setenv("PATH", old_path_.c_str(), 1); }
-
-  StatusOr<TempDir> directory_ = TempDir::Make("/tmp", "starling-docker-config-");
-  std::string old_path_;
-};
+using DockerConfigFiles = HelperPrograms;
 
 TEST_F(DockerConfigFiles, ReadsTheFileAgainWhenItChanges) {
   DockerConfig config(RealFileSystem(), directory_->path() / "config.json");
@@ -124,31 +100,6 @@ echo "{\"ServerURL\":\"$server\",\"Username\":\"$server\",\"Secret\":\"s\"}")");
   DockerConfig config(RealFileSystem(), directory_->path() / "config.json");
   EXPECT_EQ(config.Find("a")->username, "a");
   EXPECT_EQ(config.Find("docker.io")->username, "https://index.docker.io/v1/");
-}
-
-TEST_F(DockerConfigFiles, HelpersMayMisbehave) {
-  WriteHelper("token", R"(echo '{"Username":"<token>","Secret":"id"}')");
-  WriteHelper("none", "echo 'credentials not found in native keychain'; exit 1");
-  WriteHelper("fails", "echo 'the wallet is locked'; exit 1");
-  WriteHelper("hangs", "sleep 1000");
-  WriteHelper("leaves-a-child", "sleep 1000 & echo '{}'");
-  WriteHelper("floods", "cat /dev/zero");
-  WriteHelper("silent", "exit 0");
-  const auto ask = [](const char* name, int milliseconds) {
-    return AskCredentialHelper(name, "a", std::chrono::milliseconds(milliseconds));
-  };
-  EXPECT_EQ(ask("token", 20000)->identity_token, "id");
-  EXPECT_TRUE(ask("none", 20000)->anonymous());
-  EXPECT_THAT(Describe(ask("fails", 20000).status()),
-              testing::AllOf(HasSubstr("docker-credential-fails"), HasSubstr("wallet is locked")));
-  EXPECT_EQ(ask("hangs", 100).status().code(), StatusCode::kDeadlineExceeded);
-  EXPECT_EQ(ask("leaves-a-child", 300).status().code(), StatusCode::kDeadlineExceeded);
-  EXPECT_EQ(ask("floods", 20000).status().code(), StatusCode::kResourceExhausted);
-  EXPECT_EQ(ask("silent", 20000).status().code(), StatusCode::kUnauthenticated);
-  EXPECT_EQ(ask("missing", 20000).status().code(), StatusCode::kNotFound);
-  for (const char* name : {"", "../x", "a b", "a;b", "$(x)"}) {
-    EXPECT_EQ(ask(name, 20000).status().code(), StatusCode::kInvalidArgument) << name;
-  }
 }
 
 }  // namespace

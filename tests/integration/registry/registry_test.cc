@@ -1,0 +1,344 @@
+// The client and the transport against Debian's docker-registry, and against servers that
+// misbehave.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <future>
+
+#include "base/hex.h"
+#include "base/temp_dir.h"
+#include "registry/client.h"
+#include "registry/curl_transport.h"
+#include "registry/docker_config.h"
+#include "tests/support/child_process.h"
+#include "tests/support/test_server.h"
+
+namespace starling::registry {
+namespace {
+
+using testing::HasSubstr;
+using testing_support::ChildProcess;
+using testing_support::ServedRequest;
+using testing_support::ServedResponse;
+using testing_support::TestServer;
+
+enum class Login { kNone, kHtpasswd };
+
+/// docker-registry on a loopback port, its data in a directory of its own.
+class DockerRegistry {
+ public:
+  explicit DockerRegistry(Login login) : directory_(*TempDir::Make("/tmp", "starling-registry-")) {
+    const std::string root = directory_.path().string();
+    // bcrypt of "secret".
+    std::ofstream(root + "/htpasswd")
+        << "user:$2b$04$NyMJeTBX1KNoKTjoPjFyGO1n0YIHX7CrfXJrLX/QM1T4mbiDA8EBO\n";
+    // Between the choice of a port and its use somebody else may take it.
+    for (int attempt = 0; attempt < 5 && port_ == 0; ++attempt) {
+      const uint16_t port = ChildProcess::FreePort();
+      std::ofstream config(root + "/config.yml");
+      config << "version: 0.1\nlog: {level: error}\nstorage:\n  filesystem: {rootdirectory: "
+             << root << "/data}\nhttp: {addr: \"127.0.0.1:" << port << "\"}\n";
+      if (login == Login::kHtpasswd) {
+        config << "auth:\n  htpasswd: {realm: test, path: " << root << "/htpasswd}\n";
+      }
+      config.close();
+      auto child =
+          ChildProcess::Start({"docker-registry", "serve", root + "/config.yml"}, root + "/log");
+      if (child.ok() && child->WaitForPort(port).ok()) {
+        port_ = port;
+        child_.emplace(*std::move(child));
+      }
+    }
+  }
+  bool running() const { return port_ != 0; }
+  std::string address() const { return fmt::format("127.0.0.1:{}", port_); }
+
+ private:
+  TempDir directory_;
+  uint16_t port_ = 0;
+  std::optional<ChildProcess> child_;
+};
+
+class FixedCredentials : public CredentialSource {
+ public:
+  explicit FixedCredentials(Credentials credentials) : credentials_(std::move(credentials)) {}
+  std::string Name() const override { return "fixed"; }
+  StatusOr<Credentials> Find(const std::string&) override { return credentials_; }
+
+ private:
+  const Credentials credentials_;
+};
+
+struct World {
+  explicit World(std::vector<CredentialSource*> credentials = {}, ClientOptions options = {})
+      : client(std::move(options), {.transport = transport,
+                                    .credentials = std::move(credentials),
+                                    .clock = SystemClock(),
+                                    .executor = executor}) {}
+  ThreadPool executor{"test", 1};
+  CurlTransport transport;
+  Client client;
+};
+
+oci::Reference Name(const std::string& address, const std::string& rest) {
+  return *oci::Reference::Parse(address + "/" + rest);
+}
+
+std::string Pattern(size_t size_bytes) {
+  std::string text(size_bytes, '\0');
+  uint32_t state = 1;
+  for (char& c : text) {
+    state = state * 1664525 + 1013904223;
+    c = static_cast<char>(state >> 24);
+  }
+  return text;
+}
+
+oci::Descriptor BlobOf(std::string_view content) {
+  return {.media_type = std::string(oci::media_type::kOciLayerGzip),
+          .digest = oci::Digest::Of(AsBytes(content)),
+          .size_bytes = content.size()};
+}
+
+oci::ImageDestination::OpenStream StreamOf(const std::string& content) {
+  return [&content]() -> StatusOr<std::unique_ptr<ByteSource>> {
+    return std::make_unique<SpanSource>(AsBytes(content));
+  };
+}
+
+oci::RawManifest ManifestOf(const oci::Descriptor& config, const oci::Descriptor& layer) {
+  oci::Manifest manifest{.media_type = std::string(oci::media_type::kOciManifest),
+                         .config = config,
+                         .layers = {layer}};
+  manifest.config.media_type = std::string(oci::media_type::kOciConfig);
+  const std::string json = manifest.ToJson();
+  return {.media_type = manifest.media_type,
+          .digest = oci::Digest::Of(AsBytes(json)),
+          .bytes = ToBytes(json)};
+}
+
+void PushAndPull(World& world, const std::string& address) {
+  const std::string layer = Pattern(5 << 20);
+  const std::string config = "{}";
+  const auto destination = world.client.Destination(Name(address, "some/app:v1"));
+  EXPECT_FALSE(*destination->HasBlob(BlobOf(layer)));
+  for (const std::string* content : {&layer, &config}) {
+    const Status stored = destination->WriteBlob(BlobOf(*content), StreamOf(*content));
+    ASSERT_TRUE(stored.ok()) << stored;
+  }
+  EXPECT_TRUE(*destination->HasBlob(BlobOf(layer)));
+  const oci::RawManifest manifest = ManifestOf(BlobOf(config), BlobOf(layer));
+  ASSERT_TRUE(destination->WriteManifest(manifest).ok());
+  ASSERT_TRUE(destination->WriteTopManifest(manifest).ok());
+
+  const auto source = world.client.Source(Name(address, "some/app:v1"));
+  const auto top = source->ReadTopManifest();
+  ASSERT_TRUE(top.ok()) << top.status();
+  EXPECT_EQ(top->digest, manifest.digest);
+  EXPECT_EQ(top->media_type, manifest.media_type);
+  EXPECT_TRUE(source->ReadManifest({.digest = manifest.digest}).ok());
+  BytesSink sink;
+  ASSERT_TRUE(source->ReadBlob(BlobOf(layer), sink).ok());
+  EXPECT_EQ(AsText(sink.bytes()), layer);
+
+  oci::Descriptor unknown = BlobOf(layer);
+  unknown.size_bytes = 0;
+  for (const oci::Descriptor& blob : {BlobOf(layer), unknown}) {
+    const auto opened = source->OpenBlob(blob, 1000);
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    EXPECT_EQ(opened->reader->SizeBytes(), layer.size());
+    EXPECT_EQ(AsText(opened->tail), std::string_view(layer).substr(layer.size() - 1000));
+    const auto middle = opened->reader->ReadAndWait({.blob_offset = 12345, .size_bytes = 70000});
+    ASSERT_TRUE(middle.ok()) << middle.status();
+    EXPECT_EQ(AsText(*middle), std::string_view(layer).substr(12345, 70000));
+  }
+}
+
+TEST(DockerRegistry, StoresAndServesAnImage) {
+  DockerRegistry registry(Login::kNone);
+  ASSERT_TRUE(registry.running()) << "needs docker-registry (apt install docker-registry)";
+  World world;
+  PushAndPull(world, registry.address());
+  const Status missing =
+      world.client.Source(Name(registry.address(), "some/app:none"))->ReadTopManifest().status();
+  EXPECT_EQ(missing.code(), StatusCode::kNotFound);
+  EXPECT_THAT(Describe(missing), testing::AllOf(HasSubstr("MANIFEST_UNKNOWN"),
+                                                HasSubstr("some/app"), HasSubstr("check")));
+}
+
+TEST(DockerRegistry, WantsAPassword) {
+  DockerRegistry registry(Login::kHtpasswd);
+  ASSERT_TRUE(registry.running()) << "needs docker-registry (apt install docker-registry)";
+  const auto directory = TempDir::Make("/tmp", "starling-config-");
+  ASSERT_TRUE(directory.ok());
+  const auto config_file = directory->path() / "config.json";
+  std::ofstream(config_file) << fmt::format(R"({{"auths":{{"{}":{{"auth":"{}"}}}}}})",
+                                            registry.address(),
+                                            Base64Encode(AsBytes("user:secret")));
+  DockerConfig docker(RealFileSystem(), config_file);
+  World world({&docker});
+  PushAndPull(world, registry.address());
+
+  FixedCredentials wrong({.username = "user", .password = "wrong"});
+  const struct {
+    const char* name;
+    std::vector<CredentialSource*> sources;
+  } cases[] = {{"anonymous", {}}, {"wrong password", {&wrong}}};
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    World other(c.sources);
+    const Status refused =
+        other.client.Source(Name(registry.address(), "some/app:v1"))->ReadTopManifest().status();
+    EXPECT_EQ(refused.code(), StatusCode::kUnauthenticated);
+    EXPECT_THAT(Describe(refused), HasSubstr("log in"));
+  }
+}
+
+// --- servers that misbehave, over real connections ---
+
+ServedResponse ServeRange(const std::string& content, const ServedRequest& request) {
+  const std::string range = request.Header("range");
+  if (range.empty()) {
+    return {.body = content};
+  }
+  const size_t dash = range.find('-');
+  const size_t first = std::stoul(range.substr(6, dash - 6));
+  const size_t last =
+      dash + 1 == range.size() ? content.size() - 1 : std::stoul(range.substr(dash + 1));
+  return {
+      .status = 206,
+      .headers = {{"Content-Range", fmt::format("bytes {}-{}/{}", first, last, content.size())}},
+      .body = content.substr(first, last - first + 1)};
+}
+
+TEST(Wire, ReadsOnOverBrokenConnections) {
+  const std::string content = Pattern(1 << 20);
+  std::atomic<int> asked = 0;
+  TestServer server([&](const ServedRequest& request) {
+    ServedResponse response = ServeRange(content, request);
+    switch (asked++ % 4) {
+      case 0:
+        response.cut_after_bytes = 1000;
+        break;
+      case 1:
+        response.reset = true;
+        break;
+      case 2:
+        return ServedResponse{.status = 500};
+      default:
+        break;
+    }
+    return response;
+  });
+  World world;
+  const auto source = world.client.Source(Name(server.address(), "a:b"));
+  BytesSink sink;
+  const Status streamed = source->ReadBlob(BlobOf(content), sink);
+  ASSERT_TRUE(streamed.ok()) << streamed;
+  EXPECT_EQ(AsText(sink.bytes()), content);
+  const auto blob = source->BlobAt(BlobOf(content));
+  const auto bytes = (*blob)->ReadAndWait({.blob_offset = 99, .size_bytes = 5000});
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  EXPECT_EQ(AsText(*bytes), std::string_view(content).substr(99, 5000));
+}
+
+TEST(Wire, RedirectsLeakNoCredentialsAndTokensAreRenewed) {
+  const std::string content = Pattern(100000);
+  TestServer storage([&](const ServedRequest& request) {
+    return request.Header("authorization").empty() ? ServeRange(content, request)
+                                                   : ServedResponse{.status = 400};
+  });
+  std::atomic<int> tokens = 0;
+  std::atomic<int> valid_from = 1;
+  std::string address;
+  TestServer registry([&](const ServedRequest& request) {
+    if (request.target.starts_with("/token")) {
+      return request.Header("authorization") == "Basic dTpw"
+                 ? ServedResponse{.body = fmt::format(R"({{"token":"{}"}})", ++tokens)}
+                 : ServedResponse{.status = 401};
+    }
+    const std::string value = request.Header("authorization");
+    if (!value.starts_with("Bearer ") || std::stoi(value.substr(7)) < valid_from) {
+      return ServedResponse{
+          .status = 401,
+          .headers = {
+              {"WWW-Authenticate", fmt::format(R"(Bearer realm="http://{}/token",service="x")",
+                                               request.Header("host"))}}};
+    }
+    return ServedResponse{.status = 307,
+                          .headers = {{"Location", storage.url() + "/blob?signature=s"}}};
+  });
+  FixedCredentials credentials({.username = "u", .password = "p"});
+  World world({&credentials});
+  const auto source = world.client.Source(Name(registry.address(), "a:b"));
+  const auto opened = source->OpenBlob(BlobOf(content), 100);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ(AsText(opened->tail), std::string_view(content).substr(content.size() - 100));
+  EXPECT_EQ(registry.requests().size(), 3u) << "401, token, redirect";
+  for (uint64_t offset = 0; offset < 1000; offset += 100) {
+    ASSERT_TRUE(opened->reader->ReadAndWait({.blob_offset = offset, .size_bytes = 100}).ok());
+  }
+  EXPECT_EQ(registry.requests().size(), 3u) << "the storage's place is known";
+  EXPECT_EQ(storage.connections(), 1) << "and its connection kept";
+  valid_from = 2;
+  BytesSink sink;
+  ASSERT_TRUE(source->ReadBlob(BlobOf(content), sink).ok());
+  EXPECT_EQ(tokens, 2);
+}
+
+TEST(Wire, OneDeadlineForAllTries) {
+  TestServer server([](const ServedRequest&) { return ServedResponse{.silent = true}; });
+  World world({}, {.request_timeout = std::chrono::milliseconds(300)});
+  const auto source = world.client.Source(Name(server.address(), "a:b"));
+  EXPECT_EQ(source->ReadTopManifest().status().code(), StatusCode::kDeadlineExceeded);
+  const auto blob = source->BlobAt(BlobOf("content"));
+  EXPECT_EQ((*blob)
+                ->ReadAndWait({.size_bytes = 3}, {.timeout = std::chrono::milliseconds(200)})
+                .status()
+                .code(),
+            StatusCode::kDeadlineExceeded);
+}
+
+TEST(Wire, UploadsAgainAfterALostSession) {
+  const std::string content = Pattern(3 << 20);
+  std::atomic<int> puts = 0;
+  std::string stored;
+  TestServer server([&](const ServedRequest& request) {
+    if (request.method == "HEAD") return ServedResponse{.status = 404};
+    if (request.method == "POST") {
+      return ServedResponse{.status = 202, .headers = {{"Location", "/upload?state=1"}}};
+    }
+    if (++puts == 1) return ServedResponse{.status = 404};
+    if (puts == 2) return ServedResponse{.reset = true};
+    stored = request.body;
+    EXPECT_THAT(request.target, HasSubstr("/upload?state=1&digest=sha256%3A"));
+    return ServedResponse{.status = 201};
+  });
+  World world;
+  const Status status = world.client.Destination(Name(server.address(), "a:b"))
+                            ->WriteBlob(BlobOf(content), StreamOf(content));
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(stored, content);
+  EXPECT_EQ(puts, 3);
+}
+
+TEST(Wire, AFailingSourceEndsTheUploadAtOnce) {
+  std::atomic<int> posts = 0;
+  TestServer server([&](const ServedRequest& request) {
+    if (request.method == "HEAD") return ServedResponse{.status = 404};
+    ++posts;
+    return ServedResponse{.status = 202, .headers = {{"Location", "/upload"}}};
+  });
+  World world;
+  const std::string shorter = Pattern(1000);
+  oci::Descriptor blob = BlobOf(shorter);
+  blob.size_bytes = 2000;
+  const Status status =
+      world.client.Destination(Name(server.address(), "a:b"))->WriteBlob(blob, StreamOf(shorter));
+  EXPECT_EQ(status.code(), StatusCode::kDataLoss);
+  EXPECT_EQ(posts, 1);
+}
+
+}  // namespace
+}  // namespace starling::registry

@@ -1,0 +1,134 @@
+#include "registry/remote_blob.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/registry/harness.h"
+
+namespace starling::registry {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(RemoteBlob, OpensWithOneSuffixRange) {
+  Harness harness(ServeRange);
+  const auto opened = harness.Source("a.example/b")->OpenBlob(UnknownSize(kContent), 10);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ(AsText(opened->tail), "qrstuvwxyz");
+  EXPECT_EQ(opened->reader->SizeBytes(), kContent.size());
+  ASSERT_EQ(harness.transport.requests().size(), 1u);
+  EXPECT_EQ(FakeTransport::HeaderOf(harness.transport.requests()[0], "Range"), "bytes=-10");
+  const auto all = harness.Source("a.example/b")->OpenBlob(UnknownSize(kContent), 1000);
+  ASSERT_TRUE(all.ok()) << all.status();
+  EXPECT_EQ(AsText(all->tail), kContent);
+}
+
+TEST(RemoteBlob, OpensAKnownSizeWithOneRange) {
+  Harness harness(ServeRange);
+  const auto opened = harness.Source("a.example/b")->OpenBlob(BlobOf(kContent), 10);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ(AsText(opened->tail), "qrstuvwxyz");
+  ASSERT_EQ(harness.transport.requests().size(), 1u);
+  EXPECT_EQ(FakeTransport::HeaderOf(harness.transport.requests()[0], "Range"), "bytes=26-35");
+}
+
+TEST(RemoteBlob, AsksForTheSizeWhereSuffixRangesAreRefused) {
+  for (const int refusal : {200, 400, 416}) {
+    SCOPED_TRACE(refusal);
+    Harness harness([&](const HttpRequest& request) {
+      if (request.method == "HEAD") {
+        return Answer(200, "", {{"Content-Length", std::to_string(kContent.size())}});
+      }
+      if (FakeTransport::HeaderOf(request, "Range").starts_with("bytes=-")) {
+        return refusal == 200 ? Answer(200, "", {{"Content-Length", "9000000000"}})
+                              : Answer(refusal);
+      }
+      return ServeRange(request);
+    });
+    const auto opened = harness.Source("a.example/b")->OpenBlob(UnknownSize(kContent), 10);
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    EXPECT_EQ(AsText(opened->tail), "qrstuvwxyz");
+    EXPECT_EQ(harness.transport.requests().size(), 3u);
+  }
+}
+
+TEST(RemoteBlob, TakesAWholeSmallBlobFromAServerWithoutRanges) {
+  Harness harness([](const HttpRequest&) {
+    return Answer(200, kContent, {{"Content-Length", std::to_string(kContent.size())}});
+  });
+  const auto opened = harness.Source("a.example/b")->OpenBlob(UnknownSize(kContent), 10);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ(AsText(opened->tail), "qrstuvwxyz");
+  const auto bytes = opened->reader->ReadAndWait({.blob_offset = 3, .size_bytes = 4});
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  EXPECT_EQ(AsText(*bytes), "3456");
+}
+
+TEST(RemoteBlob, RefusesALargeBlobFromAServerWithoutRanges) {
+  Harness harness([](const HttpRequest&) { return Answer(200, kContent); });
+  oci::Descriptor blob = BlobOf(kContent);
+  blob.size_bytes = 100 << 20;
+  const Status status = harness.Source("a.example/b")->OpenBlob(blob, 10).status();
+  EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(Describe(status), HasSubstr("ignores Range"));
+}
+
+TEST(RemoteBlob, ChecksEveryPartOfContentRange) {
+  const char* const wrong[] = {"bytes 5-8/36", "bytes 4-9/36", "bytes 4-8/37",
+                               "items 4-8/36", "bytes 4-7/36", "",
+                               "bytes */36",   "bytes 4-8/3",  "bytes 4-8/999999999999999999999"};
+  for (const char* header : wrong) {
+    SCOPED_TRACE(header);
+    Harness harness([&](const HttpRequest&) {
+      return Answer(206, kContent.substr(4, 5), {{"Content-Range", header}});
+    });
+    const auto blob = harness.Source("a.example/b")->BlobAt(BlobOf(kContent));
+    const auto bytes = (*blob)->ReadAndWait({.blob_offset = 4, .size_bytes = 5});
+    // "bytes 4-8/36" alone would be right.
+    EXPECT_EQ(bytes.status().code(), StatusCode::kDataLoss);
+    EXPECT_EQ(harness.transport.requests().size(), 1u);
+  }
+}
+
+TEST(RemoteBlob, ReadsExactlyOrFails) {
+  Harness harness(ServeRange);
+  const auto blob = harness.Source("a.example/b")->BlobAt(BlobOf(kContent));
+  ASSERT_TRUE(blob.ok());
+  EXPECT_EQ(harness.transport.requests().size(), 0u) << "opening asks nobody";
+  EXPECT_EQ(AsText(*(*blob)->ReadAndWait({.blob_offset = 35, .size_bytes = 1})), "z");
+  EXPECT_EQ((*blob)->ReadAndWait({.blob_offset = 36, .size_bytes = 0})->size(), 0u);
+  EXPECT_EQ((*blob)->ReadAndWait({.blob_offset = 36, .size_bytes = 1}).status().code(),
+            StatusCode::kOutOfRange);
+  EXPECT_EQ((*blob)->ReadAndWait({.blob_offset = 1, .size_bytes = ~uint64_t{0}}).status().code(),
+            StatusCode::kOutOfRange);
+  EXPECT_EQ(harness.transport.requests().size(), 1u);
+}
+
+TEST(RemoteBlob, FollowsRedirectsWithoutCredentialsAndRemembersThem) {
+  TokenWorld world;
+  std::atomic<int> signature = 1;
+  Harness harness([&](const HttpRequest& request) {
+    if (request.url.starts_with("https://storage.example/")) {
+      if (!FakeTransport::HeaderOf(request, "Authorization").empty()) return Answer(400);
+      return request.url.ends_with(std::to_string(signature)) ? ServeRange(request) : Answer(403);
+    }
+    auto answer = world(request);
+    return answer.status == 200 && request.url.starts_with("https://a.example/")
+               ? Answer(307, "",
+                        {{"Location",
+                          fmt::format("https://storage.example/x?sig={}", signature.load())}})
+               : answer;
+  });
+  const auto blob = harness.Source("a.example/b")->BlobAt(BlobOf(kContent));
+  ASSERT_TRUE(blob.ok());
+  EXPECT_EQ(AsText(*(*blob)->ReadAndWait({.blob_offset = 0, .size_bytes = 2})), "01");
+  EXPECT_EQ(harness.transport.requests().size(), 4u) << "401, token, redirect, bytes";
+  EXPECT_EQ(AsText(*(*blob)->ReadAndWait({.blob_offset = 2, .size_bytes = 2})), "23");
+  EXPECT_EQ(harness.transport.requests().size(), 5u) << "straight to the storage";
+  signature = 2;
+  EXPECT_EQ(AsText(*(*blob)->ReadAndWait({.blob_offset = 4, .size_bytes = 2})), "45");
+  EXPECT_EQ(harness.transport.requests().size(), 8u) << "403, redirect, bytes";
+}
+
+}  // namespace
+}  // namespace starling::registry
