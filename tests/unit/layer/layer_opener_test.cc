@@ -6,6 +6,7 @@
 #include <random>
 
 #include "base/temp_dir.h"
+#include "layer/toc_fetch.h"
 #include "tests/support/faulty_file_system.h"
 #include "tests/support/lazy_image.h"
 #include "tests/support/tar_builder.h"
