@@ -57,8 +57,8 @@ class SessionTest : public testing::Test {
   }
   std::filesystem::path MountPoint() const { return directory_.path() / "mount"; }
   Session::Options Options() const { return {.mount_point = MountPoint()}; }
-  static bool IsMounted() {
-    return ReadWhole("/proc/self/mounts").find("fuse.starling") != std::string::npos;
+  bool IsMounted() const {
+    return ReadWhole("/proc/self/mounts").find(MountPoint().native()) != std::string::npos;
   }
 
   TempDir directory_ = *TempDir::Make("/tmp", "session-");
