@@ -244,7 +244,7 @@ void TokenSource::Renew(const TokenRequest& request,
                         Done done) {
   auto chosen = Choose(challenges);
   if (!chosen.ok()) {
-    done(chosen.status());
+    done(std::move(chosen).status());
     return;
   }
   std::optional<std::string> renewed;
