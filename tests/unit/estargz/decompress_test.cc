@@ -28,7 +28,7 @@ class SlowSource : public ByteSource {
 
 TEST(DecompressedTar, TellsKindsByTheirFirstBytes) {
   std::string content;
-  for (int i = 0; i < 60000; ++i) {
+  for (uint32_t i = 0; i < 60000; ++i) {
     content += fmt::format("{} ", i * i);
   }
   const std::string gzip = Gzip(content);
