@@ -212,8 +212,12 @@ class Client::StreamWriter : public Client::ContentWriter {
     request.mutable_labels()->insert(labels.begin(), labels.end());
     Status committed = Exchange(request);
     if (!finished_) {
-      stream_->WritesDone();
       finished_ = true;
+      stream_->WritesDone();
+      // gRPC completes Finish only once a read has seen the stream's end.
+      content::WriteContentResponse rest;
+      while (stream_->Read(&rest)) {
+      }
       stream_->Finish();
     }
     return committed.code() == StatusCode::kAlreadyExists ? OkStatus() : committed;
