@@ -35,7 +35,7 @@ make_image() {
   echo accents >"$two/odd/naïve ünïcödé"
   echo long >"$two/odd/$(printf 'n%.0s' $(seq 1 200))"
   touch -d '2001-02-03 04:05:06 UTC' "$two/odd/empty"
-  touch -d '1969-12-31 23:00:00 UTC' "$two/odd/owned"
+  touch -d '1970-01-01 00:00:01 UTC' "$two/odd/owned"
   for applet in $(seq 1 300); do echo "$applet" >"$two/data/many/file-$applet"; done
   echo deepest >"$two/deep/a/b/c/d/e/f/g/h/file"
 

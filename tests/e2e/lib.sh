@@ -3,6 +3,7 @@
 # shellcheck shell=bash disable=SC2034
 
 E2E_PIDS=()
+trap 'exit 143' TERM INT
 
 fail() {
   echo "FAIL: $*" >&2
