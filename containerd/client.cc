@@ -47,13 +47,18 @@ void SetDescriptor(const oci::Descriptor& from, ::containerd::types::Descriptor&
   to.mutable_annotations()->insert(from.annotations.begin(), from.annotations.end());
 }
 
-std::string IngestName(const oci::Digest& digest) { return "starling-" + digest.ToString(); }
+/// Of the blob's ingest. containerd locks the name against every other writer, so it holds what no
+/// other pull has: the lease.
+std::string IngestName(const std::string& lease, const oci::Digest& digest) {
+  return fmt::format("{}-{}", lease.empty() ? "starling" : lease, digest.ToString());
+}
 
 }  // namespace
 
 struct Client::Stubs {
-  explicit Stubs(const std::shared_ptr<grpc::Channel>& channel)
-      : contents(content::Content::NewStub(channel)),
+  explicit Stubs(std::shared_ptr<grpc::Channel> to_containerd)
+      : channel(std::move(to_containerd)),
+        contents(content::Content::NewStub(channel)),
         diffs(diff::Diff::NewStub(channel)),
         images_(images::Images::NewStub(channel)),
         leases_(leases::Leases::NewStub(channel)),
@@ -72,6 +77,7 @@ struct Client::Stubs {
     explicit Context(const Client& client) : Context(client, client.options_.call_timeout) {}
   };
 
+  std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<content::Content::Stub> contents;
   std::unique_ptr<diff::Diff::Stub> diffs;
   std::unique_ptr<images::Images::Stub> images_;
@@ -84,7 +90,9 @@ struct Client::Stubs {
       return OkStatus();
     }
     const auto code = static_cast<StatusCode>(status.error_code());
-    if (code == StatusCode::kUnavailable) {
+    // With a connection it is containerd's own answer, about a plugin that it calls.
+    if (code == StatusCode::kUnavailable &&
+        client.stubs_->channel->GetState(/*try_to_connect=*/false) != GRPC_CHANNEL_READY) {
       return MakeError(code, fmt::format("containerd at {}: {} (is it running? --address names "
                                          "its socket)",
                                          client.options_.address, status.error_message()));
@@ -130,19 +138,6 @@ Status Client::DeleteLease(const std::string& id) {
                        "delete the lease");
 }
 
-StatusOr<bool> Client::HasContent(const oci::Digest& digest) {
-  Stubs::Context context(*this);
-  content::InfoRequest request;
-  request.set_digest(digest.ToString());
-  content::InfoResponse response;
-  const grpc::Status status = stubs_->contents->Info(&context, request, &response);
-  if (status.error_code() == grpc::StatusCode::NOT_FOUND) {
-    return false;
-  }
-  RETURN_IF_ERROR(Stubs::Result(*this, status, "look for a blob"));
-  return true;
-}
-
 Status Client::LabelContent(const oci::Digest& digest, const Labels& labels) {
   Stubs::Context context(*this);
   content::UpdateRequest request;
@@ -162,6 +157,7 @@ class Client::StreamWriter : public Client::ContentWriter {
   StreamWriter(const Client& client, const oci::Descriptor& blob)
       : client_(client),
         blob_(blob),
+        ref_(IngestName(client.lease_, blob.digest)),
         context_(client, client.options_.apply_timeout),
         stream_(client.stubs_->contents->Write(&context_)) {}
 
@@ -174,16 +170,16 @@ class Client::StreamWriter : public Client::ContentWriter {
     // An ingest that nobody goes on with would wait for its lease's end.
     Stubs::Context context(client_);
     content::AbortRequest request;
-    request.set_ref(IngestName(blob_.digest));
+    request.set_ref(ref_);
     google::protobuf::Empty response;
     client_.stubs_->contents->Abort(&context, request, &response);
   }
 
-  /// Begins the ingest, from nothing even if an earlier one left something.
+  /// Begins the ingest.
   Status Begin() {
     content::WriteContentRequest request;
     request.set_action(content::STAT);
-    request.set_ref(IngestName(blob_.digest));
+    request.set_ref(ref_);
     request.set_total(static_cast<int64_t>(blob_.size_bytes));
     request.set_expected(blob_.digest.ToString());
     return Exchange(request);
@@ -230,9 +226,6 @@ class Client::StreamWriter : public Client::ContentWriter {
     }
     content::WriteContentResponse response;
     if (stream_->Write(request) && stream_->Read(&response)) {
-      if (request.action() == content::STAT) {
-        offset_ = 0;
-      }
       return OkStatus();
     }
     finished_ = true;
@@ -245,6 +238,7 @@ class Client::StreamWriter : public Client::ContentWriter {
 
   const Client& client_;
   const oci::Descriptor blob_;
+  const std::string ref_;
   Stubs::Context context_;
   std::unique_ptr<
       grpc::ClientReaderWriter<content::WriteContentRequest, content::WriteContentResponse>>

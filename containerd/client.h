@@ -45,7 +45,6 @@ class Client {
   void UseLease(std::string id) { lease_ = std::move(id); }
   Status DeleteLease(const std::string& id);
 
-  StatusOr<bool> HasContent(const oci::Digest& digest);
   /// Adds labels to a blob.
   Status LabelContent(const oci::Digest& digest, const Labels& labels);
 
@@ -55,7 +54,7 @@ class Client {
     /// Checks size and digest. Fine if the blob was stored by somebody else meanwhile.
     virtual Status Commit(const Labels& labels) = 0;
   };
-  /// kAlreadyExists when the blob is there; kUnavailable while another client writes it.
+  /// kAlreadyExists when the blob is there. Pulls of one blob at once do not see each other.
   StatusOr<std::unique_ptr<ContentWriter>> WriteContent(const oci::Descriptor& blob);
 
   Status StatSnapshot(const std::string& snapshotter, const std::string& name);

@@ -4,7 +4,8 @@
 bad_registry.py LAYOUT TAG      prints its host:port, then serves until it is killed
 Repositories: ok, unauthorized (401), missing (404), broken (500), silent (never answers),
 truncated (layers end early), wrong-toc (the manifest promises another TOC), wrong-chunk (a quarter of the
-largest layer is flipped), not-json (the manifest is no JSON).
+largest layer is flipped), slow (layers trickle),
+not-json (the manifest is no JSON).
 """
 
 import hashlib
@@ -14,11 +15,13 @@ import pathlib
 import re
 import sys
 import threading
+import time
 
 LAYOUT = pathlib.Path(sys.argv[1])
 TAG = sys.argv[2]
 STATUS = {"unauthorized": 401, "missing": 404, "broken": 500}
 TOC_DIGEST = "containerd.io/snapshot/stargz/toc.digest"
+TRICKLE_BYTES = 64 << 10
 never = threading.Event()
 
 
@@ -66,8 +69,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        if self.command == "HEAD":
+            return
+        for start in range(0, len(body), TRICKLE_BYTES):
+            self.wfile.write(body[start : start + TRICKLE_BYTES])
+            if self.path.startswith("/v2/slow/image/blobs/"):
+                time.sleep(0.02)
 
     def do_GET(self):
         match = re.fullmatch(r"/v2/([^/]+)/image/(manifests|blobs)/(.+)", self.path)
