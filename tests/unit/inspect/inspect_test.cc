@@ -1,0 +1,107 @@
+#include "inspect/inspect.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "estargz/writer.h"
+#include "tests/support/gzip.h"
+#include "tests/support/lazy_image.h"
+#include "tests/support/memory_image.h"
+#include "tests/support/tar_builder.h"
+
+namespace starling::inspect {
+namespace {
+
+using testing::HasSubstr;
+using testing_support::Gzip;
+using testing_support::LazyLayerBlob;
+using testing_support::MakeLazyLayer;
+using testing_support::MemoryImageSource;
+using testing_support::TarBuilder;
+
+std::string SampleTar() {
+  return TarBuilder()
+      .Add({.name = "a", .content = "seven b"})
+      .Add({.name = "d/", .type = '5'})
+      .Finish();
+}
+
+/// An image of one layer with these bytes and annotations, inspected.
+StatusOr<ImageReport> InspectOne(std::string_view media_type, ByteSpan layer,
+                                 const oci::Annotations& annotations) {
+  MemoryImageSource source;
+  oci::Manifest manifest;
+  manifest.media_type = oci::media_type::kOciManifest;
+  manifest.config = source.Add(oci::media_type::kOciConfig, AsBytes("{}"));
+  manifest.layers = {source.Add(media_type, layer)};
+  manifest.layers[0].annotations = annotations;
+  source.SetTop(source.Add(manifest));
+  return InspectImage(source, {.os = "linux", .architecture = "amd64"});
+}
+
+TEST(InspectImage, SaysOfEachLayerWhetherItWouldBeLazy) {
+  const LazyLayerBlob lazy = *MakeLazyLayer(SampleTar(), 4 << 20);
+  const std::string key(oci::annotation::kTocDigest);
+  Bytes broken = lazy.blob;
+  // Inside the TOC's member, which ends where the footer begins.
+  broken[broken.size() - 100] ^= std::byte{0xff};
+  const struct {
+    std::string_view name;
+    Bytes layer;
+    oci::Annotations annotations;
+    LayerFormat format;
+    bool lazy;
+    std::string reason;
+  } cases[] = {
+      {"eStargz", lazy.blob, {{key, lazy.toc.ToString()}}, LayerFormat::kEstargz, true, ""},
+      {"no annotation", lazy.blob, {}, LayerFormat::kEstargz, false, "lacks the annotation"},
+      {"another TOC promised",
+       lazy.blob,
+       {{key, oci::Digest().ToString()}},
+       LayerFormat::kEstargz,
+       false,
+       "promises the TOC"},
+      {"broken TOC", broken, {{key, lazy.toc.ToString()}}, LayerFormat::kGzip, false, "TOC"},
+      {"gzip", ToBytes(Gzip(SampleTar())), {}, LayerFormat::kGzip, false, "ordinary gzip layer"},
+      {"tar", ToBytes(SampleTar()), {}, LayerFormat::kTar, false, "ordinary tar layer"},
+      {"zstd",
+       ToBytes("\x28\xb5\x2f\xfd and more"),
+       {},
+       LayerFormat::kZstd,
+       false,
+       "ordinary zstd layer"},
+      {"noise", ToBytes("noise"), {}, LayerFormat::kUnknown, false, "ordinary unknown layer"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const StatusOr<ImageReport> report =
+        InspectOne(oci::media_type::kOciLayerGzip, c.layer, c.annotations);
+    ASSERT_TRUE(report.ok()) << Describe(report.status());
+    ASSERT_EQ(report->layers.size(), 1U);
+    EXPECT_EQ(report->layers[0].format, c.format) << NameOf(report->layers[0].format);
+    EXPECT_EQ(report->layers[0].lazy, c.lazy);
+    EXPECT_EQ(report->lazy(), c.lazy);
+    EXPECT_THAT(report->layers[0].reason, HasSubstr(c.reason));
+    EXPECT_EQ(report->size_bytes(), c.layer.size());
+  }
+}
+
+TEST(InspectImage, CountsFilesAndContent) {
+  const LazyLayerBlob lazy = *MakeLazyLayer(SampleTar(), 4 << 20);
+  const auto report = InspectOne(oci::media_type::kOciLayerGzip, lazy.blob,
+                                 {{std::string(oci::annotation::kTocDigest), lazy.toc.ToString()}});
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ(report->layers[0].files, 3U) << "the root, a file and a directory";
+  EXPECT_EQ(report->layers[0].content_bytes, 7U);
+  EXPECT_EQ(report->layers[0].toc_digest, lazy.toc);
+}
+
+TEST(InspectImage, NamesAMediaTypeThatIsNoLayer) {
+  const auto report = InspectOne("application/vnd.example.model", AsBytes("weights"), {});
+  ASSERT_TRUE(report.ok()) << Describe(report.status());
+  EXPECT_FALSE(report->lazy());
+  EXPECT_THAT(report->layers[0].reason, HasSubstr("application/vnd.example.model"));
+}
+
+}  // namespace
+}  // namespace starling::inspect
