@@ -51,10 +51,20 @@ starling pull --address "$CONTAINERD_ADDRESS" "$lazy" >/dev/null
 expect "layer requests of a second pull" \
   "$(registry_requests "$work" "$mark" | grep -c -F -f <(printf 'blobs/%s\n' "${layers[@]}") || true)" 0
 
-# It runs.
+# It runs, and a run costs what it reads: /bin/busybox and three small files of a 10 MB image.
+mark=$(registry_mark "$work")
 expect "output of a container" \
   "$(ctr run --rm --snapshotter stargz "$lazy" c1 /bin/sh -c 'cat /data/kept /data/many/file-7 /deep/a/b/c/d/e/f/g/h/file')" \
   $'changed\n7\ndeepest'
+read -r run_requests run_bytes <<<"$(registry_cost "$work" "$mark")"
+echo "the run cost $run_requests requests, $run_bytes bytes"
+[ "$run_requests" -le 8 ] || fail "the first run made $run_requests requests"
+[ "$run_bytes" -le 4000000 ] || fail "the first run moved $run_bytes bytes"
+mark=$(registry_mark "$work")
+expect "output of the same again" \
+  "$(ctr run --rm --snapshotter stargz "$lazy" c1 /bin/sh -c 'cat /data/kept /data/many/file-7 /deep/a/b/c/d/e/f/g/h/file')" \
+  $'changed\n7\ndeepest'
+expect "requests of the same again" "$(registry_cost "$work" "$mark")" "0 0"
 expect "whiteouts and opaque directories" \
   "$(ctr run --rm --snapshotter stargz "$lazy" c2 /bin/sh -c 'echo /data/* /data/old/* /data/covered/*')" \
   "/data/covered /data/kept /data/many /data/old /data/old/* /data/covered/second"
