@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "base/log.h"
 #include "base/mutex.h"
 #include "erofs/image_reader.h"
 #include "fuse/layer_table.h"
@@ -129,6 +130,12 @@ LayerHost::~LayerHost() {
   state_->plain.session.reset();
   state_->with_xattrs.session.reset();
   state_->cpu.reset();
+  // What was fetched counts after a reboot, too. While `shown` still holds the layers.
+  const Status kept = state_->layers->Checkpoint();
+  if (!kept.ok()) {
+    log::Warning("layers' data may have to be fetched again after a reboot",
+                 {{"error", Describe(kept)}});
+  }
 }
 
 StatusOr<MountedLayer> LayerHost::Mount(uint64_t number, const LayerSpec& layer) {
