@@ -271,8 +271,8 @@ void Operations::GetXattr(NodeId node, std::string_view name, size_t room_bytes,
 }
 
 void Operations::ListXattrs(NodeId node, size_t room_bytes, Reply& reply) const {
-  // An empty list even where getxattr is not served: programs list seldom, and one that copies files
-  // should see what it would see on any file system.
+  // An empty list even where getxattr is not served: programs list seldom, and one that copies
+  // files should see what it would see on any file system.
   if (xattrs_ == Xattrs::kNone || node == kRootNode) {
     AnswerSized({}, room_bytes, reply);
     return;
