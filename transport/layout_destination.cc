@@ -176,13 +176,37 @@ Status WriteLayoutTar(const fs::path& layout, int fd) {
   return archive_write_close(tar) == ARCHIVE_OK ? OkStatus() : ArchiveError(tar);
 }
 
+/// Keeps other writers of the layout out until the descriptor is closed.
+StatusOr<UniqueFd> LockDirectory(const fs::path& path) {
+  ASSIGN_OR_RETURN(UniqueFd directory, RealFileSystem().Open(path, O_RDONLY | O_DIRECTORY, 0));
+  while (::flock(directory.get(), LOCK_EX) != 0) {
+    if (errno != EINTR) {
+      return ErrnoError(errno, fmt::format("lock {}", path.string()));
+    }
+  }
+  return directory;
+}
+
+/// Anything but a layout, nothing at all, or an empty directory. Another writer may be making the
+/// layout.
+StatusOr<bool> IsSomethingElse(const fs::path& directory) {
+  std::error_code error;
+  if (!fs::exists(directory, error)) {
+    return false;
+  }
+  if (!fs::is_directory(directory, error)) {
+    return true;
+  }
+  ASSIGN_OR_RETURN(const UniqueFd lock, LockDirectory(directory));
+  return !fs::exists(directory / "oci-layout", error) && !fs::is_empty(directory, error);
+}
+
 }  // namespace
 
 StatusOr<std::shared_ptr<LayoutDestination>> LayoutDestination::Open(fs::path directory,
                                                                      std::string tag) {
-  std::error_code error;
-  if (fs::exists(directory, error) && !fs::exists(directory / "oci-layout", error) &&
-      !(fs::is_directory(directory, error) && fs::is_empty(directory, error))) {
+  ASSIGN_OR_RETURN(const bool something_else, IsSomethingElse(directory));
+  if (something_else) {
     return MakeError(StatusCode::kFailedPrecondition,
                      fmt::format("{} exists and is not an OCI layout; name another directory",
                                  directory.string()));
@@ -206,12 +230,17 @@ Status LayoutDestination::MakeLayout() {
   if (made_) {
     return OkStatus();
   }
-  RETURN_IF_ERROR(MakeDirectories(directory_ / "blobs/sha256", kDirectoryMode));
-  std::error_code error;
-  if (!fs::exists(directory_ / "oci-layout", error)) {
-    RETURN_IF_ERROR(WriteFileAtomically(RealFileSystem(), directory_ / "oci-layout",
-                                        AsBytes(kLayoutMarker), kFileMode));
+  RETURN_IF_ERROR(MakeDirectories(directory_, kDirectoryMode));
+  {
+    // The marker comes first: what has content but no marker is somebody else's directory.
+    ASSIGN_OR_RETURN(const UniqueFd others_wait, LockDirectory(directory_));
+    std::error_code error;
+    if (!fs::exists(directory_ / "oci-layout", error)) {
+      RETURN_IF_ERROR(WriteFileAtomically(RealFileSystem(), directory_ / "oci-layout",
+                                          AsBytes(kLayoutMarker), kFileMode));
+    }
   }
+  RETURN_IF_ERROR(MakeDirectories(directory_ / "blobs/sha256", kDirectoryMode));
   made_ = true;
   return OkStatus();
 }
@@ -264,13 +293,7 @@ Status LayoutDestination::WriteTopManifest(const oci::RawManifest& manifest) {
 
 Status LayoutDestination::ReplaceIndexEntry(const oci::RawManifest& manifest) {
   // Held to the end of the function: another process may add its image meanwhile.
-  ASSIGN_OR_RETURN(const UniqueFd directory,
-                   RealFileSystem().Open(directory_, O_RDONLY | O_DIRECTORY, 0));
-  while (::flock(directory.get(), LOCK_EX) != 0) {
-    if (errno != EINTR) {
-      return ErrnoError(errno, fmt::format("lock {}", directory_.string()));
-    }
-  }
+  ASSIGN_OR_RETURN(const UniqueFd lock, LockDirectory(directory_));
   ASSIGN_OR_RETURN(Json index, ReadIndexDocument(directory_));
   Json entries = Json::array();
   for (const Json& entry : index["manifests"]) {
