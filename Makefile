@@ -5,6 +5,7 @@ SHELL := /bin/bash
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
+BENCH_DIR ?= /var/tmp/starling-bench
 
 help:
 	@echo "make demo      install what is missing, build, and run a container from a lazily mounted image"
@@ -14,7 +15,7 @@ help:
 	@echo "make install   copy them to $(PREFIX)/bin"
 	@echo "make lint      clang-format, clang-tidy and thread-safety analysis (clang 19)"
 	@echo "make fuzz      run every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) seconds"
-	@echo "make bench     measure against ext4 and overlayfs; prints ratios"
+	@echo "make bench     measure a held layer against ext4; prints ratios"
 
 deps:
 	packaging/deps.sh
@@ -52,7 +53,8 @@ fuzz: deps
 	tests/fuzz/run.sh build/fuzz/tests/fuzz $(FUZZ_SECONDS)
 
 bench: release
-	bench/run.sh
+	bench/ml-image.sh $(BENCH_DIR)/ml
+	bench/data_plane.py build/release/apps/starling/starling $(BENCH_DIR)/ml $(BENCH_DIR)/work
 
 clean:
 	rm -rf build
