@@ -27,18 +27,17 @@ ThreadPool::~ThreadPool() {
   {
     MutexLock lock(mutex_);
     stopping_ = true;
+    changed_.NotifyAll();
   }
-  changed_.NotifyAll();
   for (std::thread& thread : threads_) {
     thread.join();
   }
 }
 
 void ThreadPool::Post(std::function<void()> task) {
-  {
-    MutexLock lock(mutex_);
-    tasks_.push_back(std::move(task));
-  }
+  MutexLock lock(mutex_);
+  tasks_.push_back(std::move(task));
+  // Under the lock: once it is released the task may run, and with it end whoever owns this pool.
   changed_.NotifyOne();
 }
 

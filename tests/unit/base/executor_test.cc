@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <future>
+#include <memory>
+#include <thread>
 
 namespace starling {
 namespace {
@@ -25,6 +28,18 @@ TEST(ThreadPool, TasksMayPostOthers) {
     pool.Post([&] { pool.Post([&done] { ++done; }); });
   }
   EXPECT_EQ(done, 1);
+}
+
+// ThreadSanitizer sees it when Post touches the pool after its task could run.
+TEST(ThreadPool, MayEndAsSoonAsAPostedTaskRuns) {
+  for (int round = 0; round < 100; ++round) {
+    auto pool = std::make_unique<ThreadPool>("test", 1);
+    std::promise<void> ran;
+    std::thread poster([&pool = *pool, &ran] { pool.Post([&ran] { ran.set_value(); }); });
+    ran.get_future().wait();
+    pool.reset();
+    poster.join();
+  }
 }
 
 }  // namespace
