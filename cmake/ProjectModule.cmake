@@ -71,7 +71,7 @@ function(starling_test)
     GTest::gmock GTest::gtest GTest::gtest_main)
   gtest_discover_tests(${target} TEST_PREFIX "${T_NAME}." NO_PRETTY_VALUES
     DISCOVERY_TIMEOUT 60
-    PROPERTIES LABELS "${T_LABELS}" TIMEOUT ${T_TIMEOUT})
+    PROPERTIES LABELS "${T_LABELS}" TIMEOUT ${T_TIMEOUT} ENVIRONMENT "${STARLING_TEST_ENVIRONMENT}")
 endfunction()
 
 # starling_fuzz(NAME toc DEPENDS modules...): tests/fuzz/NAME_fuzz.cc with the corpus tests/fuzz/corpus/NAME.
