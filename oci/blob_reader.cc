@@ -1,8 +1,19 @@
 #include "oci/blob_reader.h"
 
 #include <future>
+#include <utility>
 
 namespace starling::oci {
+
+void BlobReader::Stream(BlobRange range, const ReadOptions& options, Part part, StreamDone done) {
+  Read(range, options,
+       [part = std::move(part), done = std::move(done)](const StatusOr<Bytes>& bytes) {
+         if (bytes.ok() && !bytes->empty()) {
+           part(*bytes);
+         }
+         done(bytes.status());
+       });
+}
 
 StatusOr<Bytes> BlobReader::ReadAndWait(BlobRange range, const ReadOptions& options) {
   std::promise<StatusOr<Bytes>> promise;

@@ -41,6 +41,14 @@ class BlobReader {
   /// end; kUnavailable and kDeadlineExceeded are worth a retry; kDataLoss is not.
   virtual void Read(BlobRange range, const ReadOptions& options, Done done) = 0;
 
+  /// Takes the next bytes of a range. Must not block; holds them no longer than the call.
+  using Part = std::function<void(ByteSpan)>;
+  using StreamDone = std::function<void(const Status&)>;
+  /// Read, but the bytes are handed to `part` in order as they come, each exactly once, before
+  /// `done`: whoever needs the first of them does not wait for the last. After an error the parts
+  /// that came stand. Parts come one at a time, on the threads that `done` may come on.
+  virtual void Stream(BlobRange range, const ReadOptions& options, Part part, StreamDone done);
+
   /// Read, and wait for it. Never call it on a thread that serves FUSE or the network.
   StatusOr<Bytes> ReadAndWait(BlobRange range, const ReadOptions& options = {});
 };

@@ -110,6 +110,9 @@ Status Transfer::SeeHeaders() {
 }
 
 Status Transfer::TakeBody(ByteSpan bytes) {
+  if (request.on_body && success()) {
+    return request.on_body(bytes);
+  }
   if (bytes.size() > request.max_body_bytes - response.body.size()) {
     return MakeError(StatusCode::kResourceExhausted,
                      fmt::format("{}: the answer ({}) is larger than {} bytes", What(),

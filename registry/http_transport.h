@@ -42,6 +42,9 @@ struct HttpRequest {
   /// Sees status and headers before the first byte of the body; an error ends the exchange with
   /// that error. Called at most once, on the transport's thread; must not block.
   std::function<Status(const HttpResponse&)> on_headers;
+  /// Takes a 2xx body part by part instead of the response, after `on_headers`; an error ends the
+  /// exchange with that error. Called on the transport's thread; must not block.
+  std::function<Status(ByteSpan)> on_body;
   /// A larger body in memory is cut off with kResourceExhausted.
   uint64_t max_body_bytes = 8 << 20;
   /// From Send to `done`, waiting in queues included.

@@ -45,14 +45,17 @@ Status CheckRangeHeaders(const HttpResponse& response, oci::BlobRange wanted, ui
   return OkStatus();
 }
 
+Status WrongLength(uint64_t got_bytes, uint64_t wanted_bytes) {
+  return MakeError(got_bytes < wanted_bytes ? StatusCode::kUnavailable : StatusCode::kDataLoss,
+                   fmt::format("{} bytes came instead of {}", got_bytes, wanted_bytes));
+}
+
 /// The bytes of `wanted` from a 206, or cut from a 200.
 StatusOr<Bytes> BytesOf(HttpResponse response, oci::BlobRange wanted, uint64_t size_bytes) {
   const bool whole = response.status == 200;
   const uint64_t expected_bytes = whole ? size_bytes : wanted.size_bytes;
   if (response.body.size() != expected_bytes) {
-    return MakeError(
-        response.body.size() < expected_bytes ? StatusCode::kUnavailable : StatusCode::kDataLoss,
-        fmt::format("{} bytes came instead of {}", response.body.size(), expected_bytes));
+    return WrongLength(response.body.size(), expected_bytes);
   }
   if (!whole || wanted.size_bytes == size_bytes) {
     return std::move(response.body);
@@ -93,27 +96,28 @@ struct RemoteBlob::Shared {
   }
 };
 
-/// One Read in progress.
+/// One Stream in progress.
 class RemoteBlob::RangeRead : public std::enable_shared_from_this<RangeRead> {
  public:
   RangeRead(std::shared_ptr<Shared> shared, oci::BlobRange range, const oci::ReadOptions& options,
-            Done done)
+            Part part, StreamDone done)
       : shared_(std::move(shared)),
         range_(range),
         fetch_class_(options.fetch_class),
         deadline_(shared_->api->clock().Now() + options.timeout),
+        part_(std::move(part)),
         done_(std::move(done)) {}
 
   void Start() {
     asked_url_ = shared_->CurrentUrl();
     ApiRequest request{.url = asked_url_,
                        .headers = {{.name = "Range", .value = RangeHeader(range_)}},
-                       .max_body_bytes = std::max(range_.size_bytes, kMaxWholeBytes),
                        .fetch_class = fetch_class_,
                        .retry = {.deadline = deadline_, .max_retries = kUntilDeadline}};
-    request.on_headers = [shared = shared_, range = range_](const HttpResponse& response) {
-      return CheckRangeHeaders(response, range, shared->size_bytes);
+    request.on_headers = [self = shared_from_this()](const HttpResponse& response) {
+      return self->BeginBody(response);
     };
+    request.on_body = [self = shared_from_this()](ByteSpan bytes) { return self->TakeBody(bytes); };
     shared_->api->Call(std::move(request),
                        [self = shared_from_this()](StatusOr<ApiResponse> response) {
                          self->OnResponse(std::move(response));
@@ -121,6 +125,32 @@ class RemoteBlob::RangeRead : public std::enable_shared_from_this<RangeRead> {
   }
 
  private:
+  /// Also of a second try, which starts over.
+  Status BeginBody(const HttpResponse& response) {
+    RETURN_IF_ERROR(CheckRangeHeaders(response, range_, shared_->size_bytes));
+    const bool whole = response.status == 200;
+    body_offset_ = whole ? 0 : range_.blob_offset;
+    body_end_ = whole ? shared_->size_bytes : range_.end();
+    return OkStatus();
+  }
+
+  /// Hands on what of the body is in the range and was not handed on by an earlier try.
+  Status TakeBody(ByteSpan bytes) {
+    if (bytes.size() > body_end_ - body_offset_) {
+      return WrongLength(body_end_ + bytes.size(), body_end_);
+    }
+    const uint64_t end = body_offset_ + bytes.size();
+    const uint64_t from = std::clamp(taken_end_, body_offset_, end);
+    const uint64_t to = std::clamp(range_.end(), body_offset_, end);
+    const ByteSpan part = from < to ? bytes.subspan(from - body_offset_, to - from) : ByteSpan();
+    body_offset_ = end;
+    if (!part.empty()) {
+      taken_end_ = to;
+      part_(part);
+    }
+    return OkStatus();
+  }
+
   void OnResponse(StatusOr<ApiResponse> response) {
     const std::string what = WhatOf(shared_->digest);
     if (!response.ok()) {
@@ -139,13 +169,11 @@ class RemoteBlob::RangeRead : public std::enable_shared_from_this<RangeRead> {
       return;
     }
     shared_->Remember(response->url);
-    auto bytes = BytesOf(std::move(response->http), range_, shared_->size_bytes);
-    if (!bytes.ok() && IsRetryable(bytes.status())) {
-      TryAgain(bytes.status());
+    if (body_offset_ != body_end_) {
+      TryAgain(WrongLength(body_offset_, body_end_));
       return;
     }
-    Finish(bytes.ok() ? std::move(bytes)
-                      : StatusOr<Bytes>(shared_->api->Explain(bytes.status(), what)));
+    Finish(OkStatus());
   }
 
   /// The connection ended early without an error that the transport could see.
@@ -158,16 +186,20 @@ class RemoteBlob::RangeRead : public std::enable_shared_from_this<RangeRead> {
     shared_->api->transport().RunAfter(delay, [self = shared_from_this()] { self->Start(); });
   }
 
-  void Finish(StatusOr<Bytes> result) {
-    const Done done = std::exchange(done_, nullptr);
-    done(std::move(result));
+  void Finish(const Status& result) {
+    const StreamDone done = std::exchange(done_, nullptr);
+    done(result);
   }
 
   const std::shared_ptr<Shared> shared_;
   const oci::BlobRange range_;
   const oci::FetchClass fetch_class_;
   const std::chrono::steady_clock::time_point deadline_;
-  Done done_;
+  const Part part_;
+  StreamDone done_;
+  uint64_t taken_end_ = range_.blob_offset;  // blob offset up to which parts were handed on
+  uint64_t body_offset_ = 0;                 // blob offset of the answer's next byte
+  uint64_t body_end_ = 0;                    // and of its last, one past
   std::string asked_url_;
   bool asked_again_ = false;
   int short_answers_ = 0;
@@ -186,6 +218,20 @@ RemoteBlob::RemoteBlob(std::shared_ptr<RepositoryApi> api, const oci::Digest& di
 }
 
 void RemoteBlob::Read(oci::BlobRange range, const oci::ReadOptions& options, Done done) {
+  const auto bytes = std::make_shared<Bytes>();
+  Stream(
+      range, options,
+      [bytes, size_bytes = range.size_bytes](ByteSpan part) {
+        bytes->reserve(size_bytes);
+        bytes->insert(bytes->end(), part.begin(), part.end());
+      },
+      [bytes, done = std::move(done)](const Status& status) {
+        done(status.ok() ? StatusOr<Bytes>(std::move(*bytes)) : status);
+      });
+}
+
+void RemoteBlob::Stream(oci::BlobRange range, const oci::ReadOptions& options, Part part,
+                        StreamDone done) {
   if (range.blob_offset > size_bytes_ || range.size_bytes > size_bytes_ - range.blob_offset) {
     done(shared_->api->Explain(
         MakeError(StatusCode::kOutOfRange,
@@ -195,10 +241,10 @@ void RemoteBlob::Read(oci::BlobRange range, const oci::ReadOptions& options, Don
     return;
   }
   if (range.size_bytes == 0) {
-    done(Bytes());
+    done(OkStatus());
     return;
   }
-  std::make_shared<RangeRead>(shared_, range, options, std::move(done))->Start();
+  std::make_shared<RangeRead>(shared_, range, options, std::move(part), std::move(done))->Start();
 }
 
 namespace {

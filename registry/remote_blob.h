@@ -22,6 +22,8 @@ class RemoteBlob : public oci::BlobReader {
 
   uint64_t SizeBytes() const override { return size_bytes_; }
   void Read(oci::BlobRange range, const oci::ReadOptions& options, Done done) override;
+  void Stream(oci::BlobRange range, const oci::ReadOptions& options, Part part,
+              StreamDone done) override;
 
   /// A blob that answers a server without ranges with all its bytes is read whole up to this size.
   static constexpr uint64_t kMaxWholeBytes = 8 << 20;

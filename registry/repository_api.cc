@@ -78,6 +78,7 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
                      .upload = request_.upload,
                      .upload_bytes = request_.upload_bytes,
                      .download = request_.download,
+                     .on_body = request_.on_body,
                      .max_body_bytes = request_.max_body_bytes,
                      .fetch_class = request_.fetch_class};
     if (!authorization_.empty()) {

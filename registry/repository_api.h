@@ -27,6 +27,9 @@ struct ApiRequest {
   /// As HttpRequest's, but sees only the answers that end the call: no redirects, no 401 that a new
   /// token may cure.
   std::function<Status(const HttpResponse&)> on_headers;
+  /// As HttpRequest's. A try that breaks off is followed by another from the body's first byte,
+  /// which `on_headers` announces.
+  std::function<Status(ByteSpan)> on_body;
   uint64_t max_body_bytes = 8 << 20;
   oci::FetchClass fetch_class = oci::FetchClass::kDemand;
   RetryPolicy retry;

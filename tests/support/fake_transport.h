@@ -69,12 +69,25 @@ class FakeTransport : public registry::HttpTransport {
     if (request.on_headers) {
       RETURN_IF_ERROR(request.on_headers(*response));
     }
+    if (request.on_body && response->status >= 200 && response->status < 300) {
+      return AnswerInParts(request, *std::move(response));
+    }
     if (request.download && response->status >= 200 && response->status < 300) {
       RETURN_IF_ERROR(request.download->Write(response->body));
       response->body.clear();
     } else if (response->body.size() > request.max_body_bytes) {
       return MakeError(StatusCode::kResourceExhausted, "body too large");
     }
+    return response;
+  }
+
+  /// Two parts, so that nobody takes the first for the whole.
+  static StatusOr<registry::HttpResponse> AnswerInParts(const registry::HttpRequest& request,
+                                                        registry::HttpResponse response) {
+    const Bytes body = std::exchange(response.body, {});
+    const size_t half = body.size() / 2;
+    RETURN_IF_ERROR(request.on_body(ByteSpan(body).first(half)));
+    RETURN_IF_ERROR(request.on_body(ByteSpan(body).subspan(half)));
     return response;
   }
 

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <future>
+
 #include "tests/unit/registry/harness.h"
 
 namespace starling::registry {
@@ -102,6 +104,55 @@ TEST(RemoteBlob, ReadsExactlyOrFails) {
   EXPECT_EQ((*blob)->ReadAndWait({.blob_offset = 1, .size_bytes = ~uint64_t{0}}).status().code(),
             StatusCode::kOutOfRange);
   EXPECT_EQ(harness.transport.requests().size(), 1u);
+}
+
+TEST(RemoteBlob, StreamsEachByteOnceOverABrokenAnswer) {
+  for (const size_t cut : {0, 3, 9}) {
+    SCOPED_TRACE(cut);
+    std::atomic<int> answers = 0;
+    Harness harness([&](const HttpRequest& request) {
+      auto answer = ServeRange(request);
+      if (answers++ == 0) {
+        answer.body.resize(cut);
+      }
+      return answer;
+    });
+    const auto blob = harness.Source("a.example/b")->BlobAt(BlobOf(kContent));
+    ASSERT_TRUE(blob.ok());
+    std::string got;
+    std::promise<Status> done;
+    (*blob)->Stream(
+        {.blob_offset = 4, .size_bytes = 10}, {}, [&got](ByteSpan part) { got += AsText(part); },
+        [&done](const Status& status) { done.set_value(status); });
+    EXPECT_TRUE(done.get_future().get().ok());
+    EXPECT_EQ(got, kContent.substr(4, 10));
+    EXPECT_EQ(answers, 2);
+  }
+}
+
+TEST(RemoteBlob, StreamsOnlyTheRangeOfAWholeAnswer) {
+  Harness harness([](const HttpRequest&) {
+    return Answer(200, kContent, {{"Content-Length", std::to_string(kContent.size())}});
+  });
+  const auto blob = harness.Source("a.example/b")->BlobAt(BlobOf(kContent));
+  ASSERT_TRUE(blob.ok());
+  for (const oci::BlobRange range : {oci::BlobRange{0, 3}, {10, 16}, {30, 6}}) {
+    const auto bytes = (*blob)->ReadAndWait(range);
+    ASSERT_TRUE(bytes.ok()) << bytes.status();
+    EXPECT_EQ(AsText(*bytes), kContent.substr(range.blob_offset, range.size_bytes));
+  }
+}
+
+TEST(RemoteBlob, RefusesMoreBytesThanTheRangeHas) {
+  Harness harness([](const HttpRequest& request) {
+    auto answer = ServeRange(request);
+    answer.body.push_back(std::byte{'x'});
+    return answer;
+  });
+  const auto blob = harness.Source("a.example/b")->BlobAt(BlobOf(kContent));
+  ASSERT_TRUE(blob.ok());
+  EXPECT_EQ((*blob)->ReadAndWait({.blob_offset = 4, .size_bytes = 5}).status().code(),
+            StatusCode::kDataLoss);
 }
 
 TEST(RemoteBlob, FollowsRedirectsWithoutCredentialsAndRemembersThem) {
