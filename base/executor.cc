@@ -34,10 +34,17 @@ ThreadPool::~ThreadPool() {
   }
 }
 
+// The notifications are under the lock: once it is released the task may run, and with it end
+// whoever owns this pool.
 void ThreadPool::Post(std::function<void()> task) {
   MutexLock lock(mutex_);
   tasks_.push_back(std::move(task));
-  // Under the lock: once it is released the task may run, and with it end whoever owns this pool.
+  changed_.NotifyOne();
+}
+
+void ThreadPool::PostUrgent(std::function<void()> task) {
+  MutexLock lock(mutex_);
+  urgent_tasks_.push_back(std::move(task));
   changed_.NotifyOne();
 }
 
@@ -46,14 +53,15 @@ void ThreadPool::Run() {
     std::function<void()> task;
     {
       MutexLock lock(mutex_);
-      while (tasks_.empty() && !stopping_) {
+      while (urgent_tasks_.empty() && tasks_.empty() && !stopping_) {
         changed_.Wait(mutex_);
       }
-      if (tasks_.empty()) {
+      std::deque<std::function<void()>>& next = urgent_tasks_.empty() ? tasks_ : urgent_tasks_;
+      if (next.empty()) {
         return;
       }
-      task = std::move(tasks_.front());
-      tasks_.pop_front();
+      task = std::move(next.front());
+      next.pop_front();
     }
     task();
   }

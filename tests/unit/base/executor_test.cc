@@ -5,7 +5,9 @@
 #include <atomic>
 #include <future>
 #include <memory>
+#include <string>
 #include <thread>
+#include <vector>
 
 namespace starling {
 namespace {
@@ -28,6 +30,20 @@ TEST(ThreadPool, TasksMayPostOthers) {
     pool.Post([&] { pool.Post([&done] { ++done; }); });
   }
   EXPECT_EQ(done, 1);
+}
+
+TEST(ThreadPool, RunsUrgentTasksFirst) {
+  std::vector<std::string> order;
+  {
+    ThreadPool pool("test", 1);
+    std::promise<void> go;
+    pool.Post([started = go.get_future().share()] { started.wait(); });
+    pool.Post([&order] { order.emplace_back("first"); });
+    pool.Post([&order] { order.emplace_back("second"); });
+    pool.PostUrgent([&order] { order.emplace_back("urgent"); });
+    go.set_value();
+  }
+  EXPECT_EQ(order, (std::vector<std::string>{"urgent", "first", "second"}));
 }
 
 // ThreadSanitizer sees it when Post touches the pool after its task could run.
