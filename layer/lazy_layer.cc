@@ -14,6 +14,13 @@ namespace {
 constexpr uint64_t kSpillBytes = 16 << 20;
 /// Registries that hold one layer are few; more are old names of them.
 constexpr size_t kMaxSources = 8;
+/// Runs of misses that are read ahead of at once.
+constexpr size_t kMaxReadahead = 8;
+/// How far behind a run of misses background work goes first, in requests.
+constexpr uint64_t kLikelyRequests = 8;
+/// Reserved at once for the bytes of a member; a larger one grows.
+constexpr uint64_t kReservedBytes = 8 << 20;
+constexpr std::chrono::seconds kBackgroundPause(30);
 
 /// Errors that say nothing about the bytes: every member of the range shares them.
 bool IsTransportError(StatusCode code) {
@@ -90,9 +97,19 @@ struct LazyLayer::Request {
   std::vector<SpilledChunk> spilled GUARDED_BY(mutex);
 };
 
+/// One fetch while its bytes come; parts come one at a time.
+struct LazyLayer::Download {
+  Fetch fetch;
+  std::shared_ptr<oci::BlobReader> reader;
+  std::shared_ptr<FetchScheduler::Flight> flight;  // null without a scheduler
+  uint32_t member = 0;                             // whose bytes come next
+  Bytes bytes;                                     // that came of it
+};
+
 StatusOr<std::shared_ptr<LazyLayer>> LazyLayer::Open(std::shared_ptr<store::StoredLayer> stored,
                                                      Executor& cpu, FetchCounters& counters,
-                                                     const FetchLimits& limits) {
+                                                     const FetchLimits& limits,
+                                                     std::shared_ptr<FetchScheduler> scheduler) {
   ASSIGN_OR_RETURN(erofs::ImageReader index, erofs::ImageReader::Open(stored->index()));
   ASSIGN_OR_RETURN(ChunkTable table, ChunkTable::Open(stored->chunk_table()));
   if (table.chunks().size() != stored->info().chunk_count ||
@@ -100,31 +117,32 @@ StatusOr<std::shared_ptr<LazyLayer>> LazyLayer::Open(std::shared_ptr<store::Stor
     return MakeError(StatusCode::kDataLoss, "layer: index and chunk table do not belong together");
   }
   return std::shared_ptr<LazyLayer>(
-      new LazyLayer(std::move(stored), index, table, cpu, counters, limits));
+      new LazyLayer(std::move(stored), index, table, cpu, counters, limits, std::move(scheduler)));
 }
 
 LazyLayer::LazyLayer(std::shared_ptr<store::StoredLayer> stored, erofs::ImageReader index,
                      ChunkTable table, Executor& cpu, FetchCounters& counters,
-                     const FetchLimits& limits)
+                     const FetchLimits& limits, std::shared_ptr<FetchScheduler> scheduler)
     : stored_(std::move(stored)),
       index_(index),
       table_(table),
       cpu_(cpu),
       counters_(counters),
-      limits_(limits) {}
+      limits_(limits),
+      scheduler_(std::move(scheduler)) {}
 
-void LazyLayer::AddSource(const std::string& name, BlobSource source) {
+void LazyLayer::AddSource(const std::string& name, const std::string& host, BlobSource source) {
   MutexLock lock(mutex_);
-  const auto known = std::ranges::find(sources_, name, &std::pair<std::string, BlobSource>::first);
+  const auto known = std::ranges::find(sources_, name, &Source::name);
   if (known != sources_.end()) {
-    known->second = std::move(source);
+    *known = {.name = name, .host = host, .open = std::move(source)};
     return;
   }
   if (sources_.size() == kMaxSources) {
     sources_.erase(sources_.begin());
     current_source_ = current_source_ == 0 ? 0 : current_source_ - 1;
   }
-  sources_.emplace_back(name, std::move(source));
+  sources_.push_back({.name = name, .host = host, .open = std::move(source)});
 }
 
 void LazyLayer::UseReader(std::shared_ptr<oci::BlobReader> reader) {
@@ -165,12 +183,15 @@ void LazyLayer::Start(const std::shared_ptr<Request>& request) {
     request->done(MakeError(StatusCode::kOutOfRange, "layer: a read past the end of its data"));
     return;
   }
+  const FetchLimits limits = LimitsNow();
   std::vector<Fetch> fetches;
   bool nothing_missing = false;
+  bool reads_ahead = false;
   {
     MutexLock lock(mutex_);
     if (!closed_) {
-      fetches = Enlist(request);
+      fetches = Enlist(request, limits);
+      reads_ahead = !readahead_.empty();
       MutexLock request_lock(request->mutex);
       nothing_missing = request->members_left == 0;
     } else {
@@ -179,19 +200,39 @@ void LazyLayer::Start(const std::shared_ptr<Request>& request) {
       request->error = MakeError(StatusCode::kCancelled, "layer: closed");
     }
   }
-  if (nothing_missing &&
-      !PostToCpu([self = shared_from_this(), request] { self->Complete(request); })) {
-    Complete(request);
+  if (nothing_missing && !PostToCpu(Urgency::kAwaited, [self = shared_from_this(), request] {
+        self->Answer(request);
+      })) {
+    Answer(request);
     return;
   }
   for (const Fetch& fetch : fetches) {
     StartFetch(fetch);
   }
+  if (reads_ahead) {
+    EnlistFeed(oci::FetchClass::kReadahead);
+  }
+}
+
+FetchLimits LazyLayer::LimitsNow() {
+  if (!scheduler_) {
+    return limits_;
+  }
+  const uint64_t request_bytes = scheduler_->RequestBytes(CurrentHost());
+  return {.neighbourhood_bytes = request_bytes,
+          .merge_gap_bytes = request_bytes,
+          .request_bytes = limits_.request_bytes};
+}
+
+std::string LazyLayer::CurrentHost() {
+  MutexLock lock(mutex_);
+  return current_source_ < sources_.size() ? sources_[current_source_].host : std::string();
 }
 
 /// Registers `request` with every absent member that it needs; returns the fetches that nobody
 /// has started yet.
-std::vector<LazyLayer::Fetch> LazyLayer::Enlist(const std::shared_ptr<Request>& request) {
+std::vector<LazyLayer::Fetch> LazyLayer::Enlist(const std::shared_ptr<Request>& request,
+                                                const FetchLimits& limits) {
   std::vector<uint32_t> missing;
   for (uint32_t chunk = request->chunks.first; chunk < request->chunks.last; ++chunk) {
     if (!stored_->IsPresent(chunk) && !TakeSpilled(chunk, *request)) {
@@ -206,15 +247,9 @@ std::vector<LazyLayer::Fetch> LazyLayer::Enlist(const std::shared_ptr<Request>& 
       wanted.push_back(member);
     }
   }
-  const auto is_free = [this](uint32_t member) EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return !in_flight_.contains(member) && IsAbsent(member);
-  };
-  std::vector<Fetch> fetches;
-  for (const PlannedFetch& plan : PlanFetches(table_.members(), wanted, is_free, limits_)) {
-    for (uint32_t member = plan.first_member; member < plan.last_member; ++member) {
-      in_flight_.try_emplace(member);
-    }
-    fetches.push_back({.plan = plan, .fetch_class = request->fetch_class});
+  std::vector<Fetch> fetches = PlanAndMark(wanted, request->fetch_class, limits);
+  if (!fetches.empty() && scheduler_ && request->fetch_class == oci::FetchClass::kDemand) {
+    GuessNext(fetches, limits);
   }
   for (const uint32_t member : missing) {
     in_flight_[member].push_back(request);
@@ -222,6 +257,175 @@ std::vector<LazyLayer::Fetch> LazyLayer::Enlist(const std::shared_ptr<Request>& 
   MutexLock lock(request->mutex);
   request->members_left = missing.size();
   return fetches;
+}
+
+/// Plans what `fetches`, which a miss needs, are likely to be followed by.
+void LazyLayer::GuessNext(const std::vector<Fetch>& fetches, const FetchLimits& limits) {
+  const uint64_t missed = fetches.front().plan.range.blob_offset;
+  const uint64_t fetched = fetches.back().plan.range.end();
+  const uint64_t worth =
+      std::min(misses_.Note(missed, fetched, limits.neighbourhood_bytes), table_.blob_size_bytes());
+  if (worth <= fetched) {
+    return;
+  }
+  readahead_.push_front({.blob_offset = fetched, .size_bytes = worth - fetched});
+  if (readahead_.size() > kMaxReadahead) {
+    readahead_.pop_back();
+  }
+}
+
+/// The requests that bring `wanted`, which are on their way from now on.
+std::vector<LazyLayer::Fetch> LazyLayer::PlanAndMark(std::span<const uint32_t> wanted,
+                                                     oci::FetchClass fetch_class,
+                                                     const FetchLimits& limits) {
+  const auto is_free = [this](uint32_t member)
+                           EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return IsFree(member); };
+  std::vector<Fetch> fetches;
+  for (const PlannedFetch& plan : PlanFetches(table_.members(), wanted, is_free, limits)) {
+    for (uint32_t member = plan.first_member; member < plan.last_member; ++member) {
+      in_flight_.try_emplace(member);
+    }
+    fetches.push_back({.plan = plan, .fetch_class = fetch_class});
+  }
+  return fetches;
+}
+
+bool LazyLayer::StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) {
+  std::optional<Fetch> next;
+  {
+    MutexLock lock(mutex_);
+    if (closed_) {
+      return false;
+    }
+    switch (fetch_class) {
+      case oci::FetchClass::kReadahead:
+        next = NextReadahead(size_bytes);
+        break;
+      case oci::FetchClass::kPrefetch:
+        next = NextWithin(prefetch_, fetch_class, size_bytes);
+        break;
+      case oci::FetchClass::kBackground:
+        next = NextBackground(size_bytes);
+        break;
+      case oci::FetchClass::kDemand:
+        break;
+    }
+  }
+  if (next) {
+    StartFetch(*next);
+  }
+  return next.has_value();
+}
+
+/// The latest run of misses first.
+std::optional<LazyLayer::Fetch> LazyLayer::NextReadahead(uint64_t size_bytes) {
+  while (!readahead_.empty()) {
+    if (auto next = NextWithin(readahead_.front(), oci::FetchClass::kReadahead, size_bytes)) {
+      return next;
+    }
+    readahead_.pop_front();
+  }
+  return std::nullopt;
+}
+
+/// What follows the latest misses, then everything from the front.
+std::optional<LazyLayer::Fetch> LazyLayer::NextBackground(uint64_t size_bytes) {
+  if (background_.size_bytes == 0) {
+    return std::nullopt;
+  }
+  for (const uint64_t blob_end : misses_.Ends()) {
+    oci::BlobRange likely{.blob_offset = blob_end, .size_bytes = kLikelyRequests * size_bytes};
+    if (auto next = NextWithin(likely, oci::FetchClass::kBackground, size_bytes)) {
+      return next;
+    }
+  }
+  return NextWithin(background_, oci::FetchClass::kBackground, size_bytes);
+}
+
+/// The first request of about `size_bytes` for absent members that begin in `range`, which is cut
+/// to what comes after it; none when nothing is absent there.
+std::optional<LazyLayer::Fetch> LazyLayer::NextWithin(oci::BlobRange& range,
+                                                      oci::FetchClass fetch_class,
+                                                      uint64_t size_bytes) {
+  const std::span<const MemberRecord> members = table_.members();
+  const uint64_t end = range.end();
+  const auto first =
+      std::ranges::lower_bound(members, range.blob_offset, {}, &MemberRecord::blob_offset);
+  for (auto at = first; at != members.end() && at->blob_offset < end; ++at) {
+    const auto member = static_cast<uint32_t>(at - members.begin());
+    if (!IsFree(member)) {
+      continue;
+    }
+    const FetchLimits limits{.neighbourhood_bytes = size_bytes,
+                             .merge_gap_bytes = 0,
+                             .request_bytes = std::min(size_bytes, end - at->blob_offset)};
+    const Fetch fetch = PlanAndMark(std::span(&member, 1), fetch_class, limits).front();
+    const uint64_t fetched = fetch.plan.range.end();
+    range = {.blob_offset = fetched, .size_bytes = end - std::min(fetched, end)};
+    return fetch;
+  }
+  range = {.blob_offset = end, .size_bytes = 0};
+  return std::nullopt;
+}
+
+void LazyLayer::EnlistFeed(oci::FetchClass fetch_class) {
+  scheduler_->Enlist(CurrentHost(), fetch_class, shared_from_this());
+}
+
+void LazyLayer::Prefetch(uint64_t blob_bytes) {
+  if (!scheduler_) {
+    return;
+  }
+  {
+    MutexLock lock(mutex_);
+    prefetch_ = {.blob_offset = 0, .size_bytes = std::min(blob_bytes, table_.blob_size_bytes())};
+  }
+  EnlistFeed(oci::FetchClass::kPrefetch);
+}
+
+void LazyLayer::Complete(std::function<void()> done) {
+  if (!scheduler_) {
+    return;
+  }
+  {
+    MutexLock lock(mutex_);
+    on_complete_ = std::move(done);
+    background_ = {.blob_offset = 0, .size_bytes = table_.blob_size_bytes()};
+  }
+  PostToCpu(Urgency::kWelcome, [self = shared_from_this()] { self->CheckCompletion(); });
+  EnlistFeed(oci::FetchClass::kBackground);
+}
+
+void LazyLayer::CheckCompletion() {
+  if (!stored_->complete()) {
+    return;
+  }
+  std::function<void()> done;
+  {
+    MutexLock lock(mutex_);
+    done.swap(on_complete_);
+  }
+  if (done) {
+    done();
+  }
+}
+
+/// Background work goes on from `blob_offset` after a pause: what was there could not be had.
+void LazyLayer::ResumeBackground(uint64_t blob_offset) {
+  {
+    MutexLock lock(mutex_);
+    if (closed_ || !on_complete_) {
+      return;
+    }
+    const uint64_t from = std::min(blob_offset, background_.blob_offset);
+    background_ = {.blob_offset = from, .size_bytes = table_.blob_size_bytes() - from};
+  }
+  scheduler_->EnlistAfter(kBackgroundPause, CurrentHost(), oci::FetchClass::kBackground,
+                          shared_from_this());
+}
+
+bool LazyLayer::IsFree(uint32_t member) const {
+  return !in_flight_.contains(member) && IsAbsent(member);
 }
 
 bool LazyLayer::IsAbsent(uint32_t member) const {
@@ -240,6 +444,15 @@ bool LazyLayer::TakeSpilled(uint32_t chunk, Request& request) {
 }
 
 void LazyLayer::StartFetch(const Fetch& fetch) {
+  const MemberRecord& first = table_.members()[fetch.plan.first_member];
+  if (first.blob_size > kMaxMemberBytes) {
+    Finish(fetch.plan.first_member,
+           {.error = MakeError(StatusCode::kResourceExhausted,
+                               fmt::format("a member of {} bytes, more than the {} that are taken "
+                                           "into memory",
+                                           first.blob_size, kMaxMemberBytes))});
+    return;
+  }
   std::shared_ptr<oci::BlobReader> reader;
   {
     MutexLock lock(mutex_);
@@ -257,14 +470,14 @@ void LazyLayer::StartFetch(const Fetch& fetch) {
   if (reader) {
     ReadBlob(reader, fetch);
   } else {
-    PostToCpu([self = shared_from_this()] { self->OpenSource(); });
+    PostToCpu(Urgency::kAwaited, [self = shared_from_this()] { self->OpenSource(); });
   }
 }
 
 /// Opens the first source that can be opened, beginning with the current one, and starts the
 /// fetches that wait for it.
 void LazyLayer::OpenSource() {
-  std::vector<std::pair<std::string, BlobSource>> sources;
+  std::vector<Source> sources;
   size_t current = 0;
   {
     MutexLock lock(mutex_);
@@ -275,7 +488,7 @@ void LazyLayer::OpenSource() {
       MakeError(StatusCode::kUnavailable, "layer: no place to fetch from is known");
   for (size_t i = 0; i < sources.size() && !reader.ok(); ++i) {
     current = (current + i) % sources.size();
-    reader = sources[current].second();
+    reader = sources[current].open();
   }
   std::vector<Fetch> fetches;
   {
@@ -298,53 +511,78 @@ void LazyLayer::OpenSource() {
 
 void LazyLayer::ReadBlob(const std::shared_ptr<oci::BlobReader>& reader, const Fetch& fetch) {
   counters_.requests.fetch_add(1, std::memory_order_relaxed);
-  // The callback owns layer and reader, so both outlive it.
-  reader->Read(fetch.plan.range, {.fetch_class = fetch.fetch_class},
-               [self = shared_from_this(), reader, fetch](StatusOr<Bytes> bytes) {
-                 self->OnFetched(reader, fetch, std::move(bytes));
-               });
+  const auto download = std::make_shared<Download>(
+      Download{.fetch = fetch, .reader = reader, .flight = {}, .member = fetch.plan.first_member});
+  if (scheduler_) {
+    download->flight =
+        scheduler_->Begin(CurrentHost(), fetch.fetch_class, fetch.plan.range.size_bytes);
+  }
+  // The callbacks own layer and reader, so both outlive them.
+  reader->Stream(
+      fetch.plan.range, {.fetch_class = fetch.fetch_class},
+      [self = shared_from_this(), download](ByteSpan part) { self->OnPart(download, part); },
+      [self = shared_from_this(), download](const Status& status) {
+        self->OnDownloaded(download, status);
+      });
 }
 
-void LazyLayer::OnFetched(const std::shared_ptr<oci::BlobReader>& reader, const Fetch& fetch,
-                          StatusOr<Bytes> bytes) {
-  if (bytes.ok() && bytes->size() != fetch.plan.range.size_bytes) {
-    bytes = MakeError(StatusCode::kDataLoss, "layer: a range of the wrong size arrived");
+/// Cuts what comes into members and hands on each that is whole.
+void LazyLayer::OnPart(const std::shared_ptr<Download>& download, ByteSpan part) {
+  counters_.bytes.fetch_add(part.size(), std::memory_order_relaxed);
+  if (download->flight) {
+    download->flight->OnBytes(part.size());
   }
-  if (!bytes.ok()) {
-    {
-      MutexLock lock(mutex_);
-      if (reader_ == reader && sources_.size() > 1 && IsTransportError(bytes.status().code())) {
-        reader_.reset();  // not the last owner: `reader` is one
-        current_source_ = (current_source_ + 1) % sources_.size();
-      }
+  while (!part.empty() && download->member < download->fetch.plan.last_member) {
+    const uint64_t member_bytes = table_.members()[download->member].blob_size;
+    Bytes& bytes = download->bytes;
+    bytes.reserve(std::min(member_bytes, kReservedBytes));
+    const ByteSpan taken = part.first(std::min<uint64_t>(part.size(), member_bytes - bytes.size()));
+    bytes.insert(bytes.end(), taken.begin(), taken.end());
+    part = part.subspan(taken.size());
+    if (bytes.size() == member_bytes) {
+      PostDecode(download, download->member++, std::exchange(bytes, {}));
     }
-    PostToCpu([self = shared_from_this(), fetch, error = bytes.status()] {
-      self->OnFetchFailed(fetch, error);
-    });
+  }
+}
+
+void LazyLayer::OnDownloaded(const std::shared_ptr<Download>& download, Status status) {
+  PlannedFetch rest = download->fetch.plan;
+  if (download->member == rest.last_member) {
     return;
   }
-  counters_.bytes.fetch_add(bytes->size(), std::memory_order_relaxed);
-  const auto arrived = std::make_shared<const Bytes>(*std::move(bytes));
-  std::vector<uint32_t> order;
+  if (status.ok()) {
+    status = MakeError(StatusCode::kDataLoss, "layer: a range of the wrong size arrived");
+  }
   {
     MutexLock lock(mutex_);
-    for (uint32_t member = fetch.plan.first_member; member < fetch.plan.last_member; ++member) {
-      order.push_back(member);
+    if (reader_ == download->reader && sources_.size() > 1 && IsTransportError(status.code())) {
+      reader_.reset();  // not the last owner: the download is one
+      current_source_ = (current_source_ + 1) % sources_.size();
     }
-    // Those that somebody waits for come first.
-    std::ranges::stable_partition(order, [this](uint32_t member) EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-      const auto found = in_flight_.find(member);
-      return found != in_flight_.end() && !found->second.empty();
-    });
   }
-  for (const uint32_t member : order) {
-    PostToCpu([self = shared_from_this(), fetch, arrived, member] {
-      const MemberRecord& record = self->table_.members()[member];
-      self->DecodeMember(fetch, member,
-                         ByteSpan(*arrived).subspan(
-                             record.blob_offset - fetch.plan.range.blob_offset, record.blob_size));
-    });
+  rest.first_member = download->member;
+  const uint64_t rest_offset = table_.members()[rest.first_member].blob_offset;
+  rest.range = {.blob_offset = rest_offset, .size_bytes = rest.range.end() - rest_offset};
+  Fetch failed = download->fetch;
+  failed.plan = rest;
+  PostToCpu(Urgency::kAwaited,
+            [self = shared_from_this(), failed, status] { self->OnFetchFailed(failed, status); });
+}
+
+/// Members that somebody waits for come first.
+void LazyLayer::PostDecode(const std::shared_ptr<Download>& download, uint32_t member,
+                           Bytes compressed) {
+  bool is_awaited = false;
+  {
+    MutexLock lock(mutex_);
+    const auto found = in_flight_.find(member);
+    is_awaited = found != in_flight_.end() && !found->second.empty();
   }
+  PostToCpu(is_awaited ? Urgency::kAwaited : Urgency::kWelcome,
+            [self = shared_from_this(), download, member,
+             bytes = std::make_shared<const Bytes>(std::move(compressed))] {
+              self->DecodeMember(download->fetch, member, *bytes);
+            });
 }
 
 void LazyLayer::OnFetchFailed(const Fetch& fetch, const Status& error) {
@@ -352,6 +590,9 @@ void LazyLayer::OnFetchFailed(const Fetch& fetch, const Status& error) {
   if (plan.last_member - plan.first_member == 1 || IsTransportError(error.code())) {
     for (uint32_t member = plan.first_member; member < plan.last_member; ++member) {
       Finish(member, {.error = error});
+    }
+    if (IsTransportError(error.code())) {
+      ResumeBackground(plan.range.blob_offset);
     }
     return;
   }
@@ -464,10 +705,17 @@ void LazyLayer::Finish(uint32_t member, const Outcome& outcome) {
       spilled_bytes_ -= spilled_.front().bytes->size();
       spilled_.pop_front();
     }
+    if (!outcome.spilled.empty()) {
+      // The disk is full: what nobody asks for would find no room.
+      readahead_.clear();
+      prefetch_ = {};
+      background_ = {};
+    }
   }
   for (const std::shared_ptr<Request>& request : waiting) {
     Settle(request, outcome);
   }
+  CheckCompletion();
 }
 
 void LazyLayer::Settle(const std::shared_ptr<Request>& request, const Outcome& outcome) {
@@ -493,10 +741,10 @@ void LazyLayer::Settle(const std::shared_ptr<Request>& request, const Outcome& o
       return;
     }
   }
-  Complete(request);
+  Answer(request);
 }
 
-void LazyLayer::Complete(const std::shared_ptr<Request>& request) {
+void LazyLayer::Answer(const std::shared_ptr<Request>& request) {
   Status error;
   std::vector<SpilledChunk> spilled;
   {
@@ -525,25 +773,31 @@ void LazyLayer::Complete(const std::shared_ptr<Request>& request) {
   request->done(std::move(out));
 }
 
-bool LazyLayer::PostToCpu(std::function<void()> task) {
+bool LazyLayer::PostToCpu(Urgency urgency, std::function<void()> task) {
   MutexLock lock(mutex_);
   if (closed_) {
     return false;
   }
   // Under the lock, so that Close ends every use of the executor.
-  cpu_.Post(std::move(task));
+  if (urgency == Urgency::kAwaited) {
+    cpu_.PostUrgent(std::move(task));
+  } else {
+    cpu_.Post(std::move(task));
+  }
   return true;
 }
 
 void LazyLayer::Close() {
   std::unordered_map<uint32_t, std::vector<std::shared_ptr<Request>>> in_flight;
   std::shared_ptr<oci::BlobReader> reader;
+  std::function<void()> on_complete;  // may own what waits for this layer; goes after the lock
   {
     MutexLock lock(mutex_);
     closed_ = true;
     in_flight.swap(in_flight_);
     reader.swap(reader_);
     waiting_for_reader_.clear();
+    on_complete.swap(on_complete_);
   }
   const Outcome outcome{.error = MakeError(StatusCode::kCancelled, "layer: closed")};
   for (const auto& [member, waiting] : in_flight) {

@@ -13,6 +13,8 @@
 #include "erofs/image_reader.h"
 #include "layer/chunk_table.h"
 #include "layer/fetch_plan.h"
+#include "layer/fetch_scheduler.h"
+#include "layer/miss_runs.h"
 #include "oci/blob_reader.h"
 #include "store/layer_store.h"
 
@@ -27,27 +29,31 @@ struct FetchCounters {
 /// One layer whose bytes arrive when they are read: the engine below every way to show a layer.
 ///
 /// A read of absent bytes enlists itself with the gzip members that hold them; each absent member
-/// is fetched, decoded, verified and stored once, however many readers wait for it. A failed fetch
-/// is not remembered: the next read tries again.
+/// is fetched, decoded, verified and stored once, however many readers wait for it, and as soon as
+/// its last byte has come, however long the rest of its request takes. A failed fetch is not
+/// remembered: the next read tries again.
 ///
 /// Threads: safe. No call blocks for the network. Callbacks run on the executor's threads or, once
 /// closed, on the caller's, with no lock held. Owned by shared_ptr only; requests on their way own
 /// it too.
-class LazyLayer : public std::enable_shared_from_this<LazyLayer> {
+class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchScheduler::Feed {
  public:
   /// Finds the layer's blob. Runs on the executor; must not wait for the network.
   using BlobSource = std::function<StatusOr<std::shared_ptr<oci::BlobReader>>()>;
   using PresentDone = std::function<void(const Status&)>;
   using ReadDone = std::function<void(StatusOr<Bytes>)>;
 
-  /// Borrows `cpu` until Close, `counters` for ever. kDataLoss for a damaged index or table.
-  static StatusOr<std::shared_ptr<LazyLayer>> Open(std::shared_ptr<store::StoredLayer> stored,
-                                                   Executor& cpu, FetchCounters& counters,
-                                                   const FetchLimits& limits = {});
+  /// Borrows `cpu` until Close, `counters` for ever. Without a scheduler nothing is fetched that no
+  /// read asks for but the neighbourhood in `limits`; with one, the neighbourhood is what its link
+  /// moves in a round trip. kDataLoss for a damaged index or table.
+  static StatusOr<std::shared_ptr<LazyLayer>> Open(
+      std::shared_ptr<store::StoredLayer> stored, Executor& cpu, FetchCounters& counters,
+      const FetchLimits& limits = {}, std::shared_ptr<FetchScheduler> scheduler = nullptr);
 
   /// Names a place to fetch from, in addition to the earlier ones; the same `name` replaces. The
-  /// next one is tried when a fetch finds the current one away or forbidden.
-  void AddSource(const std::string& name, BlobSource source);
+  /// next one is tried when a fetch finds the current one away or forbidden. Sources with the same
+  /// `host` share its link.
+  void AddSource(const std::string& name, const std::string& host, BlobSource source);
   /// Fetches from an already opened blob until that fails.
   void UseReader(std::shared_ptr<oci::BlobReader> reader);
 
@@ -66,11 +72,23 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer> {
   void Read(DataRange range, oci::FetchClass fetch_class, ReadDone done);
   /// Brings `range` to the disk. Errors as Read; kResourceExhausted when the disk is full.
   void MakePresent(DataRange range, oci::FetchClass fetch_class, PresentDone done);
+  /// Fetches the members that begin in the first `blob_bytes` of the blob when the link has room.
+  void Prefetch(uint64_t blob_bytes);
+  /// Fetches all that is absent when the link has nothing else to do, the likeliest first; goes on
+  /// after failures until everything is held. `done` is called once then, on an executor's thread;
+  /// at once when nothing is absent.
+  void Complete(std::function<void()> done);
   /// Fails all that waits with kCancelled and lets go of the executor. Idempotent.
   void Close();
 
  private:
   struct Request;
+  struct Download;
+  struct Source {
+    std::string name;
+    std::string host;
+    BlobSource open;
+  };
   struct Fetch {
     PlannedFetch plan;
     oci::FetchClass fetch_class = oci::FetchClass::kDemand;
@@ -89,26 +107,45 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer> {
   };
 
   LazyLayer(std::shared_ptr<store::StoredLayer> stored, erofs::ImageReader index, ChunkTable table,
-            Executor& cpu, FetchCounters& counters, const FetchLimits& limits);
+            Executor& cpu, FetchCounters& counters, const FetchLimits& limits,
+            std::shared_ptr<FetchScheduler> scheduler);
+
+  bool StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) override;
+  std::optional<Fetch> NextReadahead(uint64_t size_bytes) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<Fetch> NextBackground(uint64_t size_bytes) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<Fetch> NextWithin(oci::BlobRange& range, oci::FetchClass fetch_class,
+                                  uint64_t size_bytes) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EnlistFeed(oci::FetchClass fetch_class);
+  void ResumeBackground(uint64_t blob_offset);
+  void CheckCompletion();
+  FetchLimits LimitsNow();
+  std::string CurrentHost();
 
   void Start(const std::shared_ptr<Request>& request);
-  std::vector<Fetch> Enlist(const std::shared_ptr<Request>& request)
+  std::vector<Fetch> Enlist(const std::shared_ptr<Request>& request, const FetchLimits& limits)
       EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void GuessNext(const std::vector<Fetch>& fetches, const FetchLimits& limits)
+      EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<Fetch> PlanAndMark(std::span<const uint32_t> wanted, oci::FetchClass fetch_class,
+                                 const FetchLimits& limits) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsAbsent(uint32_t member) const;
+  bool IsFree(uint32_t member) const EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool TakeSpilled(uint32_t chunk, Request& request) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void StartFetch(const Fetch& fetch);
   void OpenSource();
   void ReadBlob(const std::shared_ptr<oci::BlobReader>& reader, const Fetch& fetch);
-  void OnFetched(const std::shared_ptr<oci::BlobReader>& reader, const Fetch& fetch,
-                 StatusOr<Bytes> bytes);
+  void OnPart(const std::shared_ptr<Download>& download, ByteSpan part);
+  void OnDownloaded(const std::shared_ptr<Download>& download, Status status);
   void OnFetchFailed(const Fetch& fetch, const Status& error);
+  void PostDecode(const std::shared_ptr<Download>& download, uint32_t member, Bytes compressed);
   void DecodeMember(const Fetch& fetch, uint32_t member, ByteSpan compressed);
   Outcome StoreMember(uint32_t member, ByteSpan compressed);
   void Finish(uint32_t member, const Outcome& outcome);
   void Settle(const std::shared_ptr<Request>& request, const Outcome& outcome);
-  void Complete(const std::shared_ptr<Request>& request);
+  void Answer(const std::shared_ptr<Request>& request);
+  enum class Urgency { kAwaited, kWelcome };
   /// False once closed: nothing is posted.
-  bool PostToCpu(std::function<void()> task);
+  bool PostToCpu(Urgency urgency, std::function<void()> task);
 
   const std::shared_ptr<store::StoredLayer> stored_;
   const erofs::ImageReader index_;
@@ -116,18 +153,25 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer> {
   Executor& cpu_;
   FetchCounters& counters_;
   const FetchLimits limits_;
+  const std::shared_ptr<FetchScheduler> scheduler_;  // may be null
 
-  Mutex mutex_;  // above the executor's, which is a leaf
+  Mutex mutex_;  // above the scheduler's and the executor's
   bool closed_ GUARDED_BY(mutex_) = false;
   /// Members on their way, and who waits for them. A neighbour may have nobody.
   std::unordered_map<uint32_t, std::vector<std::shared_ptr<Request>>> in_flight_ GUARDED_BY(mutex_);
-  std::vector<std::pair<std::string, BlobSource>> sources_ GUARDED_BY(mutex_);
+  std::vector<Source> sources_ GUARDED_BY(mutex_);
   size_t current_source_ GUARDED_BY(mutex_) = 0;
   std::shared_ptr<oci::BlobReader> reader_ GUARDED_BY(mutex_);
   bool opening_ GUARDED_BY(mutex_) = false;
   std::vector<Fetch> waiting_for_reader_ GUARDED_BY(mutex_);
   std::deque<SpilledChunk> spilled_ GUARDED_BY(mutex_);
   uint64_t spilled_bytes_ GUARDED_BY(mutex_) = 0;
+  MissRuns misses_ GUARDED_BY(mutex_);
+  /// What is still to be fetched of each class, by where it lies in the blob.
+  std::deque<oci::BlobRange> readahead_ GUARDED_BY(mutex_);
+  oci::BlobRange prefetch_ GUARDED_BY(mutex_);
+  oci::BlobRange background_ GUARDED_BY(mutex_);
+  std::function<void()> on_complete_ GUARDED_BY(mutex_);
 };
 
 }  // namespace starling::layer

@@ -244,15 +244,15 @@ TEST_F(LazyLayerTest, OpensItsSourceAtTheFirstMissAndTriesTheNext) {
   std::atomic<int> opened = 0;
   const auto forbidden = std::make_shared<MemoryBlob>(Bytes(blob_->SizeBytes()));
   forbidden->FailNext(MakeError(StatusCode::kPermissionDenied, "403"));
-  layer_->AddSource("broken", [&]() -> StatusOr<std::shared_ptr<oci::BlobReader>> {
+  layer_->AddSource("broken", "host", [&]() -> StatusOr<std::shared_ptr<oci::BlobReader>> {
     ++opened;
     return MakeError(StatusCode::kNotFound, "gone");
   });
-  layer_->AddSource("forbidden", [&]() -> StatusOr<std::shared_ptr<oci::BlobReader>> {
+  layer_->AddSource("forbidden", "host", [&]() -> StatusOr<std::shared_ptr<oci::BlobReader>> {
     ++opened;
     return forbidden;
   });
-  layer_->AddSource("good", [&]() -> StatusOr<std::shared_ptr<oci::BlobReader>> {
+  layer_->AddSource("good", "host", [&]() -> StatusOr<std::shared_ptr<oci::BlobReader>> {
     ++opened;
     return blob_;
   });

@@ -1,0 +1,260 @@
+#include "layer/fetch_scheduler.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace starling::layer {
+namespace {
+
+using oci::FetchClass;
+using std::chrono::milliseconds;
+
+/// A request is not smaller, because each has its own cost for server and client, nor larger,
+/// because it must be finished before others get their turn.
+constexpr uint64_t kMinRequestBytes = 256 << 10;
+constexpr uint64_t kMaxRequestBytes = 4 << 20;
+/// On a link with a short round trip a request must still carry enough work for the decoders.
+constexpr milliseconds kMinRequestTime(10);
+
+size_t IndexOf(FetchClass fetch_class) { return static_cast<size_t>(fetch_class); }
+
+constexpr FetchClass kWaitingClasses[] = {FetchClass::kReadahead, FetchClass::kPrefetch,
+                                          FetchClass::kBackground};
+
+}  // namespace
+
+FetchScheduler::Flight::Flight(std::shared_ptr<FetchScheduler> scheduler, std::string host,
+                               FetchClass fetch_class, uint64_t size_bytes,
+                               LinkEstimate::Flight link)
+    : scheduler_(std::move(scheduler)),
+      host_(std::move(host)),
+      fetch_class_(fetch_class),
+      size_bytes_(size_bytes),
+      link_(link) {}
+
+FetchScheduler::Flight::~Flight() { scheduler_->End(*this); }
+
+void FetchScheduler::Flight::OnBytes(uint64_t bytes) {
+  MutexLock lock(scheduler_->mutex_);
+  if (scheduler_->closed_) {
+    return;
+  }
+  scheduler_->hosts_[host_].link.OnBytes(link_, bytes, scheduler_->dependencies_.clock.Now());
+}
+
+void FetchScheduler::Allowance::Spend(uint64_t bytes, TimePoint now) {
+  if (bytes_per_second == 0) {
+    return;
+  }
+  paid_until =
+      std::max(paid_until, now) + std::chrono::microseconds(bytes * 1'000'000 / bytes_per_second);
+}
+
+std::shared_ptr<FetchScheduler> FetchScheduler::Make(const Options& options,
+                                                     const Dependencies& dependencies) {
+  std::shared_ptr<FetchScheduler> scheduler(new FetchScheduler(options, dependencies));
+  MutexLock lock(scheduler->mutex_);
+  scheduler->all_.bytes_per_second = options.max_bytes_per_second;
+  scheduler->background_.bytes_per_second = options.max_background_bytes_per_second;
+  return scheduler;
+}
+
+std::shared_ptr<FetchScheduler::Flight> FetchScheduler::Begin(const std::string& host,
+                                                              FetchClass fetch_class,
+                                                              uint64_t size_bytes) {
+  MutexLock lock(mutex_);
+  const TimePoint now = dependencies_.clock.Now();
+  Host& state = hosts_[host];
+  state.bytes_in_flight[IndexOf(fetch_class)] += size_bytes;
+  if (fetch_class != FetchClass::kDemand) {
+    buffered_bytes_ += size_bytes;
+  }
+  if (fetch_class != FetchClass::kBackground) {
+    state.last_urgent = now;
+  } else {
+    background_.Spend(size_bytes, now);
+  }
+  all_.Spend(size_bytes, now);
+  return std::make_shared<Flight>(shared_from_this(), host, fetch_class, size_bytes,
+                                  state.link.Begin(now));
+}
+
+void FetchScheduler::End(const Flight& flight) {
+  MutexLock lock(mutex_);
+  if (closed_) {
+    return;
+  }
+  Host& state = hosts_[flight.host_];
+  state.bytes_in_flight[IndexOf(flight.fetch_class_)] -= flight.size_bytes_;
+  if (flight.fetch_class_ != FetchClass::kDemand) {
+    buffered_bytes_ -= flight.size_bytes_;
+  }
+  if (flight.fetch_class_ != FetchClass::kBackground) {
+    state.last_urgent = dependencies_.clock.Now();
+  }
+  RequestPump(flight.host_);
+}
+
+void FetchScheduler::Enlist(const std::string& host, FetchClass fetch_class,
+                            const std::shared_ptr<Feed>& feed) {
+  MutexLock lock(mutex_);
+  if (closed_) {
+    return;
+  }
+  auto& feeds = hosts_[host].feeds[IndexOf(fetch_class)];
+  const bool known = std::ranges::any_of(feeds, [&feed](const std::weak_ptr<Feed>& other) {
+    return !other.owner_before(feed) && !feed.owner_before(other);
+  });
+  if (!known) {
+    feeds.push_back(feed);
+  }
+  RequestPump(host);
+}
+
+void FetchScheduler::EnlistAfter(milliseconds delay, const std::string& host,
+                                 FetchClass fetch_class, const std::shared_ptr<Feed>& feed) {
+  MutexLock lock(mutex_);
+  if (closed_) {
+    return;
+  }
+  dependencies_.timer.RunAfter(
+      delay, [weak = weak_from_this(), host, fetch_class, weak_feed = std::weak_ptr<Feed>(feed)] {
+        const auto self = weak.lock();
+        const auto enlisted = weak_feed.lock();
+        if (self && enlisted) {
+          self->Enlist(host, fetch_class, enlisted);
+        }
+      });
+}
+
+uint64_t FetchScheduler::RequestBytesOf(const Host& host) const {
+  const auto time = std::max<LinkEstimate::Duration>(host.link.round_trip(), kMinRequestTime);
+  return std::clamp(host.link.BytesIn(time), kMinRequestBytes, kMaxRequestBytes);
+}
+
+uint64_t FetchScheduler::RequestBytes(const std::string& host) {
+  MutexLock lock(mutex_);
+  return RequestBytesOf(hosts_[host]);
+}
+
+void FetchScheduler::Close() {
+  MutexLock lock(mutex_);
+  closed_ = true;
+  hosts_.clear();
+}
+
+void FetchScheduler::RequestPump(const std::string& host) {
+  if (closed_) {
+    return;
+  }
+  Host& state = hosts_[host];
+  if (std::ranges::all_of(state.feeds, [](const auto& feeds) { return feeds.empty(); })) {
+    return;
+  }
+  if (state.is_pumping) {
+    state.pump_again = true;
+    return;
+  }
+  state.is_pumping = true;
+  // Behind the decoding that is enlisted already: when the processor is the limit, the link waits.
+  dependencies_.executor.Post([weak = weak_from_this(), host] {
+    if (const auto self = weak.lock()) {
+      self->Pump(host);
+    }
+  });
+}
+
+/// Begins what there is room for.
+void FetchScheduler::Pump(const std::string& host) {
+  for (;;) {
+    Turn turn;
+    {
+      MutexLock lock(mutex_);
+      if (closed_) {
+        return;
+      }
+      Host& state = hosts_[host];
+      turn = NextTurn(host, state);
+      if (!turn.feed && !std::exchange(state.pump_again, false)) {
+        state.is_pumping = false;
+        return;
+      }
+    }
+    if (!turn.feed || !turn.feed->StartNext(turn.fetch_class, turn.size_bytes)) {
+      continue;
+    }
+    MutexLock lock(mutex_);
+    if (!closed_) {
+      hosts_[host].feeds[IndexOf(turn.fetch_class)].push_back(turn.feed);
+    }
+  }
+}
+
+/// Takes the next feed out of its queue; none when nothing waits or nothing may begin now.
+FetchScheduler::Turn FetchScheduler::NextTurn(const std::string& name, Host& host) {
+  const TimePoint now = dependencies_.clock.Now();
+  for (const FetchClass fetch_class : kWaitingClasses) {
+    auto& feeds = host.feeds[IndexOf(fetch_class)];
+    while (!feeds.empty()) {
+      const std::optional<TimePoint> start = StartTime(host, fetch_class);
+      if (!start || *start > now) {
+        if (start) {
+          WakeAt(name, host, *start);
+        }
+        return {};
+      }
+      std::shared_ptr<Feed> feed = feeds.front().lock();
+      feeds.pop_front();
+      if (feed) {
+        return {.feed = std::move(feed),
+                .fetch_class = fetch_class,
+                .size_bytes = RequestBytesOf(host)};
+      }
+    }
+  }
+  return {};
+}
+
+std::optional<FetchScheduler::TimePoint> FetchScheduler::StartTime(const Host& host,
+                                                                   FetchClass fetch_class) const {
+  // Two requests keep the link busy while the first one's answer is being decoded.
+  const uint64_t window = 2 * RequestBytesOf(host);
+  uint64_t on_the_way = 0;
+  for (size_t i = IndexOf(FetchClass::kReadahead); i <= IndexOf(fetch_class); ++i) {
+    on_the_way += host.bytes_in_flight[i];
+  }
+  if (on_the_way >= window || (on_the_way > 0 && buffered_bytes_ >= options_.buffer_bytes)) {
+    return std::nullopt;
+  }
+  TimePoint start = all_.paid_until;
+  if (fetch_class == FetchClass::kBackground) {
+    const bool is_urgent = host.bytes_in_flight[IndexOf(FetchClass::kDemand)] > 0 ||
+                           host.bytes_in_flight[IndexOf(FetchClass::kReadahead)] > 0 ||
+                           host.bytes_in_flight[IndexOf(FetchClass::kPrefetch)] > 0;
+    if (is_urgent) {
+      return std::nullopt;
+    }
+    start = std::max({start, background_.paid_until, host.last_urgent + options_.quiet});
+  }
+  return start;
+}
+
+void FetchScheduler::WakeAt(const std::string& name, Host& host, TimePoint when) {
+  if (std::exchange(host.has_timer, true)) {
+    return;
+  }
+  const auto delay = std::chrono::ceil<milliseconds>(when - dependencies_.clock.Now());
+  dependencies_.timer.RunAfter(delay, [weak = weak_from_this(), name] {
+    const auto self = weak.lock();
+    if (!self) {
+      return;
+    }
+    MutexLock lock(self->mutex_);
+    if (!self->closed_) {
+      self->hosts_[name].has_timer = false;
+      self->RequestPump(name);
+    }
+  });
+}
+
+}  // namespace starling::layer

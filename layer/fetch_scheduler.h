@@ -1,0 +1,144 @@
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/executor.h"
+#include "base/mutex.h"
+#include "base/timer.h"
+#include "layer/link_estimate.h"
+#include "oci/blob_reader.h"
+
+namespace starling::layer {
+
+/// Decides when what nobody waits for yet may be fetched, for all layers of a process.
+///
+/// Demand never waits here: it begins at once and is only counted. The other classes wait in feeds,
+/// one queue for each host and class, and begin as room comes: as many bytes are on their way as
+/// the host's link moves in two round trips, more urgent classes first, feeds of one class in turn.
+/// So a demand read finds the link at most about two round trips busy. Background work begins only
+/// after nothing more urgent has been on its way for a while.
+///
+/// Threads: safe. Feeds are called on the executor's threads, with no lock held.
+class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
+ public:
+  struct Options {
+    /// Bytes on their way or not decoded yet, in all classes but demand: what the memory allows.
+    uint64_t buffer_bytes = 12 << 20;
+    /// How long nothing more urgent must have been on its way before background work begins.
+    std::chrono::milliseconds quiet{100};
+    /// Caps in bytes a second; 0 is none. Demand is counted, but never held back: the others make
+    /// up for it.
+    uint64_t max_bytes_per_second = 0;
+    uint64_t max_background_bytes_per_second = 0;
+  };
+  struct Dependencies {
+    const Clock& clock;
+    Executor& executor;
+    Timer& timer;
+  };
+
+  /// Work that waits for room. Threads: safe.
+  class Feed {
+   public:
+    virtual ~Feed() = default;
+    /// Begins one request of about `size_bytes` and returns true; false when nothing is left.
+    virtual bool StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) = 0;
+  };
+
+  /// One request, from before it is sent until its bytes are decoded: its end makes room.
+  /// Threads: safe.
+  class Flight {
+   public:
+    Flight(std::shared_ptr<FetchScheduler> scheduler, std::string host, oci::FetchClass fetch_class,
+           uint64_t size_bytes, LinkEstimate::Flight link);
+    ~Flight();
+    Flight(const Flight&) = delete;
+    Flight& operator=(const Flight&) = delete;
+    /// Bytes of it came.
+    void OnBytes(uint64_t bytes);
+
+   private:
+    friend class FetchScheduler;
+    const std::shared_ptr<FetchScheduler> scheduler_;
+    const std::string host_;
+    const oci::FetchClass fetch_class_;
+    const uint64_t size_bytes_;
+    LinkEstimate::Flight link_;  // guarded by the scheduler's mutex
+  };
+
+  /// Borrows its dependencies until Close.
+  static std::shared_ptr<FetchScheduler> Make(const Options& options,
+                                              const Dependencies& dependencies);
+
+  /// Counts a request of `size_bytes` that is sent now.
+  std::shared_ptr<Flight> Begin(const std::string& host, oci::FetchClass fetch_class,
+                                uint64_t size_bytes);
+  /// Lets `feed` begin requests to `host` until it has nothing left; then it enlists again when it
+  /// has more. Enlisting what is enlisted does nothing. A feed that has gone is forgotten.
+  void Enlist(const std::string& host, oci::FetchClass fetch_class,
+              const std::shared_ptr<Feed>& feed);
+  /// The same after a delay.
+  void EnlistAfter(std::chrono::milliseconds delay, const std::string& host,
+                   oci::FetchClass fetch_class, const std::shared_ptr<Feed>& feed);
+  /// A good size for a request to `host`: what its link moves in a round trip.
+  uint64_t RequestBytes(const std::string& host);
+  /// Nothing is begun from now on; lets go of the dependencies.
+  void Close();
+
+ private:
+  using TimePoint = std::chrono::steady_clock::time_point;
+  static constexpr size_t kClasses = 4;
+
+  /// A rate that is kept by waiting after it was exceeded.
+  struct Allowance {
+    uint64_t bytes_per_second = 0;
+    TimePoint paid_until;
+
+    void Spend(uint64_t bytes, TimePoint now);
+  };
+  struct Host {
+    LinkEstimate link;
+    std::array<std::deque<std::weak_ptr<Feed>>, kClasses> feeds;
+    std::array<uint64_t, kClasses> bytes_in_flight{};
+    TimePoint last_urgent;  // when something more urgent than background was last on its way
+    bool is_pumping = false;
+    bool pump_again = false;
+    bool has_timer = false;
+  };
+  struct Turn {
+    std::shared_ptr<Feed> feed;
+    oci::FetchClass fetch_class = oci::FetchClass::kBackground;
+    uint64_t size_bytes = 0;
+  };
+
+  FetchScheduler(const Options& options, const Dependencies& dependencies)
+      : options_(options), dependencies_(dependencies) {}
+
+  void End(const Flight& flight);
+  void RequestPump(const std::string& host) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Pump(const std::string& host);
+  Turn NextTurn(const std::string& name, Host& host) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  /// When the class may begin another request; nothing while it must wait for one to end.
+  std::optional<TimePoint> StartTime(const Host& host, oci::FetchClass fetch_class) const
+      EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WakeAt(const std::string& name, Host& host, TimePoint when) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  uint64_t RequestBytesOf(const Host& host) const;
+
+  const Options options_;
+  const Dependencies dependencies_;
+
+  Mutex mutex_;  // above the executor's and the timer's, which are leaves
+  bool closed_ GUARDED_BY(mutex_) = false;
+  std::map<std::string, Host> hosts_ GUARDED_BY(mutex_);
+  uint64_t buffered_bytes_ GUARDED_BY(mutex_) = 0;
+  Allowance all_ GUARDED_BY(mutex_);
+  Allowance background_ GUARDED_BY(mutex_);
+};
+
+}  // namespace starling::layer

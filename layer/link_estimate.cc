@@ -1,0 +1,63 @@
+#include "layer/link_estimate.h"
+
+#include <algorithm>
+
+namespace starling::layer {
+namespace {
+
+using std::chrono::microseconds;
+
+constexpr std::chrono::seconds kWindow(10);
+constexpr std::chrono::milliseconds kFirstRoundTrip(20);
+constexpr uint64_t kFirstRate = 50'000'000;
+// Less is a burst out of a buffer on the way and says nothing about the link.
+constexpr uint64_t kSampleBytes = 64 << 10;
+constexpr std::chrono::milliseconds kSampleTime(2);
+
+}  // namespace
+
+template <typename Value, typename Better>
+void LinkEstimate::Recent<Value, Better>::Note(Value value, TimePoint at) {
+  if (at - since > kWindow) {
+    before = at - since > 2 * kWindow ? std::nullopt : now;
+    now.reset();
+    since = at;
+  }
+  if (!now || Better()(value, *now)) {
+    now = value;
+  }
+}
+
+template <typename Value, typename Better>
+std::optional<Value> LinkEstimate::Recent<Value, Better>::Best() const {
+  return now && (!before || Better()(*now, *before)) ? now : before;
+}
+
+void LinkEstimate::OnBytes(Flight& flight, uint64_t bytes, TimePoint now) {
+  delivered_bytes_ += bytes;
+  if (!flight.first_byte) {
+    flight.first_byte = now;
+    flight.delivered_bytes = delivered_bytes_;
+    round_trip_.Note(now - flight.begin, now);
+    return;
+  }
+  const Duration taken = now - *flight.first_byte;
+  const uint64_t came_bytes = delivered_bytes_ - flight.delivered_bytes;
+  if (taken >= kSampleTime && came_bytes >= kSampleBytes) {
+    const auto taken_us = std::chrono::duration_cast<microseconds>(taken).count();
+    rate_.Note(came_bytes * 1'000'000 / static_cast<uint64_t>(taken_us), now);
+  }
+}
+
+LinkEstimate::Duration LinkEstimate::round_trip() const {
+  return round_trip_.Best().value_or(kFirstRoundTrip);
+}
+
+uint64_t LinkEstimate::bytes_per_second() const { return rate_.Best().value_or(kFirstRate); }
+
+uint64_t LinkEstimate::BytesIn(Duration duration) const {
+  const auto us = std::chrono::duration_cast<microseconds>(duration).count();
+  return bytes_per_second() / 1'000'000 * static_cast<uint64_t>(std::max<int64_t>(us, 0));
+}
+
+}  // namespace starling::layer
