@@ -40,6 +40,17 @@ std::optional<uint64_t> ParseLayerNumber(std::string_view name) {
   return number;
 }
 
+/// The node with its attributes; without them the request is answered.
+std::optional<Node> StatOrAnswer(const LazyLayer& layer, NodeId node, std::string_view what,
+                                 Reply& reply) {
+  const auto attributes = layer.index().Stat(NidOf(node));
+  if (!attributes.ok()) {
+    Fail(layer, node, what, attributes.status(), reply);
+    return std::nullopt;
+  }
+  return Node{.id = node, .attributes = *attributes};
+}
+
 void AnswerSized(ByteSpan value, size_t room_bytes, Reply& reply) {
   if (room_bytes == 0) {
     reply.XattrSize(value.size());
@@ -63,8 +74,12 @@ std::span<std::byte> ThreadBuffer(size_t size_bytes) {
 
 }  // namespace
 
-std::shared_ptr<LazyLayer> Operations::LayerOf(NodeId node) const {
-  return layers_.Find(LayerNumberOf(node));
+std::shared_ptr<LazyLayer> Operations::FindOrAnswer(NodeId node, Reply& reply) const {
+  std::shared_ptr<LazyLayer> layer = layers_.Find(LayerNumberOf(node));
+  if (!layer) {
+    reply.Error(ESTALE);
+  }
+  return layer;
 }
 
 void Operations::LookupLayer(std::string_view name, Reply& reply) const {
@@ -75,12 +90,9 @@ void Operations::LookupLayer(std::string_view name, Reply& reply) const {
     return;
   }
   const NodeId id = MakeNodeId(*number, layer->index().root());
-  const auto attributes = layer->index().Stat(layer->index().root());
-  if (!attributes.ok()) {
-    Fail(*layer, id, "the layer's root cannot be read", attributes.status(), reply);
-    return;
+  if (const auto node = StatOrAnswer(*layer, id, "the layer's root cannot be read", reply)) {
+    reply.Entry(*node, Lifetime::kNone);
   }
-  reply.Entry({.id = id, .attributes = *attributes}, Lifetime::kNone);
 }
 
 void Operations::Lookup(NodeId directory, std::string_view name, Reply& reply) const {
@@ -88,9 +100,8 @@ void Operations::Lookup(NodeId directory, std::string_view name, Reply& reply) c
     LookupLayer(name, reply);
     return;
   }
-  const auto layer = LayerOf(directory);
+  const auto layer = FindOrAnswer(directory, reply);
   if (!layer) {
-    reply.Error(ESTALE);
     return;
   }
   const auto nid = layer->index().Lookup(NidOf(directory), name);
@@ -103,12 +114,9 @@ void Operations::Lookup(NodeId directory, std::string_view name, Reply& reply) c
     return;
   }
   const NodeId id = MakeNodeId(LayerNumberOf(directory), *nid);
-  const auto attributes = layer->index().Stat(*nid);
-  if (!attributes.ok()) {
-    Fail(*layer, id, "lookup failed", attributes.status(), reply);
-    return;
+  if (const auto node = StatOrAnswer(*layer, id, "lookup failed", reply)) {
+    reply.Entry(*node, Lifetime::kForever);
   }
-  reply.Entry({.id = id, .attributes = *attributes}, Lifetime::kForever);
 }
 
 void Operations::GetAttributes(NodeId node, Reply& reply) const {
@@ -116,23 +124,18 @@ void Operations::GetAttributes(NodeId node, Reply& reply) const {
     reply.Attributes(RootNode(), Lifetime::kNone);
     return;
   }
-  const auto layer = LayerOf(node);
+  const auto layer = FindOrAnswer(node, reply);
   if (!layer) {
-    reply.Error(ESTALE);
     return;
   }
-  const auto attributes = layer->index().Stat(NidOf(node));
-  if (!attributes.ok()) {
-    Fail(*layer, node, "stat failed", attributes.status(), reply);
-    return;
+  if (const auto found = StatOrAnswer(*layer, node, "stat failed", reply)) {
+    reply.Attributes(*found, Lifetime::kForever);
   }
-  reply.Attributes({.id = node, .attributes = *attributes}, Lifetime::kForever);
 }
 
 void Operations::ReadLink(NodeId node, Reply& reply) const {
-  const auto layer = LayerOf(node);
+  const auto layer = FindOrAnswer(node, reply);
   if (!layer) {
-    reply.Error(ESTALE);
     return;
   }
   const auto target = layer->index().ReadLink(NidOf(node));
@@ -144,27 +147,25 @@ void Operations::ReadLink(NodeId node, Reply& reply) const {
 }
 
 void Operations::Read(NodeId node, uint64_t file_offset, uint64_t size_bytes, Reply& reply) const {
-  const auto layer = LayerOf(node);
+  const auto layer = FindOrAnswer(node, reply);
   if (!layer) {
-    reply.Error(ESTALE);
     return;
   }
-  const auto attributes = layer->index().Stat(NidOf(node));
-  if (!attributes.ok()) {
-    Fail(*layer, node, "read failed", attributes.status(), reply);
+  const auto found = StatOrAnswer(*layer, node, "read failed", reply);
+  if (!found) {
     return;
   }
-  if (!S_ISREG(attributes->mode)) {
+  const erofs::Attributes& file = found->attributes;
+  if (!S_ISREG(file.mode)) {
     reply.Error(EINVAL);
     return;
   }
-  if (file_offset >= attributes->size_bytes) {
+  if (file_offset >= file.size_bytes) {
     reply.Data({});
     return;
   }
-  const layer::DataRange range{
-      .data_address = attributes->data_address + file_offset,
-      .size_bytes = std::min(size_bytes, attributes->size_bytes - file_offset)};
+  const layer::DataRange range{.data_address = file.data_address + file_offset,
+                               .size_bytes = std::min(size_bytes, file.size_bytes - file_offset)};
   if (layer->IsPresent(range)) {
     const std::span<std::byte> buffer = ThreadBuffer(range.size_bytes);
     if (Status status = layer->ReadPresent(range.data_address, buffer); !status.ok()) {
@@ -220,9 +221,8 @@ void Operations::ReadDirectory(NodeId directory, uint64_t cookie, Reply& reply) 
     ReadRoot(cookie, reply);
     return;
   }
-  const auto layer = LayerOf(directory);
+  const auto layer = FindOrAnswer(directory, reply);
   if (!layer) {
-    reply.Error(ESTALE);
     return;
   }
   Status failure;
@@ -255,9 +255,8 @@ void Operations::GetXattr(NodeId node, std::string_view name, size_t room_bytes,
     reply.Error(ENODATA);
     return;
   }
-  const auto layer = LayerOf(node);
+  const auto layer = FindOrAnswer(node, reply);
   if (!layer) {
-    reply.Error(ESTALE);
     return;
   }
   const auto value = layer->index().GetXattr(NidOf(node), name);
@@ -277,9 +276,8 @@ void Operations::ListXattrs(NodeId node, size_t room_bytes, Reply& reply) const 
     AnswerSized({}, room_bytes, reply);
     return;
   }
-  const auto layer = LayerOf(node);
+  const auto layer = FindOrAnswer(node, reply);
   if (!layer) {
-    reply.Error(ESTALE);
     return;
   }
   const auto names = layer->index().ListXattrs(NidOf(node));

@@ -75,7 +75,8 @@ class Operations {
   void GetSize(NodeId node, Reply& reply) const;
 
  private:
-  std::shared_ptr<layer::LazyLayer> LayerOf(NodeId node) const;
+  /// The layer that `node` is in; null when it is not shown any more: then the request is answered.
+  std::shared_ptr<layer::LazyLayer> FindOrAnswer(NodeId node, Reply& reply) const;
   void LookupLayer(std::string_view name, Reply& reply) const;
   void ReadRoot(uint64_t cookie, Reply& reply) const;
 

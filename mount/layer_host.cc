@@ -70,8 +70,8 @@ struct LayerHost::State {
   State(Options options_in, Dependencies dependencies_in)
       : options(std::move(options_in)),
         dependencies(std::move(dependencies_in)),
-        plain(options.root / "l", fuse::Operations::Xattrs::kNone),
-        with_xattrs(options.root / "x", fuse::Operations::Xattrs::kServed) {}
+        plain(options.root / kPlainLayers, fuse::Operations::Xattrs::kNone),
+        with_xattrs(options.root / kLayersWithXattrs, fuse::Operations::Xattrs::kServed) {}
 
   /// A layer that is shown, under at least one number.
   struct Shown {

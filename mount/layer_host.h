@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/executor.h"
 #include "base/file_system.h"
@@ -13,6 +14,11 @@
 #include "oci/image_store.h"
 
 namespace starling::mount {
+
+/// Where a host mounts, below its root: layers without xattrs, and those that have some. Short,
+/// because every layer's path stands in the options of overlay mounts.
+inline constexpr std::string_view kPlainLayers = "l";
+inline constexpr std::string_view kLayersWithXattrs = "x";
 
 /// What a layer is and where its bytes come from.
 struct LayerSpec {
@@ -39,7 +45,7 @@ struct HostCounters {
 class LayerHost {
  public:
   struct Options {
-    /// Holds store/ and the mount points l/ (layers without xattrs) and x/ (with).
+    /// Holds store/ and the mount points.
     std::filesystem::path root;
     size_t fuse_threads = 2;
     size_t decode_threads = 2;

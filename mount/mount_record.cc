@@ -13,13 +13,12 @@
 #include <vector>
 
 #include "base/io.h"
+#include "mount/layer_host.h"
 #include "oci/digest.h"
 
 namespace starling::mount {
 namespace {
 
-// Where a LayerHost mounts below its root.
-constexpr std::string_view kLayerDirectories[] = {"l", "x"};
 constexpr uint64_t kMaxRecordBytes = 64 << 10;
 constexpr uint64_t kMaxStatBytes = 64 << 10;
 // Field 22 of /proc/PID/stat, counted from the state, which is field 3. Source: proc(5).
@@ -116,7 +115,7 @@ Status MountRecords::Stop(const std::filesystem::path& mounted_at,
   UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, record->pid, 0)));
   if (!process.valid() || !record->Lives()) {
     ::umount2(mounted_at.c_str(), MNT_DETACH);
-    for (const std::string_view layers : kLayerDirectories) {
+    for (const std::string_view layers : {kPlainLayers, kLayersWithXattrs}) {
       ::umount2((record->root / layers).c_str(), MNT_DETACH);
     }
     return Remove(mounted_at);

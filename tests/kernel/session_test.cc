@@ -8,10 +8,8 @@
 #include <future>
 #include <thread>
 
-#include "base/temp_dir.h"
-#include "layer/layer_opener.h"
 #include "tests/support/file_tree.h"
-#include "tests/support/lazy_image.h"
+#include "tests/support/lazy_layer_fixture.h"
 #include "tests/support/private_mounts.h"
 #include "tests/support/tar_builder.h"
 
@@ -20,7 +18,7 @@ namespace {
 
 using testing_support::ReadWhole;
 
-class SessionTest : public testing::Test {
+class SessionTest : public testing_support::LazyLayerFixture {
  protected:
   static void SetUpTestSuite() {
     ASSERT_EQ(::geteuid(), 0U) << "needs root";
@@ -34,26 +32,9 @@ class SessionTest : public testing::Test {
                                 .Add({.name = "d/a", .content = std::string(5000, 'a')})
                                 .Add({.name = "d/b", .content = std::string(700000, 'b')})
                                 .Finish();
-    const auto made = testing_support::MakeLazyLayer(tar, 1 << 20);
-    ASSERT_TRUE(made.ok()) << made.status();
-    blob_ = image_.Add(*made);
-    auto layers = store::LayerStore::Open(directory_.path() / "store", RealFileSystem());
-    ASSERT_TRUE(layers.ok()) << layers.status();
-    layers_ = *std::move(layers);
-    const auto opened = layer::OpenLayer(image_, {.layer = made->digest, .toc = made->toc},
-                                         made->blob.size(), *layers_, counters_);
-    ASSERT_TRUE(opened.ok()) << opened.status();
-    auto layer = layer::LazyLayer::Open(opened->stored, cpu_, counters_,
-                                        {.neighbourhood_bytes = 0, .merge_gap_bytes = 0});
-    ASSERT_TRUE(layer.ok()) << layer.status();
-    layer_ = *std::move(layer);
-    layer_->UseReader(opened->reader);
+    ASSERT_NO_FATAL_FAILURE(
+        OpenLayer(tar, 1 << 20, {.neighbourhood_bytes = 0, .merge_gap_bytes = 0}));
     ASSERT_TRUE(table_.Add(3, layer_).ok());
-  }
-  void TearDown() override {
-    if (layer_) {
-      layer_->Close();
-    }
   }
   std::filesystem::path MountPoint() const { return directory_.path() / "mount"; }
   Session::Options Options() const { return {.mount_point = MountPoint()}; }
@@ -61,13 +42,6 @@ class SessionTest : public testing::Test {
     return ReadWhole("/proc/self/mounts").find(MountPoint().native()) != std::string::npos;
   }
 
-  TempDir directory_ = *TempDir::Make("/tmp", "session-");
-  testing_support::LazyImage image_;
-  std::shared_ptr<testing_support::MemoryBlob> blob_;
-  std::unique_ptr<store::LayerStore> layers_;
-  layer::FetchCounters counters_;
-  ThreadPool cpu_{"cpu", 2};
-  std::shared_ptr<layer::LazyLayer> layer_;
   LayerTable table_;
   Operations operations_{table_, Operations::Xattrs::kNone};
 };

@@ -7,9 +7,7 @@
 #include <cerrno>
 #include <future>
 
-#include "base/temp_dir.h"
-#include "layer/layer_opener.h"
-#include "tests/support/lazy_image.h"
+#include "tests/support/lazy_layer_fixture.h"
 #include "tests/support/tar_builder.h"
 
 namespace starling::fuse {
@@ -72,7 +70,7 @@ class FakeReply : public Reply {
   const size_t room_;
 };
 
-class OperationsTest : public testing::Test {
+class OperationsTest : public testing_support::LazyLayerFixture {
  protected:
   static constexpr uint64_t kLayer = 5;
 
@@ -84,27 +82,9 @@ class OperationsTest : public testing::Test {
                                 .Add({.name = "d/hard", .type = '1', .link_name = "d/file"})
                                 .Add({.name = "x", .pax = {{"SCHILY.xattr.user.color", "blue"}}})
                                 .Finish();
-    const auto made = testing_support::MakeLazyLayer(tar, 4096);
-    ASSERT_TRUE(made.ok()) << made.status();
-    blob_ = image_.Add(*made);
-    auto layers = store::LayerStore::Open(directory_.path() / "store", RealFileSystem());
-    ASSERT_TRUE(layers.ok()) << layers.status();
-    layers_ = *std::move(layers);
-    const auto opened = layer::OpenLayer(image_, {.layer = made->digest, .toc = made->toc},
-                                         made->blob.size(), *layers_, counters_);
-    ASSERT_TRUE(opened.ok()) << opened.status();
-    auto layer = layer::LazyLayer::Open(opened->stored, cpu_, counters_);
-    ASSERT_TRUE(layer.ok()) << layer.status();
-    layer_ = *std::move(layer);
-    layer_->UseReader(blob_);
+    ASSERT_NO_FATAL_FAILURE(OpenLayer(tar, 4096));
     ASSERT_TRUE(table_.Add(kLayer, layer_).ok());
   }
-  void TearDown() override {
-    if (layer_) {
-      layer_->Close();
-    }
-  }
-
   template <typename Call>
   std::string Ask(const Call& call, size_t room = 1000) {
     answer_ = std::make_shared<Answer>();
@@ -125,13 +105,6 @@ class OperationsTest : public testing::Test {
     return Ask([&](Reply& reply) { operations_.Read(node, file_offset, size_bytes, reply); });
   }
 
-  TempDir directory_ = *TempDir::Make("/tmp", "operations-");
-  testing_support::LazyImage image_;
-  std::shared_ptr<testing_support::MemoryBlob> blob_;
-  std::unique_ptr<store::LayerStore> layers_;
-  layer::FetchCounters counters_;
-  ThreadPool cpu_{"cpu", 1};
-  std::shared_ptr<layer::LazyLayer> layer_;
   LayerTable table_;
   Operations operations_{table_, Operations::Xattrs::kServed};
   std::shared_ptr<Answer> answer_;
