@@ -4,7 +4,7 @@
 #include <cstring>
 #include <memory>
 
-#include "estargz/gzip_member.h"
+#include "layer/member_decoder.h"
 
 namespace starling::layer {
 namespace {
@@ -39,37 +39,6 @@ bool IsTransportError(StatusCode code) {
 }
 
 enum class Wants { kPresence, kBytes };
-
-/// What follows a file's last chunk in its member: padding and the tar headers up to the next file.
-constexpr uint64_t kMemberSlackBytes = 64 << 10;
-/// Several chunks may share a member; all of them are decoded at once.
-constexpr uint64_t kMaxMemberBytes = 2 * kMaxChunkBytes;
-
-/// Memory that is written before it is read, so it need not be zeroed.
-struct DecodedBytes {
-  std::unique_ptr<std::byte[]> memory;
-  uint64_t size_bytes = 0;
-
-  ByteSpan span() const { return {memory.get(), size_bytes}; }
-};
-
-/// The first `wanted_bytes` of what `compressed` decompresses to.
-StatusOr<DecodedBytes> Decode(ByteSpan compressed, uint64_t wanted_bytes) {
-  thread_local estargz::GzipInflater inflater;
-  if (wanted_bytes / estargz::kMaxDeflateRatio > compressed.size()) {
-    return MakeError(StatusCode::kDataLoss, "gzip member: too short for what it should hold");
-  }
-  const uint64_t capacity = wanted_bytes + kMemberSlackBytes;
-  DecodedBytes out{.memory = std::make_unique_for_overwrite<std::byte[]>(capacity),
-                   .size_bytes = wanted_bytes};
-  const auto whole = inflater.InflateMember(compressed, {out.memory.get(), capacity});
-  if (whole.ok() && whole->decompressed_bytes >= wanted_bytes) {
-    return out;
-  }
-  // A larger member, or several: slower, in pieces.
-  RETURN_IF_ERROR(inflater.InflateRange(compressed, 0, {out.memory.get(), wanted_bytes}));
-  return out;
-}
 
 }  // namespace
 
@@ -658,15 +627,7 @@ LazyLayer::Outcome LazyLayer::StoreMember(uint32_t member, ByteSpan compressed) 
   if (absent.empty()) {
     return outcome;
   }
-  if (decoded_bytes > kMaxMemberBytes) {
-    outcome.error = MakeError(
-        StatusCode::kResourceExhausted,
-        fmt::format("gzip member: a chunk ends {} bytes into it, more than the {} that are decoded "
-                    "in memory",
-                    decoded_bytes, kMaxMemberBytes));
-    return outcome;
-  }
-  const StatusOr<DecodedBytes> decoded = Decode(compressed, decoded_bytes);
+  const StatusOr<DecodedBytes> decoded = DecodePrefix(compressed, decoded_bytes);
   if (!decoded.ok()) {
     outcome.error = decoded.status();
     return outcome;

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "base/bytes.h"
+#include "base/status.h"
+#include "layer/chunk_table.h"
+
+namespace starling::layer {
+
+/// Several chunks may share a member; all of them are decoded at once, in memory.
+inline constexpr uint64_t kMaxMemberBytes = 2 * kMaxChunkBytes;
+
+/// Memory that is written before it is read, so it need not be zeroed.
+struct DecodedBytes {
+  std::unique_ptr<std::byte[]> memory;
+  uint64_t size_bytes = 0;
+
+  ByteSpan span() const { return {memory.get(), size_bytes}; }
+};
+
+/// The first `wanted_bytes` of what `compressed`, a member and perhaps more behind it, decompresses
+/// to. Nothing proves them yet. Threads: safe; each keeps its working memory.
+/// Errors: kDataLoss when they cannot be had; kResourceExhausted beyond kMaxMemberBytes.
+StatusOr<DecodedBytes> DecodePrefix(ByteSpan compressed, uint64_t wanted_bytes);
+
+}  // namespace starling::layer

@@ -1,0 +1,48 @@
+#include "layer/member_decoder.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tests/support/gzip.h"
+
+namespace starling::layer {
+namespace {
+
+using testing_support::Gzip;
+
+TEST(DecodePrefix, ClassifiesInput) {
+  const std::string content(5000, 'a');
+  const std::string member = Gzip(content);
+  std::string broken = member;
+  broken[broken.size() / 2] = static_cast<char>(broken[broken.size() / 2] ^ '\xff');
+  const struct {
+    std::string_view name;
+    std::string compressed;
+    uint64_t wanted_bytes;
+    StatusCode want;
+  } cases[] = {
+      {"all of it", member, 5000, StatusCode::kOk},
+      {"a part", member, 10, StatusCode::kOk},
+      {"two members", member + Gzip(content), 7000, StatusCode::kOk},
+      {"a member that goes on", Gzip(std::string(200'000, 'a')), 5000, StatusCode::kOk},
+      {"something else behind it", member + "something else", 5000, StatusCode::kOk},
+      {"more than it has", member, 5001, StatusCode::kDataLoss},
+      {"more than deflate could hold", member, 100'000'000, StatusCode::kDataLoss},
+      {"more than is decoded", member, kMaxMemberBytes + 1, StatusCode::kResourceExhausted},
+      {"broken", broken, 5000, StatusCode::kDataLoss},
+      {"cut off", member.substr(0, member.size() / 2), 5000, StatusCode::kDataLoss},
+      {"nothing", "", 1, StatusCode::kDataLoss},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const StatusOr<DecodedBytes> decoded = DecodePrefix(AsBytes(c.compressed), c.wanted_bytes);
+    ASSERT_EQ(decoded.status().code(), c.want) << decoded.status();
+    if (decoded.ok()) {
+      EXPECT_EQ(AsText(decoded->span()), std::string(c.wanted_bytes, 'a'));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace starling::layer
