@@ -14,6 +14,7 @@ namespace starling::config {
 namespace {
 
 constexpr int64_t kMaxThreads = 256;
+constexpr int64_t kMaxBytes = int64_t{1} << 50;
 constexpr int64_t kMaxSeconds = 7 * 24 * 3600;
 constexpr int64_t kMaxRetries = 100;
 
@@ -178,6 +179,23 @@ Status ReadFuseThreads(Reader& reader, const toml::node& node, std::string_view 
   return OkStatus();
 }
 
+auto Switch(bool Settings::Fetch::* member, bool on) {
+  return [member, on](Reader& reader, const toml::node& node, std::string_view key) -> Status {
+    ASSIGN_OR_RETURN(const bool value, ReadBool(reader, node, key));
+    reader.settings().fetch.*member = value == on;
+    return OkStatus();
+  };
+}
+
+auto ByteCount(uint64_t Settings::Fetch::* member) {
+  return [member](Reader& reader, const toml::node& node, std::string_view key) -> Status {
+    ASSIGN_OR_RETURN(const int64_t bytes,
+                     ReadNumber(reader, node, key, {.least = 0, .most = kMaxBytes}));
+    reader.settings().fetch.*member = static_cast<uint64_t>(bytes);
+    return OkStatus();
+  };
+}
+
 // A key of containerd-stargz-grpc without a meaning here.
 Status Ignore(Reader& reader, const toml::node& node, std::string_view key) {
   reader.WarnAt(node.source(),
@@ -209,10 +227,19 @@ const std::vector<Rule>& Rules() {
         {"registry.max_retries", ReadMaxRetries},
         {"store.decode_threads", ReadDecodeThreads},
         {"fuse.threads", ReadFuseThreads},
+        {"fetch.prefetch", Switch(&Settings::Fetch::prefetch, true)},
+        {"fetch.prefetch_size_bytes", ByteCount(&Settings::Fetch::prefetch_size_bytes)},
+        {"fetch.background", Switch(&Settings::Fetch::background, true)},
+        {"fetch.max_bytes_per_second", ByteCount(&Settings::Fetch::max_bytes_per_second)},
+        {"fetch.background_max_bytes_per_second",
+         ByteCount(&Settings::Fetch::background_max_bytes_per_second)},
         // Keys of containerd-stargz-grpc that mean the same.
         {"resolver.request_timeout_sec", Seconds(&Settings::Registry::request_timeout)},
         {"blob.fetching_timeout_sec", Seconds(&Settings::Registry::blob_timeout)},
         {"blob.max_retries", ReadMaxRetries},
+        {"prefetch_size", ByteCount(&Settings::Fetch::prefetch_size_bytes)},
+        {"noprefetch", Switch(&Settings::Fetch::prefetch, false)},
+        {"no_background_fetch", Switch(&Settings::Fetch::background, false)},
         {"allow_no_verification", RefuseTrue},
         {"disable_verification", RefuseTrue},
     };
@@ -225,11 +252,8 @@ const std::vector<Rule>& Rules() {
                                            "filesystem_cache_type",
                                            "resolve_result_entry_ttl_sec",
                                            "resolve_result_entry",
-                                           "prefetch_size",
                                            "prefetch_timeout_sec",
                                            "prefetch_async_size",
-                                           "noprefetch",
-                                           "no_background_fetch",
                                            "max_concurrency",
                                            "debug",
                                            "log_file_access",

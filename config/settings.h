@@ -42,6 +42,17 @@ struct Settings {
     friend bool operator==(const Fuse&, const Fuse&) = default;
   } fuse;
 
+  /// What is fetched before anybody reads it.
+  struct Fetch {
+    bool prefetch = true;
+    uint64_t prefetch_size_bytes = 0;
+    bool background = true;
+    uint64_t max_bytes_per_second = 0;  // 0: no cap
+    uint64_t background_max_bytes_per_second = 0;
+
+    friend bool operator==(const Fetch&, const Fetch&) = default;
+  } fetch;
+
   friend bool operator==(const Settings&, const Settings&) = default;
 };
 

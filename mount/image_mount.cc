@@ -70,7 +70,7 @@ StatusOr<std::unique_ptr<ImageMount>> ImageMount::Start(Options options,
   }
   ASSIGN_OR_RETURN(
       std::unique_ptr<LayerHost> host,
-      LayerHost::Start({.root = std::filesystem::absolute(options.root)},
+      LayerHost::Start({.root = std::filesystem::absolute(options.root), .fetch = options.fetch},
                        {.sources = [source](const std::string&)
                             -> StatusOr<std::shared_ptr<oci::ImageSource>> { return source; },
                         .files = files}));

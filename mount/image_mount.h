@@ -16,6 +16,7 @@ class ImageMount {
     std::filesystem::path root;       // for the image's data; private to this mount while it lasts
     std::filesystem::path directory;  // where the image appears
     oci::Platform platform;
+    FetchPolicy fetch;
   };
   /// Opens every layer (at most two requests each) and mounts their overlay. Errors say which layer
   /// cannot be lazy and why; then nothing stays mounted.

@@ -8,12 +8,15 @@
 
 #include "base/log.h"
 #include "base/mutex.h"
+#include "base/timer.h"
 #include "erofs/image_reader.h"
 #include "fuse/layer_table.h"
 #include "fuse/operations.h"
 #include "fuse/session.h"
+#include "layer/fetch_scheduler.h"
 #include "layer/layer_opener.h"
 #include "layer/lazy_layer.h"
+#include "oci/reference.h"
 #include "store/layer_store.h"
 
 namespace starling::mount {
@@ -48,6 +51,12 @@ std::shared_ptr<oci::BlobReader> KeepTogether(std::shared_ptr<oci::ImageSource> 
   using Both = std::pair<std::shared_ptr<oci::ImageSource>, std::shared_ptr<oci::BlobReader>>;
   const auto both = std::make_shared<Both>(std::move(source), std::move(reader));
   return {both, both->second.get()};
+}
+
+/// Images of one registry share its link.
+std::string HostOf(const std::string& image) {
+  const StatusOr<oci::Reference> reference = oci::Reference::Parse(image);
+  return reference.ok() ? std::string(reference->domain()) : image;
 }
 
 layer::LazyLayer::BlobSource SourceOf(const LayerHost::Dependencies& dependencies,
@@ -85,6 +94,7 @@ struct LayerHost::State {
   StatusOr<std::shared_ptr<LazyLayer>> Acquire(uint64_t number, const LayerSpec& spec,
                                                Network network);
   StatusOr<std::shared_ptr<LazyLayer>> OpenLayer(const LayerSpec& spec, Network network);
+  void FetchAhead(LazyLayer& layer, const LayerSpec& spec) const;
   Status Hide(uint64_t number, Data data);
 
   const Options options;
@@ -92,6 +102,8 @@ struct LayerHost::State {
   layer::FetchCounters counters;
   std::unique_ptr<store::LayerStore> layers;
   std::unique_ptr<ThreadPool> cpu;
+  ThreadTimer timer;
+  std::shared_ptr<layer::FetchScheduler> scheduler;
   View plain;
   View with_xattrs;
 
@@ -109,6 +121,11 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::Start(Options options, Dependenc
   ASSIGN_OR_RETURN(state->layers, store::LayerStore::Open(state->options.root / "store",
                                                           state->dependencies.files));
   state->cpu = std::make_unique<ThreadPool>("cpu", state->options.decode_threads);
+  const FetchPolicy& policy = state->options.fetch;
+  state->scheduler = layer::FetchScheduler::Make(
+      {.max_bytes_per_second = policy.max_bytes_per_second,
+       .max_background_bytes_per_second = policy.max_background_bytes_per_second},
+      {.clock = SystemClock(), .executor = *state->cpu, .timer = state->timer});
   RETURN_IF_ERROR(state->plain.Start(state->options));
   RETURN_IF_ERROR(state->with_xattrs.Start(state->options));
   return std::unique_ptr<LayerHost>(new LayerHost(std::move(state)));
@@ -122,6 +139,7 @@ LayerHost::~LayerHost() {
     MutexLock lock(state_->mutex);
     shown.swap(state_->shown);
   }
+  state_->scheduler->Close();
   // First the layers, so that nobody waits for the network; they answer from the disk until the
   // end.
   for (const auto& [key, entry] : shown) {
@@ -160,12 +178,14 @@ StatusOr<MountedLayer> LayerHost::State::Show(uint64_t number, const LayerSpec& 
                      "the layer has no TOC digest, so its bytes could not be verified");
   }
   ASSIGN_OR_RETURN(const std::shared_ptr<LazyLayer> layer, Acquire(number, spec, network));
-  layer->AddSource(spec.image, SourceOf(dependencies, spec, layer->chunks().blob_size_bytes()));
+  layer->AddSource(spec.image, HostOf(spec.image),
+                   SourceOf(dependencies, spec, layer->chunks().blob_size_bytes()));
   View& view = ViewOf(*layer);
   if (Status status = view.layers.Add(number, layer); !status.ok()) {
     (void)Hide(number, Data::kKeep);  // the first error is the one to tell
     return status;
   }
+  FetchAhead(*layer, spec);
   return MountedLayer{.number = number,
                       .path = view.path / std::to_string(number),
                       .data_bytes = layer->chunks().data_size_bytes(),
@@ -211,7 +231,7 @@ StatusOr<std::shared_ptr<LazyLayer>> LayerHost::State::OpenLayer(const LayerSpec
   const LayerKey key{.layer = spec.layer, .toc = spec.toc};
   StatusOr<std::shared_ptr<store::StoredLayer>> stored = layers->Find(key);
   if (stored.ok()) {
-    return LazyLayer::Open(*std::move(stored), *cpu, counters);
+    return LazyLayer::Open(*std::move(stored), *cpu, counters, {}, scheduler);
   }
   if (network == Network::kForbidden || stored.status().code() != StatusCode::kNotFound) {
     return stored.status();
@@ -223,9 +243,23 @@ StatusOr<std::shared_ptr<LazyLayer>> LayerHost::State::OpenLayer(const LayerSpec
   // Indexing took tens of megabytes that nobody needs again.
   ::malloc_trim(0);
   ASSIGN_OR_RETURN(std::shared_ptr<LazyLayer> layer,
-                   LazyLayer::Open(std::move(opened.stored), *cpu, counters));
+                   LazyLayer::Open(std::move(opened.stored), *cpu, counters, {}, scheduler));
   layer->UseReader(KeepTogether(source, std::move(opened.reader)));
   return layer;
+}
+
+void LayerHost::State::FetchAhead(LazyLayer& layer, const LayerSpec& spec) const {
+  const layer::ChunkTable& chunks = layer.chunks();
+  if (options.fetch.prefetch && !chunks.no_prefetch()) {
+    const uint64_t wished = spec.prefetch_bytes.value_or(options.fetch.prefetch_bytes);
+    if (const uint64_t bytes = chunks.prefetch_end().value_or(wished); bytes > 0) {
+      layer.Prefetch(bytes);
+    }
+  }
+  if (options.fetch.background) {
+    layer.Complete(
+        [digest = spec.layer.ToString()] { log::Info("layer is complete", {{"layer", digest}}); });
+  }
 }
 
 Status LayerHost::State::Hide(uint64_t number, Data data) {

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -26,6 +27,20 @@ struct LayerSpec {
   oci::Digest layer;        // of the blob
   oci::Digest toc;          // of its TOC; required: without it nothing can be verified
   uint64_t size_bytes = 0;  // of the blob; 0 when unknown
+  /// How much of the blob's front the client asks to prefetch where no landmark says it.
+  std::optional<uint64_t> prefetch_bytes;
+};
+
+/// What is fetched before anybody reads it.
+struct FetchPolicy {
+  /// What the layer's landmark, its LayerSpec or, where both are silent, `prefetch_bytes` says.
+  bool prefetch = true;
+  uint64_t prefetch_bytes = 0;
+  /// Everything, once nothing else is to be done.
+  bool background = false;
+  /// In bytes a second; 0 is no cap.
+  uint64_t max_bytes_per_second = 0;
+  uint64_t max_background_bytes_per_second = 0;
 };
 
 struct MountedLayer {
@@ -49,6 +64,7 @@ class LayerHost {
     std::filesystem::path root;
     size_t fuse_threads = 2;
     size_t decode_threads = 2;
+    FetchPolicy fetch;
     std::filesystem::path fuse_device = "/dev/fuse";
   };
   struct Dependencies {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 namespace starling::snapshotter {
 namespace {
@@ -64,6 +65,15 @@ std::vector<oci::Digest> ParseLayers(std::string_view list, const oci::Digest& l
   return layers;
 }
 
+std::optional<uint64_t> ParseBytes(std::string_view text) {
+  uint64_t bytes = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) {
+    return std::nullopt;
+  }
+  return bytes;
+}
+
 }  // namespace
 
 StatusOr<LayerRequest> LayerRequestFromLabels(const Labels& labels) {
@@ -87,6 +97,7 @@ StatusOr<LayerRequest> LayerRequestFromLabels(const Labels& labels) {
                                  kTocDigestLabel));
   }
   ASSIGN_OR_RETURN(request.toc, ParseDigestLabel(kTocDigestLabel, toc));
+  request.prefetch_bytes = ParseBytes(Find(labels, kPrefetchLabel));
   request.image_layers = ParseLayers(Find(labels, family->layers), request.layer);
   return request;
 }

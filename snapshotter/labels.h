@@ -20,12 +20,16 @@ inline constexpr std::string_view kRemoteLabelValue = "remote snapshot";
 /// The digest of an eStargz layer's table of contents, from the layer's annotation.
 inline constexpr std::string_view kTocDigestLabel = "containerd.io/snapshot/stargz/toc.digest";
 
+/// How many bytes of the blob's front to prefetch, in decimal; from stargz's clients.
+inline constexpr std::string_view kPrefetchLabel = "containerd.io/snapshot/remote/stargz.prefetch";
+
 /// What the labels of an extraction Prepare say about its layer. The labels of CRI and of
 /// containerd's own unpacker (`containerd.io/snapshot/cri.*`) count before stargz's
 /// (`.../remote/stargz.*`). All of them come from an image's author: a digest that does not parse
-/// is an error, one in the list of neighbours is left out. URLs and wishes to skip verification are
-/// not read at all. Errors say why the layer cannot be lazy: kNotFound without an image reference,
-/// layer digest or TOC digest; kInvalidArgument and kUnimplemented for values that cannot be used.
+/// is an error, one in the list of neighbours and a wish to prefetch are left out. URLs and wishes
+/// to skip verification are not read at all. Errors say why the layer cannot be lazy: kNotFound
+/// without an image reference, layer digest or TOC digest; kInvalidArgument and kUnimplemented for
+/// values that cannot be used.
 StatusOr<LayerRequest> LayerRequestFromLabels(const Labels& labels);
 
 /// The snapshot.ref of an extraction Prepare; none on others.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,8 @@ struct LayerRequest {
   oci::Digest toc;
   /// The layers of the same image, this one included, as far as the labels name them; bottom first.
   std::vector<oci::Digest> image_layers;
+  /// How much of the blob's front the client asks to prefetch where no landmark says it.
+  std::optional<uint64_t> prefetch_bytes;
 };
 
 struct LayerMount {

@@ -33,6 +33,7 @@ struct MountArguments {
   std::string root;  // empty: one below kDefaultRoot for each directory
   std::string platform;
   bool foreground = false;
+  bool fetch_all = false;
   std::vector<std::string> plain_http_hosts;
 };
 
@@ -79,11 +80,12 @@ Status Serve(const MountArguments& arguments, const std::function<void()>& ready
   const auto serve = [&]() -> Status {
     Toolbox toolbox(arguments.plain_http_hosts);
     ASSIGN_OR_RETURN(std::shared_ptr<oci::ImageSource> source, toolbox.OpenSource(arguments.image));
-    ASSIGN_OR_RETURN(
-        const std::unique_ptr<mount::ImageMount> shown,
-        mount::ImageMount::Start(
-            {.root = RootOf(arguments, directory), .directory = directory, .platform = platform},
-            std::move(source), RealFileSystem()));
+    ASSIGN_OR_RETURN(const std::unique_ptr<mount::ImageMount> shown,
+                     mount::ImageMount::Start({.root = RootOf(arguments, directory),
+                                               .directory = directory,
+                                               .platform = platform,
+                                               .fetch = {.background = arguments.fetch_all}},
+                                              std::move(source), RealFileSystem()));
     ready();
     int received = 0;
     while (sigwait(&signals, &received) != 0) {
@@ -177,6 +179,8 @@ void AddMount(CLI::App& app, Run& chosen) {
       ->capture_default_str();
   command.add_option("--platform", arguments->platform, "Of an index, such as linux/arm64");
   command.add_flag("--foreground", arguments->foreground, "Serve from this process, until SIGTERM");
+  command.add_flag("--fetch-all", arguments->fetch_all,
+                   "Also fetch what nobody reads, while the link has nothing else to do");
   AddPlainHttp(command, arguments->plain_http_hosts);
   command.footer("Example: starling mount ghcr.io/me/app:1-esgz /mnt/app");
   command.callback([arguments, &chosen] { chosen = [arguments] { return Mount(*arguments); }; });

@@ -58,6 +58,14 @@ registry::ClientOptions ClientOptionsOf(const config::Settings::Registry& settin
           .max_retries = static_cast<int>(settings.max_retries)};
 }
 
+mount::FetchPolicy FetchPolicyOf(const config::Settings::Fetch& settings) {
+  return {.prefetch = settings.prefetch,
+          .prefetch_bytes = settings.prefetch_size_bytes,
+          .background = settings.background,
+          .max_bytes_per_second = settings.max_bytes_per_second,
+          .max_background_bytes_per_second = settings.background_max_bytes_per_second};
+}
+
 // Notification is a courtesy: without it the daemon works all the same.
 void Notify(std::string_view state) {
   if (const Status notified = snapshotter::NotifyServiceManager(state); !notified.ok()) {
@@ -74,7 +82,8 @@ class LayerStack {
         stack->host_,
         mount::LayerHost::Start({.root = settings.root,
                                  .fuse_threads = settings.fuse.threads,
-                                 .decode_threads = settings.store.decode_threads},
+                                 .decode_threads = settings.store.decode_threads,
+                                 .fetch = FetchPolicyOf(settings.fetch)},
                                 {.sources = [client = &stack->client_](const std::string& image)
                                      -> StatusOr<std::shared_ptr<oci::ImageSource>> {
                                    ASSIGN_OR_RETURN(const oci::Reference reference,

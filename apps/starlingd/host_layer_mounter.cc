@@ -5,7 +5,11 @@ namespace {
 
 // The labels name no size: it comes with the registry's first answer.
 mount::LayerSpec SpecOf(const snapshotter::LayerRequest& layer) {
-  return {.image = layer.image_reference, .layer = layer.layer, .toc = layer.toc, .size_bytes = 0};
+  return {.image = layer.image_reference,
+          .layer = layer.layer,
+          .toc = layer.toc,
+          .size_bytes = 0,
+          .prefetch_bytes = layer.prefetch_bytes};
 }
 
 StatusOr<snapshotter::LayerMount> Convert(StatusOr<mount::MountedLayer> mounted) {

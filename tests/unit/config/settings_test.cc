@@ -29,7 +29,9 @@ TEST(ParseSettings, TheDefaultFileShowsTheDefaults) {
   EXPECT_TRUE(parsed.warnings.empty());
   for (const char* key : {"\nroot = ", "\naddress = ", "\nlog_level = ", "\nplain_http_hosts = ",
                           "\nrequest_timeout_sec = ", "\nblob_timeout_sec = ", "\nmax_retries = ",
-                          "\ndecode_threads = ", "\nthreads = "}) {
+                          "\ndecode_threads = ", "\nthreads = ", "\nprefetch = ",
+                          "\nprefetch_size_bytes = ", "\nbackground = ",
+                          "\nmax_bytes_per_second = ", "\nbackground_max_bytes_per_second = "}) {
     EXPECT_NE(AsText(*text).find(key), std::string_view::npos) << key;
   }
 }
@@ -48,6 +50,12 @@ TEST(ParseSettings, ReadsEveryKey) {
     decode_threads = 3
     [fuse]
     threads = 4
+    [fetch]
+    prefetch = false
+    prefetch_size_bytes = 5
+    background = false
+    max_bytes_per_second = 6
+    background_max_bytes_per_second = 9
   )");
   Settings want;
   want.root = "/r";
@@ -58,6 +66,11 @@ TEST(ParseSettings, ReadsEveryKey) {
   want.registry.blob_timeout = std::chrono::seconds(8);
   want.registry.max_retries = 0;
   want.store.decode_threads = 3;
+  want.fetch = {.prefetch = false,
+                .prefetch_size_bytes = 5,
+                .background = false,
+                .max_bytes_per_second = 6,
+                .background_max_bytes_per_second = 9};
   want.fuse.threads = 4;
   EXPECT_EQ(parsed.settings, want);
   EXPECT_TRUE(parsed.warnings.empty());
@@ -92,8 +105,10 @@ enable = true
   for (const std::string& warning : parsed.warnings) {
     warnings += warning + "\n";
   }
-  EXPECT_EQ(parsed.warnings.size(), 6U) << warnings;
-  EXPECT_NE(warnings.find("c.toml:2:14: noprefetch is a setting of containerd-stargz-grpc"),
+  EXPECT_FALSE(parsed.settings.fetch.prefetch);
+  EXPECT_TRUE(parsed.settings.fetch.background);
+  EXPECT_EQ(parsed.warnings.size(), 5U) << warnings;
+  EXPECT_NE(warnings.find("c.toml:1:19: metrics_address is a setting of containerd-stargz-grpc"),
             std::string::npos)
       << warnings;
   EXPECT_NE(warnings.find("mirror mirror.gcr.io of docker.io is not used"), std::string::npos);

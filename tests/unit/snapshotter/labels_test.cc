@@ -30,6 +30,29 @@ TEST(LayerRequestFromLabels, ReadsTheLabelsOfCri) {
             (std::vector<oci::Digest>{DigestOf(kLayerDigest), DigestOf(kOther), DigestOf(kThird)}));
 }
 
+TEST(LayerRequestFromLabels, ReadsHowMuchToPrefetch) {
+  const struct {
+    std::string_view name;
+    std::string label;
+    std::optional<uint64_t> want;
+  } cases[] = {
+      {.name = "a number", .label = "10485760", .want = 10485760},
+      {.name = "nothing", .label = "0", .want = 0},
+      {.name = "negative", .label = "-1", .want = {}},
+      {.name = "with a unit", .label = "10M", .want = {}},
+      {.name = "too large", .label = "99999999999999999999", .want = {}},
+      {.name = "empty", .label = "", .want = {}},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    Labels labels = LazyLabels("chain");
+    labels["containerd.io/snapshot/remote/stargz.prefetch"] = c.label;
+    const auto request = LayerRequestFromLabels(labels);
+    ASSERT_TRUE(request.ok()) << request.status();
+    EXPECT_EQ(request->prefetch_bytes, c.want);
+  }
+}
+
 TEST(LayerRequestFromLabels, ReadsTheLabelsOfStargz) {
   const auto request = LayerRequestFromLabels(
       {{"containerd.io/snapshot/remote/stargz.reference", "ghcr.io/y:2"},
