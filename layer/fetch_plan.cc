@@ -1,6 +1,34 @@
 #include "layer/fetch_plan.h"
 
 namespace starling::layer {
+namespace {
+
+/// Members of one request, and from where on others may be added before them.
+struct Run {
+  uint32_t from = 0;
+  uint32_t first = 0;
+  uint32_t last = 0;
+};
+
+/// The first member of the run together with its neighbours before.
+uint32_t LookBack(std::span<const MemberRecord> members, const Run& run,
+                  const std::function<bool(uint32_t)>& is_absent, const FetchLimits& limits) {
+  const uint64_t missed = members[run.first].blob_offset;
+  uint32_t begin = run.first;
+  while (begin > run.from) {
+    const MemberRecord& before = members[begin - 1];
+    if (before.end() != members[begin].blob_offset ||
+        missed - before.blob_offset > limits.neighbourhood_bytes / 2 ||
+        members[run.last].end() - before.blob_offset > limits.request_bytes ||
+        !is_absent(begin - 1)) {
+      break;
+    }
+    --begin;
+  }
+  return begin;
+}
+
+}  // namespace
 
 std::vector<PlannedFetch> PlanFetches(std::span<const MemberRecord> members,
                                       std::span<const uint32_t> wanted,
@@ -30,9 +58,14 @@ std::vector<PlannedFetch> PlanFetches(std::span<const MemberRecord> members,
       last = next;
       next_wanted += is_wanted ? 1 : 0;
     }
-    plan.push_back({.range = {.blob_offset = start, .size_bytes = members[last].end() - start},
-                    .first_member = first,
-                    .last_member = last + 1});
+    const uint32_t free_from = plan.empty() ? 0 : plan.back().last_member;
+    const uint32_t begin =
+        LookBack(members, {.from = free_from, .first = first, .last = last}, is_absent, limits);
+    const uint64_t begin_offset = members[begin].blob_offset;
+    plan.push_back(
+        {.range = {.blob_offset = begin_offset, .size_bytes = members[last].end() - begin_offset},
+         .first_member = begin,
+         .last_member = last + 1});
   }
   return plan;
 }

@@ -216,7 +216,8 @@ std::vector<LazyLayer::Fetch> LazyLayer::Enlist(const std::shared_ptr<Request>& 
       wanted.push_back(member);
     }
   }
-  std::vector<Fetch> fetches = PlanAndMark(wanted, request->fetch_class, limits);
+  std::vector<Fetch> fetches =
+      PlanAndMark(wanted, request->fetch_class, limits, table_.blob_size_bytes());
   if (!fetches.empty() && scheduler_ && request->fetch_class == oci::FetchClass::kDemand) {
     GuessNext(fetches, limits);
   }
@@ -243,12 +244,14 @@ void LazyLayer::GuessNext(const std::vector<Fetch>& fetches, const FetchLimits& 
   }
 }
 
-/// The requests that bring `wanted`, which are on their way from now on.
+/// The requests that bring `wanted`, which are on their way from now on, and of their neighbours
+/// those that begin before `blob_end`.
 std::vector<LazyLayer::Fetch> LazyLayer::PlanAndMark(std::span<const uint32_t> wanted,
                                                      oci::FetchClass fetch_class,
-                                                     const FetchLimits& limits) {
-  const auto is_free = [this](uint32_t member)
-                           EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return IsFree(member); };
+                                                     const FetchLimits& limits, uint64_t blob_end) {
+  const auto is_free = [this, blob_end](uint32_t member) EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return table_.members()[member].blob_offset < blob_end && IsFree(member);
+  };
   std::vector<Fetch> fetches;
   for (const PlannedFetch& plan : PlanFetches(table_.members(), wanted, is_free, limits)) {
     for (uint32_t member = plan.first_member; member < plan.last_member; ++member) {
@@ -325,10 +328,9 @@ std::optional<LazyLayer::Fetch> LazyLayer::NextWithin(oci::BlobRange& range,
     if (!IsFree(member)) {
       continue;
     }
-    const FetchLimits limits{.neighbourhood_bytes = size_bytes,
-                             .merge_gap_bytes = 0,
-                             .request_bytes = std::min(size_bytes, end - at->blob_offset)};
-    const Fetch fetch = PlanAndMark(std::span(&member, 1), fetch_class, limits).front();
+    const FetchLimits limits{
+        .neighbourhood_bytes = size_bytes, .merge_gap_bytes = 0, .request_bytes = size_bytes};
+    const Fetch fetch = PlanAndMark(std::span(&member, 1), fetch_class, limits, end).front();
     const uint64_t fetched = fetch.plan.range.end();
     range = {.blob_offset = fetched, .size_bytes = end - std::min(fetched, end)};
     return fetch;

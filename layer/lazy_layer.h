@@ -127,7 +127,8 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   void GuessNext(const std::vector<Fetch>& fetches, const FetchLimits& limits)
       EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::vector<Fetch> PlanAndMark(std::span<const uint32_t> wanted, oci::FetchClass fetch_class,
-                                 const FetchLimits& limits) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+                                 const FetchLimits& limits, uint64_t blob_end)
+      EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsAbsent(uint32_t member) const;
   bool IsFree(uint32_t member) const EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool TakeSpilled(uint32_t chunk, Request& request) EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -10,9 +10,10 @@ using std::chrono::microseconds;
 constexpr std::chrono::seconds kWindow(10);
 constexpr std::chrono::milliseconds kFirstRoundTrip(20);
 constexpr uint64_t kFirstRate = 50'000'000;
-// Less is a burst out of a buffer on the way and says nothing about the link.
-constexpr uint64_t kSampleBytes = 64 << 10;
-constexpr std::chrono::milliseconds kSampleTime(2);
+// A rate is taken over this time or this many bytes: over less it is the burst of some buffer on
+// the way and says nothing about the link.
+constexpr std::chrono::milliseconds kSampleTime(20);
+constexpr uint64_t kSampleBytes = 2 << 20;
 
 }  // namespace
 
@@ -43,8 +44,8 @@ void LinkEstimate::OnBytes(Flight& flight, uint64_t bytes, TimePoint now) {
   }
   const Duration taken = now - *flight.first_byte;
   const uint64_t came_bytes = delivered_bytes_ - flight.delivered_bytes;
-  if (taken >= kSampleTime && came_bytes >= kSampleBytes) {
-    const auto taken_us = std::chrono::duration_cast<microseconds>(taken).count();
+  const auto taken_us = std::chrono::duration_cast<microseconds>(taken).count();
+  if (taken_us > 0 && (taken >= kSampleTime || came_bytes >= kSampleBytes)) {
     rate_.Note(came_bytes * 1'000'000 / static_cast<uint64_t>(taken_us), now);
   }
 }
@@ -57,7 +58,7 @@ uint64_t LinkEstimate::bytes_per_second() const { return rate_.Best().value_or(k
 
 uint64_t LinkEstimate::BytesIn(Duration duration) const {
   const auto us = std::chrono::duration_cast<microseconds>(duration).count();
-  return bytes_per_second() / 1'000'000 * static_cast<uint64_t>(std::max<int64_t>(us, 0));
+  return bytes_per_second() * static_cast<uint64_t>(std::max<int64_t>(us, 0)) / 1'000'000;
 }
 
 }  // namespace starling::layer

@@ -13,7 +13,8 @@ constexpr uint64_t kMaxUnits = 8;
 
 uint64_t MissRuns::Note(uint64_t blob_offset, uint64_t blob_end, uint64_t unit_bytes) {
   const auto goes_on = std::ranges::find_if(runs_, [&](const Run& run) {
-    return blob_offset + unit_bytes >= run.blob_end && blob_offset <= run.blob_end + unit_bytes;
+    const uint64_t slack_bytes = unit_bytes / 8;
+    return blob_offset + slack_bytes >= run.blob_end && blob_offset <= run.blob_end + slack_bytes;
   });
   Run run;
   if (goes_on != runs_.end()) {

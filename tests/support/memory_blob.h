@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <deque>
+#include <functional>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -24,10 +26,16 @@ class MemoryBlob : public oci::BlobReader {
   /// Answers what waits and holds nothing back any more.
   void Release() {
     std::vector<std::pair<oci::BlobRange, Done>> held;
+    std::vector<std::function<void()>> streams;
     {
       MutexLock lock(mutex_);
       is_holding_ = false;
+      hold_streams_after_.reset();
       held.swap(held_);
+      streams.swap(held_streams_);
+    }
+    for (const auto& stream : streams) {
+      stream();
     }
     for (auto& [range, done] : held) {
       Answer(range, done);
@@ -42,6 +50,11 @@ class MemoryBlob : public oci::BlobReader {
   void DamageNext() {
     MutexLock lock(mutex_);
     orders_.push_back({.damage = true});
+  }
+  /// Streams from now on hand on this many bytes, then wait for Release.
+  void HoldStreamsAfter(uint64_t size_bytes) {
+    MutexLock lock(mutex_);
+    hold_streams_after_ = size_bytes;
   }
   /// Changes a stored byte for good.
   void Spoil(uint64_t blob_offset) {
@@ -83,6 +96,32 @@ class MemoryBlob : public oci::BlobReader {
     Answer(range, done);
   }
 
+  void Stream(oci::BlobRange range, const oci::ReadOptions& options, Part part,
+              StreamDone done) override {
+    std::optional<uint64_t> held_after;
+    {
+      MutexLock lock(mutex_);
+      held_after = hold_streams_after_;
+    }
+    if (!held_after) {
+      BlobReader::Stream(range, options, std::move(part), std::move(done));
+      return;
+    }
+    Read(range, options, [this, held_after, part, done](const StatusOr<Bytes>& bytes) {
+      if (!bytes.ok()) {
+        done(bytes.status());
+        return;
+      }
+      const size_t now = std::min<size_t>(*held_after, bytes->size());
+      part(ByteSpan(*bytes).first(now));
+      MutexLock lock(mutex_);
+      held_streams_.push_back([part, done, rest = Bytes(bytes->begin() + now, bytes->end())] {
+        part(rest);
+        done(OkStatus());
+      });
+    });
+  }
+
  private:
   struct Order {
     Status error;
@@ -116,6 +155,8 @@ class MemoryBlob : public oci::BlobReader {
   uint64_t readable_bytes_ GUARDED_BY(mutex_) = UINT64_MAX;
   bool is_holding_ GUARDED_BY(mutex_) = false;
   std::vector<std::pair<oci::BlobRange, Done>> held_ GUARDED_BY(mutex_);
+  std::optional<uint64_t> hold_streams_after_ GUARDED_BY(mutex_);
+  std::vector<std::function<void()>> held_streams_ GUARDED_BY(mutex_);
   std::deque<Order> orders_ GUARDED_BY(mutex_);
   std::vector<oci::BlobRange> ranges_ GUARDED_BY(mutex_);
 };

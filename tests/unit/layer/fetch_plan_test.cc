@@ -33,9 +33,13 @@ TEST(PlanFetches, MergesWhatIsNear) {
       {"a wanted one in the neighbourhood is no second request", {0, 2}, {}, {{0, 3}}},
       {"a gap is bridged", {0, 5}, {}, {{0, 6}}},
       {"but not over what is there", {0, 5}, {4}, {{0, 4}, {5, 8}}},
-      {"a wide gap is not", {0, 6}, {}, {{0, 3}, {6, 8}}},
-      {"nor a hole of the blob", {7, 8}, {}, {{7, 8}, {8, 10}}},
-      {"the end", {9}, {}, {{9, 10}}},
+      {"a wide gap is not", {0, 6}, {5}, {{0, 3}, {6, 8}}},
+      {"nor a hole of the blob", {7, 8}, {6}, {{7, 8}, {8, 10}}},
+      {"the end", {9}, {8}, {{9, 10}}},
+      {"what is before a miss comes, too", {9}, {}, {{8, 10}}},
+      {"half as far as what follows", {4}, {}, {{3, 7}}},
+      {"but not over what is there", {4}, {3}, {{4, 7}}},
+      {"nor what an earlier request brings", {0, 3}, {2}, {{0, 2}, {3, 6}}},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);

@@ -10,6 +10,7 @@
 #include "erofs/image_writer.h"
 #include "tests/support/faulty_file_system.h"
 #include "tests/support/gzip.h"
+#include "tests/support/manual_executor.h"
 #include "tests/support/memory_blob.h"
 
 namespace starling::layer {
@@ -84,6 +85,9 @@ class LazyLayerTest : public testing::Test {
     Open(kNoNeighbours);
   }
   void TearDown() override {
+    if (scheduler_) {
+      scheduler_->Close();
+    }
     if (layer_) {
       layer_->Close();
     }
@@ -94,6 +98,21 @@ class LazyLayerTest : public testing::Test {
     ASSERT_TRUE(layer.ok()) << layer.status();
     layer_ = *std::move(layer);
     layer_->UseReader(blob_);
+  }
+  /// The same with a scheduler, whose link moves the whole blob in one request.
+  void OpenScheduled() {
+    scheduler_ = FetchScheduler::Make({.quiet = std::chrono::milliseconds(0)},
+                                      {.clock = clock_, .executor = cpu_, .timer = timer_});
+    auto layer = LazyLayer::Open(stored_, cpu_, counters_, kNoNeighbours, scheduler_);
+    ASSERT_TRUE(layer.ok()) << layer.status();
+    layer_ = *std::move(layer);
+    layer_->AddSource("image", "host", [this] { return blob_; });
+  }
+  std::future<void> Complete() {
+    auto promise = std::make_shared<std::promise<void>>();
+    auto future = promise->get_future();
+    layer_->Complete([promise] { promise->set_value(); });
+    return future;
   }
   std::future<StatusOr<Bytes>> StartRead(DataRange range) {
     auto promise = std::make_shared<std::promise<StatusOr<Bytes>>>();
@@ -127,7 +146,10 @@ class LazyLayerTest : public testing::Test {
   std::shared_ptr<store::StoredLayer> stored_;
   std::shared_ptr<MemoryBlob> blob_;
   FetchCounters counters_;
+  testing_support::ManualClock clock_;
+  testing_support::ManualTimer timer_{clock_};
   ThreadPool cpu_{"cpu", 2};
+  std::shared_ptr<FetchScheduler> scheduler_;
   std::shared_ptr<LazyLayer> layer_;
 };
 
@@ -272,6 +294,57 @@ TEST_F(LazyLayerTest, CloseAnswersWhoWaits) {
   EXPECT_EQ(Read(ChunkRange(1)).status().code(), StatusCode::kCancelled);
   blob_->Release();  // a late answer finds nobody
   EXPECT_EQ(blob_->requests(), 1U);
+}
+
+TEST_F(LazyLayerTest, AMemberIsReadableBeforeItsRequestEnds) {
+  Open(kWideNeighbourhood);
+  blob_->HoldStreamsAfter(members_[0].blob_size + members_[1].blob_size + 1);
+  auto last = StartRead(ChunkRange(4));
+  ASSERT_EQ(blob_->ranges()[0].blob_offset, members_[0].blob_offset) << "its neighbours, too";
+  ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
+  ExpectContent(Read(ChunkRange(1)), ChunkRange(1));
+  EXPECT_FALSE(layer_->IsPresent(ChunkRange(4)));
+  blob_->Release();
+  ExpectContent(last.get(), ChunkRange(4));
+  EXPECT_EQ(blob_->requests(), 1U);
+}
+
+TEST_F(LazyLayerTest, CompletesInTheBackground) {
+  OpenScheduled();
+  Complete().get();
+  EXPECT_TRUE(layer_->IsPresent({0, contents_.size()}));
+  EXPECT_EQ(blob_->requests(), 1U);
+  EXPECT_EQ(counters_.bytes, members_.back().end() - members_.front().blob_offset);
+  Complete().get();
+  EXPECT_EQ(blob_->requests(), 1U) << "what is complete costs nothing";
+}
+
+TEST_F(LazyLayerTest, PrefetchesWhatBeginsBeforeItsEnd) {
+  OpenScheduled();
+  blob_->Hold();
+  layer_->Prefetch(members_[1].blob_offset + 1);
+  while (blob_->requests() == 0) {
+    std::this_thread::yield();
+  }
+  auto joined = StartRead(ChunkRange(1));
+  EXPECT_EQ(blob_->requests(), 1U) << "a read joins what is on its way";
+  blob_->Release();
+  ExpectContent(joined.get(), ChunkRange(1));
+  EXPECT_EQ(blob_->ranges()[0].blob_offset, members_[0].blob_offset);
+  EXPECT_FALSE(layer_->IsPresent(ChunkRange(2)));
+}
+
+TEST_F(LazyLayerTest, BackgroundWorkGoesOnAfterAnOutage) {
+  OpenScheduled();
+  blob_->FailNext(MakeError(StatusCode::kUnavailable, "away"));
+  auto complete = Complete();
+  while (timer_.waiting() == 0) {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(blob_->requests(), 1U) << "not again at once";
+  timer_.Advance(std::chrono::seconds(30));
+  complete.get();
+  EXPECT_EQ(blob_->requests(), 2U);
 }
 
 TEST_F(LazyLayerTest, RefusesReadsPastTheEnd) {

@@ -1,0 +1,232 @@
+#include "layer/fetch_scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "tests/support/manual_executor.h"
+
+namespace starling::layer {
+namespace {
+
+using oci::FetchClass;
+using std::chrono::milliseconds;
+
+/// What the link that is assumed at first moves in its round trip.
+constexpr uint64_t kRequest = 1'000'000;
+
+/// Begins requests as it is told and keeps them on their way until the test ends them.
+class FakeFeed : public FetchScheduler::Feed {
+ public:
+  FakeFeed(FetchScheduler& scheduler, std::string host, size_t requests)
+      : scheduler_(scheduler), host_(std::move(host)), left_(requests) {}
+  bool StartNext(FetchClass fetch_class, uint64_t size_bytes) override {
+    if (left_ == 0) {
+      return false;
+    }
+    --left_;
+    ++begun_;
+    flights_.push_back(scheduler_.Begin(host_, fetch_class, size_bytes));
+    return true;
+  }
+  void EndOne() { flights_.erase(flights_.begin()); }
+  size_t begun() const { return begun_; }
+  size_t on_the_way() const { return flights_.size(); }
+
+ private:
+  FetchScheduler& scheduler_;
+  const std::string host_;
+  size_t left_;
+  size_t begun_ = 0;
+  std::vector<std::shared_ptr<FetchScheduler::Flight>> flights_;
+};
+
+class FetchSchedulerTest : public testing::Test {
+ protected:
+  FetchSchedulerTest() { Make({}); }
+  void Make(const FetchScheduler::Options& options) {
+    scheduler_ =
+        FetchScheduler::Make(options, {.clock = clock_, .executor = executor_, .timer = timer_});
+    // Long after anything urgent.
+    timer_.Advance(std::chrono::hours(1));
+  }
+  std::shared_ptr<FakeFeed> Enlist(FetchClass fetch_class, size_t requests,
+                                   const std::string& host = "a") {
+    auto feed = std::make_shared<FakeFeed>(*scheduler_, host, requests);
+    scheduler_->Enlist(host, fetch_class, feed);
+    executor_.RunAll();
+    return feed;
+  }
+  void EndOne(FakeFeed& feed) {
+    feed.EndOne();
+    executor_.RunAll();
+  }
+
+  testing_support::ManualClock clock_;
+  testing_support::ManualExecutor executor_;
+  testing_support::ManualTimer timer_{clock_};
+  std::shared_ptr<FetchScheduler> scheduler_;
+};
+
+TEST_F(FetchSchedulerTest, LetsTwoRoundTripsBeOnTheirWay) {
+  for (const FetchClass fetch_class :
+       {FetchClass::kReadahead, FetchClass::kPrefetch, FetchClass::kBackground}) {
+    SCOPED_TRACE(static_cast<int>(fetch_class));
+    Make({});
+    const auto feed = Enlist(fetch_class, 5);
+    EXPECT_EQ(feed->on_the_way(), 2u);
+    EndOne(*feed);
+    EXPECT_EQ(feed->on_the_way(), 2u) << "one ends, one begins";
+    for (int i = 0; i < 3; ++i) {
+      EndOne(*feed);
+    }
+    EXPECT_EQ(feed->begun(), 5u);
+    EXPECT_EQ(feed->on_the_way(), 1u);
+  }
+}
+
+TEST_F(FetchSchedulerTest, MoreUrgentClassesGoFirst) {
+  const auto background = Enlist(FetchClass::kBackground, 10);
+  ASSERT_EQ(background->on_the_way(), 2u);
+  const auto prefetch = Enlist(FetchClass::kPrefetch, 10);
+  EXPECT_EQ(prefetch->on_the_way(), 2u) << "does not wait for background work";
+  const auto readahead = Enlist(FetchClass::kReadahead, 3);
+  EXPECT_EQ(readahead->on_the_way(), 2u);
+  EndOne(*prefetch);
+  EndOne(*background);
+  EXPECT_EQ(prefetch->begun(), 2u) << "read-ahead fills the link";
+  EXPECT_EQ(background->begun(), 2u);
+  EndOne(*readahead);
+  EndOne(*readahead);
+  EXPECT_EQ(readahead->begun(), 3u);
+  EXPECT_EQ(prefetch->begun(), 2u) << "one of each on the way are two";
+  EndOne(*readahead);
+  EXPECT_EQ(prefetch->begun(), 3u);
+  EXPECT_EQ(background->begun(), 2u);
+}
+
+TEST_F(FetchSchedulerTest, FeedsOfOneClassTakeTurns) {
+  const auto first = Enlist(FetchClass::kPrefetch, 10);
+  const auto second = Enlist(FetchClass::kPrefetch, 10);
+  for (int i = 0; i < 3; ++i) {
+    EndOne(*first);
+    if (second->on_the_way() > 0) {
+      EndOne(*second);
+    }
+  }
+  EXPECT_GE(second->begun(), 2u);
+  EXPECT_GE(first->begun(), 3u);
+}
+
+TEST_F(FetchSchedulerTest, BackgroundWaitsForQuiet) {
+  auto demand = scheduler_->Begin("a", FetchClass::kDemand, 1);
+  const auto feed = Enlist(FetchClass::kBackground, 1);
+  timer_.Advance(std::chrono::seconds(10));
+  executor_.RunAll();
+  EXPECT_EQ(feed->begun(), 0u) << "as long as a read waits for the network";
+  demand.reset();
+  executor_.RunAll();
+  EXPECT_EQ(feed->begun(), 0u) << "and a while longer";
+  timer_.Advance(milliseconds(99));
+  executor_.RunAll();
+  EXPECT_EQ(feed->begun(), 0u);
+  timer_.Advance(milliseconds(1));
+  executor_.RunAll();
+  EXPECT_EQ(feed->begun(), 1u);
+}
+
+TEST_F(FetchSchedulerTest, HostsDoNotWaitForEachOther) {
+  const auto one = Enlist(FetchClass::kPrefetch, 5, "a");
+  const auto other = Enlist(FetchClass::kPrefetch, 5, "b");
+  EXPECT_EQ(one->on_the_way(), 2u);
+  EXPECT_EQ(other->on_the_way(), 2u);
+}
+
+TEST_F(FetchSchedulerTest, MemoryBoundsAllHostsTogether) {
+  Make({.buffer_bytes = 3 * kRequest});
+  const auto one = Enlist(FetchClass::kPrefetch, 5, "a");
+  const auto other = Enlist(FetchClass::kPrefetch, 5, "b");
+  const auto third = Enlist(FetchClass::kPrefetch, 5, "c");
+  EXPECT_EQ(one->on_the_way(), 2u);
+  EXPECT_EQ(other->on_the_way(), 1u);
+  EXPECT_EQ(third->on_the_way(), 1u) << "nobody is starved for good";
+}
+
+TEST_F(FetchSchedulerTest, RequestsGrowAndShrinkWithTheLink) {
+  EXPECT_EQ(scheduler_->RequestBytes("a"), kRequest);
+  const auto measure = [&](milliseconds latency, uint64_t bytes) {
+    const auto flight = scheduler_->Begin("a", FetchClass::kDemand, bytes);
+    clock_.Advance(latency);
+    flight->OnBytes(1);
+    clock_.Advance(milliseconds(100));
+    flight->OnBytes(bytes);
+  };
+  measure(milliseconds(30), 10'000'000);
+  EXPECT_EQ(scheduler_->RequestBytes("a"), 3'000'000u) << "30 ms of 100 MB/s";
+  measure(milliseconds(1), 20'000'000);
+  EXPECT_EQ(scheduler_->RequestBytes("a"), 2'000'000u) << "at least what 10 ms move";
+  EXPECT_EQ(scheduler_->RequestBytes("b"), kRequest) << "another host is another link";
+}
+
+TEST_F(FetchSchedulerTest, CapsHoldBackAllButDemand) {
+  Make({.max_bytes_per_second = 1'000'000});
+  const auto prefetch = Enlist(FetchClass::kPrefetch, 5);
+  EXPECT_EQ(prefetch->begun(), 1u);
+  EndOne(*prefetch);
+  EXPECT_EQ(prefetch->begun(), 1u);
+  const auto demand = scheduler_->Begin("a", FetchClass::kDemand, 1'000'000);
+  timer_.Advance(milliseconds(1999));
+  executor_.RunAll();
+  EXPECT_EQ(prefetch->begun(), 1u) << "makes up for the demand read, too";
+  timer_.Advance(milliseconds(1));
+  executor_.RunAll();
+  EXPECT_EQ(prefetch->begun(), 2u);
+}
+
+TEST_F(FetchSchedulerTest, BackgroundHasACapOfItsOwn) {
+  Make({.max_background_bytes_per_second = 1'000'000});
+  const auto background = Enlist(FetchClass::kBackground, 5);
+  EXPECT_EQ(background->begun(), 1u);
+  const auto prefetch = Enlist(FetchClass::kPrefetch, 2);
+  EXPECT_EQ(prefetch->begun(), 2u);
+}
+
+TEST_F(FetchSchedulerTest, EnlistingTwiceIsEnlistingOnce) {
+  const auto feed = Enlist(FetchClass::kPrefetch, 1);
+  scheduler_->Enlist("a", FetchClass::kPrefetch, feed);
+  scheduler_->Enlist("a", FetchClass::kPrefetch, feed);
+  executor_.RunAll();
+  EXPECT_EQ(feed->begun(), 1u);
+}
+
+TEST_F(FetchSchedulerTest, EnlistsLater) {
+  const auto feed = std::make_shared<FakeFeed>(*scheduler_, "a", 1);
+  scheduler_->EnlistAfter(milliseconds(50), "a", FetchClass::kBackground, feed);
+  executor_.RunAll();
+  EXPECT_EQ(feed->begun(), 0u);
+  timer_.Advance(milliseconds(50));
+  executor_.RunAll();
+  EXPECT_EQ(feed->begun(), 1u);
+}
+
+TEST_F(FetchSchedulerTest, AFeedThatHasGoneIsForgotten) {
+  auto feed = std::make_shared<FakeFeed>(*scheduler_, "a", 5);
+  scheduler_->Enlist("a", FetchClass::kPrefetch, feed);
+  feed.reset();
+  const auto next = Enlist(FetchClass::kPrefetch, 1);
+  EXPECT_EQ(next->begun(), 1u);
+}
+
+TEST_F(FetchSchedulerTest, BeginsNothingOnceClosed) {
+  const auto feed = Enlist(FetchClass::kPrefetch, 5);
+  scheduler_->Enlist("a", FetchClass::kBackground, feed);
+  scheduler_->Close();
+  EndOne(*feed);
+  EndOne(*feed);
+  timer_.Advance(std::chrono::hours(1));
+  executor_.RunAll();
+  EXPECT_EQ(feed->begun(), 2u);
+}
+
+}  // namespace
+}  // namespace starling::layer
