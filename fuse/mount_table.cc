@@ -23,34 +23,33 @@ std::string Unescape(std::string_view text) {
   return out;
 }
 
-}  // namespace
+struct Line {
+  std::string mount_point;
+  MountEntry entry;
+};
 
-std::optional<MountEntry> FindMount(std::string_view mountinfo,
-                                    const std::filesystem::path& mount_point) {
-  std::optional<MountEntry> found;
+/// Calls `visit` for every line.
+template <typename Visit>
+void ForEachLine(std::string_view mountinfo, Visit visit) {
   std::istringstream lines{std::string(mountinfo)};
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line);
+  for (std::string text; std::getline(lines, text);) {
+    std::istringstream words(text);
     std::string id;
     std::string parent;
-    std::string device;
     std::string root;
     std::string where;
-    words >> id >> parent >> device >> root >> where;
-    if (Unescape(where) != mount_point.native()) {
-      continue;
-    }
+    Line line;
+    words >> id >> parent >> line.entry.device >> root >> where;
+    line.mount_point = Unescape(where);
     std::string word;
     while (words >> word && word != "-") {
     }
-    std::string type;
-    words >> type;
-    found = MountEntry{.device = device, .type = type};  // later lines lie on top
+    words >> line.entry.type;
+    visit(line);
   }
-  return found;
 }
 
-StatusOr<std::optional<MountEntry>> FindMount(const std::filesystem::path& mount_point) {
+StatusOr<std::string> ReadMountinfo() {
   std::ifstream file("/proc/self/mountinfo");
   std::ostringstream text;
   text << file.rdbuf();
@@ -58,7 +57,42 @@ StatusOr<std::optional<MountEntry>> FindMount(const std::filesystem::path& mount
     return MakeError(StatusCode::kInternal,
                      "/proc/self/mountinfo cannot be read; is /proc mounted?");
   }
-  return FindMount(text.str(), mount_point);
+  return text.str();
+}
+
+}  // namespace
+
+std::optional<MountEntry> FindMount(std::string_view mountinfo,
+                                    const std::filesystem::path& mount_point) {
+  std::optional<MountEntry> found;
+  ForEachLine(mountinfo, [&](const Line& line) {
+    if (line.mount_point == mount_point.native()) {
+      found = line.entry;  // later lines lie on top
+    }
+  });
+  return found;
+}
+
+StatusOr<std::optional<MountEntry>> FindMount(const std::filesystem::path& mount_point) {
+  ASSIGN_OR_RETURN(const std::string mountinfo, ReadMountinfo());
+  return FindMount(mountinfo, mount_point);
+}
+
+std::vector<std::filesystem::path> MountsBelow(std::string_view mountinfo,
+                                               const std::filesystem::path& directory) {
+  std::vector<std::filesystem::path> found;
+  const std::string prefix = directory.native() + "/";
+  ForEachLine(mountinfo, [&](const Line& line) {
+    if (line.mount_point.starts_with(prefix)) {
+      found.emplace_back(line.mount_point);
+    }
+  });
+  return found;
+}
+
+StatusOr<std::vector<std::filesystem::path>> MountsBelow(const std::filesystem::path& directory) {
+  ASSIGN_OR_RETURN(const std::string mountinfo, ReadMountinfo());
+  return MountsBelow(mountinfo, directory);
 }
 
 }  // namespace starling::fuse

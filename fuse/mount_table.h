@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 
@@ -20,5 +21,13 @@ std::optional<MountEntry> FindMount(std::string_view mountinfo,
                                     const std::filesystem::path& mount_point);
 /// The same in this process's mount namespace; no request is sent to any file system.
 StatusOr<std::optional<MountEntry>> FindMount(const std::filesystem::path& mount_point);
+
+/// The mounts below `directory` (itself not among them) in the text of a mountinfo file, in their
+/// order: what covers another comes later. One that lies on top of another at the same place is
+/// there twice.
+std::vector<std::filesystem::path> MountsBelow(std::string_view mountinfo,
+                                               const std::filesystem::path& directory);
+/// The same in this process's mount namespace.
+StatusOr<std::vector<std::filesystem::path>> MountsBelow(const std::filesystem::path& directory);
 
 }  // namespace starling::fuse

@@ -18,7 +18,22 @@ using layer::LazyLayer;
 /// The cookie after "..": a layer's own is this plus its number.
 constexpr uint64_t kFirstLayerCookie = 2;
 
+constexpr size_t kProbeBytes = 4096;
+
 Node RootNode() { return {.id = kRootNode, .attributes = {.mode = S_IFDIR | 0755, .nlink = 2}}; }
+
+Node ProbeNode() {
+  return {.id = kProbeNode,
+          .attributes = {.mode = S_IFREG | 0400, .nlink = 1, .size_bytes = kProbeBytes}};
+}
+
+/// A layer's data device: its address space is the file's.
+erofs::Attributes DeviceAttributes(const LazyLayer& layer) {
+  return {.mode = S_IFREG | 0400,
+          .nlink = 1,
+          .size_bytes = layer.index().data_device_bytes(),
+          .data_address = 0};
+}
 
 /// The edge at which failures of layers are told; below it they are only returned.
 void Fail(const LazyLayer& layer, NodeId node, std::string_view what, const Status& status,
@@ -43,6 +58,9 @@ std::optional<uint64_t> ParseLayerNumber(std::string_view name) {
 /// The node with its attributes; without them the request is answered.
 std::optional<Node> StatOrAnswer(const LazyLayer& layer, NodeId node, std::string_view what,
                                  Reply& reply) {
+  if (IsDevice(node)) {
+    return Node{.id = node, .attributes = DeviceAttributes(layer)};
+  }
   const auto attributes = layer.index().Stat(NidOf(node));
   if (!attributes.ok()) {
     Fail(layer, node, what, attributes.status(), reply);
@@ -82,14 +100,33 @@ std::shared_ptr<LazyLayer> Operations::FindOrAnswer(NodeId node, Reply& reply) c
   return layer;
 }
 
-void Operations::LookupLayer(std::string_view name, Reply& reply) const {
+ByteSpan ProbeContent() {
+  static const Bytes content = [] {
+    Bytes bytes(kProbeBytes);
+    for (size_t i = 0; i < bytes.size(); ++i) {
+      bytes[i] = static_cast<std::byte>(i * 7 + (i >> 8) + 1);
+    }
+    return bytes;
+  }();
+  return content;
+}
+
+void Operations::LookupInRoot(std::string_view name, Reply& reply) const {
+  if (name == kProbeName) {
+    reply.Entry(ProbeNode(), Lifetime::kNone);
+    return;
+  }
+  const bool is_device = name.ends_with(kDeviceSuffix);
+  if (is_device) {
+    name.remove_suffix(kDeviceSuffix.size());
+  }
   const std::optional<uint64_t> number = ParseLayerNumber(name);
   const auto layer = number ? layers_.Find(*number) : nullptr;
   if (!layer) {
     reply.NoEntry(Lifetime::kNone);
     return;
   }
-  const NodeId id = MakeNodeId(*number, layer->index().root());
+  const NodeId id = MakeNodeId(*number, is_device ? kDeviceNid : layer->index().root());
   if (const auto node = StatOrAnswer(*layer, id, "the layer's root cannot be read", reply)) {
     reply.Entry(*node, Lifetime::kNone);
   }
@@ -97,7 +134,7 @@ void Operations::LookupLayer(std::string_view name, Reply& reply) const {
 
 void Operations::Lookup(NodeId directory, std::string_view name, Reply& reply) const {
   if (directory == kRootNode) {
-    LookupLayer(name, reply);
+    LookupInRoot(name, reply);
     return;
   }
   const auto layer = FindOrAnswer(directory, reply);
@@ -124,6 +161,10 @@ void Operations::GetAttributes(NodeId node, Reply& reply) const {
     reply.Attributes(RootNode(), Lifetime::kNone);
     return;
   }
+  if (node == kProbeNode) {
+    reply.Attributes(ProbeNode(), Lifetime::kForever);
+    return;
+  }
   const auto layer = FindOrAnswer(node, reply);
   if (!layer) {
     return;
@@ -147,6 +188,11 @@ void Operations::ReadLink(NodeId node, Reply& reply) const {
 }
 
 void Operations::Read(NodeId node, uint64_t file_offset, uint64_t size_bytes, Reply& reply) const {
+  if (node == kProbeNode) {
+    const uint64_t begin = std::min<uint64_t>(file_offset, kProbeBytes);
+    reply.Data(ProbeContent().subspan(begin, std::min(size_bytes, kProbeBytes - begin)));
+    return;
+  }
   const auto layer = FindOrAnswer(node, reply);
   if (!layer) {
     return;
@@ -164,8 +210,14 @@ void Operations::Read(NodeId node, uint64_t file_offset, uint64_t size_bytes, Re
     reply.Data({});
     return;
   }
-  const layer::DataRange range{.data_address = file.data_address + file_offset,
-                               .size_bytes = std::min(size_bytes, file.size_bytes - file_offset)};
+  ReadRange(layer, node,
+            {.data_address = file.data_address + file_offset,
+             .size_bytes = std::min(size_bytes, file.size_bytes - file_offset)},
+            reply);
+}
+
+void Operations::ReadRange(const std::shared_ptr<LazyLayer>& layer, NodeId node,
+                           layer::DataRange range, Reply& reply) const {
   if (layer->IsPresent(range)) {
     const std::span<std::byte> buffer = ThreadBuffer(range.size_bytes);
     if (Status status = layer->ReadPresent(range.data_address, buffer); !status.ok()) {
@@ -175,13 +227,20 @@ void Operations::Read(NodeId node, uint64_t file_offset, uint64_t size_bytes, Re
     reply.Data(buffer);
     return;
   }
+  // The device is as long as its blocks, the layer's data may end within the last one.
+  const uint64_t asked_bytes = range.size_bytes;
+  range.size_bytes = std::min(asked_bytes, layer->chunks().data_size_bytes() - range.data_address);
   layer->Read(range, oci::FetchClass::kDemand,
-              [layer, node,
-               deferred = std::shared_ptr<Reply>(reply.Defer())](const StatusOr<Bytes>& bytes) {
-                if (bytes.ok()) {
-                  deferred->Data(*bytes);
-                } else {
+              [layer, node, asked_bytes, fetched = fetched_,
+               deferred = std::shared_ptr<Reply>(reply.Defer())](StatusOr<Bytes> bytes) {
+                if (!bytes.ok()) {
                   Fail(*layer, node, "read failed", bytes.status(), *deferred);
+                  return;
+                }
+                bytes->resize(asked_bytes);
+                deferred->Data(*bytes);
+                if (fetched) {
+                  fetched(*layer);
                 }
               });
 }
@@ -203,7 +262,7 @@ void Operations::ReadRoot(uint64_t cookie, Reply& reply) const {
       continue;
     }
     const auto attributes = layer->index().Stat(layer->index().root());
-    const std::string name = std::to_string(number);
+    const std::string name = DirectoryNameOf(number);
     if (attributes.ok() &&
         !reply.AddEntry(
             {.name = name,
@@ -251,7 +310,7 @@ void Operations::GetXattr(NodeId node, std::string_view name, size_t room_bytes,
     reply.Error(ENOSYS);
     return;
   }
-  if (node == kRootNode) {
+  if (node == kRootNode || node == kProbeNode || IsDevice(node)) {
     reply.Error(ENODATA);
     return;
   }
@@ -272,7 +331,7 @@ void Operations::GetXattr(NodeId node, std::string_view name, size_t room_bytes,
 void Operations::ListXattrs(NodeId node, size_t room_bytes, Reply& reply) const {
   // An empty list even where getxattr is not served: programs list seldom, and one that copies
   // files should see what it would see on any file system.
-  if (xattrs_ == Xattrs::kNone || node == kRootNode) {
+  if (xattrs_ == Xattrs::kNone || node == kRootNode || node == kProbeNode || IsDevice(node)) {
     AnswerSized({}, room_bytes, reply);
     return;
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -15,6 +16,11 @@ enum class Lifetime {
   kNone,     // in the root of a mount, where layers come and go
   kForever,  // inside a layer: its content never changes
 };
+
+/// A file in the root of every mount, which is in no list: one block that the kernel may read to
+/// show whether it can use files of the mount as a data device.
+inline constexpr std::string_view kProbeName = "probe";
+ByteSpan ProbeContent();
 
 struct Node {
   NodeId id = 0;
@@ -55,14 +61,19 @@ class Reply {
   virtual std::unique_ptr<Reply> Defer() = 0;
 };
 
-/// What the kernel may ask about layers, without the kernel. Held data is answered at once; a read
+/// What the kernel may ask about layers, without the kernel: in the root of the mount, a directory
+/// for each layer with its files, and its data device as one file, not listed, for who mounts the
+/// layer's index himself. Held data is answered at once; a read
 /// of absent data enlists itself with the layer and is answered from there. Threads: safe. Never
 /// blocks but for the disk.
 class Operations {
  public:
   enum class Xattrs { kNone, kServed };
+  /// Told after a read that had to fetch, on the thread that answered it.
+  using Fetched = std::function<void(const layer::LazyLayer&)>;
   /// Borrows `layers`. With kNone, xattr calls answer ENOSYS, so that the kernel never asks again.
-  Operations(const LayerTable& layers, Xattrs xattrs) : layers_(layers), xattrs_(xattrs) {}
+  Operations(const LayerTable& layers, Xattrs xattrs, Fetched fetched = nullptr)
+      : layers_(layers), xattrs_(xattrs), fetched_(std::move(fetched)) {}
 
   void Lookup(NodeId directory, std::string_view name, Reply& reply) const;
   void GetAttributes(NodeId node, Reply& reply) const;
@@ -77,11 +88,14 @@ class Operations {
  private:
   /// The layer that `node` is in; null when it is not shown any more: then the request is answered.
   std::shared_ptr<layer::LazyLayer> FindOrAnswer(NodeId node, Reply& reply) const;
-  void LookupLayer(std::string_view name, Reply& reply) const;
+  void LookupInRoot(std::string_view name, Reply& reply) const;
+  void ReadRange(const std::shared_ptr<layer::LazyLayer>& layer, NodeId node,
+                 layer::DataRange range, Reply& reply) const;
   void ReadRoot(uint64_t cookie, Reply& reply) const;
 
   const LayerTable& layers_;
   const Xattrs xattrs_;
+  const Fetched fetched_;
 };
 
 }  // namespace starling::fuse

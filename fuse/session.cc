@@ -216,6 +216,9 @@ StatusOr<Session::Device> Session::Release() {
   return device;
 }
 
-void Session::ForgetLayer(uint64_t number) { connection_->ForgetName(std::to_string(number)); }
+void Session::ForgetLayer(uint64_t number) {
+  connection_->ForgetName(DirectoryNameOf(number));
+  connection_->ForgetName(DeviceNameOf(number));
+}
 
 }  // namespace starling::fuse

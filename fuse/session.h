@@ -12,7 +12,8 @@
 namespace starling::fuse {
 
 /// One FUSE connection and the threads that serve it.
-/// Threads: safe. The owner never opens a path below the mount: it would wait for itself.
+/// Threads: safe. What runs on its own threads never opens a path below the mount: it would wait
+/// for itself.
 class Session {
  public:
   struct Options {

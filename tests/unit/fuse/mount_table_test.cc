@@ -33,5 +33,13 @@ TEST(FindMount, KnowsTheRootOfThisProcess) {
   EXPECT_TRUE(mount->has_value());
 }
 
+TEST(MountsBelow, KeepsTheirOrder) {
+  using Paths = std::vector<std::filesystem::path>;
+  EXPECT_EQ(MountsBelow(kMountInfo, "/run"), (Paths{"/run/l", "/run/l", "/run/with space"}));
+  EXPECT_EQ(MountsBelow(kMountInfo, "/run/l"), Paths{}) << "not the directory itself";
+  EXPECT_EQ(MountsBelow(kMountInfo, "/ru"), Paths{});
+  EXPECT_EQ(MountsBelow("", "/run"), Paths{});
+}
+
 }  // namespace
 }  // namespace starling::fuse

@@ -167,6 +167,59 @@ TEST_F(OperationsTest, AFailedReadIsEio) {
   EXPECT_EQ(Read(file, 0, 5), "data hello");
 }
 
+TEST_F(OperationsTest, ShowsTheDataDeviceAsAFile) {
+  const NodeId device = Find(kRootNode, "5.data");
+  EXPECT_EQ(answer_->lifetime, Lifetime::kNone);
+  EXPECT_EQ(answer_->node.attributes.mode, S_IFREG | 0400U);
+  EXPECT_EQ(answer_->node.attributes.size_bytes, 4096U);
+  EXPECT_EQ(Ask([&](Reply& reply) { operations_.GetAttributes(device, reply); }), "attributes");
+  EXPECT_EQ(answer_->node.attributes.size_bytes, 4096U);
+  for (const std::string_view name : {"6.data", ".data", "05.data", "5.data.data", "5.datax"}) {
+    EXPECT_EQ(Lookup(kRootNode, name), "no entry") << name;
+  }
+  // The layer's data ends within the block; what follows is zeros, fetched or held.
+  const std::string block = "data hello world" + std::string(4096 - 11, '\0');
+  EXPECT_EQ(Read(device, 0, 100000), block);
+  EXPECT_EQ(blob_->requests(), 1U);
+  EXPECT_EQ(Read(device, 0, 4096), block);
+  EXPECT_EQ(Read(device, 6, 5), "data world");
+  EXPECT_EQ(Read(device, 4096, 1), "data ");
+  EXPECT_EQ(blob_->requests(), 1U);
+  EXPECT_EQ(Ask([&](Reply& reply) { operations_.GetXattr(device, "user.color", 9, reply); }),
+            fmt::format("error {}", ENODATA));
+  EXPECT_EQ(Ask([&](Reply& reply) { operations_.ListXattrs(device, 9, reply); }), "data ");
+  table_.Remove(kLayer);
+  EXPECT_EQ(Read(device, 0, 10), fmt::format("error {}", ESTALE));
+}
+
+TEST_F(OperationsTest, TellsOfReadsThatFetched) {
+  std::promise<const layer::LazyLayer*> told;
+  int times = 0;
+  const Operations telling(table_, Operations::Xattrs::kServed, [&](const layer::LazyLayer& layer) {
+    ++times;
+    told.set_value(&layer);
+  });
+  const NodeId file = File();
+  const auto read = [&] { return Ask([&](Reply& reply) { telling.Read(file, 0, 5, reply); }); };
+  blob_->FailNext(MakeError(StatusCode::kDeadlineExceeded, "away"));
+  EXPECT_EQ(read(), fmt::format("error {}", EIO));
+  EXPECT_EQ(read(), "data hello");
+  EXPECT_EQ(told.get_future().get(), layer_.get());
+  EXPECT_EQ(read(), "data hello") << "held by now";
+  EXPECT_EQ(times, 1);
+}
+
+TEST_F(OperationsTest, HasAFileToProbe) {
+  const NodeId probe = Find(kRootNode, kProbeName);
+  EXPECT_EQ(answer_->node.attributes.size_bytes, ProbeContent().size());
+  EXPECT_EQ(Ask([&](Reply& reply) { operations_.GetAttributes(probe, reply); }), "attributes");
+  EXPECT_EQ(Read(probe, 0, 100000), fmt::format("data {}", AsText(ProbeContent())));
+  EXPECT_EQ(Read(probe, 4000, 96), fmt::format("data {}", AsText(ProbeContent().subspan(4000))));
+  EXPECT_EQ(Read(probe, 4096, 1), "data ");
+  EXPECT_EQ(Ask([&](Reply& reply) { operations_.GetXattr(probe, "user.color", 9, reply); }),
+            fmt::format("error {}", ENODATA));
+}
+
 TEST_F(OperationsTest, ListsDirectoriesInPieces) {
   const NodeId directory = Find(LayerRoot(), "d");
   std::vector<std::string> names;
