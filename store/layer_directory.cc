@@ -12,9 +12,7 @@ constexpr mode_t kWrittenOnce = 0400;
 constexpr mode_t kPrivate = 0600;
 
 constexpr const char* kRecordFile = "layer.json";
-constexpr const char* kIndexFile = "index";
 constexpr const char* kChunkTableFile = "chunks";
-constexpr const char* kDataFile = "data";
 constexpr const char* kPresentFile = "present";
 constexpr const char* kSyncedFile = "present.synced";
 constexpr const char* kBootFile = "boot";

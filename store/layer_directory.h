@@ -13,6 +13,10 @@
 
 namespace starling::store {
 
+/// Names of files that others may open, too.
+inline constexpr std::string_view kIndexFile = "index";
+inline constexpr std::string_view kDataFile = "data";
+
 /// The open files of one layer.
 struct LayerDirectory {
   std::filesystem::path path;

@@ -69,6 +69,10 @@ class StoredLayer {
   Status Read(uint64_t data_address, std::span<std::byte> out) const;
   /// For pread by those that serve the kernel; borrowed and opened for reading only.
   int data_fd() const;
+  /// The files of the index and of the data, for who has the kernel open them. Only for reading:
+  /// the data's bytes are valid where IsPresent says so. Gone after LayerStore::Remove.
+  std::filesystem::path index_path() const;
+  std::filesystem::path data_path() const;
   /// Bytes of the chunks held, for status and usage. After a kill it may lack those of the chunks
   /// that were just being put.
   uint64_t present_bytes() const;

@@ -41,17 +41,23 @@ Status StoredLayer::Put(uint64_t chunk, uint64_t data_address, ByteSpan bytes,
   }
   RETURN_IF_ERROR(
       Annotate(state_->files.WriteAt(state_->directory.data_for_writing.get(), data_address, bytes),
-               (state_->directory.path / "data").string()));
+               data_path().string()));
   state_->directory.present->Set(chunk, bytes.size());
   return OkStatus();
 }
 
 Status StoredLayer::Read(uint64_t data_address, std::span<std::byte> out) const {
   return Annotate(state_->files.ReadAt(state_->directory.data_for_reading.get(), data_address, out),
-                  (state_->directory.path / "data").string());
+                  data_path().string());
 }
 
 int StoredLayer::data_fd() const { return state_->directory.data_for_reading.get(); }
+
+std::filesystem::path StoredLayer::index_path() const {
+  return state_->directory.path / kIndexFile;
+}
+
+std::filesystem::path StoredLayer::data_path() const { return state_->directory.path / kDataFile; }
 
 uint64_t StoredLayer::present_bytes() const { return state_->directory.present->present_bytes(); }
 

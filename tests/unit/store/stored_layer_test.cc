@@ -38,6 +38,10 @@ TEST_F(StoredLayerTest, HoldsWhatWasPut) {
   EXPECT_EQ(::pread(layer_->data_fd(), &byte, 1, kChunkBytes), 1);
   EXPECT_EQ(byte, std::byte{2});
   EXPECT_EQ(::fcntl(layer_->data_fd(), F_GETFL) & O_ACCMODE, O_RDONLY);
+  const auto index = ReadFile(RealFileSystem(), layer_->index_path(), 100);
+  ASSERT_TRUE(index.ok()) << index.status();
+  EXPECT_EQ(AsText(*index), "the index");
+  EXPECT_EQ(std::filesystem::file_size(layer_->data_path()), 503808U) << "whole blocks";
 }
 
 TEST_F(StoredLayerTest, WritesNothingThatIsNotVerified) {
