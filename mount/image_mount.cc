@@ -70,7 +70,9 @@ StatusOr<std::unique_ptr<ImageMount>> ImageMount::Start(Options options,
   }
   ASSIGN_OR_RETURN(
       std::unique_ptr<LayerHost> host,
-      LayerHost::Start({.root = std::filesystem::absolute(options.root), .fetch = options.fetch},
+      LayerHost::Start({.root = std::filesystem::absolute(options.root),
+                        .fetch = options.fetch,
+                        .data_plane = options.data_plane},
                        {.sources = [source](const std::string&)
                             -> StatusOr<std::shared_ptr<oci::ImageSource>> { return source; },
                         .files = files}));

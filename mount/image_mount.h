@@ -17,6 +17,7 @@ class ImageMount {
     std::filesystem::path directory;  // where the image appears
     oci::Platform platform;
     FetchPolicy fetch;
+    DataPlane data_plane = DataPlane::kAuto;
   };
   /// Opens every layer (at most two requests each) and mounts their overlay. Errors say which layer
   /// cannot be lazy and why; then nothing stays mounted.

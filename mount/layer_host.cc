@@ -16,6 +16,8 @@
 #include "layer/fetch_scheduler.h"
 #include "layer/layer_opener.h"
 #include "layer/lazy_layer.h"
+#include "mount/erofs_mount.h"
+#include "mount/erofs_plane.h"
 #include "oci/reference.h"
 #include "store/layer_store.h"
 
@@ -27,8 +29,9 @@ using store::LayerKey;
 
 /// One mount with the layers in it.
 struct View {
-  View(std::filesystem::path mount_point, fuse::Operations::Xattrs xattrs)
-      : path(std::move(mount_point)), operations(layers, xattrs) {}
+  View(std::filesystem::path mount_point, fuse::Operations::Xattrs xattrs,
+       fuse::Operations::Fetched fetched)
+      : path(std::move(mount_point)), operations(layers, xattrs, std::move(fetched)) {}
 
   Status Start(const LayerHost::Options& options) {
     RETURN_IF_ERROR(MakeDirectories(path, 0755));
@@ -75,26 +78,45 @@ layer::LazyLayer::BlobSource SourceOf(const LayerHost::Dependencies& dependencie
 
 }  // namespace
 
+void DetachLeftMounts(const std::filesystem::path& root) {
+  (void)DetachMountsBelow(root / kErofsLayers);
+  for (const std::string_view name : {kPlainLayers, kLayersWithXattrs}) {
+    (void)DetachMount(root / name);
+  }
+}
+
 struct LayerHost::State {
   State(Options options_in, Dependencies dependencies_in)
       : options(std::move(options_in)),
         dependencies(std::move(dependencies_in)),
-        plain(options.root / kPlainLayers, fuse::Operations::Xattrs::kNone),
-        with_xattrs(options.root / kLayersWithXattrs, fuse::Operations::Xattrs::kServed) {}
+        plain(options.root / kPlainLayers, fuse::Operations::Xattrs::kNone, Fetched()),
+        with_xattrs(options.root / kLayersWithXattrs, fuse::Operations::Xattrs::kServed,
+                    Fetched()) {}
 
+  /// An open layer: its engine and its files.
+  struct Held {
+    std::shared_ptr<LazyLayer> layer;
+    std::shared_ptr<store::StoredLayer> stored;
+  };
   /// A layer that is shown, under at least one number.
   struct Shown {
-    std::shared_ptr<LazyLayer> layer;
+    Held held;
     std::set<uint64_t> numbers;
   };
   enum class Network { kAllowed, kForbidden };
 
   View& ViewOf(const LazyLayer& layer) { return layer.chunks().has_xattrs() ? with_xattrs : plain; }
   StatusOr<MountedLayer> Show(uint64_t number, const LayerSpec& spec, Network network);
-  StatusOr<std::shared_ptr<LazyLayer>> Acquire(uint64_t number, const LayerSpec& spec,
-                                               Network network);
-  StatusOr<std::shared_ptr<LazyLayer>> OpenLayer(const LayerSpec& spec, Network network);
-  void FetchAhead(LazyLayer& layer, const LayerSpec& spec) const;
+  StatusOr<Held> Acquire(uint64_t number, const LayerSpec& spec, Network network);
+  StatusOr<Held> OpenLayer(const LayerSpec& spec, Network network);
+  std::filesystem::path ShowAsMount(uint64_t number, const Held& held);
+  std::shared_ptr<store::StoredLayer> StoredIfComplete(const LayerKey& key);
+  std::set<uint64_t> NumbersOf(const LayerKey& key);
+  void UseStored(const LayerKey& key);
+  void UseStoredSoon(const LayerKey& key);
+  fuse::Operations::Fetched Fetched();
+  Status ChoosePlane();
+  void FetchAhead(LazyLayer& layer, const LayerSpec& spec);
   Status Hide(uint64_t number, Data data);
 
   const Options options;
@@ -106,6 +128,11 @@ struct LayerHost::State {
   std::shared_ptr<layer::FetchScheduler> scheduler;
   View plain;
   View with_xattrs;
+  PlaneChoice plane;
+  std::unique_ptr<ErofsPlane> erofs;  // null: FUSE trees
+  bool can_replace = false;           // a mount over FUSE by one of the stored files
+  /// Replaces mounts: that may wait for reads, so no thread that answers them does it.
+  std::unique_ptr<ThreadPool> replacing;
 
   Mutex mutex;  // leaf; never held over a call that blocks
   Condition changed;
@@ -120,6 +147,8 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::Start(Options options, Dependenc
   RETURN_IF_ERROR(MakeDirectories(state->options.root, 0700));
   ASSIGN_OR_RETURN(state->layers, store::LayerStore::Open(state->options.root / "store",
                                                           state->dependencies.files));
+  // Now that nobody else uses the root; what is left on FUSE is the sessions' affair.
+  RETURN_IF_ERROR(DetachMountsBelow(state->options.root / kErofsLayers));
   state->cpu = std::make_unique<ThreadPool>("cpu", state->options.decode_threads);
   const FetchPolicy& policy = state->options.fetch;
   state->scheduler = layer::FetchScheduler::Make(
@@ -128,7 +157,39 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::Start(Options options, Dependenc
       {.clock = SystemClock(), .executor = *state->cpu, .timer = state->timer});
   RETURN_IF_ERROR(state->plain.Start(state->options));
   RETURN_IF_ERROR(state->with_xattrs.Start(state->options));
+  RETURN_IF_ERROR(state->ChoosePlane());
   return std::unique_ptr<LayerHost>(new LayerHost(std::move(state)));
+}
+
+/// Decides between FUSE trees and EROFS by what the kernel does, not by what it is called.
+Status LayerHost::State::ChoosePlane() {
+  if (options.data_plane == DataPlane::kTree) {
+    plane.reason = "as configured";
+    return OkStatus();
+  }
+  const auto directory = options.root / kErofsLayers;
+  ASSIGN_OR_RETURN(erofs, ErofsPlane::Start(directory));
+  const ErofsSupport support =
+      dependencies.probe(directory, plain.path / fuse::kProbeName, dependencies.files);
+  if (support.over_fuse.ok()) {
+    can_replace = support.replacing.ok();
+    replacing = std::make_unique<ThreadPool>("mount", 1);
+    plane = {.plane = DataPlane::kErofs,
+             .reason = can_replace
+                           ? "the kernel mounts an index over FUSE and replaces mounts"
+                           : fmt::format("the kernel mounts an index over FUSE; what is complete "
+                                         "stays there until a restart: {}",
+                                         MessageOf(support.replacing))};
+    return OkStatus();
+  }
+  erofs.reset();
+  if (options.data_plane == DataPlane::kErofs) {
+    return MakeError(StatusCode::kFailedPrecondition,
+                     fmt::format("layers cannot be shown by EROFS over FUSE here: {}",
+                                 MessageOf(support.over_fuse)));
+  }
+  plane.reason = fmt::format("no EROFS over FUSE: {}", MessageOf(support.over_fuse));
+  return OkStatus();
 }
 
 LayerHost::LayerHost(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -143,11 +204,13 @@ LayerHost::~LayerHost() {
   // First the layers, so that nobody waits for the network; they answer from the disk until the
   // end.
   for (const auto& [key, entry] : shown) {
-    entry.layer->Close();
+    entry.held.layer->Close();
   }
+  state_->cpu.reset();
+  state_->replacing.reset();
+  state_->erofs.reset();  // before FUSE, which must answer the reads that are on their way
   state_->plain.session.reset();
   state_->with_xattrs.session.reset();
-  state_->cpu.reset();
   // What was fetched counts after a reboot, too. While `shown` still holds the layers.
   const Status kept = state_->layers->Checkpoint();
   if (!kept.ok()) {
@@ -166,6 +229,10 @@ StatusOr<MountedLayer> LayerHost::Restore(uint64_t number, const LayerSpec& laye
 
 Status LayerHost::Unmount(uint64_t number, Data data) { return state_->Hide(number, data); }
 
+void LayerHost::OnComplete(const store::LayerKey& key) { state_->UseStoredSoon(key); }
+
+const PlaneChoice& LayerHost::data_plane() const { return state_->plane; }
+
 HostCounters LayerHost::counters() const {
   return {.blob_requests = state_->counters.requests.load(),
           .blob_bytes = state_->counters.bytes.load()};
@@ -177,25 +244,93 @@ StatusOr<MountedLayer> LayerHost::State::Show(uint64_t number, const LayerSpec& 
     return MakeError(StatusCode::kInvalidArgument,
                      "the layer has no TOC digest, so its bytes could not be verified");
   }
-  ASSIGN_OR_RETURN(const std::shared_ptr<LazyLayer> layer, Acquire(number, spec, network));
-  layer->AddSource(spec.image, HostOf(spec.image),
-                   SourceOf(dependencies, spec, layer->chunks().blob_size_bytes()));
-  View& view = ViewOf(*layer);
-  if (Status status = view.layers.Add(number, layer); !status.ok()) {
+  ASSIGN_OR_RETURN(const Held held, Acquire(number, spec, network));
+  LazyLayer& layer = *held.layer;
+  layer.AddSource(spec.image, HostOf(spec.image),
+                  SourceOf(dependencies, spec, layer.chunks().blob_size_bytes()));
+  if (Status status = ViewOf(layer).layers.Add(number, held.layer); !status.ok()) {
     (void)Hide(number, Data::kKeep);  // the first error is the one to tell
     return status;
   }
-  FetchAhead(*layer, spec);
+  FetchAhead(layer, spec);
   return MountedLayer{.number = number,
-                      .path = view.path / std::to_string(number),
-                      .data_bytes = layer->chunks().data_size_bytes(),
-                      .inodes = layer->index().inode_count()};
+                      .path = ShowAsMount(number, held),
+                      .data_bytes = layer.chunks().data_size_bytes(),
+                      .inodes = layer.index().inode_count()};
+}
+
+/// Mounts the layer's index if that is how layers are shown; else, and when it fails, the
+/// directory on FUSE that is there anyway. Returns the layer's root.
+std::filesystem::path LayerHost::State::ShowAsMount(uint64_t number, const Held& held) {
+  const std::filesystem::path& fuse_root = ViewOf(*held.layer).path;
+  if (erofs) {
+    const bool is_complete = held.stored->complete();
+    const auto path = erofs->Show(
+        number,
+        {.index = held.stored->index_path(),
+         .data = is_complete ? held.stored->data_path() : fuse_root / fuse::DeviceNameOf(number)},
+        is_complete ? ErofsPlane::Data::kStored : ErofsPlane::Data::kOverFuse);
+    if (path.ok()) {
+      // The last bytes may have come after the question and before there was a mount to replace.
+      if (!is_complete && held.stored->complete()) {
+        UseStored(held.stored->key());
+      }
+      return *path;
+    }
+    log::Warning("a layer is shown as a FUSE tree", {{"layer", held.stored->key().layer.ToString()},
+                                                     {"error", Describe(path.status())}});
+  }
+  return fuse_root / fuse::DirectoryNameOf(number);
+}
+
+/// The layer's files if it is shown and complete, else null.
+std::shared_ptr<store::StoredLayer> LayerHost::State::StoredIfComplete(const LayerKey& key) {
+  MutexLock lock(mutex);
+  const auto found = shown.find(key);
+  const bool is_complete = found != shown.end() && found->second.held.stored->complete();
+  return is_complete ? found->second.held.stored : nullptr;
+}
+
+/// Shows a complete layer from its files alone, under all of its numbers.
+void LayerHost::State::UseStored(const LayerKey& key) {
+  const std::shared_ptr<store::StoredLayer> stored = StoredIfComplete(key);
+  if (!can_replace || !stored) {
+    return;
+  }
+  for (const uint64_t number : NumbersOf(key)) {
+    const Status status =
+        erofs->UseStored(number, {.index = stored->index_path(), .data = stored->data_path()});
+    if (!status.ok()) {
+      log::Warning("a complete layer goes on over FUSE",
+                   {{"layer", key.layer.ToString()}, {"error", Describe(status)}});
+    }
+  }
+}
+
+void LayerHost::State::UseStoredSoon(const LayerKey& key) {
+  if (can_replace) {
+    replacing->Post([this, key] { UseStored(key); });
+  }
+}
+
+std::set<uint64_t> LayerHost::State::NumbersOf(const LayerKey& key) {
+  MutexLock lock(mutex);
+  const auto found = shown.find(key);
+  return found == shown.end() ? std::set<uint64_t>() : found->second.numbers;
+}
+
+/// What a view tells after a read that fetched: it may have been the last one.
+fuse::Operations::Fetched LayerHost::State::Fetched() {
+  return [this](const LazyLayer& layer) {
+    if (StoredIfComplete(layer.key())) {
+      UseStoredSoon(layer.key());
+    }
+  };
 }
 
 /// The one object of the layer, shared by all numbers, with `number` registered.
-StatusOr<std::shared_ptr<LazyLayer>> LayerHost::State::Acquire(uint64_t number,
-                                                               const LayerSpec& spec,
-                                                               Network network) {
+StatusOr<LayerHost::State::Held> LayerHost::State::Acquire(uint64_t number, const LayerSpec& spec,
+                                                           Network network) {
   const LayerKey key{.layer = spec.layer, .toc = spec.toc};
   {
     MutexLock lock(mutex);
@@ -208,30 +343,32 @@ StatusOr<std::shared_ptr<LazyLayer>> LayerHost::State::Acquire(uint64_t number,
     }
     if (const auto found = shown.find(key); found != shown.end()) {
       found->second.numbers.insert(number);
-      return found->second.layer;
+      return found->second.held;
     }
     busy.insert(key);
   }
-  StatusOr<std::shared_ptr<LazyLayer>> layer = OpenLayer(spec, network);
+  StatusOr<Held> held = OpenLayer(spec, network);
   {
     MutexLock lock(mutex);
     busy.erase(key);
-    if (layer.ok()) {
-      shown[key] = {.layer = *layer, .numbers = {number}};
+    if (held.ok()) {
+      shown[key] = {.held = *held, .numbers = {number}};
     } else {
       numbers.erase(number);
     }
   }
   changed.NotifyAll();
-  return layer;
+  return held;
 }
 
-StatusOr<std::shared_ptr<LazyLayer>> LayerHost::State::OpenLayer(const LayerSpec& spec,
-                                                                 Network network) {
+StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& spec,
+                                                             Network network) {
   const LayerKey key{.layer = spec.layer, .toc = spec.toc};
   StatusOr<std::shared_ptr<store::StoredLayer>> stored = layers->Find(key);
   if (stored.ok()) {
-    return LazyLayer::Open(*std::move(stored), *cpu, counters, {}, scheduler);
+    ASSIGN_OR_RETURN(std::shared_ptr<LazyLayer> layer,
+                     LazyLayer::Open(*stored, *cpu, counters, {}, scheduler));
+    return Held{.layer = std::move(layer), .stored = *std::move(stored)};
   }
   if (network == Network::kForbidden || stored.status().code() != StatusCode::kNotFound) {
     return stored.status();
@@ -243,12 +380,12 @@ StatusOr<std::shared_ptr<LazyLayer>> LayerHost::State::OpenLayer(const LayerSpec
   // Indexing took tens of megabytes that nobody needs again.
   ::malloc_trim(0);
   ASSIGN_OR_RETURN(std::shared_ptr<LazyLayer> layer,
-                   LazyLayer::Open(std::move(opened.stored), *cpu, counters, {}, scheduler));
+                   LazyLayer::Open(opened.stored, *cpu, counters, {}, scheduler));
   layer->UseReader(KeepTogether(source, std::move(opened.reader)));
-  return layer;
+  return Held{.layer = std::move(layer), .stored = std::move(opened.stored)};
 }
 
-void LayerHost::State::FetchAhead(LazyLayer& layer, const LayerSpec& spec) const {
+void LayerHost::State::FetchAhead(LazyLayer& layer, const LayerSpec& spec) {
   const layer::ChunkTable& chunks = layer.chunks();
   if (options.fetch.prefetch && !chunks.no_prefetch()) {
     const uint64_t wished = spec.prefetch_bytes.value_or(options.fetch.prefetch_bytes);
@@ -257,14 +394,16 @@ void LayerHost::State::FetchAhead(LazyLayer& layer, const LayerSpec& spec) const
     }
   }
   if (options.fetch.background) {
-    layer.Complete(
-        [digest = spec.layer.ToString()] { log::Info("layer is complete", {{"layer", digest}}); });
+    layer.Complete([this, key = layer.key()] {
+      log::Info("layer is complete", {{"layer", key.layer.ToString()}});
+      UseStoredSoon(key);
+    });
   }
 }
 
 Status LayerHost::State::Hide(uint64_t number, Data data) {
   LayerKey key;
-  std::shared_ptr<LazyLayer> layer;
+  Held held;
   bool is_last = false;
   {
     MutexLock lock(mutex);
@@ -275,23 +414,26 @@ Status LayerHost::State::Hide(uint64_t number, Data data) {
     }
     key = found->second;
     numbers.erase(found);
-    layer = entry->second.layer;
+    held = entry->second.held;
     is_last = entry->second.numbers.empty();
     if (is_last) {
       shown.erase(entry);
       busy.insert(key);
     }
   }
-  View& view = ViewOf(*layer);
-  view.layers.Remove(number);
+  View& view = ViewOf(*held.layer);
   if (is_last) {
-    layer->Close();  // before the kernel drops its pages: it waits for reads on their way
+    held.layer->Close();  // before the kernel drops its pages: it waits for reads on their way
   }
+  if (erofs) {
+    erofs->Hide(number);
+  }
+  view.layers.Remove(number);
   view.session->ForgetLayer(number);
   if (!is_last) {
     return OkStatus();
   }
-  layer.reset();
+  held = {};
   const Status status = data == Data::kDiscard ? layers->Remove(key) : OkStatus();
   {
     MutexLock lock(mutex);

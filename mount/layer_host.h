@@ -11,15 +11,34 @@
 #include "base/executor.h"
 #include "base/file_system.h"
 #include "base/status.h"
+#include "mount/erofs_probe.h"
 #include "oci/digest.h"
 #include "oci/image_store.h"
+#include "store/layer_store.h"
 
 namespace starling::mount {
 
-/// Where a host mounts, below its root: layers without xattrs, and those that have some. Short,
-/// because every layer's path stands in the options of overlay mounts.
+/// Where a host mounts, below its root: FUSE for layers without xattrs, and for those that have
+/// some; EROFS for each layer. Short, because every layer's path stands in the options of overlay
+/// mounts.
 inline constexpr std::string_view kPlainLayers = "l";
 inline constexpr std::string_view kLayersWithXattrs = "x";
+inline constexpr std::string_view kErofsLayers = "e";
+
+/// Takes away what a host that was killed left mounted below its root.
+void DetachLeftMounts(const std::filesystem::path& root);
+
+/// How layers are shown.
+enum class DataPlane {
+  kAuto,   // kErofs where the kernel can, else kTree
+  kTree,   // every file is a FUSE file
+  kErofs,  // the kernel reads the index; FUSE serves the data, until the layer is complete
+};
+
+struct PlaneChoice {
+  DataPlane plane = DataPlane::kTree;  // or kErofs
+  std::string reason;
+};
 
 /// What a layer is and where its bytes come from.
 struct LayerSpec {
@@ -66,14 +85,17 @@ class LayerHost {
     size_t decode_threads = 2;
     FetchPolicy fetch;
     std::filesystem::path fuse_device = "/dev/fuse";
+    DataPlane data_plane = DataPlane::kAuto;
   };
   struct Dependencies {
     /// The source of an image by LayerSpec::image. May run on a decoding thread when bytes are
     /// missing, so it must not wait for the network.
     std::function<StatusOr<std::shared_ptr<oci::ImageSource>>(const std::string& image)> sources;
     FileSystem& files;
+    ErofsProbe probe = ProbeErofs;
   };
-  /// Mounts the FUSE sessions. kFailedPrecondition says what is missing (root, /dev/fuse).
+  /// Mounts the FUSE sessions. kFailedPrecondition says what is missing (root, /dev/fuse, EROFS
+  /// over FUSE where it is demanded).
   static StatusOr<std::unique_ptr<LayerHost>> Start(Options options, Dependencies dependencies);
   /// Unmounts everything and joins its threads.
   ~LayerHost();
@@ -89,6 +111,13 @@ class LayerHost {
   /// off the disk.
   enum class Data { kKeep, kDiscard };
   Status Unmount(uint64_t number, Data data);
+
+  /// To be told when all of a layer is held: then it is shown from the store alone. Returns at
+  /// once; does nothing for a layer that is not shown or not complete. From then on the store must
+  /// keep the layer's data until it is unmounted: a hole would be read as zeros.
+  void OnComplete(const store::LayerKey& key);
+  /// How layers are shown. Constant.
+  const PlaneChoice& data_plane() const;
 
   HostCounters counters() const;
 

@@ -115,9 +115,7 @@ Status MountRecords::Stop(const std::filesystem::path& mounted_at,
   UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, record->pid, 0)));
   if (!process.valid() || !record->Lives()) {
     ::umount2(mounted_at.c_str(), MNT_DETACH);
-    for (const std::string_view layers : {kPlainLayers, kLayersWithXattrs}) {
-      ::umount2((record->root / layers).c_str(), MNT_DETACH);
-    }
+    DetachLeftMounts(record->root);
     return Remove(mounted_at);
   }
   if (::syscall(SYS_pidfd_send_signal, process.get(), SIGTERM, nullptr, 0) != 0) {

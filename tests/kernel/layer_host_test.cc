@@ -4,10 +4,13 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 
 #include <atomic>
+#include <chrono>
 #include <future>
+#include <thread>
 
 #include "base/temp_dir.h"
 #include "fuse/mount_table.h"
@@ -48,14 +51,23 @@ constexpr std::string_view kMakeTree = R"sh(
   touch -d @0 empty
 )sh";
 
-class LayerHostTest : public testing::Test {
+/// The whole process moves into its own mount namespace, once.
+void UsePrivateMounts() {
+  static const Status status = testing_support::EnterPrivateMounts();
+  ASSERT_TRUE(status.ok()) << status;
+}
+
+class LayerHostFixture : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     ASSERT_EQ(::geteuid(), 0U) << "needs root";
-    const Status status = testing_support::EnterPrivateMounts();
-    ASSERT_TRUE(status.ok()) << status;
+    UsePrivateMounts();
   }
+  virtual DataPlane Plane() const = 0;
   void SetUp() override {
+    if (Plane() == DataPlane::kErofs && !testing_support::KernelKnowsFileSystem("erofs")) {
+      GTEST_SKIP() << "this kernel has no erofs";
+    }
     auto directory = TempDir::Make("/tmp", "layer-host-");
     ASSERT_TRUE(directory.ok()) << directory.status();
     directory_.emplace(*std::move(directory));
@@ -69,12 +81,15 @@ class LayerHostTest : public testing::Test {
   }
 
   std::filesystem::path Path(const std::string& name) const { return directory_->path() / name; }
+  StatusOr<std::unique_ptr<LayerHost>> MakeHost(DataPlane plane, ErofsProbe probe = ProbeErofs) {
+    return LayerHost::Start({.root = Path("host"), .data_plane = plane},
+                            {.sources = [image = image_](const std::string&)
+                                 -> StatusOr<std::shared_ptr<oci::ImageSource>> { return image; },
+                             .files = RealFileSystem(),
+                             .probe = std::move(probe)});
+  }
   void StartHost() {
-    auto host =
-        LayerHost::Start({.root = Path("host")},
-                         {.sources = [image = image_](const std::string&)
-                              -> StatusOr<std::shared_ptr<oci::ImageSource>> { return image; },
-                          .files = RealFileSystem()});
+    auto host = MakeHost(Plane());
     ASSERT_TRUE(host.ok()) << host.status();
     host_ = *std::move(host);
   }
@@ -121,11 +136,28 @@ class LayerHostTest : public testing::Test {
   std::unique_ptr<LayerHost> host_;
 };
 
-TEST_F(LayerHostTest, ShowsWhatTarUnpacks) {
+/// What must be so however layers are shown.
+class LayerHostTest : public LayerHostFixture, public testing::WithParamInterface<DataPlane> {
+ protected:
+  DataPlane Plane() const override { return GetParam(); }
+  /// Where a layer appears below the host's root; `fuse` is l or x.
+  std::filesystem::path Shown(const std::string& fuse, uint64_t number) const {
+    const std::string directory = GetParam() == DataPlane::kErofs ? "e" : fuse;
+    return Path("host") / directory / std::to_string(number);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Planes, LayerHostTest,
+                         testing::Values(DataPlane::kTree, DataPlane::kErofs),
+                         [](const testing::TestParamInfo<DataPlane>& plane) {
+                           return plane.param == DataPlane::kTree ? "Tree" : "Erofs";
+                         });
+
+TEST_P(LayerHostTest, ShowsWhatTarUnpacks) {
   const LazyLayerBlob layer = MakeLayer("tree", kMakeTree);
   const auto blob = image_->Add(layer);
   const auto path = MountLayer(7, layer);
-  EXPECT_EQ(path, Path("host/l/7"));
+  EXPECT_EQ(path, Shown("l", 7));
   EXPECT_EQ(host_->counters().blob_requests, 1U) << "footer and TOC come together";
   TreeComparison comparison;
   comparison.CompareBelow(Path("tree"), path);
@@ -140,7 +172,7 @@ TEST_F(LayerHostTest, ShowsWhatTarUnpacks) {
   EXPECT_EQ(host_->counters().blob_requests, after_reading);
 }
 
-TEST_F(LayerHostTest, ServesXattrs) {
+TEST_P(LayerHostTest, ServesXattrs) {
   const LazyLayerBlob layer = MakeLayer("tree", R"(
     cd "$TREE"; mkdir d; echo x > d/f; echo y > plain
     python3 - <<'END'
@@ -151,7 +183,7 @@ END
   )");
   image_->Add(layer);
   const auto path = MountLayer(1, layer);
-  EXPECT_EQ(path, Path("host/x/1")) << "on the connection that is asked for xattrs";
+  EXPECT_EQ(path, Shown("x", 1)) << "on the connection that is asked for xattrs";
   TreeComparison().CompareBelow(Path("tree"), path);
   EXPECT_EQ(testing_support::XattrsOf(path / "d/f").size(), 2U);
   char small[2];
@@ -161,7 +193,7 @@ END
   EXPECT_EQ(errno, ENODATA);
 }
 
-TEST_F(LayerHostTest, WorksUnderOverlayfs) {
+TEST_P(LayerHostTest, WorksUnderOverlayfs) {
   const LazyLayerBlob base = MakeLayer("base", kMakeTree);
   const LazyLayerBlob changes = MakeLayer("changes", R"(
     cd "$TREE"; mkdir d many; : > .wh.text; : > many/.wh..wh..opq; echo new > many/new; echo more > d/more
@@ -170,7 +202,7 @@ TEST_F(LayerHostTest, WorksUnderOverlayfs) {
   image_->Add(changes);
   const auto lower = MountLayer(1, base);
   const auto upper = MountLayer(2, changes);
-  EXPECT_EQ(upper, Path("host/x/2")) << "opaque directories are xattrs";
+  EXPECT_EQ(upper, Shown("x", 2)) << "opaque directories are xattrs";
   const auto target = Path("merged");
   Shell(
       fmt::format("cd {}; mkdir merged rw; mount -t tmpfs tmpfs rw; mkdir rw/u rw/w; "
@@ -191,7 +223,7 @@ TEST_F(LayerHostTest, WorksUnderOverlayfs) {
   Shell(fmt::format("umount {} {}", target.native(), Path("rw").native()));
 }
 
-TEST_F(LayerHostTest, KeepsDataOverARestartWithoutTheNetwork) {
+TEST_P(LayerHostTest, KeepsDataOverARestartWithoutTheNetwork) {
   const LazyLayerBlob layer =
       MakeLayer("tree", "cd $TREE; seq 1000 > a; head -c 2000000 /dev/urandom > z");
   const auto blob = image_->Add(layer);
@@ -213,7 +245,7 @@ TEST_F(LayerHostTest, KeepsDataOverARestartWithoutTheNetwork) {
   EXPECT_GT(host_->counters().blob_requests, 0U) << "what is absent is fetched again";
 }
 
-TEST_F(LayerHostTest, SharesOneLayerUnderTwoNumbers) {
+TEST_P(LayerHostTest, SharesOneLayerUnderTwoNumbers) {
   const LazyLayerBlob layer = MakeLayer("tree", "cd $TREE; seq 1000 > a; echo b > b");
   image_->Add(layer);
   const auto first = MountLayer(1, layer);
@@ -231,7 +263,7 @@ TEST_F(LayerHostTest, SharesOneLayerUnderTwoNumbers) {
   EXPECT_EQ(host_->Restore(3, SpecOf(layer)).status().code(), StatusCode::kNotFound) << "discarded";
 }
 
-TEST_F(LayerHostTest, ParallelMountsAndReadersGetTheirOwnBytes) {
+TEST_P(LayerHostTest, ParallelMountsAndReadersGetTheirOwnBytes) {
   std::vector<LazyLayerBlob> layers;
   for (int i = 0; i < 4; ++i) {
     layers.push_back(
@@ -252,7 +284,7 @@ TEST_F(LayerHostTest, ParallelMountsAndReadersGetTheirOwnBytes) {
   EXPECT_EQ(image_->opened(), 4) << "one open for each layer";
 }
 
-TEST_F(LayerHostTest, BrokenBytesFailTheirFileAlone) {
+TEST_P(LayerHostTest, BrokenBytesFailTheirFileAlone) {
   const LazyLayerBlob layer = MakeLayer("tree", R"(cd "$TREE"
     head -c 600000 /dev/urandom > a; head -c 600000 /dev/urandom > b; head -c 600000 /dev/urandom > c)");
   const auto blob = image_->Add(layer);
@@ -271,7 +303,27 @@ TEST_F(LayerHostTest, BrokenBytesFailTheirFileAlone) {
   EXPECT_EQ(broken, 1);
 }
 
-TEST_F(LayerHostTest, ATruncatedBlobServesWhatItHas) {
+TEST_P(LayerHostTest, FailuresAreForgotten) {
+  const LazyLayerBlob layer = MakeLayer("tree", "head -c 5000 /dev/urandom > $TREE/f");
+  const auto blob = image_->Add(layer);
+  const auto path = MountLayer(1, layer);
+  // One failure may be tried again within a read, and a read ahead of the one that is asked for.
+  for (int i = 0; i < 20; ++i) {
+    blob->FailNext(MakeError(StatusCode::kDeadlineExceeded, "away"));
+  }
+  int failed = 0;
+  int error = EIO;
+  for (int i = 0; i < 20 && error != 0; ++i) {
+    error = ReadError(path / "f");
+    EXPECT_TRUE(error == 0 || error == EIO) << strerror(error);
+    failed += error == EIO ? 1 : 0;
+  }
+  EXPECT_GT(failed, 0);
+  EXPECT_EQ(error, 0);
+  EXPECT_TRUE(ReadWhole(path / "f") == ReadWhole(Path("tree") / "f"));
+}
+
+TEST_P(LayerHostTest, ATruncatedBlobServesWhatItHas) {
   const LazyLayerBlob layer = MakeLayer("tree", R"(cd "$TREE"
     head -c 900000 /dev/urandom > a; head -c 900000 /dev/urandom > b)");
   const auto blob = image_->Add(layer);
@@ -280,7 +332,7 @@ TEST_F(LayerHostTest, ATruncatedBlobServesWhatItHas) {
   EXPECT_EQ((ReadError(path / "a") == 0) + (ReadError(path / "b") == 0), 1);
 }
 
-TEST_F(LayerHostTest, RefusesWhatCannotBeVerified) {
+TEST_P(LayerHostTest, RefusesWhatCannotBeVerified) {
   const LazyLayerBlob layer = MakeLayer("tree", "echo x > $TREE/f");
   image_->Add(layer);
   LayerSpec spec = SpecOf(layer);
@@ -300,7 +352,7 @@ TEST_F(LayerHostTest, RefusesWhatCannotBeVerified) {
   EXPECT_EQ(host_->Mount(1ULL << 23, SpecOf(layer)).status().code(), StatusCode::kInvalidArgument);
 }
 
-TEST_F(LayerHostTest, EndsWhileReadersWait) {
+TEST_P(LayerHostTest, EndsWhileReadersWait) {
   const LazyLayerBlob layer = MakeLayer("tree", "head -c 100000 /dev/urandom > $TREE/f");
   const auto blob = image_->Add(layer);
   const auto path = MountLayer(1, layer);
@@ -314,22 +366,23 @@ TEST_F(LayerHostTest, EndsWhileReadersWait) {
   blob->Release();
 }
 
-TEST_F(LayerHostTest, ListsItsLayers) {
+TEST_P(LayerHostTest, ListsItsLayers) {
   const LazyLayerBlob layer = MakeLayer("tree", "echo x > $TREE/f");
   image_->Add(layer);
   MountLayer(10, layer);
   MountLayer(9, layer);
-  EXPECT_EQ(testing_support::NamesIn(Path("host/l")), (std::vector<std::string>{"10", "9"}));
-  EXPECT_FALSE(std::filesystem::exists(Path("host/l/8")));
+  const auto directory = Shown("l", 1).parent_path();
+  EXPECT_EQ(testing_support::NamesIn(directory), (std::vector<std::string>{"10", "9"}));
+  EXPECT_FALSE(std::filesystem::exists(directory / "8"));
   MountLayer(8, layer);
-  EXPECT_TRUE(std::filesystem::exists(Path("host/l/8"))) << "absence is not remembered";
+  EXPECT_TRUE(std::filesystem::exists(directory / "8")) << "absence is not remembered";
   struct statfs size{};
-  ASSERT_EQ(::statfs(Path("host/l/9/f").c_str(), &size), 0);
+  ASSERT_EQ(::statfs((directory / "9/f").c_str(), &size), 0);
   EXPECT_EQ(size.f_namelen, 255);
   EXPECT_GT(size.f_files, 0U);
 }
 
-TEST_F(LayerHostTest, SaysWhatIsMissing) {
+TEST_P(LayerHostTest, SaysWhatIsMissing) {
   const auto host = LayerHost::Start({.root = Path("other"), .fuse_device = Path("no-such-device")},
                                      {.sources = nullptr, .files = RealFileSystem()});
   EXPECT_EQ(host.status().code(), StatusCode::kFailedPrecondition);
@@ -337,7 +390,7 @@ TEST_F(LayerHostTest, SaysWhatIsMissing) {
       << host.status();
 }
 
-TEST_F(LayerHostTest, RemovesWhatADeadServerLeft) {
+TEST_P(LayerHostTest, RemovesWhatADeadServerLeft) {
   host_.reset();
   std::filesystem::create_directories(Path("host/l"));
   {
@@ -346,10 +399,165 @@ TEST_F(LayerHostTest, RemovesWhatADeadServerLeft) {
         fmt::format("fd={},rootmode=40000,user_id=0,group_id=0", device.get());
     ASSERT_EQ(::mount("starling", Path("host/l").c_str(), "fuse.starling", 0, options.c_str()), 0);
   }
+  Shell(
+      fmt::format("cd {}; mkdir -p host/e/1 host/e/2 host/e/probe-x; "
+                  "mount -t tmpfs t host/e/1; mount -t tmpfs t host/e/2; mount -t tmpfs t host/e/2",
+                  directory_->path().native()));
   StartHost();
+  EXPECT_EQ(ReadWhole("/proc/self/mounts").find(Path("host/e").native()), std::string::npos);
   const LazyLayerBlob layer = MakeLayer("tree", "echo x > $TREE/f");
   image_->Add(layer);
   EXPECT_EQ(ReadWhole(MountLayer(1, layer) / "f"), "x\n");
+}
+
+/// EROFS alone.
+class ErofsLayerHostTest : public LayerHostFixture {
+ protected:
+  DataPlane Plane() const override { return DataPlane::kErofs; }
+
+  static dev_t DeviceOf(const std::filesystem::path& path) {
+    struct stat status{};
+    EXPECT_EQ(::stat(path.c_str(), &status), 0) << path << ": " << strerror(errno);
+    return status.st_dev;
+  }
+  /// Until another mount is at `path` than the one with `device`.
+  static bool WaitForAnotherMount(const std::filesystem::path& path, dev_t device) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (DeviceOf(path) == device) {
+      if (std::chrono::steady_clock::now() > deadline) {
+        return false;
+      }
+      std::this_thread::yield();
+    }
+    return true;
+  }
+  static void DropCaches() { Shell("sync; echo 3 > /proc/sys/vm/drop_caches"); }
+  std::filesystem::path OverlayOver(const std::filesystem::path& lower, const std::string& name) {
+    Shell(fmt::format("cd {}; mkdir {} {}.empty; mount -t overlay o -o lowerdir={}:{}.empty {}",
+                      directory_->path().native(), name, name, lower.native(), name, name));
+    return Path(name);
+  }
+};
+
+TEST_F(ErofsLayerHostTest, ACompleteLayerNeedsNoServer) {
+  const LazyLayerBlob layer = MakeLayer("tree", kMakeTree);
+  image_->Add(layer);
+  const auto path = MountLayer(1, layer);
+  const auto other = MountLayer(2, layer);
+  const dev_t over_fuse = DeviceOf(path);
+  const dev_t other_over_fuse = DeviceOf(other);
+  const UniqueFd open_before(::open((path / "d/hello").c_str(), O_RDONLY | O_CLOEXEC));
+  const auto overlay_before = OverlayOver(path, "before");
+  TreeComparison().CompareBelow(Path("tree"), path);  // reads everything
+
+  ASSERT_TRUE(WaitForAnotherMount(path, over_fuse));
+  EXPECT_TRUE(WaitForAnotherMount(other, other_over_fuse)) << "under every number";
+  host_->OnComplete({.layer = layer.digest, .toc = layer.toc});  // again: changes nothing
+  const auto overlay_after = OverlayOver(path, "after");
+  TreeComparison().CompareBelow(Path("tree"), overlay_after);
+  char text[5];
+  EXPECT_EQ(::pread(open_before.get(), text, sizeof text, 0), 5) << "goes on with the old mount";
+  EXPECT_EQ(ReadWhole(overlay_before / "text"), ReadWhole(Path("tree") / "text"));
+
+  host_.reset();
+  EXPECT_FALSE(std::filesystem::exists(path));
+  DropCaches();
+  TreeComparison().CompareBelow(Path("tree"), overlay_after);
+  Shell(fmt::format("umount {} {}", overlay_before.native(), overlay_after.native()));
+}
+
+TEST_F(ErofsLayerHostTest, ARestartShowsACompleteLayerFromItsFiles) {
+  const LazyLayerBlob layer = MakeLayer("tree", kMakeTree);
+  image_->Add(layer);
+  TreeComparison().CompareBelow(Path("tree"), MountLayer(1, layer));
+  host_.reset();
+  StartHost();
+  const auto restored = host_->Restore(1, SpecOf(layer));
+  ASSERT_TRUE(restored.ok()) << restored.status();
+  const auto overlay = OverlayOver(restored->path, "overlay");
+  host_.reset();
+  TreeComparison().CompareBelow(Path("tree"), overlay);
+  Shell("umount " + overlay.native());
+}
+
+TEST_F(ErofsLayerHostTest, WithoutTheServerNothingIsWrong) {
+  const LazyLayerBlob layer = MakeLayer(
+      "tree", "cd $TREE; mkdir d; seq 1000 > d/a; head -c 2000000 /dev/urandom > z", 1 << 20);
+  image_->Add(layer);
+  const auto overlay = OverlayOver(MountLayer(1, layer), "overlay");
+  const std::string held = ReadWhole(overlay / "d/a");
+  host_.reset();
+  EXPECT_EQ(ReadWhole(overlay / "d/a"), held) << "what the kernel remembers";
+  EXPECT_EQ(testing_support::NamesIn(overlay), (std::vector<std::string>{"d", "z"}));
+  EXPECT_EQ(std::filesystem::file_size(overlay / "z"), 2000000U);
+  const int error = ReadError(overlay / "z");
+  EXPECT_TRUE(error == EIO || error == ENOTCONN) << strerror(error);
+  Shell("umount " + overlay.native());
+}
+
+TEST_F(ErofsLayerHostTest, AnUnknownOrIncompleteLayerStays) {
+  const LazyLayerBlob layer = MakeLayer(
+      "tree", "head -c 100000 /dev/urandom > $TREE/a; head -c 100000 /dev/urandom > $TREE/b");
+  image_->Add(layer);
+  const auto path = MountLayer(1, layer);
+  const dev_t device = DeviceOf(path);
+  host_->OnComplete({.layer = layer.toc, .toc = layer.digest});
+  host_->OnComplete({.layer = layer.digest, .toc = layer.toc});
+  EXPECT_TRUE(host_->Unmount(1, LayerHost::Data::kKeep).ok());
+  host_->OnComplete({.layer = layer.digest, .toc = layer.toc});
+  EXPECT_EQ(DeviceOf(MountLayer(2, layer)) == 0, false);
+  EXPECT_NE(device, 0U);
+}
+
+TEST_F(ErofsLayerHostTest, TheProbeDecides) {
+  const LazyLayerBlob layer = MakeLayer("tree", kMakeTree);
+  image_->Add(layer);
+  host_.reset();
+  const Status no = MakeError(StatusCode::kUnimplemented, "not in this kernel");
+  const auto refuse = [&](const auto&...) {
+    return ErofsSupport{.over_fuse = no, .replacing = no};
+  };
+  EXPECT_EQ(MakeHost(DataPlane::kErofs, refuse).status().code(), StatusCode::kFailedPrecondition);
+  auto tree = MakeHost(DataPlane::kAuto, refuse);
+  ASSERT_TRUE(tree.ok()) << tree.status();
+  host_ = *std::move(tree);
+  EXPECT_EQ(host_->data_plane().plane, DataPlane::kTree);
+  EXPECT_NE(host_->data_plane().reason.find("not in this kernel"), std::string::npos);
+  EXPECT_EQ(MountLayer(1, layer), Path("host/l/1"));
+  host_.reset();
+  auto best = MakeHost(DataPlane::kAuto);
+  ASSERT_TRUE(best.ok()) << best.status();
+  host_ = *std::move(best);
+  EXPECT_EQ(host_->data_plane().plane, DataPlane::kErofs);
+  EXPECT_EQ(MountLayer(1, layer), Path("host/e/1"));
+}
+
+TEST_F(ErofsLayerHostTest, WithoutReplacingACompleteLayerGoesOnOverFuse) {
+  const LazyLayerBlob layer = MakeLayer("tree", kMakeTree);
+  image_->Add(layer);
+  host_.reset();
+  auto host = MakeHost(DataPlane::kErofs, [](const auto&...) {
+    return ErofsSupport{.replacing = MakeError(StatusCode::kUnimplemented, "old kernel")};
+  });
+  ASSERT_TRUE(host.ok()) << host.status();
+  host_ = *std::move(host);
+  const auto path = MountLayer(1, layer);
+  const dev_t device = DeviceOf(path);
+  TreeComparison().CompareBelow(Path("tree"), path);
+  host_->OnComplete({.layer = layer.digest, .toc = layer.toc});
+  TreeComparison().CompareBelow(Path("tree"), path);
+  EXPECT_EQ(DeviceOf(path), device);
+}
+
+TEST_F(ErofsLayerHostTest, ALayerThatCannotBeMountedIsATree) {
+  const LazyLayerBlob layer = MakeLayer("tree", kMakeTree);
+  image_->Add(layer);
+  // In the way of the mount point.
+  Shell(fmt::format("echo x > {}", Path("host/e/3").native()));
+  const auto path = MountLayer(3, layer);
+  EXPECT_EQ(path, Path("host/l/3"));
+  TreeComparison().CompareBelow(Path("tree"), path);
+  EXPECT_TRUE(host_->Unmount(3, LayerHost::Data::kDiscard).ok());
 }
 
 }  // namespace

@@ -1,0 +1,86 @@
+#include "mount/erofs_plane.h"
+
+#include <string>
+#include <vector>
+
+#include "base/file_system.h"
+#include "base/log.h"
+
+namespace starling::mount {
+
+StatusOr<std::unique_ptr<ErofsPlane>> ErofsPlane::Start(std::filesystem::path directory) {
+  RETURN_IF_ERROR(MakeDirectories(directory, 0755));
+  RETURN_IF_ERROR(DetachMountsBelow(directory));
+  std::error_code error;
+  std::vector<std::filesystem::path> left;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
+    left.push_back(entry.path());
+  }
+  for (const std::filesystem::path& path : left) {
+    std::filesystem::remove_all(path, error);
+  }
+  return std::unique_ptr<ErofsPlane>(new ErofsPlane(std::move(directory)));
+}
+
+ErofsPlane::~ErofsPlane() {
+  std::map<uint64_t, Data> shown;
+  {
+    MutexLock lock(mutex_);
+    shown = shown_;
+  }
+  for (const auto& [number, data] : shown) {
+    Hide(number);
+  }
+}
+
+std::filesystem::path ErofsPlane::PathOf(uint64_t number) const {
+  return directory_ / std::to_string(number);
+}
+
+StatusOr<std::filesystem::path> ErofsPlane::Show(uint64_t number, const ErofsImage& image,
+                                                 Data data) {
+  const std::filesystem::path path = PathOf(number);
+  MutexLock lock(mutex_);
+  if (shown_.contains(number)) {
+    return MakeError(StatusCode::kAlreadyExists, fmt::format("layer {} is shown already", number));
+  }
+  ASSIGN_OR_RETURN(const UniqueFd mount, MakeErofsMount(image));
+  RETURN_IF_ERROR(MakeDirectories(path, 0755));
+  if (const Status status = AttachMount(mount.get(), path); !status.ok()) {
+    std::error_code error;
+    std::filesystem::remove(path, error);
+    return status;
+  }
+  shown_[number] = data;
+  return path;
+}
+
+Status ErofsPlane::UseStored(uint64_t number, const ErofsImage& image) {
+  MutexLock lock(mutex_);
+  const auto found = shown_.find(number);
+  if (found == shown_.end() || found->second == Data::kStored) {
+    return OkStatus();
+  }
+  ASSIGN_OR_RETURN(const UniqueFd mount, MakeErofsMount(image));
+  RETURN_IF_ERROR(ReplaceMount(mount.get(), PathOf(number)));
+  found->second = Data::kStored;
+  return OkStatus();
+}
+
+void ErofsPlane::Hide(uint64_t number) {
+  {
+    MutexLock lock(mutex_);
+    if (shown_.erase(number) == 0) {
+      return;
+    }
+  }
+  const std::filesystem::path path = PathOf(number);
+  if (const Status status = DetachMount(path); !status.ok()) {
+    log::Warning("a layer stays mounted", {{"error", Describe(status)}});
+    return;
+  }
+  std::error_code error;
+  std::filesystem::remove(path, error);  // fails only where somebody mounted over ours
+}
+
+}  // namespace starling::mount

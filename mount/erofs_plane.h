@@ -1,0 +1,45 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+
+#include "base/mutex.h"
+#include "base/status.h"
+#include "mount/erofs_mount.h"
+
+namespace starling::mount {
+
+/// Layers as mounts of their own: the kernel reads the index itself and asks for file contents
+/// only.
+///
+/// A layer that is being fetched has its data device on a FUSE mount of ours; a complete one is on
+/// the stored files alone and needs no process. The layer's path stays when the first becomes the
+/// second. Threads: safe. Calls block for the disk and for our FUSE threads, never for the network.
+class ErofsPlane {
+ public:
+  enum class Data { kOverFuse, kStored };
+
+  /// Shows layers at `directory`/NUMBER. Takes away what a killed process left there; nobody else
+  /// uses the directory.
+  static StatusOr<std::unique_ptr<ErofsPlane>> Start(std::filesystem::path directory);
+  /// Hides everything.
+  ~ErofsPlane();
+
+  /// The layer's root directory.
+  StatusOr<std::filesystem::path> Show(uint64_t number, const ErofsImage& image, Data data);
+  /// Goes over to the stored files. Fine if the layer has done so, or is not shown here.
+  Status UseStored(uint64_t number, const ErofsImage& image);
+  /// Fine if the layer is not shown here. Who uses the mount keeps it.
+  void Hide(uint64_t number);
+
+ private:
+  explicit ErofsPlane(std::filesystem::path directory) : directory_(std::move(directory)) {}
+  std::filesystem::path PathOf(uint64_t number) const;
+
+  const std::filesystem::path directory_;
+  Mutex mutex_;  // held over mount calls: only others of them wait for it
+  std::map<uint64_t, Data> shown_ GUARDED_BY(mutex_);
+};
+
+}  // namespace starling::mount
