@@ -146,6 +146,20 @@ Status ReadLogLevel(Reader& reader, const toml::node& node, std::string_view key
   return OkStatus();
 }
 
+Status ReadDataPlane(Reader& reader, const toml::node& node, std::string_view key) {
+  static constexpr std::pair<std::string_view, DataPlane> kPlanes[] = {
+      {"auto", DataPlane::kAuto}, {"tree", DataPlane::kTree}, {"erofs", DataPlane::kErofs}};
+  ASSIGN_OR_RETURN(const std::string name, ReadText(reader, node, key));
+  const auto* const plane =
+      std::ranges::find(kPlanes, name, &std::pair<std::string_view, DataPlane>::first);
+  if (plane == std::end(kPlanes)) {
+    return reader.ErrorAt(node.source(),
+                          fmt::format("{} must be auto, tree or erofs, not \"{}\"", key, name));
+  }
+  reader.settings().mount.data_plane = plane->second;
+  return OkStatus();
+}
+
 Status ReadPlainHttpHosts(Reader& reader, const toml::node& node, std::string_view key) {
   if (!node.is_array()) {
     return WrongType(reader, node, key, "a list of texts");
@@ -227,6 +241,7 @@ const std::vector<Rule>& Rules() {
         {"registry.max_retries", ReadMaxRetries},
         {"store.decode_threads", ReadDecodeThreads},
         {"fuse.threads", ReadFuseThreads},
+        {"mount.data_plane", ReadDataPlane},
         {"fetch.prefetch", Switch(&Settings::Fetch::prefetch, true)},
         {"fetch.prefetch_size_bytes", ByteCount(&Settings::Fetch::prefetch_size_bytes)},
         {"fetch.background", Switch(&Settings::Fetch::background, true)},

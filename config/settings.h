@@ -11,6 +11,9 @@
 
 namespace starling::config {
 
+/// How lazy layers are shown: files of FUSE, or mounts of EROFS with their data on FUSE.
+enum class DataPlane { kAuto, kTree, kErofs };
+
 /// What an operator can choose; the defaults work. config/default.toml shows and explains every
 /// key.
 struct Settings {
@@ -41,6 +44,12 @@ struct Settings {
 
     friend bool operator==(const Fuse&, const Fuse&) = default;
   } fuse;
+
+  struct Mount {
+    DataPlane data_plane = DataPlane::kAuto;
+
+    friend bool operator==(const Mount&, const Mount&) = default;
+  } mount;
 
   /// What is fetched before anybody reads it.
   struct Fetch {

@@ -7,8 +7,10 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "apps/starling/commands.h"
 #include "apps/starling/toolbox.h"
@@ -32,6 +34,7 @@ struct MountArguments {
   std::string directory;
   std::string root;  // empty: one below kDefaultRoot for each directory
   std::string platform;
+  mount::DataPlane data_plane = mount::DataPlane::kAuto;
   bool foreground = false;
   bool fetch_all = false;
   std::vector<std::string> plain_http_hosts;
@@ -84,7 +87,8 @@ Status Serve(const MountArguments& arguments, const std::function<void()>& ready
                      mount::ImageMount::Start({.root = RootOf(arguments, directory),
                                                .directory = directory,
                                                .platform = platform,
-                                               .fetch = {.background = arguments.fetch_all}},
+                                               .fetch = {.background = arguments.fetch_all},
+                                               .data_plane = arguments.data_plane},
                                               std::move(source), RealFileSystem()));
     ready();
     int received = 0;
@@ -178,6 +182,15 @@ void AddMount(CLI::App& app, Run& chosen) {
       .add_option("--root", arguments->root, "Where the image's data is kept; one mount at a time")
       ->capture_default_str();
   command.add_option("--platform", arguments->platform, "Of an index, such as linux/arm64");
+  command
+      .add_option("--data-plane", arguments->data_plane,
+                  "How layers are shown: auto, tree (FUSE alone) or erofs")
+      ->envname("STARLING_DATA_PLANE")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, mount::DataPlane>{{"auto", mount::DataPlane::kAuto},
+                                                  {"tree", mount::DataPlane::kTree},
+                                                  {"erofs", mount::DataPlane::kErofs}}))
+      ->default_str("auto");
   command.add_flag("--foreground", arguments->foreground, "Serve from this process, until SIGTERM");
   command.add_flag("--fetch-all", arguments->fetch_all,
                    "Also fetch what nobody reads, while the link has nothing else to do");

@@ -66,6 +66,18 @@ mount::FetchPolicy FetchPolicyOf(const config::Settings::Fetch& settings) {
           .max_background_bytes_per_second = settings.background_max_bytes_per_second};
 }
 
+mount::DataPlane DataPlaneOf(config::DataPlane plane) {
+  switch (plane) {
+    case config::DataPlane::kTree:
+      return mount::DataPlane::kTree;
+    case config::DataPlane::kErofs:
+      return mount::DataPlane::kErofs;
+    case config::DataPlane::kAuto:
+      break;
+  }
+  return mount::DataPlane::kAuto;
+}
+
 // Notification is a courtesy: without it the daemon works all the same.
 void Notify(std::string_view state) {
   if (const Status notified = snapshotter::NotifyServiceManager(state); !notified.ok()) {
@@ -83,7 +95,8 @@ class LayerStack {
         mount::LayerHost::Start({.root = settings.root,
                                  .fuse_threads = settings.fuse.threads,
                                  .decode_threads = settings.store.decode_threads,
-                                 .fetch = FetchPolicyOf(settings.fetch)},
+                                 .fetch = FetchPolicyOf(settings.fetch),
+                                 .data_plane = DataPlaneOf(settings.mount.data_plane)},
                                 {.sources = [client = &stack->client_](const std::string& image)
                                      -> StatusOr<std::shared_ptr<oci::ImageSource>> {
                                    ASSIGN_OR_RETURN(const oci::Reference reference,
@@ -139,7 +152,12 @@ Status RunDaemon(const config::Settings& settings,
   snapshotter::SnapshotsService service(*snapshots);
   ASSIGN_OR_RETURN(const std::unique_ptr<snapshotter::GrpcServer> server,
                    snapshotter::GrpcServer::Start({}, *std::move(listener), {&service}));
-  log::Info("starlingd serves", {{"address", settings.address}, {"root", settings.root}});
+  const mount::PlaneChoice& shown = layers->host().data_plane();
+  log::Info("starlingd serves",
+            {{"address", settings.address},
+             {"root", settings.root},
+             {"data-plane", shown.plane == mount::DataPlane::kErofs ? "erofs" : "tree"},
+             {"data-plane-reason", shown.reason}});
   Notify("READY=1");
   wait_for_stop();
   log::Info("starlingd stops");

@@ -29,7 +29,7 @@ TEST(ParseSettings, TheDefaultFileShowsTheDefaults) {
   EXPECT_TRUE(parsed.warnings.empty());
   for (const char* key : {"\nroot = ", "\naddress = ", "\nlog_level = ", "\nplain_http_hosts = ",
                           "\nrequest_timeout_sec = ", "\nblob_timeout_sec = ", "\nmax_retries = ",
-                          "\ndecode_threads = ", "\nthreads = ", "\nprefetch = ",
+                          "\ndecode_threads = ", "\nthreads = ", "\ndata_plane = ", "\nprefetch = ",
                           "\nprefetch_size_bytes = ", "\nbackground = ",
                           "\nmax_bytes_per_second = ", "\nbackground_max_bytes_per_second = "}) {
     EXPECT_NE(AsText(*text).find(key), std::string_view::npos) << key;
@@ -50,6 +50,8 @@ TEST(ParseSettings, ReadsEveryKey) {
     decode_threads = 3
     [fuse]
     threads = 4
+    [mount]
+    data_plane = "tree"
     [fetch]
     prefetch = false
     prefetch_size_bytes = 5
@@ -72,6 +74,7 @@ TEST(ParseSettings, ReadsEveryKey) {
                 .max_bytes_per_second = 6,
                 .background_max_bytes_per_second = 9};
   want.fuse.threads = 4;
+  want.mount.data_plane = DataPlane::kTree;
   EXPECT_EQ(parsed.settings, want);
   EXPECT_TRUE(parsed.warnings.empty());
 }
@@ -128,6 +131,8 @@ TEST(ParseSettings, SaysWhereAndWhat) {
       {"root = 5", "c.toml:1:8: root must be a text, not a whole number"},
       {"root = \"relative\"", "c.toml:1:8: root must be an absolute path, not \"relative\""},
       {"log_level = \"loud\"", "c.toml:1:13: unknown log level \"loud\""},
+      {"[mount]\ndata_plane = \"fast\"",
+       "c.toml:2:14: mount.data_plane must be auto, tree or erofs, not \"fast\""},
       {"fuse = 3", "c.toml:1:8: fuse must be a table, not a whole number"},
       {"[fuse]\nthreads = 0", "c.toml:2:11: fuse.threads must be between 1 and 256, not 0"},
       {"[fuse]\nthreads = 1.5",
