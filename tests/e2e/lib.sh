@@ -100,11 +100,13 @@ registry_cost() {
   registry_requests "$1" "$2" | awk '{ requests++; bytes += $4 } END { print requests + 0, bytes + 0 }'
 }
 
-# start_starlingd DIR [ARGUMENTS...]: socket $1/starling.sock, root $1/starling, log $1/starlingd.log.
+# start_starlingd DIR [ARGUMENTS...]: socket $1/starling.sock, root $1/starling, log $1/starlingd.log. Layers are
+# shown as STARLING_DATA_PLANE says, which `starling mount` knows by itself.
 start_starlingd() {
   local directory=$1
   shift
-  start_process "$directory/starlingd.log" starlingd --address "$directory/starling.sock" \
+  printf '[mount]\ndata_plane = "%s"\n' "${STARLING_DATA_PLANE:-auto}" >"$directory/starlingd.toml"
+  start_process "$directory/starlingd.log" starlingd --config "$directory/starlingd.toml" --address "$directory/starling.sock" \
     --root "$directory/starling" --log-level debug "$@"
   STARLINGD_PID=$LAST_PID
   wait_until 20 "starlingd's socket" test -S "$directory/starling.sock"
