@@ -54,7 +54,7 @@ fuzz: deps
 
 bench: release
 	bench/ml-image.sh $(BENCH_DIR)/ml
-	bench/data_plane.py build/release/apps/starling/starling $(BENCH_DIR)/ml $(BENCH_DIR)/work
+	bench/data_plane.py build/release/bench/mount_bench $(BENCH_DIR)/ml/l2.tar $(BENCH_DIR)/work
 
 clean:
 	rm -rf build

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """How fast is a fully held layer next to the same files on ext4?
 
-data_plane.py STARLING IMAGE_DIRECTORY WORK_DIRECTORY
+data_plane.py MOUNT_BENCH TAR WORK_DIRECTORY
 
-Converts layer 2 of `ml` (bench/ml-image.sh) to eStargz, mounts it with `starling mount`, reads it once so that
-all of it is held, and measures find (stat of every file) and read-all (every byte) on it and on the same
-tar unpacked on the work directory's file system: with cold caches (drop_caches) and warm ones. Every number is the
-least of --rounds rounds, both sides interleaved. Prints seconds, ratios and the server's anonymous memory.
-Needs root. Runs alone: anything else on the machine shows.
+Shows TAR (such as layer 2 of `ml`, bench/ml-image.sh) as a layer by each data plane of mount_bench, reads it
+once so that all of it is held, and measures find (stat of every file) and read-all (every byte) there and
+on the same tar unpacked below the work directory: with cold caches (drop_caches) and warm ones. Every number is
+the least of --rounds rounds, all sides interleaved. Prints seconds, ratios to ext4, CPU seconds of the server and
+the page cache after a cold read-all. Needs root. Runs alone: anything else on the machine shows.
 """
 
 import argparse
@@ -17,6 +17,11 @@ import pathlib
 import subprocess
 import sys
 import time
+
+WORKLOADS = {
+    "find": "find . -printf %s",
+    "read-all": "tar cf - . | cat",
+}
 
 
 def run(*command, **options):
@@ -28,82 +33,109 @@ def drop_caches():
     pathlib.Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
+def cached_kib():
+    for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("Cached:"):
+            return int(line.split()[1])
+    raise RuntimeError("no Cached in /proc/meminfo")
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def seconds(command, directory):
     start = time.perf_counter()
     run("sh", "-c", command, cwd=directory, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
 
 
-WORKLOADS = {
-    "find": "find . -printf %s",
-    "read-all": "tar cf - . | cat",
-}
+def wait_for_another_mount(path, device):
+    """A complete layer changes its mount in the background."""
+    for _ in range(600):
+        if os.stat(path).st_dev != device:
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"{path} did not go over to the stored files")
 
 
-def anonymous_kib(pid):
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1])
-    raise RuntimeError(f"no RssAnon of {pid}")
+def measure(sides, server, rounds):
+    """{workload and state: {side: {seconds, cpu, cache_mib}}}, the least of each."""
+    results = {}
+    for name, command in WORKLOADS.items():
+        for state in ("cold", "warm"):
+            best = {}
+            for _ in range(rounds):
+                for side, directory in sides.items():
+                    if state == "cold":
+                        drop_caches()
+                    else:
+                        seconds(command, directory)
+                    cpu, cache = cpu_seconds(server), cached_kib()
+                    one = {
+                        "seconds": seconds(command, directory),
+                        "cpu": cpu_seconds(server) - cpu,
+                        "cache_mib": (cached_kib() - cache) / 1024,
+                    }
+                    old = best.setdefault(side, one)
+                    best[side] = {key: min(value, old[key]) for key, value in one.items()}
+            results[f"{name} {state}"] = best
+    return results
+
+
+def print_table(results):
+    sides = list(next(iter(results.values())))
+    print(f"{'':16}" + "".join(f"{side:>24}" for side in sides))
+    for name, best in results.items():
+        cells = []
+        for side in sides:
+            ratio = best[side]["seconds"] / best["ext4"]["seconds"]
+            cells.append(f"{best[side]['seconds']:.3f} s {ratio:5.2f} {best[side]['cpu']:5.2f} cpu")
+        print(f"{name:16}" + "".join(f"{cell:>24}" for cell in cells))
+    cache = results["read-all cold"]
+    print("page cache after a cold read-all, MiB: " +
+          ", ".join(f"{side} {cache[side]['cache_mib']:.0f}" for side in sides))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("starling")
-    parser.add_argument("image", type=pathlib.Path)
+    parser.add_argument("mount_bench")
+    parser.add_argument("tar", type=pathlib.Path)
     parser.add_argument("work", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    starling = os.path.abspath(arguments.starling)
     work = arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
 
     native = work / "native"
     if not native.exists():
         native.mkdir()
-        run("tar", "-C", native, "--xattrs", "--xattrs-include=*", "-xf", arguments.image / "l2.tar")
-    layout = work / "oci"
-    if not layout.exists():
-        run("umoci", "init", "--layout", layout)
-        run("umoci", "new", "--image", f"{layout}:plain")
-        run("umoci", "raw", "add-layer", "--image", f"{layout}:plain", arguments.image / "l2.tar")
-        run(starling, "convert", f"oci:{layout}:plain", f"oci:{layout}:esgz", stdout=subprocess.DEVNULL)
+        run("tar", "-C", native, "--xattrs", "--xattrs-include=*", "-xf", arguments.tar)
 
-    lazy = work / "lazy"
-    lazy.mkdir(exist_ok=True)
-    server = subprocess.Popen([starling, "mount", "--foreground", "--root", work / "root",
-                               f"oci:{layout}:esgz", lazy])
+    server = subprocess.Popen([arguments.mount_bench, arguments.tar, work / "hosts"], text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
-        while not os.path.ismount(lazy):
-            if server.poll() is not None:
-                raise RuntimeError("starling mount failed")
-            time.sleep(0.05)
-        seconds(WORKLOADS["read-all"], lazy)
-
-        results = {}
-        for name, command in WORKLOADS.items():
-            for state in ("cold", "warm"):
-                best = {"ext4": float("inf"), "starling": float("inf")}
-                for _ in range(arguments.rounds):
-                    for side, directory in (("ext4", native), ("starling", lazy)):
-                        if state == "cold":
-                            drop_caches()
-                        best[side] = min(best[side], seconds(command, directory))
-                best["ratio"] = best["starling"] / best["ext4"]
-                results[f"{name} {state}"] = best
-        memory = anonymous_kib(server.pid)
+        sides = {"ext4": native}
+        for _ in range(3):
+            name, _, directory = server.stdout.readline().rstrip("\n").partition(" ")
+            if not directory:
+                raise RuntimeError("mount_bench failed")
+            sides[name] = pathlib.Path(directory)
+        device = os.stat(sides["stored"]).st_dev
+        for name in ("tree", "erofs", "stored"):
+            print(f"first read of all, {name}: {seconds(WORKLOADS['read-all'], sides[name]):.2f} s", file=sys.stderr)
+        wait_for_another_mount(sides["stored"], device)
+        results = measure(sides, server.pid, arguments.rounds)
     finally:
-        server.terminate()
-        server.wait(timeout=30)
+        server.stdin.close()
+        server.wait(timeout=60)
 
     if arguments.json:
-        print(json.dumps({"seconds": results, "anonymous_kib": memory}))
-        return
-    print(f"{'':16}{'ext4 s':>10}{'starling s':>12}{'ratio':>8}")
-    for name, best in results.items():
-        print(f"{name:16}{best['ext4']:>10.3f}{best['starling']:>12.3f}{best['ratio']:>8.2f}")
-    print(f"anonymous memory of the server: {memory / 1024:.1f} MB")
+        print(json.dumps(results))
+    else:
+        print_table(results)
 
 
 if __name__ == "__main__":

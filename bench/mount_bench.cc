@@ -1,14 +1,18 @@
-// What does a fully held layer cost when it is mounted? Converts TAR, mounts the layer below
-// ROOT from a file, prints the layer's directory, and serves until its input ends.
+// What does a layer cost when it is shown? Converts TAR and shows the layer below ROOT once for
+// each data plane, each with a store of its own that is filled from a file. Prints "NAME DIRECTORY"
+// for each and serves until its input ends: `tree` over FUSE; `erofs`, its data over FUSE for
+// ever; `stored`, which goes over to the stored files once it was read as a whole.
 //   mount_bench TAR ROOT
 #include <fcntl.h>
 #include <malloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
-#include <future>
+#include <memory>
+#include <vector>
 
 #include "base/file_system.h"
 #include "estargz/writer.h"
@@ -66,18 +70,33 @@ StatusOr<estargz::WrittenLayer> Convert(const char* tar, const std::filesystem::
   return estargz::WriteLayer(source, sink, {});
 }
 
-Status Run(const char* tar, const std::filesystem::path& root) {
-  RETURN_IF_ERROR(MakeDirectories(root, 0700));
-  const auto blob = root / "blob";
-  ASSIGN_OR_RETURN(const estargz::WrittenLayer layer, Convert(tar, blob));
-  ::malloc_trim(0);
-  const auto image = std::make_shared<FileImage>(blob);
+struct Plane {
+  const char* name;
+  mount::DataPlane plane;
+  bool replaces;
+};
+constexpr Plane kPlanes[] = {{"tree", mount::DataPlane::kTree, false},
+                             {"erofs", mount::DataPlane::kErofs, false},
+                             {"stored", mount::DataPlane::kErofs, true}};
+
+StatusOr<std::unique_ptr<mount::LayerHost>> Show(const Plane& plane,
+                                                 const std::filesystem::path& root,
+                                                 const std::shared_ptr<FileImage>& image,
+                                                 const estargz::WrittenLayer& layer) {
+  const auto probe = [&plane](const auto&... arguments) {
+    mount::ErofsSupport support = mount::ProbeErofs(arguments...);
+    if (!plane.replaces) {
+      support.replacing = MakeError(StatusCode::kUnimplemented, "not wanted");
+    }
+    return support;
+  };
   ASSIGN_OR_RETURN(
-      const auto host,
-      mount::LayerHost::Start({.root = root / "host"},
+      auto host,
+      mount::LayerHost::Start({.root = root / plane.name, .data_plane = plane.plane},
                               {.sources = [image](const std::string&)
                                    -> StatusOr<std::shared_ptr<oci::ImageSource>> { return image; },
-                               .files = RealFileSystem()}));
+                               .files = RealFileSystem(),
+                               .probe = probe}));
   const auto begin = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(const mount::MountedLayer mounted,
                    host->Mount(1, {.image = "bench",
@@ -85,16 +104,26 @@ Status Run(const char* tar, const std::filesystem::path& root) {
                                    .toc = layer.toc_digest,
                                    .size_bytes = layer.size_bytes}));
   const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
-  std::printf("%s\n", mounted.path.c_str());
-  std::fprintf(stderr, "mounted %lu inodes in %.1f ms\n",
+  std::printf("%s %s\n", plane.name, mounted.path.c_str());
+  std::fprintf(stderr, "%s: opened and shown %lu inodes in %.1f ms\n", plane.name,
                static_cast<unsigned long>(mounted.inodes), took.count());
+  return host;
+}
+
+Status Run(const char* tar, const std::filesystem::path& root) {
+  RETURN_IF_ERROR(MakeDirectories(root, 0700));
+  const auto blob = root / "blob";
+  ASSIGN_OR_RETURN(const estargz::WrittenLayer layer, Convert(tar, blob));
+  ::malloc_trim(0);
+  const auto image = std::make_shared<FileImage>(blob);
+  std::vector<std::unique_ptr<mount::LayerHost>> hosts;
+  for (const Plane& plane : kPlanes) {
+    ASSIGN_OR_RETURN(auto host, Show(plane, root, image, layer));
+    hosts.push_back(std::move(host));
+  }
   std::fflush(stdout);
   while (std::getchar() != EOF) {
   }
-  const mount::HostCounters counters = host->counters();
-  std::fprintf(stderr, "%lu requests, %lu bytes\n",
-               static_cast<unsigned long>(counters.blob_requests),
-               static_cast<unsigned long>(counters.blob_bytes));
   return OkStatus();
 }
 
