@@ -1,0 +1,3 @@
+module starling.bench/netproxy
+
+go 1.19
