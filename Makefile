@@ -6,6 +6,8 @@ PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
 BENCH_DIR ?= /var/tmp/starling-bench
+# Such as: --only ml --systems starling,stargz --runs 1
+BENCH_ARGUMENTS ?=
 
 help:
 	@echo "make demo      install what is missing, build, and run a container from a lazily mounted image"
@@ -15,7 +17,7 @@ help:
 	@echo "make install   copy them to $(PREFIX)/bin"
 	@echo "make lint      clang-format, clang-tidy and thread-safety analysis (clang 19)"
 	@echo "make fuzz      run every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) seconds"
-	@echo "make bench     measure a held layer against ext4; prints ratios"
+	@echo "make bench     measure against overlayfs and stargz-snapshotter, and a held layer against ext4; an hour"
 
 deps:
 	packaging/deps.sh
@@ -53,7 +55,7 @@ fuzz: deps
 	tests/fuzz/run.sh build/fuzz/tests/fuzz $(FUZZ_SECONDS)
 
 bench: release
-	bench/ml-image.sh $(BENCH_DIR)/ml
+	bench/run.py --directory $(BENCH_DIR) --json $(BENCH_DIR)/results.json --document docs/performance.md $(BENCH_ARGUMENTS)
 	bench/data_plane.py build/release/bench/mount_bench $(BENCH_DIR)/ml/l2.tar $(BENCH_DIR)/work
 
 clean:

@@ -1,0 +1,101 @@
+"""The images: made once, pushed to the registry's storage once in every form, and kept between runs."""
+
+import dataclasses
+import json
+import pathlib
+
+from harness import access, processes
+
+BENCH = pathlib.Path(__file__).resolve().parents[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """What a job reads, and what it prints when it did its work."""
+
+    name: str
+    about: str
+    script: str  # below bench/; makes DIRECTORY/oci with the image's name as tag, or does nothing if it is there
+    expected: str  # regular expression of the job's output
+    arguments: tuple = ()  # of the script; {images} is the directory of all images
+    needs: tuple = ()  # images to make first
+    optional: bool = False  # made and measured only when it is named
+
+
+IMAGES = {image.name: image for image in (
+    Image("web", "Debian, nginx and a small site in 3 layers; answers one request", "web-image.sh", r"200 OK \d+ bytes",
+          arguments=("{images}/ml",), needs=("ml",)),
+    Image("ml", "Debian, python3 with scikit-learn and 256 MiB of weights in 3 layers; trains an SVC", "ml-image.sh",
+          r"score 0\.\d+ in"),
+    Image("layers3", "Debian's base in 3 layers; reads 300 files", "generated-image.py", r"read \d+",
+          arguments=("layers", "3", "{images}/ml/l1.tar"), needs=("ml",)),
+    Image("layers60", "the same files in 60 layers", "generated-image.py", r"read \d+",
+          arguments=("layers", "60", "{images}/ml/l1.tar"), needs=("ml",)),
+    Image("files", "100,000 small files; finds all, reads 1 %", "generated-image.py", r"100000 files \d+ bytes",
+          arguments=("files", "100000")),
+    Image("weights", "one file of 4 GiB; reads it once", "generated-image.py", r"read 4294967296",
+          arguments=("weights", "4"), optional=True),
+)}
+
+
+class ImageStore:
+    """The layouts below `directory` and their forms in a registry: `plain` is the layers as gzip, `esgz` as eStargz,
+    `landmarks` as eStargz with the files that the job opens first."""
+
+    def __init__(self, directory, registry, starling, say):
+        self.directory = pathlib.Path(directory)
+        self.registry = registry
+        self.starling = starling
+        self.say = say
+
+    def make(self, image):
+        """The image's OCI layout."""
+        layout = self.directory / image.name / "oci"
+        for name in image.needs:
+            self.make(IMAGES[name])
+        if not (layout / "index.json").exists():
+            self.say(f"making image {image.name}")
+            processes.run(BENCH / image.script, self.directory / image.name,
+                          *[argument.format(images=self.directory) for argument in image.arguments], timeout=1800)
+        return layout
+
+    @staticmethod
+    def repository(image):
+        return f"bench/{image.name}"
+
+    def reference(self, image, form, host):
+        return f"{host}/{self.repository(image)}:{form}"
+
+    def provide(self, image, form):
+        """Makes sure that the registry has that form of the image; gives the bytes of its layers."""
+        layout = self.make(image)
+        stamp = self.registry.storage / f"{image.name}-{form}.json"
+        source = (layout / "index.json").read_text()
+        if not stamp.exists() or json.loads(stamp.read_text())["source"] != source:
+            self._push(image, form, layout)
+            stamp.write_text(json.dumps({"source": source}))
+        return self._layer_bytes(image, form)
+
+    def _push(self, image, form, layout):
+        plain = f"oci:{layout}:{image.name}"
+        target = f"docker://{self.reference(image, form, self.registry.host)}"
+        if form == "plain":
+            self.say(f"pushing {image.name}")
+            processes.run("skopeo", "copy", "-q", "--dest-tls-verify=false", plain, target)
+        elif form == "esgz":
+            self.say(f"converting {image.name} to eStargz")
+            processes.run(self.starling, "convert", plain, target)
+        elif form == "landmarks":
+            wanted = self.directory / image.name / "opened.txt"
+            if not wanted.exists():
+                self.say(f"recording what the job of {image.name} opens")
+                wanted.write_text("".join(f"{path}\n" for path in access.record(layout, image.name, self.directory)))
+            self.say(f"converting {image.name} to eStargz with landmarks")
+            processes.run(self.starling, "convert", "--prioritize", wanted, plain, target)
+        else:
+            raise processes.BenchError(f"no form {form} of images")
+
+    def _layer_bytes(self, image, form):
+        manifest = json.loads(processes.run("skopeo", "inspect", "--raw", "--tls-verify=false",
+                                            f"docker://{self.reference(image, form, self.registry.host)}"))
+        return sum(layer["size"] for layer in manifest["layers"])

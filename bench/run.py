@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""How long until a container works? Starling next to overlayfs and stargz-snapshotter, in one run.
+
+Every measurement starts from nothing: a containerd 2.3 of its own in an empty directory, the system's daemon, an
+image in a registry on loopback, directly or behind a link of 20 ms and 400 Mbit/s (bench/netproxy). It pulls, runs
+the image's job, runs it again, and once more with a cold page cache. Systems take turns; the table has medians.
+Needs root. Runs alone: anything else on the machine shows.
+
+  run.py                                             everything that is not optional, 5 runs
+  run.py --only ml --systems starling,stargz --links wan --runs 1
+"""
+
+import argparse
+import contextlib
+import json
+import pathlib
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+
+from harness import images, peers, processes, report, scenario, servers, summary, systems  # noqa: E402
+
+TREE = pathlib.Path(__file__).resolve().parents[1]
+
+
+class Programs:
+    """The paths of all that is run."""
+
+    def __init__(self, built, starlingd, starling, chosen, links):
+        self.starlingd = pathlib.Path(starlingd).resolve()
+        self.starling = pathlib.Path(starling).resolve()
+        for program in (self.starlingd, self.starling):
+            if not program.exists():
+                raise processes.BenchError(f"{program} is missing: make release")
+        self.containerd_bin = built.containerd()
+        self.netproxy = built.netproxy() if any(link.shaped for link in links) else None
+        self.stargz = built.stargz() if any(system.daemon == "stargz" for system in chosen) else None
+
+    def daemon_command(self, daemon):
+        if daemon == "stargz":
+            return [str(self.stargz), "-address", "{address}", "-root", "{root}"]
+        return [str(self.starlingd), "--address", "{address}", "--root", "{root}"]
+
+
+def say(text):
+    print(time.strftime("%H:%M:%S ") + text, file=sys.stderr, flush=True)
+
+
+def choose(known, names, what, default):
+    if names is None:
+        return [known[name] for name in default]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise processes.BenchError(f"no {what} {unknown[0]}; there are {', '.join(known)}")
+    return [known[name] for name in names]
+
+
+def words(text):
+    return [word for word in text.split(",") if word]
+
+
+def machine():
+    cpu = next((line.split(":")[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+                if line.startswith("model name")), platform.machine())
+    cores = len([line for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+                 if line.startswith("processor")])
+    memory = int(pathlib.Path("/proc/meminfo").read_text().split()[1]) // (1 << 20)
+    commit = subprocess.run(["git", "-C", str(TREE), "describe", "--always", "--dirty", "--abbrev=12"], check=False,
+                            capture_output=True, text=True).stdout.strip()
+    return {"cpu": cpu, "cores": cores, "memory_gib": memory, "kernel": platform.release(), "commit": commit,
+            "date": time.strftime("%Y-%m-%d"), "load": pathlib.Path("/proc/loadavg").read_text().split()[0]}
+
+
+def measure_all(arguments, chosen_images, chosen_links, chosen_systems, work, stack):
+    built = peers.Peers(arguments.directory / "peers", say)
+    programs = Programs(built, arguments.starlingd, arguments.starling, chosen_systems, chosen_links)
+    registry = stack.enter_context(servers.Registry(work, arguments.directory / "registry"))
+    store = images.ImageStore(arguments.directory, registry, programs.starling, say)
+    layer_bytes = {(image.name, form): store.provide(image, form) for image in chosen_images
+                   for form in sorted({system.form for system in chosen_systems})}
+
+    runs, failures = {}, []
+    deadline = time.monotonic() + arguments.minutes * 60
+    for number in range(1, arguments.runs + 1):
+        for image in chosen_images:
+            for link in chosen_links:
+                for system in chosen_systems:
+                    key = summary.Key(image.name, link.name, system.name)
+                    if time.monotonic() > deadline:
+                        failures.append(f"stopped after {arguments.minutes} minutes, in round {number}")
+                        return runs, failures
+                    try:
+                        numbers = scenario.measure(image, link, system, layer_bytes[image.name, system.form], programs,
+                                                   store, work)
+                    except processes.BenchError as error:
+                        failures.append(f"{image.name} {link.name} {system.name}, round {number}: {error}")
+                        say(failures[-1])
+                        continue
+                    runs.setdefault(key, []).append(numbers)
+                    say(f"{number}/{arguments.runs} {image.name} {link.name} {system.name}: pull {numbers['pull_s']:.2f} s, "
+                        f"first output {numbers['first_output_s']:.2f} s, second start {numbers['run2_first_s']:.2f} s, "
+                        f"{numbers['requests']} requests, {numbers['bytes'] / 1e6:.1f} MB")
+    return runs, failures
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", type=words, help=f"images: {','.join(images.IMAGES)}")
+    parser.add_argument("--systems", type=words, help=f"of {','.join(systems.SYSTEMS)}")
+    parser.add_argument("--links", type=words, help=f"of {','.join(systems.LINKS)}")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=120, help="no new measurement after that time")
+    parser.add_argument("--directory", type=pathlib.Path, default="/var/tmp/starling-bench",
+                        help="images, registry and peers, kept between runs")
+    parser.add_argument("--starlingd", default=TREE / "build/release/apps/starlingd/starlingd")
+    parser.add_argument("--starling", default=TREE / "build/release/apps/starling/starling")
+    parser.add_argument("--json", type=pathlib.Path, help="also write every number of every run there")
+    parser.add_argument("--document", type=pathlib.Path, help="also replace the generated part of that page, and its plot")
+    arguments = parser.parse_args()
+    arguments.directory = arguments.directory.resolve()
+
+    def stop(*_):
+        # Once is enough: what follows is the cleaning up.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        chosen_images = choose(images.IMAGES, arguments.only, "image",
+                               [image.name for image in images.IMAGES.values() if not image.optional])
+        chosen_systems = choose(systems.SYSTEMS, arguments.systems, "system", systems.DEFAULT_SYSTEMS)
+        chosen_links = choose(systems.LINKS, arguments.links, "link", systems.LINKS)
+        arguments.directory.mkdir(parents=True, exist_ok=True)
+        facts = machine()
+        with contextlib.ExitStack() as stack:
+            work = pathlib.Path(tempfile.mkdtemp(prefix="w", dir=arguments.directory))
+            stack.callback(processes.remove_tree, work)
+            runs, failures = measure_all(arguments, chosen_images, chosen_links, chosen_systems, work, stack)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except processes.BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+
+    order = [summary.Key(image.name, link.name, system.name) for image in chosen_images for link in chosen_links
+             for system in chosen_systems]
+    results = {key: summary.medians(runs[key]) for key in order if key in runs}
+    if arguments.json:
+        arguments.json.write_text(json.dumps({
+            "machine": facts, "command": sys.argv[1:],
+            "runs": [{"image": key.image, "link": key.link, "system": key.system, "runs": runs[key]}
+                     for key in order if key in runs],
+            "failures": failures}, indent=1))
+    if arguments.document and results:
+        report.write(arguments.document,
+                     report.generated(results, runs, facts, sys.argv[1:], chosen_images, chosen_systems, chosen_links, failures,
+                                      arguments.document.with_suffix(".svg").name),
+                     report.plot(results))
+    print(f"commit {facts['commit']}, kernel {facts['kernel']}, {facts['cores']} cores {facts['cpu']}, load before "
+          f"{facts['load']}; medians of {arguments.runs}")
+    if results:
+        print(summary.as_text(summary.table(results)))
+    for failure in failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
