@@ -54,7 +54,9 @@ fuzz: deps
 	cmake --build --preset fuzz -j$(JOBS)
 	tests/fuzz/run.sh build/fuzz/tests/fuzz $(FUZZ_SECONDS)
 
-bench: release
+bench: deps
+	cmake --preset release -DSTARLING_BENCH=ON
+	cmake --build --preset release -j$(JOBS)
 	bench/run.py --directory $(BENCH_DIR) --json $(BENCH_DIR)/results.json --document docs/performance.md $(BENCH_ARGUMENTS)
 	bench/data_plane.py build/release/bench/mount_bench $(BENCH_DIR)/ml/l2.tar $(BENCH_DIR)/work
 
