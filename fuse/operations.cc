@@ -231,7 +231,7 @@ void Operations::ReadRange(const std::shared_ptr<LazyLayer>& layer, NodeId node,
   const uint64_t asked_bytes = range.size_bytes;
   range.size_bytes = std::min(asked_bytes, layer->chunks().data_size_bytes() - range.data_address);
   layer->Read(range, oci::FetchClass::kDemand,
-              [layer, node, asked_bytes, fetched = fetched_,
+              [layer, node, asked_bytes,
                deferred = std::shared_ptr<Reply>(reply.Defer())](StatusOr<Bytes> bytes) {
                 if (!bytes.ok()) {
                   Fail(*layer, node, "read failed", bytes.status(), *deferred);
@@ -239,9 +239,6 @@ void Operations::ReadRange(const std::shared_ptr<LazyLayer>& layer, NodeId node,
                 }
                 bytes->resize(asked_bytes);
                 deferred->Data(*bytes);
-                if (fetched) {
-                  fetched(*layer);
-                }
               });
 }
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -69,11 +68,8 @@ class Reply {
 class Operations {
  public:
   enum class Xattrs { kNone, kServed };
-  /// Told after a read that had to fetch, on the thread that answered it.
-  using Fetched = std::function<void(const layer::LazyLayer&)>;
   /// Borrows `layers`. With kNone, xattr calls answer ENOSYS, so that the kernel never asks again.
-  Operations(const LayerTable& layers, Xattrs xattrs, Fetched fetched = nullptr)
-      : layers_(layers), xattrs_(xattrs), fetched_(std::move(fetched)) {}
+  Operations(const LayerTable& layers, Xattrs xattrs) : layers_(layers), xattrs_(xattrs) {}
 
   void Lookup(NodeId directory, std::string_view name, Reply& reply) const;
   void GetAttributes(NodeId node, Reply& reply) const;
@@ -95,7 +91,6 @@ class Operations {
 
   const LayerTable& layers_;
   const Xattrs xattrs_;
-  const Fetched fetched_;
 };
 
 }  // namespace starling::fuse

@@ -354,16 +354,26 @@ void LazyLayer::Prefetch(uint64_t blob_bytes) {
   EnlistFeed(oci::FetchClass::kPrefetch);
 }
 
-void LazyLayer::Complete(std::function<void()> done) {
+void LazyLayer::WhenComplete(std::function<void()> done) {
+  {
+    MutexLock lock(mutex_);
+    if (closed_) {
+      return;
+    }
+    on_complete_ = std::move(done);
+  }
+  PostToCpu(Urgency::kWelcome, [self = shared_from_this()] { self->CheckCompletion(); });
+}
+
+void LazyLayer::FetchAll() {
   if (!scheduler_) {
     return;
   }
   {
     MutexLock lock(mutex_);
-    on_complete_ = std::move(done);
+    fetches_all_ = true;
     background_ = {.blob_offset = 0, .size_bytes = table_.blob_size_bytes()};
   }
-  PostToCpu(Urgency::kWelcome, [self = shared_from_this()] { self->CheckCompletion(); });
   EnlistFeed(oci::FetchClass::kBackground);
 }
 
@@ -385,7 +395,7 @@ void LazyLayer::CheckCompletion() {
 void LazyLayer::ResumeBackground(uint64_t blob_offset) {
   {
     MutexLock lock(mutex_);
-    if (closed_ || !on_complete_) {
+    if (closed_ || !fetches_all_) {
       return;
     }
     const uint64_t from = std::min(blob_offset, background_.blob_offset);
@@ -672,6 +682,7 @@ void LazyLayer::Finish(uint32_t member, const Outcome& outcome) {
       // The disk is full: what nobody asks for would find no room.
       readahead_.clear();
       prefetch_ = {};
+      fetches_all_ = false;
       background_ = {};
     }
   }

@@ -74,10 +74,12 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   void MakePresent(DataRange range, oci::FetchClass fetch_class, PresentDone done);
   /// Fetches the members that begin in the first `blob_bytes` of the blob when the link has room.
   void Prefetch(uint64_t blob_bytes);
+  /// Calls `done` once everything is held, however that came about: on an executor's thread, soon
+  /// when it is so already, never after Close. The latest call counts.
+  void WhenComplete(std::function<void()> done);
   /// Fetches all that is absent when the link has nothing else to do, the likeliest first; goes on
-  /// after failures until everything is held. `done` is called once then, on an executor's thread;
-  /// at once when nothing is absent.
-  void Complete(std::function<void()> done);
+  /// after failures until everything is held.
+  void FetchAll();
   /// Fails all that waits with kCancelled and lets go of the executor. Idempotent.
   void Close();
 
@@ -172,6 +174,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   std::deque<oci::BlobRange> readahead_ GUARDED_BY(mutex_);
   oci::BlobRange prefetch_ GUARDED_BY(mutex_);
   oci::BlobRange background_ GUARDED_BY(mutex_);
+  bool fetches_all_ GUARDED_BY(mutex_) = false;
   std::function<void()> on_complete_ GUARDED_BY(mutex_);
 };
 

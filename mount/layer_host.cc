@@ -29,9 +29,8 @@ using store::LayerKey;
 
 /// One mount with the layers in it.
 struct View {
-  View(std::filesystem::path mount_point, fuse::Operations::Xattrs xattrs,
-       fuse::Operations::Fetched fetched)
-      : path(std::move(mount_point)), operations(layers, xattrs, std::move(fetched)) {}
+  View(std::filesystem::path mount_point, fuse::Operations::Xattrs xattrs)
+      : path(std::move(mount_point)), operations(layers, xattrs) {}
 
   Status Start(const LayerHost::Options& options) {
     RETURN_IF_ERROR(MakeDirectories(path, 0755));
@@ -89,9 +88,8 @@ struct LayerHost::State {
   State(Options options_in, Dependencies dependencies_in)
       : options(std::move(options_in)),
         dependencies(std::move(dependencies_in)),
-        plain(options.root / kPlainLayers, fuse::Operations::Xattrs::kNone, Fetched()),
-        with_xattrs(options.root / kLayersWithXattrs, fuse::Operations::Xattrs::kServed,
-                    Fetched()) {}
+        plain(options.root / kPlainLayers, fuse::Operations::Xattrs::kNone),
+        with_xattrs(options.root / kLayersWithXattrs, fuse::Operations::Xattrs::kServed) {}
 
   /// An open layer: its engine and its files.
   struct Held {
@@ -114,7 +112,6 @@ struct LayerHost::State {
   std::set<uint64_t> NumbersOf(const LayerKey& key);
   void UseStored(const LayerKey& key);
   void UseStoredSoon(const LayerKey& key);
-  fuse::Operations::Fetched Fetched();
   Status ChoosePlane();
   void FetchAhead(LazyLayer& layer, const LayerSpec& spec);
   Status Hide(uint64_t number, Data data);
@@ -319,15 +316,6 @@ std::set<uint64_t> LayerHost::State::NumbersOf(const LayerKey& key) {
   return found == shown.end() ? std::set<uint64_t>() : found->second.numbers;
 }
 
-/// What a view tells after a read that fetched: it may have been the last one.
-fuse::Operations::Fetched LayerHost::State::Fetched() {
-  return [this](const LazyLayer& layer) {
-    if (StoredIfComplete(layer.key())) {
-      UseStoredSoon(layer.key());
-    }
-  };
-}
-
 /// The one object of the layer, shared by all numbers, with `number` registered.
 StatusOr<LayerHost::State::Held> LayerHost::State::Acquire(uint64_t number, const LayerSpec& spec,
                                                            Network network) {
@@ -393,11 +381,12 @@ void LayerHost::State::FetchAhead(LazyLayer& layer, const LayerSpec& spec) {
       layer.Prefetch(bytes);
     }
   }
+  layer.WhenComplete([this, key = layer.key()] {
+    log::Info("layer is complete", {{"layer", key.layer.ToString()}});
+    UseStoredSoon(key);
+  });
   if (options.fetch.background) {
-    layer.Complete([this, key = layer.key()] {
-      log::Info("layer is complete", {{"layer", key.layer.ToString()}});
-      UseStoredSoon(key);
-    });
+    layer.FetchAll();
   }
 }
 

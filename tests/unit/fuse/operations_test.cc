@@ -192,23 +192,6 @@ TEST_F(OperationsTest, ShowsTheDataDeviceAsAFile) {
   EXPECT_EQ(Read(device, 0, 10), fmt::format("error {}", ESTALE));
 }
 
-TEST_F(OperationsTest, TellsOfReadsThatFetched) {
-  std::promise<const layer::LazyLayer*> told;
-  int times = 0;
-  const Operations telling(table_, Operations::Xattrs::kServed, [&](const layer::LazyLayer& layer) {
-    ++times;
-    told.set_value(&layer);
-  });
-  const NodeId file = File();
-  const auto read = [&] { return Ask([&](Reply& reply) { telling.Read(file, 0, 5, reply); }); };
-  blob_->FailNext(MakeError(StatusCode::kDeadlineExceeded, "away"));
-  EXPECT_EQ(read(), fmt::format("error {}", EIO));
-  EXPECT_EQ(read(), "data hello");
-  EXPECT_EQ(told.get_future().get(), layer_.get());
-  EXPECT_EQ(read(), "data hello") << "held by now";
-  EXPECT_EQ(times, 1);
-}
-
 TEST_F(OperationsTest, HasAFileToProbe) {
   const NodeId probe = Find(kRootNode, kProbeName);
   EXPECT_EQ(answer_->node.attributes.size_bytes, ProbeContent().size());

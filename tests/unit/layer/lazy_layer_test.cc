@@ -111,7 +111,8 @@ class LazyLayerTest : public testing::Test {
   std::future<void> Complete() {
     auto promise = std::make_shared<std::promise<void>>();
     auto future = promise->get_future();
-    layer_->Complete([promise] { promise->set_value(); });
+    layer_->WhenComplete([promise] { promise->set_value(); });
+    layer_->FetchAll();
     return future;
   }
   std::future<StatusOr<Bytes>> StartRead(DataRange range) {
@@ -317,6 +318,27 @@ TEST_F(LazyLayerTest, CompletesInTheBackground) {
   EXPECT_EQ(counters_.bytes, members_.back().end() - members_.front().blob_offset);
   Complete().get();
   EXPECT_EQ(blob_->requests(), 1U) << "what is complete costs nothing";
+}
+
+TEST_F(LazyLayerTest, TellsWhenReadsHaveMadeItComplete) {
+  std::promise<void> complete;
+  layer_->WhenComplete([&complete] { complete.set_value(); });
+  auto future = complete.get_future();
+  ExpectContent(Read({0, 3 * kChunk}), {0, 3 * kChunk});
+  EXPECT_EQ(future.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
+  ExpectContent(Read(ChunkRange(4)), ChunkRange(4));
+  future.get();
+}
+
+TEST_F(LazyLayerTest, AFullDiskEndsBackgroundWork) {
+  OpenScheduled();
+  files_.set_free_bytes(0);
+  layer_->FetchAll();
+  while (blob_->requests() == 0) {
+    std::this_thread::yield();
+  }
+  ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
+  EXPECT_EQ(timer_.waiting(), 0U) << "nor is it tried again later";
 }
 
 TEST_F(LazyLayerTest, PrefetchesWhatBeginsBeforeItsEnd) {
