@@ -31,7 +31,7 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
     /// Bytes on their way or not decoded yet, in all classes but demand: what the memory allows.
     uint64_t buffer_bytes = 12 << 20;
     /// How long nothing more urgent must have been on its way before background work begins.
-    std::chrono::milliseconds quiet{100};
+    std::chrono::milliseconds quiet{500};
     /// Caps in bytes a second; 0 is none. Demand is counted, but never held back: the others make
     /// up for it.
     uint64_t max_bytes_per_second = 0;

@@ -127,7 +127,7 @@ TEST_F(FetchSchedulerTest, BackgroundWaitsForQuiet) {
   demand.reset();
   executor_.RunAll();
   EXPECT_EQ(feed->begun(), 0u) << "and a while longer";
-  timer_.Advance(milliseconds(99));
+  timer_.Advance(milliseconds(499));
   executor_.RunAll();
   EXPECT_EQ(feed->begun(), 0u);
   timer_.Advance(milliseconds(1));
