@@ -17,7 +17,7 @@ help:
 	@echo "make install   copy them to $(PREFIX)/bin"
 	@echo "make lint      clang-format, clang-tidy and thread-safety analysis (clang 19)"
 	@echo "make fuzz      run every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) seconds"
-	@echo "make bench     measure against overlayfs and stargz-snapshotter, and a held layer against ext4; an hour"
+	@echo "make bench     measure against overlayfs and stargz-snapshotter, and a held layer against ext4; 90 minutes"
 
 deps:
 	packaging/deps.sh

@@ -6,7 +6,7 @@ image in a registry on loopback, directly or behind a link of 20 ms and 400 Mbit
 the image's job, runs it again, and once more with a cold page cache. Systems take turns; the table has medians.
 Needs root. Runs alone: anything else on the machine shows.
 
-  run.py                                             everything that is not optional, 5 runs
+  run.py                                             everything that is not optional, 5 runs, an hour and a half
   run.py --only ml --systems starling,stargz --links wan --runs 1
 """
 
@@ -31,14 +31,16 @@ TREE = pathlib.Path(__file__).resolve().parents[1]
 class Programs:
     """The paths of all that is run."""
 
-    def __init__(self, built, starlingd, starling, chosen, links):
-        self.starlingd = pathlib.Path(starlingd).resolve()
-        self.starling = pathlib.Path(starling).resolve()
+    def __init__(self, built, arguments, chosen, links):
+        self.starlingd = pathlib.Path(arguments.starlingd).resolve()
+        self.starling = pathlib.Path(arguments.starling).resolve()
         for program in (self.starlingd, self.starling):
             if not program.exists():
                 raise processes.BenchError(f"{program} is missing: make release")
         self.containerd_bin = built.containerd()
         self.netproxy = built.netproxy() if any(link.shaped for link in links) else None
+        needs_erofs = any(system.snapshotter == "erofs" for system in chosen)
+        self.erofs_tools = built.mkfs_erofs_directory() if needs_erofs else ""
         self.stargz = built.stargz() if any(system.daemon == "stargz" for system in chosen) else None
 
     def daemon_command(self, daemon):
@@ -60,6 +62,11 @@ def choose(known, names, what, default):
     return [known[name] for name in names]
 
 
+def systems_of(image, names):
+    default = systems.SYSTEMS if image.every_system else systems.MAIN_SYSTEMS
+    return choose(systems.SYSTEMS, names, "system", default)
+
+
 def words(text):
     return [word for word in text.split(",") if word]
 
@@ -76,24 +83,25 @@ def machine():
             "date": time.strftime("%Y-%m-%d"), "load": pathlib.Path("/proc/loadavg").read_text().split()[0]}
 
 
-def measure_all(arguments, chosen_images, chosen_links, chosen_systems, work, stack):
+def measure_all(arguments, chosen_images, chosen_links, work, stack, runs, failures):
+    """Adds each measurement to `runs` (Key -> list of numbers), and to `failures` what could not be measured."""
     built = peers.Peers(arguments.directory / "peers", say)
-    programs = Programs(built, arguments.starlingd, arguments.starling, chosen_systems, chosen_links)
+    chosen = {image.name: systems_of(image, arguments.systems) for image in chosen_images}
+    programs = Programs(built, arguments, [system for each in chosen.values() for system in each], chosen_links)
     registry = stack.enter_context(servers.Registry(work, arguments.directory / "registry"))
     store = images.ImageStore(arguments.directory, registry, programs.starling, say)
     layer_bytes = {(image.name, form): store.provide(image, form) for image in chosen_images
-                   for form in sorted({system.form for system in chosen_systems})}
+                   for form in sorted({system.form for system in chosen[image.name]})}
 
-    runs, failures = {}, []
     deadline = time.monotonic() + arguments.minutes * 60
     for number in range(1, arguments.runs + 1):
         for image in chosen_images:
             for link in chosen_links:
-                for system in chosen_systems:
+                for system in chosen[image.name]:
                     key = summary.Key(image.name, link.name, system.name)
                     if time.monotonic() > deadline:
                         failures.append(f"stopped after {arguments.minutes} minutes, in round {number}")
-                        return runs, failures
+                        return
                     try:
                         numbers = scenario.measure(image, link, system, layer_bytes[image.name, system.form], programs,
                                                    store, work)
@@ -105,24 +113,45 @@ def measure_all(arguments, chosen_images, chosen_links, chosen_systems, work, st
                     say(f"{number}/{arguments.runs} {image.name} {link.name} {system.name}: pull {numbers['pull_s']:.2f} s, "
                         f"first output {numbers['first_output_s']:.2f} s, second start {numbers['run2_first_s']:.2f} s, "
                         f"{numbers['requests']} requests, {numbers['bytes'] / 1e6:.1f} MB")
-    return runs, failures
 
 
-def main():
+def earlier_runs(file, commit):
+    """What a file of --json has, to go on from."""
+    if not file or not file.exists():
+        return {}
+    found = json.loads(file.read_text())
+    if found["machine"]["commit"] != commit:
+        raise processes.BenchError(f"{file} is of commit {found['machine']['commit']}, this is {commit}")
+    return {summary.Key(each["image"], each["link"], each["system"]): each["runs"] for each in found["runs"]}
+
+
+def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", type=words, help=f"images: {','.join(images.IMAGES)}")
     parser.add_argument("--systems", type=words, help=f"of {','.join(systems.SYSTEMS)}")
     parser.add_argument("--links", type=words, help=f"of {','.join(systems.LINKS)}")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--minutes", type=float, default=120, help="no new measurement after that time")
+    parser.add_argument("--minutes", type=float, default=180, help="no new measurement after that time")
     parser.add_argument("--directory", type=pathlib.Path, default="/var/tmp/starling-bench",
                         help="images, registry and peers, kept between runs")
     parser.add_argument("--starlingd", default=TREE / "build/release/apps/starlingd/starlingd")
     parser.add_argument("--starling", default=TREE / "build/release/apps/starling/starling")
     parser.add_argument("--json", type=pathlib.Path, help="also write every number of every run there")
-    parser.add_argument("--document", type=pathlib.Path, help="also replace the generated part of that page, and its plot")
+    parser.add_argument("--add", action="store_true", help="to the runs that the --json file has, of the same commit")
+    parser.add_argument("--document", type=pathlib.Path,
+                        help="also replace the generated part of that page, and its plot")
     arguments = parser.parse_args()
     arguments.directory = arguments.directory.resolve()
+    if arguments.document:
+        try:
+            report.replace_generated(arguments.document.read_text(), "")
+        except (OSError, ValueError) as error:
+            parser.error(f"--document: {error}")
+    return arguments
+
+
+def main():
+    arguments = parse_arguments()
 
     def stop(*_):
         # Once is enough: what follows is the cleaning up.
@@ -132,45 +161,47 @@ def main():
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+    facts, failures, stopped = machine(), [], False
     try:
         chosen_images = choose(images.IMAGES, arguments.only, "image",
                                [image.name for image in images.IMAGES.values() if not image.optional])
-        chosen_systems = choose(systems.SYSTEMS, arguments.systems, "system", systems.DEFAULT_SYSTEMS)
         chosen_links = choose(systems.LINKS, arguments.links, "link", systems.LINKS)
+        runs = earlier_runs(arguments.json, facts["commit"]) if arguments.add else {}
         arguments.directory.mkdir(parents=True, exist_ok=True)
-        facts = machine()
         with contextlib.ExitStack() as stack:
             work = pathlib.Path(tempfile.mkdtemp(prefix="w", dir=arguments.directory))
             stack.callback(processes.remove_tree, work)
-            runs, failures = measure_all(arguments, chosen_images, chosen_links, chosen_systems, work, stack)
+            measure_all(arguments, chosen_images, chosen_links, work, stack, runs, failures)
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+        failures.append("stopped")
+        stopped = True
     except processes.BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
 
-    order = [summary.Key(image.name, link.name, system.name) for image in chosen_images for link in chosen_links
-             for system in chosen_systems]
+    order = [summary.Key(image, link, system) for image in images.IMAGES for link in systems.LINKS
+             for system in systems.SYSTEMS]
     results = {key: summary.medians(runs[key]) for key in order if key in runs}
+    if results:
+        print_results(arguments, facts, results, runs, failures, stopped)
+    for failure in failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    return 130 if stopped else 1 if failures else 0
+
+
+def print_results(arguments, facts, results, runs, failures, stopped):
     if arguments.json:
         arguments.json.write_text(json.dumps({
             "machine": facts, "command": sys.argv[1:],
-            "runs": [{"image": key.image, "link": key.link, "system": key.system, "runs": runs[key]}
-                     for key in order if key in runs],
+            "runs": [{"image": key.image, "link": key.link, "system": key.system, "runs": runs[key]} for key in results],
             "failures": failures}, indent=1))
-    if arguments.document and results:
+    if arguments.document and not stopped:
         report.write(arguments.document,
-                     report.generated(results, runs, facts, sys.argv[1:], chosen_images, chosen_systems, chosen_links, failures,
-                                      arguments.document.with_suffix(".svg").name),
-                     report.plot(results))
+                     report.generated(results, runs, facts, sys.argv[1:], failures,
+                                      arguments.document.with_suffix(".svg").name), report.plot(results))
     print(f"commit {facts['commit']}, kernel {facts['kernel']}, {facts['cores']} cores {facts['cpu']}, load before "
-          f"{facts['load']}; medians of {arguments.runs}")
-    if results:
-        print(summary.as_text(summary.table(results)))
-    for failure in failures:
-        print(f"failed: {failure}", file=sys.stderr)
-    return 1 if failures else 0
+          f"{facts['load']}; medians of up to {arguments.runs} runs")
+    print(summary.as_text(summary.table(results)))
 
 
 if __name__ == "__main__":

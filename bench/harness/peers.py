@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 
 from harness import processes
 
@@ -20,6 +21,7 @@ class Peers:
 
     def _build(self, name, source):
         self.say(f"building {name}")
+        (self.bin / name).parent.mkdir(exist_ok=True)
         processes.run(self.go, "build", "-trimpath", "-o", self.bin / name, ".", cwd=source, timeout=1200,
                       env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly"})
         return self.bin / name
@@ -29,6 +31,12 @@ class Peers:
 
     def stargz(self):
         return self._build("stargz", BENCH / "peers/stargz")
+
+    def mkfs_erofs_directory(self):
+        """To be put into containerd's PATH; "" where the machine's own mkfs.erofs can do the work."""
+        if shutil.which("mkfs.erofs") and "--tar" in processes.run("mkfs.erofs", "--help"):
+            return ""
+        return self._build("erofs/mkfs.erofs", BENCH / "peers/mkfs.erofs").parent
 
     def containerd(self):
         """The directory with containerd 2.3, its ctr and its shim, shared with the end-to-end tests."""

@@ -99,8 +99,10 @@ def anonymous_bytes(pid):
 
 
 def disk_bytes(directory):
-    """Allocated bytes below a directory, on its own file system."""
-    return int(run("du", "-sx", "--block-size=1", directory).split()[0])
+    """Allocated bytes below a directory, on its own file system. What vanishes meanwhile is not counted."""
+    done = subprocess.run(["du", "-sx", "--block-size=1", str(directory)], check=False, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=600, start_new_session=True)
+    return int(done.stdout.split()[0])
 
 
 def mounts_below(directory):

@@ -3,7 +3,7 @@
 import pathlib
 from xml.sax.saxutils import escape
 
-from harness import summary
+from harness import images, summary, systems
 
 BEGIN, END = "<!-- begin: written by bench/run.py -->", "<!-- end: written by bench/run.py -->"
 
@@ -45,20 +45,21 @@ def plot(results):
             + "\n".join(parts) + "\n</svg>\n")
 
 
-def generated(results, runs, facts, command, images, systems, links, failures, plot_name):
+def generated(results, runs, facts, command, failures, plot_name):
     """The part of the document that a run replaces."""
     counts = sorted({len(each) for each in runs.values()})
     times = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     lines = [f"Measured {facts['date']}, commit `{facts['commit']}`, Linux {facts['kernel']}, {facts['cores']} cores of "
              f"{facts['cpu']}, {facts['memory_gib']} GiB, load before it {facts['load']}. Medians of {times} runs. Command: "
-             f"`bench/run.py {' '.join(command)}`".rstrip("` ") + "`.", "",
+             f"`{' '.join(['bench/run.py', *command])}`.", "",
              f"![Time to first output]({plot_name})", "", summary.as_markdown(summary.table(results)), ""]
     lines += ["Spread of the time to first output, least and greatest second of the runs: " + "; ".join(
         f"{key.image} {key.link} {key.system} {low:.2f}-{high:.2f}"
         for key in results for low, high in [summary.spread(runs[key], "first_output_s")]) + ".", ""]
-    lines += ["Systems: " + "; ".join(f"`{system.name}`: {system.about}" for system in systems) + "."]
-    lines += ["Images: " + "; ".join(f"`{image.name}`: {image.about}" for image in images) + "."]
-    lines += ["Links: " + "; ".join(f"`{link.name}`: {link.about}" for link in links) + "."]
+    for title, known, names in (("Images", images.IMAGES, [key.image for key in results]),
+                                ("Links", systems.LINKS, [key.link for key in results]),
+                                ("Systems", systems.SYSTEMS, [key.system for key in results])):
+        lines.append(f"{title}: " + "; ".join(f"`{name}`: {known[name].about}" for name in dict.fromkeys(names)) + ".  ")
     lines += [""] + [f"Not measured: {failure.splitlines()[0]}" for failure in failures] if failures else []
     return "\n".join(lines)
 

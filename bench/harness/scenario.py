@@ -40,7 +40,8 @@ class Node:
                 self.directory, self.programs.containerd_bin, self.daemon, transfer=dict(self.system.transfer),
                 unpack=[("overlayfs", "")] + ([(self.system.snapshotter, self.system.differ)]
                                               if self.system.snapshotter != "overlayfs" else []),
-                plugins=self.system.plugins))
+                plugins=self.system.plugins,
+                tools=self.programs.erofs_tools if self.system.snapshotter == "erofs" else ""))
             self.stack = stack.pop_all()
         return self
 
@@ -101,15 +102,16 @@ def measure(image, link, system, layer_bytes, programs, store, work):
     directory = pathlib.Path(tempfile.mkdtemp(prefix="n", dir=work))
     try:
         with contextlib.ExitStack() as stack:
-            host = store.registry.host
+            proxy, host = None, store.registry.host
             if link.shaped:
-                host = stack.enter_context(servers.NetProxy(directory, programs.netproxy, host, link)).host
+                proxy = stack.enter_context(servers.NetProxy(directory, programs.netproxy, host, link))
+                host = proxy.host
             reference = store.reference(image, system.form, host)
             stack.enter_context(store.registry.in_memory(store.repository(image)))
             node = stack.enter_context(Node(directory, system, programs))
             processes.run("sync")
             try:
-                numbers = measure_on(node, store, reference, image, layer_bytes)
+                numbers = measure_on(node, Traffic(store.registry, proxy), reference, image, layer_bytes)
                 return {**numbers, "link_s": link.seconds(numbers["bytes"])}
             except processes.BenchError as error:
                 ends = "\n".join(f"--- {server.log.name}\n{server.last_lines()}" for server in node.servers())
@@ -120,20 +122,32 @@ def measure(image, link, system, layer_bytes, programs, store, work):
         processes.remove_tree(directory)
 
 
-def measure_on(node, store, reference, image, layer_bytes):
-    registry = store.registry
-    mark = registry.mark()
+class Traffic:
+    """What the registry was asked and what it moved since this object was made. The line's own count where there
+    is a proxy: the registry also counts what still was in a buffer when the client hung up."""
+
+    def __init__(self, registry, proxy):
+        self.registry, self.proxy = registry, proxy
+        self.mark = registry.mark()
+
+    def so_far(self):
+        """(requests, bytes)"""
+        requests, body_bytes = self.registry.cost_since(self.mark)
+        return requests, self.proxy.stats()["bytes_down"] if self.proxy else body_bytes
+
+
+def measure_on(node, traffic, reference, image, layer_bytes):
     cpu_before = [processes.cpu_seconds(server.process.pid) for server in node.servers()]
     begin = time.monotonic()
     node.pull(reference)
     pull = time.monotonic() - begin
-    pull_requests, pull_bytes = registry.cost_since(mark)
+    pull_requests, pull_bytes = traffic.so_far()
     if node.system.lazy and pull_bytes > layer_bytes / 2:
         raise processes.BenchError(f"the pull was not lazy: {pull_bytes} of {layer_bytes} bytes moved")
     memory = [node.anonymous_bytes()]
 
     first, end = node.job(reference, image.expected)
-    requests, moved = registry.cost_since(mark)
+    requests, moved = traffic.so_far()
     cpu = [processes.cpu_seconds(server.process.pid) - before for server, before in zip(node.servers(), cpu_before)]
     memory.append(node.anonymous_bytes())
     disk = node.disk_bytes()
@@ -142,7 +156,7 @@ def measure_on(node, store, reference, image, layer_bytes):
     memory.append(node.anonymous_bytes())
     drop_caches()
     cold_first, _ = node.job(reference, image.expected)
-    end_requests, end_moved = registry.cost_since(mark)
+    end_requests, end_moved = traffic.so_far()
     return {
         "pull_s": pull, "run1_first_s": first, "run1_s": end, "first_output_s": pull + first,
         "run2_first_s": second_first, "cold_cache_first_s": cold_first,

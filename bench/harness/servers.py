@@ -153,13 +153,14 @@ class Containerd(Server):
     name = "containerd"
     plugin_name = "stargz"
 
-    def __init__(self, directory, bin_directory, snapshotter=None, transfer=None, unpack=(), plugins=""):
+    def __init__(self, directory, bin_directory, snapshotter=None, transfer=None, unpack=(), plugins="", tools=""):
         super().__init__(directory)
         self.bin = pathlib.Path(bin_directory)
         self.snapshotter = snapshotter
         self.transfer = transfer or {}
         self.unpack = unpack
         self.plugins = plugins
+        self.tools = tools  # a directory of programs that it prefers to the machine's
         self.address = self.directory / "containerd.sock"
         self.root = self.directory / "containerd-root"
 
@@ -186,7 +187,8 @@ class Containerd(Server):
     def start(self):
         file = self.directory / "containerd.toml"
         file.write_text(self.configuration())
-        environment = {**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}"}
+        search = [str(self.bin)] + ([str(self.tools)] if self.tools else []) + [os.environ["PATH"]]
+        environment = {**os.environ, "PATH": ":".join(search)}
         self.process = processes.start(self.log, self.bin / "containerd", "-c", file, environment=environment,
                                        cwd=self.directory)
         processes.wait_until("containerd's first answer", 30, self.answers, self.process)

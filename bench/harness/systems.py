@@ -37,18 +37,19 @@ PARALLEL = (("max_concurrent_downloads", 8), ("concurrent_layer_fetch_buffer", 8
 SYSTEMS = {system.name: system for system in (
     System("overlayfs", "containerd 2.3 as it comes", "plain", "overlayfs"),
     System("overlayfs-parallel", "containerd 2.3, parallel fetch and unpack", "plain", "overlayfs", transfer=PARALLEL),
-    System("erofs", "containerd 2.3, EROFS snapshotter and differ, parallel fetch and unpack", "plain", "erofs",
+    System("erofs", "containerd 2.3, EROFS snapshotter and differ, parallel fetch and unpack; where mkfs.erofs is older "
+           "than 1.7, its images are written by the library go-erofs", "plain", "erofs",
            transfer=PARALLEL, differ="erofs",
            plugins='[plugins."io.containerd.service.v1.diff-service"]\n  default = ["erofs", "walking"]\n'),
     System("stargz", "stargz-snapshotter 0.18.2, eStargz", "esgz", "stargz", daemon="stargz", lazy=True),
-    System("stargz-landmarks", "the same, the job's files first in the layers", "landmarks", "stargz", daemon="stargz",
-           lazy=True),
+    System("stargz-landmarks", "stargz-snapshotter 0.18.2, eStargz with the job's files first", "landmarks", "stargz",
+           daemon="stargz", lazy=True),
     System("starling", "Starling, eStargz", "esgz", "stargz", daemon="starling", lazy=True),
-    System("starling-landmarks", "the same, the job's files first in the layers", "landmarks", "stargz", daemon="starling",
-           lazy=True),
+    System("starling-landmarks", "Starling, eStargz with the job's files first", "landmarks", "stargz",
+           daemon="starling", lazy=True),
     System("starling-gzip", "Starling, the image as overlayfs gets it", "plain", "stargz", daemon="starling"),
 )}
-DEFAULT_SYSTEMS = ("overlayfs", "stargz", "starling")
+MAIN_SYSTEMS = ("overlayfs", "stargz", "starling")
 
 LINKS = {link.name: link for link in (
     Link("loopback", "no shaping"),
