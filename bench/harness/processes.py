@@ -65,9 +65,11 @@ def stop(process, seconds=20):
     try:
         process.wait(timeout=seconds)
         return True
-    except subprocess.TimeoutExpired:
+    except BaseException as error:
         process.kill()
         process.wait()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise  # interrupted: who cleans up goes on
         return False
 
 
