@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import shutil
 import signal
 import socket
 import subprocess
@@ -154,4 +153,4 @@ def remove_tree(directory):
         subprocess.run(["umount", "-l", point], check=False, stderr=subprocess.DEVNULL)
     if mounts_below(directory):
         raise BenchError(f"still mounted below {directory}: {mounts_below(directory)}")
-    shutil.rmtree(directory, ignore_errors=True)
+    subprocess.run(["rm", "-rf", "--one-file-system", str(directory)], check=False, start_new_session=True)
