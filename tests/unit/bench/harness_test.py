@@ -12,7 +12,7 @@ import xml.etree.ElementTree
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "bench"))
 
-from harness import report, servers, summary, systems  # noqa: E402
+from harness import report, scenario, servers, summary, systems  # noqa: E402
 
 
 def numbers(**changes):
@@ -95,6 +95,20 @@ class Report(unittest.TestCase):
 
     def test_the_page_has_the_markers(self):
         report.replace_generated((ROOT / "docs/performance.md").read_text(), "")
+
+
+class Traffic(unittest.TestCase):
+    """What was asked and moved since the start of a measurement."""
+
+    def setUp(self):
+        self.registry = types.SimpleNamespace(mark=lambda: 7, cost_since=lambda mark: (mark, 1000))
+
+    def test_without_a_proxy_the_registry_counts(self):
+        self.assertEqual(scenario.Traffic(self.registry, None).so_far(), (7, 1000))
+
+    def test_the_line_counts_bytes_where_there_is_one(self):
+        proxy = types.SimpleNamespace(stats=lambda: {"bytes_down": 600})
+        self.assertEqual(scenario.Traffic(self.registry, proxy).so_far(), (7, 600))
 
 
 class Registry(unittest.TestCase):
