@@ -4,6 +4,8 @@
 
 #include "oci/manifest.h"
 #include "registry/blob_stream.h"
+#include "registry/manifest_upload.h"
+#include "registry/referrers.h"
 #include "registry/remote_blob.h"
 #include "registry/repository_api.h"
 
@@ -174,27 +176,7 @@ class RegistryDestination : public oci::ImageDestination {
  private:
   Status Put(const oci::RawManifest& manifest, const std::string& object) {
     RETURN_IF_ERROR(api_.status());
-    RepositoryApi& api = **api_;
-    const std::string what = fmt::format("manifest {}", object);
-    auto response =
-        api.CallAndWait({.method = "PUT",
-                         .url = api.UrlOf("manifests/" + object),
-                         .headers = {{.name = "Content-Type", .value = manifest.media_type}},
-                         .body = manifest.bytes,
-                         .retry = state_->RequestPolicy()});
-    if (!response.ok()) {
-      return api.Explain(response.status(), what);
-    }
-    if (response->http.status != 201 && response->http.status != 202) {
-      return api.ErrorOf(response->http, what);
-    }
-    const std::string_view stored = response->http.HeaderValue("Docker-Content-Digest");
-    if (stored.starts_with("sha256:") && stored != manifest.digest.ToString()) {
-      return api.Explain(MakeError(StatusCode::kDataLoss,
-                                   fmt::format("the registry stored {}", Printable(stored, 100))),
-                         what);
-    }
-    return OkStatus();
+    return UploadManifest(*api_, manifest, object, state_->RequestPolicy()).status();
   }
 
   const std::shared_ptr<State> state_;
@@ -225,6 +207,27 @@ std::shared_ptr<oci::ImageSource> Client::Source(const oci::Reference& image) {
 
 std::shared_ptr<oci::ImageDestination> Client::Destination(const oci::Reference& image) {
   return std::make_shared<RegistryDestination<State>>(state_, image);
+}
+
+std::shared_ptr<Referrers> Client::ReferrersIn(const oci::Reference& image) {
+  const std::string name = fmt::format("{}/{}", image.domain(), image.repository());
+  // A repository's name with a tag of ours is always a reference.
+  const auto at = [name](const std::string& tag) {
+    return *oci::Reference::Parse(fmt::format("{}:{}", name, tag));
+  };
+  return std::make_shared<Referrers>(Referrers::Dependencies{
+      .name = name,
+      .reading = state_->Api(image, Access::kPull),
+      .writing = state_->Api(image, Access::kPush),
+      .retry = [state = state_] { return state->RequestPolicy(); },
+      .source =
+          [state = state_, at](const std::string& tag) {
+            return std::make_shared<RegistrySource<State>>(state, at(tag));
+          },
+      .destination =
+          [state = state_, at](const std::string& tag) {
+            return std::make_shared<RegistryDestination<State>>(state, at(tag));
+          }});
 }
 
 }  // namespace starling::registry

@@ -14,6 +14,8 @@
 
 namespace starling::registry {
 
+class Referrers;
+
 struct ClientOptions {
   /// Plain HTTP is spoken to loopback addresses and to these hosts ("host" or "host:port") only.
   std::vector<std::string> plain_http_hosts;
@@ -26,8 +28,8 @@ struct ClientOptions {
 };
 
 /// Speaks the OCI distribution protocol to any number of registries.
-/// Threads: safe. Sources and destinations may outlive the client, but not what it depends on;
-/// calls that block must not be made on the transport's thread.
+/// Threads: safe. Sources, destinations and referrers may outlive the client, but not what it
+/// depends on; calls that block must not be made on the transport's thread.
 class Client {
  public:
   struct Dependencies {
@@ -43,6 +45,8 @@ class Client {
 
   std::shared_ptr<oci::ImageSource> Source(const oci::Reference& image);
   std::shared_ptr<oci::ImageDestination> Destination(const oci::Reference& image);
+  /// What is said about the images of the repository of `image`.
+  std::shared_ptr<Referrers> ReferrersIn(const oci::Reference& image);
 
  private:
   struct State;

@@ -5,12 +5,14 @@
 
 #include <fstream>
 #include <future>
+#include <map>
 
 #include "base/hex.h"
 #include "base/temp_dir.h"
 #include "registry/client.h"
 #include "registry/curl_transport.h"
 #include "registry/docker_config.h"
+#include "registry/referrers.h"
 #include "tests/support/child_process.h"
 #include "tests/support/test_server.h"
 
@@ -167,6 +169,38 @@ TEST(DockerRegistry, StoresAndServesAnImage) {
                                                 HasSubstr("some/app"), HasSubstr("check")));
 }
 
+TEST(DockerRegistry, KeepsReferrersUnderATag) {
+  DockerRegistry registry(Login::kNone);
+  ASSERT_TRUE(registry.running()) << "needs docker-registry (apt install docker-registry)";
+  World world;
+  PushAndPull(world, registry.address());
+  const auto top = world.client.Source(Name(registry.address(), "some/app:v1"))->ReadTopManifest();
+  ASSERT_TRUE(top.ok()) << top.status();
+  const oci::Descriptor image{
+      .media_type = top->media_type, .digest = top->digest, .size_bytes = top->bytes.size()};
+  const auto referrers = world.client.ReferrersIn(Name(registry.address(), "some/app"));
+  constexpr std::string_view kType = "application/vnd.test.v1+json";
+  const auto none = referrers->List(image.digest, kType);
+  ASSERT_TRUE(none.ok()) << none.status();
+  EXPECT_TRUE(none->empty());
+  for (const std::string created : {"2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z"}) {
+    const auto attached =
+        referrers->Attach(image, {.type = std::string(kType),
+                                  .content = ToBytes("made " + created),
+                                  .annotations = {{std::string(kCreatedAnnotation), created}}});
+    ASSERT_TRUE(attached.ok()) << attached.status();
+  }
+  EXPECT_EQ(referrers->List(image.digest, kType)->size(), 2U);
+  const auto newest = referrers->ReadNewest(image.digest, kType, 1000);
+  ASSERT_TRUE(newest.ok()) << newest.status();
+  EXPECT_EQ(AsText(newest->content), "made 2026-01-02T00:00:00Z");
+  const auto index =
+      world.client.Source(Name(registry.address(), "some/app:sha256-" + image.digest.Hex()))
+          ->ReadTopManifest();
+  ASSERT_TRUE(index.ok()) << index.status();
+  EXPECT_EQ(index->media_type, oci::media_type::kOciIndex);
+}
+
 TEST(DockerRegistry, WantsAPassword) {
   DockerRegistry registry(Login::kHtpasswd);
   ASSERT_TRUE(registry.running()) << "needs docker-registry (apt install docker-registry)";
@@ -285,6 +319,71 @@ TEST(Wire, RedirectsLeakNoCredentialsAndTokensAreRenewed) {
   BytesSink sink;
   ASSERT_TRUE(source->ReadBlob(BlobOf(content), sink).ok());
   EXPECT_EQ(tokens, 2);
+}
+
+TEST(Wire, ARegistryWithTheReferrersApiNeedsNoTag) {
+  // Keeps blobs and manifests by digest; lists one referrer a page.
+  Mutex mutex;
+  std::map<std::string, std::string> content;
+  std::vector<oci::Descriptor> listed;
+  TestServer server([&](const ServedRequest& request) {
+    MutexLock lock(mutex);
+    const std::string object = request.target.substr(request.target.rfind('/') + 1);
+    if (request.method == "POST") {
+      return ServedResponse{.status = 202, .headers = {{"Location", "/v2/a/uploads/1"}}};
+    }
+    if (request.method == "PUT" && request.target.starts_with("/v2/a/uploads/1")) {
+      content[oci::Digest::Of(AsBytes(request.body)).ToString()] = request.body;
+      return ServedResponse{.status = 201};
+    }
+    if (request.method == "PUT") {
+      content[object] = request.body;
+      const auto manifest = oci::Manifest::Parse(AsBytes(request.body), "");
+      EXPECT_TRUE(manifest.ok() && manifest->subject) << "a tag was written: " << request.target;
+      for (const oci::Descriptor& blob : {manifest->config, manifest->layers.at(0)}) {
+        EXPECT_TRUE(content.contains(blob.digest.ToString())) << "blobs come first";
+      }
+      listed.push_back({.media_type = manifest->media_type,
+                        .digest = oci::Digest::Of(AsBytes(request.body)),
+                        .size_bytes = request.body.size(),
+                        .annotations = manifest->annotations,
+                        .artifact_type = manifest->artifact_type});
+      return ServedResponse{.status = 201,
+                            .headers = {{"OCI-Subject", manifest->subject->digest.ToString()}}};
+    }
+    if (request.target.starts_with("/v2/a/referrers/")) {
+      const size_t at = request.target.find("page=");
+      const size_t page = at == std::string::npos ? 0 : std::stoul(request.target.substr(at + 5));
+      ServedResponse response{
+          .headers = {{"Content-Type", std::string(oci::media_type::kOciIndex)}}};
+      oci::Index index{.media_type = std::string(oci::media_type::kOciIndex)};
+      if (page < listed.size()) {
+        index.manifests.push_back(listed[page]);
+        response.headers.emplace_back("Link", fmt::format("<?page={}>; rel=\"next\"", page + 1));
+      }
+      response.body = index.ToJson();
+      return response;
+    }
+    return content.contains(object) ? ServedResponse{.body = content[object]}
+                                    : ServedResponse{.status = 404};
+  });
+  World world;
+  const auto referrers = world.client.ReferrersIn(Name(server.address(), "a"));
+  const oci::Descriptor image{.media_type = std::string(oci::media_type::kOciManifest),
+                              .digest = oci::Digest::Of(AsBytes("image")),
+                              .size_bytes = 5};
+  constexpr std::string_view kType = "application/vnd.test.v1+json";
+  for (const std::string text : {"one", "two", "three"}) {
+    const auto attached =
+        referrers->Attach(image, {.type = std::string(kType), .content = ToBytes(text)});
+    ASSERT_TRUE(attached.ok()) << attached.status();
+  }
+  const auto found = referrers->List(image.digest, kType);
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(*found, listed);
+  const auto newest = referrers->ReadNewest(image.digest, kType, 1000);
+  ASSERT_TRUE(newest.ok()) << newest.status();
+  EXPECT_EQ(AsText(newest->content), "three");
 }
 
 TEST(Wire, OneDeadlineForAllTries) {

@@ -1,0 +1,226 @@
+#include "registry/referrers.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "registry/link_header.h"
+#include "registry/manifest_upload.h"
+
+namespace starling::registry {
+namespace {
+
+/// The configuration of an artifact that has none. Source: OCI image specification, "Guidance for
+/// an Empty Descriptor".
+constexpr std::string_view kEmptyType = "application/vnd.oci.empty.v1+json";
+constexpr std::string_view kEmptyContent = "{}";
+
+std::string TagOf(const oci::Digest& subject) { return "sha256-" + subject.Hex(); }
+
+oci::Descriptor DescriptorOf(std::string_view media_type, ByteSpan content) {
+  return {.media_type = std::string(media_type),
+          .digest = oci::Digest::Of(content),
+          .size_bytes = content.size()};
+}
+
+oci::RawManifest RawOf(std::string_view media_type, std::string_view json) {
+  return {.media_type = std::string(media_type),
+          .digest = oci::Digest::Of(AsBytes(json)),
+          .bytes = ToBytes(json)};
+}
+
+/// Registries that do not know the path answer so; a few gateways answer 200 to everything.
+bool IsWithoutApi(const HttpResponse& response) {
+  switch (response.status) {
+    case 400:
+    case 404:
+    case 405:
+    case 406:
+      return true;
+    case 200:
+      return !response.HeaderValue("Content-Type").starts_with(oci::media_type::kOciIndex);
+    default:
+      return false;
+  }
+}
+
+std::string CreatedAt(const oci::Descriptor& entry) {
+  const auto found = entry.annotations.find(std::string(kCreatedAnnotation));
+  return found == entry.annotations.end() ? std::string() : found->second;
+}
+
+Status TooMany() {
+  return MakeError(StatusCode::kResourceExhausted,
+                   fmt::format("more than {} referrers", Referrers::kMaxReferrers));
+}
+
+Status WriteBlob(oci::ImageDestination& destination, const oci::Descriptor& blob,
+                 ByteSpan content) {
+  return destination.WriteBlob(blob, [content]() -> StatusOr<std::unique_ptr<ByteSource>> {
+    return std::make_unique<SpanSource>(content);
+  });
+}
+
+}  // namespace
+
+Status Referrers::Explain(const Status& status, const oci::Digest& subject) const {
+  return Annotate(status, fmt::format("{}: referrers of {}", deps_.name, subject.ToString()));
+}
+
+StatusOr<std::vector<oci::Descriptor>> Referrers::AskApi(const oci::Digest& subject,
+                                                         std::string_view type) {
+  RETURN_IF_ERROR(deps_.reading.status());
+  RepositoryApi& api = **deps_.reading;
+  std::vector<oci::Descriptor> found;
+  std::string url = fmt::format("{}?artifactType={}", api.UrlOf("referrers/" + subject.ToString()),
+                                PercentEncode(type));
+  for (int page = 0; page < kMaxPages; ++page) {
+    auto response = api.CallAndWait(
+        {.url = url,
+         .headers = {{.name = "Accept", .value = std::string(oci::media_type::kOciIndex)}},
+         .max_body_bytes = oci::kMaxManifestBytes,
+         .retry = deps_.retry()});
+    RETURN_IF_ERROR(response.status());
+    if (page == 0 && IsWithoutApi(response->http)) {
+      return MakeError(StatusCode::kUnimplemented, "the registry has no referrers API");
+    }
+    if (response->http.status != 200) {
+      return api.ErrorOf(response->http, "referrers");
+    }
+    ASSIGN_OR_RETURN(oci::Index index,
+                     oci::Index::Parse(response->http.body, oci::media_type::kOciIndex));
+    std::ranges::move(index.manifests, std::back_inserter(found));
+    if (found.size() > kMaxReferrers) {
+      return TooMany();
+    }
+    const std::string next = NextLink(response->http.HeaderValues("Link"));
+    if (next.empty()) {
+      return found;
+    }
+    ASSIGN_OR_RETURN(const Url here, Url::Parse(response->url));
+    ASSIGN_OR_RETURN(const Url next_url, here.Resolve(next));
+    if (!next_url.SameOrigin(api.base())) {
+      return MakeError(StatusCode::kPermissionDenied,
+                       fmt::format("the next page is elsewhere: {}", next_url.ForMessages()));
+    }
+    url = next_url.text();
+  }
+  return MakeError(StatusCode::kResourceExhausted, fmt::format("more than {} pages", kMaxPages));
+}
+
+StatusOr<oci::Index> Referrers::ReadTagIndex(const oci::Digest& subject) {
+  const auto raw = deps_.source(TagOf(subject))->ReadTopManifest();
+  if (raw.status().code() == StatusCode::kNotFound) {
+    return oci::Index{.media_type = std::string(oci::media_type::kOciIndex)};
+  }
+  RETURN_IF_ERROR(raw.status());
+  ASSIGN_OR_RETURN(oci::Index index, oci::Index::Parse(raw->bytes, raw->media_type));
+  if (index.manifests.size() > kMaxReferrers) {
+    return TooMany();
+  }
+  return index;
+}
+
+StatusOr<std::vector<oci::Descriptor>> Referrers::List(const oci::Digest& subject,
+                                                       std::string_view type) {
+  StatusOr<std::vector<oci::Descriptor>> found = AskApi(subject, type);
+  if (found.status().code() == StatusCode::kUnimplemented) {
+    StatusOr<oci::Index> index = ReadTagIndex(subject);
+    found = index.ok() ? StatusOr<std::vector<oci::Descriptor>>(std::move(index->manifests))
+                       : index.status();
+  }
+  if (!found.ok()) {
+    return Explain(found.status(), subject);
+  }
+  // Not every registry filters, and a tag's index never does.
+  std::erase_if(*found, [type](const oci::Descriptor& e) { return e.artifact_type != type; });
+  return found;
+}
+
+StatusOr<Artifact> Referrers::ReadNewest(const oci::Digest& subject, std::string_view type,
+                                         uint64_t limit_bytes) {
+  ASSIGN_OR_RETURN(std::vector<oci::Descriptor> found, List(subject, type));
+  if (found.empty()) {
+    return Explain(MakeError(StatusCode::kNotFound, fmt::format("none is of type {}", type)),
+                   subject);
+  }
+  // The last of equals, because clients append to the tag's index.
+  std::ranges::reverse(found);
+  const auto newest = std::ranges::max_element(found, {}, CreatedAt);
+  auto artifact = Read(subject, *newest, type, limit_bytes);
+  return artifact.ok() ? std::move(artifact) : Explain(artifact.status(), subject);
+}
+
+StatusOr<Artifact> Referrers::Read(const oci::Digest& subject, const oci::Descriptor& entry,
+                                   std::string_view type, uint64_t limit_bytes) {
+  const auto source = deps_.source(TagOf(subject));
+  ASSIGN_OR_RETURN(const oci::RawManifest raw, source->ReadManifest(entry));
+  ASSIGN_OR_RETURN(const oci::Manifest manifest, oci::Manifest::Parse(raw.bytes, raw.media_type));
+  if (manifest.artifact_type != type || !manifest.subject || manifest.subject->digest != subject ||
+      manifest.layers.size() != 1) {
+    return MakeError(StatusCode::kDataLoss,
+                     fmt::format("{} is not what it was listed as", entry.digest.ToString()));
+  }
+  const oci::Descriptor& blob = manifest.layers.front();
+  if (blob.size_bytes > limit_bytes) {
+    return MakeError(StatusCode::kResourceExhausted,
+                     fmt::format("{} holds {} bytes, at most {} are read", entry.digest.ToString(),
+                                 blob.size_bytes, limit_bytes));
+  }
+  BytesSink sink;
+  if (blob.size_bytes > 0) {
+    RETURN_IF_ERROR(source->ReadBlob(blob, sink));
+  }
+  return Artifact{.type = manifest.artifact_type,
+                  .content = std::move(sink.bytes()),
+                  .annotations = manifest.annotations};
+}
+
+StatusOr<oci::Descriptor> Referrers::Attach(const oci::Descriptor& subject,
+                                            const Artifact& artifact) {
+  RETURN_IF_ERROR(deps_.writing.status());
+  const oci::Descriptor config = DescriptorOf(kEmptyType, AsBytes(kEmptyContent));
+  const oci::Descriptor blob = DescriptorOf(artifact.type, artifact.content);
+  const auto destination = deps_.destination(TagOf(subject.digest));
+  RETURN_IF_ERROR(WriteBlob(*destination, config, AsBytes(kEmptyContent)));
+  RETURN_IF_ERROR(WriteBlob(*destination, blob, artifact.content));
+  const oci::Manifest manifest{.media_type = std::string(oci::media_type::kOciManifest),
+                               .config = config,
+                               .layers = {blob},
+                               .annotations = artifact.annotations,
+                               .subject = oci::Descriptor{.media_type = subject.media_type,
+                                                          .digest = subject.digest,
+                                                          .size_bytes = subject.size_bytes},
+                               .artifact_type = artifact.type};
+  const oci::RawManifest raw = RawOf(manifest.media_type, manifest.ToJson());
+  ASSIGN_OR_RETURN(const HttpResponse stored,
+                   UploadManifest(*deps_.writing, raw, raw.digest.ToString(), deps_.retry()));
+  oci::Descriptor entry{.media_type = raw.media_type,
+                        .digest = raw.digest,
+                        .size_bytes = raw.bytes.size(),
+                        .annotations = artifact.annotations,
+                        .artifact_type = artifact.type};
+  // A registry that lists the artifact itself says so.
+  if (stored.HeaderValue("OCI-Subject") != subject.digest.ToString()) {
+    const Status added = AddToTagIndex(subject.digest, entry);
+    if (!added.ok()) {
+      return Explain(added, subject.digest);
+    }
+  }
+  return entry;
+}
+
+Status Referrers::AddToTagIndex(const oci::Digest& subject, const oci::Descriptor& entry) {
+  ASSIGN_OR_RETURN(oci::Index index, ReadTagIndex(subject));
+  if (std::ranges::find(index.manifests, entry.digest, &oci::Descriptor::digest) !=
+      index.manifests.end()) {
+    return OkStatus();
+  }
+  if (index.manifests.size() == kMaxReferrers) {
+    return TooMany();
+  }
+  index.manifests.push_back(entry);
+  return deps_.destination(TagOf(subject))
+      ->WriteTopManifest(RawOf(index.media_type, index.ToJson()));
+}
+
+}  // namespace starling::registry

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "oci/image_store.h"
+#include "registry/repository_api.h"
+
+namespace starling::registry {
+
+/// Something small that is said about an image: one blob and its type.
+struct Artifact {
+  std::string type;  // of the artifact and of its blob
+  Bytes content;
+  oci::Annotations annotations;
+};
+
+/// The artifacts of one repository that name an image of it as their subject. A registry without
+/// the referrers API keeps them in an index under the tag sha256-<hex>, which clients update.
+/// Source: OCI distribution specification 1.1, "Listing Referrers", "Referrers Tag Schema",
+/// "Pushing Manifests with Subject".
+/// Threads: safe. Calls block, so not on the transport's thread.
+class Referrers {
+ public:
+  /// More referrers of one image are not looked at.
+  static constexpr size_t kMaxReferrers = 1000;
+  static constexpr int kMaxPages = 32;
+
+  struct Dependencies {
+    std::string name;                                  // of the repository, for messages
+    StatusOr<std::shared_ptr<RepositoryApi>> reading;  // with a token that may pull
+    StatusOr<std::shared_ptr<RepositoryApi>> writing;  // and one that may push
+    std::function<RetryPolicy()> retry;                // of a request that starts now
+    /// The repository at a tag.
+    std::function<std::shared_ptr<oci::ImageSource>(const std::string& tag)> source;
+    std::function<std::shared_ptr<oci::ImageDestination>(const std::string& tag)> destination;
+  };
+  explicit Referrers(Dependencies dependencies) : deps_(std::move(dependencies)) {}
+
+  /// The manifests of artifacts of `type` about `subject`, as the registry orders them; empty when
+  /// there are none. Errors: kResourceExhausted beyond the limits; else the registry's.
+  StatusOr<std::vector<oci::Descriptor>> List(const oci::Digest& subject, std::string_view type);
+  /// The newest artifact of `type` about `subject`, by its annotation "created", then the
+  /// registry's order. Errors: kNotFound when there is none; kResourceExhausted when its content is
+  /// larger than `limit_bytes`; kDataLoss when it is not what it was listed as.
+  StatusOr<Artifact> ReadNewest(const oci::Digest& subject, std::string_view type,
+                                uint64_t limit_bytes);
+  /// Stores `artifact` about `subject`, which names a manifest of the repository, and returns its
+  /// manifest's descriptor. The same artifact again changes nothing. Where the registry has no
+  /// referrers API, the tag's index is read, changed and written: of two clients that do so at the
+  /// same time one may undo the other's entry, since registries offer no condition on a write.
+  StatusOr<oci::Descriptor> Attach(const oci::Descriptor& subject, const Artifact& artifact);
+
+ private:
+  /// kUnimplemented when the registry has no referrers API.
+  StatusOr<std::vector<oci::Descriptor>> AskApi(const oci::Digest& subject, std::string_view type);
+  /// Empty when there is no such tag.
+  StatusOr<oci::Index> ReadTagIndex(const oci::Digest& subject);
+  Status AddToTagIndex(const oci::Digest& subject, const oci::Descriptor& entry);
+  StatusOr<Artifact> Read(const oci::Digest& subject, const oci::Descriptor& entry,
+                          std::string_view type, uint64_t limit_bytes);
+  Status Explain(const Status& status, const oci::Digest& subject) const;
+
+  const Dependencies deps_;
+};
+
+/// When an artifact was made, as RFC 3339 text. Source: OCI image specification, "Annotations".
+inline constexpr std::string_view kCreatedAnnotation = "org.opencontainers.image.created";
+
+}  // namespace starling::registry
