@@ -1,0 +1,48 @@
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "layer/access_profile.h"
+#include "layer/chunk_table.h"
+#include "layer/read_observer.h"
+
+namespace starling::layer {
+
+/// Notes when one run of an image first needs each chunk of its layers.
+///
+/// A read of chunks that were needed before costs one load a chunk; a first need costs a clock and
+/// one exchange more. Four bytes are held for each chunk of a layer, used or not.
+/// Threads: safe; what AddLayer returned is lock-free and may outlive the recorder.
+class AccessRecorder {
+ public:
+  /// Of all layers; 16 MiB. A layer beyond it is not recorded.
+  static constexpr size_t kMaxChunks = 4 << 20;
+  /// Neighbouring chunks needed within this time become one range, with the earlier time.
+  static constexpr std::chrono::milliseconds kSameMoment{10};
+
+  /// Borrows `clock` for ever.
+  explicit AccessRecorder(const Clock& clock);
+  ~AccessRecorder();
+
+  /// The observer to hand to the layer's engine; one for each key. Null when there is no room for
+  /// its chunks. `owner` keeps the bytes of `table` alive.
+  std::shared_ptr<ReadObserver> AddLayer(const store::LayerKey& key, const ChunkTable& table,
+                                         std::shared_ptr<const void> owner);
+  /// What was needed until now, as a profile of one run. Chunks that are needed meanwhile are in it
+  /// or not.
+  StatusOr<AccessProfile> Snapshot(const oci::Digest& image) const;
+
+ private:
+  class Start;
+  class LayerRecord;
+
+  const std::shared_ptr<Start> start_;
+  mutable Mutex mutex_;  // leaf
+  std::map<store::LayerKey, std::shared_ptr<LayerRecord>> layers_ GUARDED_BY(mutex_);
+  size_t chunks_left_ GUARDED_BY(mutex_) = kMaxChunks;
+};
+
+}  // namespace starling::layer
