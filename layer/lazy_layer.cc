@@ -132,10 +132,21 @@ bool LazyLayer::IsPresent(DataRange range) const {
 }
 
 Status LazyLayer::ReadPresent(uint64_t data_address, std::span<std::byte> out) const {
+  Note({.data_address = data_address, .size_bytes = out.size()});
   return stored_->Read(data_address, out);
 }
 
+void LazyLayer::Note(DataRange range) const {
+  if (observer_) {
+    const ChunkSpan span = table_.Find(range);
+    observer_->OnRead(span.first, span.last);
+  }
+}
+
 void LazyLayer::Read(DataRange range, oci::FetchClass fetch_class, ReadDone done) {
+  if (fetch_class == oci::FetchClass::kDemand) {
+    Note(range);
+  }
   Start(std::make_shared<Request>(range, table_.Find(range), fetch_class, Wants::kBytes,
                                   std::move(done)));
 }

@@ -15,6 +15,7 @@
 #include "layer/fetch_plan.h"
 #include "layer/fetch_scheduler.h"
 #include "layer/miss_runs.h"
+#include "layer/read_observer.h"
 #include "oci/blob_reader.h"
 #include "store/layer_store.h"
 
@@ -56,6 +57,9 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   void AddSource(const std::string& name, const std::string& host, BlobSource source);
   /// Fetches from an already opened blob until that fails.
   void UseReader(std::shared_ptr<oci::BlobReader> reader);
+
+  /// Tells `observer` what ReadPresent and demand reads ask for. Before the first of them.
+  void Observe(std::shared_ptr<ReadObserver> observer) { observer_ = std::move(observer); }
 
   const store::LayerKey& key() const { return stored_->key(); }
   const erofs::ImageReader& index() const { return index_; }
@@ -123,6 +127,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   FetchLimits LimitsNow();
   std::string CurrentHost();
 
+  void Note(DataRange range) const;
   void Start(const std::shared_ptr<Request>& request);
   std::vector<Fetch> Enlist(const std::shared_ptr<Request>& request, const FetchLimits& limits)
       EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -157,6 +162,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   FetchCounters& counters_;
   const FetchLimits limits_;
   const std::shared_ptr<FetchScheduler> scheduler_;  // may be null
+  std::shared_ptr<ReadObserver> observer_;
 
   Mutex mutex_;  // above the scheduler's and the executor's
   bool closed_ GUARDED_BY(mutex_) = false;

@@ -59,7 +59,7 @@ Status MountLayers(const std::vector<MountedLayer>& layers,
 StatusOr<std::unique_ptr<ImageMount>> ImageMount::Start(Options options,
                                                         std::shared_ptr<oci::ImageSource> source,
                                                         FileSystem& files) {
-  ASSIGN_OR_RETURN(const oci::SelectedImage image, oci::SelectImage(*source, options.platform));
+  ASSIGN_OR_RETURN(oci::SelectedImage image, oci::SelectImage(*source, options.platform));
   if (image.manifest.layers.empty()) {
     return MakeError(StatusCode::kFailedPrecondition, "the image has no layers");
   }
@@ -75,14 +75,16 @@ StatusOr<std::unique_ptr<ImageMount>> ImageMount::Start(Options options,
                         .data_plane = options.data_plane},
                        {.sources = [source](const std::string&)
                             -> StatusOr<std::shared_ptr<oci::ImageSource>> { return source; },
-                        .files = files}));
+                        .files = files,
+                        .recorder = std::move(options.recorder)}));
   std::vector<MountedLayer> layers;
   for (const LayerSpec& spec : specs) {
     ASSIGN_OR_RETURN(MountedLayer layer, host->Mount(layers.size() + 1, spec));
     layers.push_back(std::move(layer));
   }
   RETURN_IF_ERROR(MountLayers(layers, options.directory));
-  return std::unique_ptr<ImageMount>(new ImageMount(std::move(options.directory), std::move(host)));
+  return std::unique_ptr<ImageMount>(
+      new ImageMount(std::move(image), std::move(options.directory), std::move(host)));
 }
 
 ImageMount::~ImageMount() {

@@ -18,6 +18,7 @@ class ImageMount {
     oci::Platform platform;
     FetchPolicy fetch;
     DataPlane data_plane = DataPlane::kAuto;
+    std::shared_ptr<layer::AccessRecorder> recorder = nullptr;  // notes what is read
   };
   /// Opens every layer (at most two requests each) and mounts their overlay. Errors say which layer
   /// cannot be lazy and why; then nothing stays mounted.
@@ -27,10 +28,14 @@ class ImageMount {
   /// Unmounts the overlay (lazily when it is in use), then the layers.
   ~ImageMount();
 
- private:
-  ImageMount(std::filesystem::path directory, std::unique_ptr<LayerHost> layers)
-      : directory_(std::move(directory)), layers_(std::move(layers)) {}
+  const oci::SelectedImage& image() const { return image_; }
 
+ private:
+  ImageMount(oci::SelectedImage image, std::filesystem::path directory,
+             std::unique_ptr<LayerHost> layers)
+      : image_(std::move(image)), directory_(std::move(directory)), layers_(std::move(layers)) {}
+
+  const oci::SelectedImage image_;
   std::filesystem::path directory_;
   std::unique_ptr<LayerHost> layers_;
 };

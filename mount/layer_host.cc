@@ -13,6 +13,7 @@
 #include "fuse/layer_table.h"
 #include "fuse/operations.h"
 #include "fuse/session.h"
+#include "layer/access_recorder.h"
 #include "layer/fetch_scheduler.h"
 #include "layer/layer_opener.h"
 #include "layer/lazy_layer.h"
@@ -107,6 +108,7 @@ struct LayerHost::State {
   StatusOr<MountedLayer> Show(uint64_t number, const LayerSpec& spec, Network network);
   StatusOr<Held> Acquire(uint64_t number, const LayerSpec& spec, Network network);
   StatusOr<Held> OpenLayer(const LayerSpec& spec, Network network);
+  StatusOr<Held> OpenStored(std::shared_ptr<store::StoredLayer> stored);
   std::filesystem::path ShowAsMount(uint64_t number, const Held& held);
   std::shared_ptr<store::StoredLayer> StoredIfComplete(const LayerKey& key);
   std::set<uint64_t> NumbersOf(const LayerKey& key);
@@ -162,6 +164,10 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::Start(Options options, Dependenc
 Status LayerHost::State::ChoosePlane() {
   if (options.data_plane == DataPlane::kTree) {
     plane.reason = "as configured";
+    return OkStatus();
+  }
+  if (dependencies.recorder && options.data_plane == DataPlane::kAuto) {
+    plane.reason = "the kernel reads ahead over file borders, which would be recorded as need";
     return OkStatus();
   }
   const auto directory = options.root / kErofsLayers;
@@ -354,9 +360,7 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& sp
   const LayerKey key{.layer = spec.layer, .toc = spec.toc};
   StatusOr<std::shared_ptr<store::StoredLayer>> stored = layers->Find(key);
   if (stored.ok()) {
-    ASSIGN_OR_RETURN(std::shared_ptr<LazyLayer> layer,
-                     LazyLayer::Open(*stored, *cpu, counters, {}, scheduler));
-    return Held{.layer = std::move(layer), .stored = *std::move(stored)};
+    return OpenStored(*std::move(stored));
   }
   if (network == Network::kForbidden || stored.status().code() != StatusCode::kNotFound) {
     return stored.status();
@@ -367,10 +371,9 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& sp
                    layer::OpenLayer(*source, key, spec.size_bytes, *layers, counters));
   // Indexing took tens of megabytes that nobody needs again.
   ::malloc_trim(0);
-  ASSIGN_OR_RETURN(std::shared_ptr<LazyLayer> layer,
-                   LazyLayer::Open(opened.stored, *cpu, counters, {}, scheduler));
-  layer->UseReader(KeepTogether(source, std::move(opened.reader)));
-  return Held{.layer = std::move(layer), .stored = std::move(opened.stored)};
+  ASSIGN_OR_RETURN(Held held, OpenStored(std::move(opened.stored)));
+  held.layer->UseReader(KeepTogether(source, std::move(opened.reader)));
+  return held;
 }
 
 void LayerHost::State::FetchAhead(LazyLayer& layer, const LayerSpec& spec) {
@@ -388,6 +391,16 @@ void LayerHost::State::FetchAhead(LazyLayer& layer, const LayerSpec& spec) {
   if (options.fetch.background) {
     layer.FetchAll();
   }
+}
+
+StatusOr<LayerHost::State::Held> LayerHost::State::OpenStored(
+    std::shared_ptr<store::StoredLayer> stored) {
+  ASSIGN_OR_RETURN(std::shared_ptr<LazyLayer> layer,
+                   LazyLayer::Open(stored, *cpu, counters, {}, scheduler));
+  if (dependencies.recorder) {
+    layer->Observe(dependencies.recorder->AddLayer(stored->key(), layer->chunks(), stored));
+  }
+  return Held{.layer = std::move(layer), .stored = std::move(stored)};
 }
 
 Status LayerHost::State::Hide(uint64_t number, Data data) {

@@ -16,6 +16,10 @@
 #include "oci/image_store.h"
 #include "store/layer_store.h"
 
+namespace starling::layer {
+class AccessRecorder;
+}
+
 namespace starling::mount {
 
 /// Where a host mounts, below its root: FUSE for layers without xattrs, and for those that have
@@ -93,6 +97,8 @@ class LayerHost {
     std::function<StatusOr<std::shared_ptr<oci::ImageSource>>(const std::string& image)> sources;
     FileSystem& files;
     ErofsProbe probe = ProbeErofs;
+    /// Notes what is read of every layer, when there is one.
+    std::shared_ptr<layer::AccessRecorder> recorder = nullptr;
   };
   /// Mounts the FUSE sessions. kFailedPrecondition says what is missing (root, /dev/fuse, EROFS
   /// over FUSE where it is demanded).

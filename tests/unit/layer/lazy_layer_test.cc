@@ -369,6 +369,25 @@ TEST_F(LazyLayerTest, BackgroundWorkGoesOnAfterAnOutage) {
   EXPECT_EQ(blob_->requests(), 2U);
 }
 
+TEST_F(LazyLayerTest, TellsItsObserverWhatReadersAskFor) {
+  struct Noting : ReadObserver {
+    void OnRead(uint32_t first_chunk, uint32_t last_chunk) noexcept override {
+      reads.emplace_back(first_chunk, last_chunk);
+    }
+    std::vector<std::pair<uint32_t, uint32_t>> reads;
+  };
+  Open(kWideNeighbourhood);
+  const auto observer = std::make_shared<Noting>();
+  layer_->Observe(observer);
+  ASSERT_TRUE(MakePresent(ChunkRange(0)).ok());
+  EXPECT_TRUE(observer->reads.empty()) << "nobody read";
+  ExpectContent(Read({kChunk - 1, 2}), {kChunk - 1, 2});
+  Bytes held(1);
+  ASSERT_TRUE(layer_->ReadPresent(4 * kChunk, held).ok());
+  const std::vector<std::pair<uint32_t, uint32_t>> want = {{0, 2}, {4, 5}};
+  EXPECT_EQ(observer->reads, want);
+}
+
 TEST_F(LazyLayerTest, RefusesReadsPastTheEnd) {
   EXPECT_EQ(Read({contents_.size(), 1}).status().code(), StatusCode::kOutOfRange);
   EXPECT_EQ(Read({UINT64_MAX, 1}).status().code(), StatusCode::kOutOfRange);
