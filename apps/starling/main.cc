@@ -30,6 +30,7 @@ int main(int argc, char** argv) {
   cli::AddUmount(app, chosen);
   cli::AddInspect(app, chosen);
   cli::AddConvert(app, chosen);
+  cli::AddProfile(app, chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -26,4 +26,16 @@ StatusOr<std::shared_ptr<oci::ImageDestination>> Toolbox::OpenDestination(
   return transports_.OpenDestination(name);
 }
 
+StatusOr<std::shared_ptr<registry::Referrers>> Toolbox::OpenReferrers(const std::string& image) {
+  ASSIGN_OR_RETURN(const transport::ImageName name, transport::ImageName::Parse(image));
+  if (name.kind != transport::Kind::kRegistry) {
+    return MakeError(StatusCode::kUnimplemented,
+                     fmt::format("{} is not in a registry, so nothing can be attached to it; "
+                                 "give a FILE instead",
+                                 image));
+  }
+  ASSIGN_OR_RETURN(const oci::Reference reference, oci::Reference::Parse(name.reference));
+  return registries_.ReferrersIn(reference);
+}
+
 }  // namespace starling::cli

@@ -8,6 +8,7 @@
 #include "registry/client.h"
 #include "registry/curl_transport.h"
 #include "registry/docker_config.h"
+#include "registry/referrers.h"
 #include "transport/transports.h"
 
 namespace starling::cli {
@@ -19,6 +20,8 @@ class Toolbox {
 
   StatusOr<std::shared_ptr<oci::ImageSource>> OpenSource(const std::string& image);
   StatusOr<std::shared_ptr<oci::ImageDestination>> OpenDestination(const std::string& image);
+  /// What is said about an image of a registry; kUnimplemented for one in files.
+  StatusOr<std::shared_ptr<registry::Referrers>> OpenReferrers(const std::string& image);
 
  private:
   registry::CurlTransport http_;
