@@ -188,6 +188,13 @@ int OnSeek(void* user, curl_off_t offset, int origin) noexcept {
   return CURL_SEEKFUNC_OK;
 }
 
+/// libcurl says so in words only.
+bool SpeaksNoTls(const Transfer& transfer, CURLcode code) {
+  return code == CURLE_SSL_CONNECT_ERROR &&
+         std::string_view(transfer.error_text).find("wrong version number") !=
+             std::string_view::npos;
+}
+
 StatusCode CodeOf(CURLcode code, TimePoint deadline) {
   switch (code) {
     case CURLE_OPERATION_TIMEDOUT:
@@ -212,10 +219,26 @@ Status Explain(const Transfer& transfer, CURLcode code) {
   if (!transfer.failure.ok()) {
     return transfer.failure;
   }
+  if (SpeaksNoTls(transfer, code)) {
+    return MakeError(StatusCode::kFailedPrecondition,
+                     fmt::format("{}: the server does not speak TLS; plain HTTP is for loopback "
+                                 "addresses and for hosts that are named for it",
+                                 transfer.What()));
+  }
   const char* reason =
       transfer.error_text[0] != '\0' ? transfer.error_text : curl_easy_strerror(code);
-  return MakeError(CodeOf(code, transfer.deadline),
-                   fmt::format("{}: {}", transfer.What(), Printable(reason, 300)));
+  const StatusCode status_code = CodeOf(code, transfer.deadline);
+  return MakeError(status_code, fmt::format("{}: {}{}", transfer.What(), Printable(reason, 300),
+                                            status_code == StatusCode::kPermissionDenied
+                                                ? " (SSL_CERT_FILE may name more to trust)"
+                                                : ""));
+}
+
+void SetFromEnvironment(std::string& option, const char* variable) {
+  const char* value = option.empty() ? std::getenv(variable) : nullptr;
+  if (value != nullptr) {
+    option = value;
+  }
 }
 
 void InitializeCurl() {
@@ -419,6 +442,9 @@ void CurlTransport::Loop::Configure(Transfer& transfer) {
   if (!options_.ca_file.empty()) {
     curl_easy_setopt(easy, CURLOPT_CAINFO, options_.ca_file.c_str());
   }
+  if (!options_.ca_directory.empty()) {
+    curl_easy_setopt(easy, CURLOPT_CAPATH, options_.ca_directory.c_str());
+  }
   // libcurl takes 0 for "no limit".
   const auto left =
       std::chrono::duration_cast<std::chrono::milliseconds>(transfer.deadline - Now());
@@ -570,6 +596,9 @@ int CurlTransport::Loop::PollMilliseconds() const {
 
 CurlTransport::CurlTransport(CurlTransportOptions options) : mailbox_(std::make_shared<Mailbox>()) {
   InitializeCurl();
+  // The library, unlike the program curl, does not read these.
+  SetFromEnvironment(options.ca_file, "SSL_CERT_FILE");
+  SetFromEnvironment(options.ca_directory, "SSL_CERT_DIR");
   CURLM* const multi = curl_multi_init();
   {
     MutexLock lock(mailbox_->mutex);

@@ -21,8 +21,11 @@ struct CurlTransportOptions {
   size_t max_active_requests = 64;
   size_t max_header_bytes = 64 << 10;
   size_t max_headers = 256;
-  /// A file of PEM certificates to trust instead of the system's; empty: the system's.
+  /// A file of PEM certificates to trust instead of the system's file, and a directory of them,
+  /// with the names that OpenSSL's rehash gives. Empty: what SSL_CERT_FILE and SSL_CERT_DIR say, or
+  /// else the system's.
   std::string ca_file;
+  std::string ca_directory;
 };
 
 /// HTTP over libcurl: one thread ("net") drives all exchanges; HTTP/2 where TLS offers it,

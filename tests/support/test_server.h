@@ -3,11 +3,13 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <string>
@@ -40,6 +42,8 @@ struct ServedResponse {
   int cut_after_bytes = -1;
   /// Resets the connection instead of answering.
   bool reset = false;
+  /// Sends the body one byte at a time, with this pause after each (0: all of it at once).
+  std::chrono::milliseconds pause_per_byte{0};
   /// Sends nothing and keeps the connection open until the server goes.
   bool silent = false;
 };
@@ -193,7 +197,19 @@ class TestServer {
       ::shutdown(fd, SHUT_RDWR);
       return false;
     }
-    return SendAll(fd, response.body);
+    return response.pause_per_byte.count() > 0 ? Drip(fd, response) : SendAll(fd, response.body);
+  }
+
+  /// False when the client goes in the middle.
+  static bool Drip(int fd, const ServedResponse& response) {
+    for (size_t at = 0; at < response.body.size(); ++at) {
+      pollfd gone{.fd = fd, .events = POLLRDHUP, .revents = 0};
+      if (!SendAll(fd, std::string_view(response.body).substr(at, 1)) ||
+          ::poll(&gone, 1, static_cast<int>(response.pause_per_byte.count())) != 0) {
+        return false;
+      }
+    }
+    return true;
   }
 
   const Handler handler_;

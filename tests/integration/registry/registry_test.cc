@@ -9,156 +9,23 @@
 
 #include "base/hex.h"
 #include "base/temp_dir.h"
-#include "registry/client.h"
-#include "registry/curl_transport.h"
 #include "registry/docker_config.h"
 #include "registry/referrers.h"
-#include "tests/support/child_process.h"
+#include "tests/integration/registry/world.h"
+#include "tests/support/docker_registry.h"
 #include "tests/support/test_server.h"
 
 namespace starling::registry {
 namespace {
 
 using testing::HasSubstr;
-using testing_support::ChildProcess;
+using testing_support::DockerRegistry;
 using testing_support::ServedRequest;
 using testing_support::ServedResponse;
 using testing_support::TestServer;
 
-enum class Login { kNone, kHtpasswd };
-
-/// docker-registry on a loopback port, its data in a directory of its own.
-class DockerRegistry {
- public:
-  explicit DockerRegistry(Login login) : directory_(*TempDir::Make("/tmp", "starling-registry-")) {
-    const std::string root = directory_.path().string();
-    // bcrypt of "secret".
-    std::ofstream(root + "/htpasswd")
-        << "user:$2b$04$NyMJeTBX1KNoKTjoPjFyGO1n0YIHX7CrfXJrLX/QM1T4mbiDA8EBO\n";
-    // Between the choice of a port and its use somebody else may take it.
-    for (int attempt = 0; attempt < 5 && port_ == 0; ++attempt) {
-      const uint16_t port = ChildProcess::FreePort();
-      std::ofstream config(root + "/config.yml");
-      config << "version: 0.1\nlog: {level: error}\nstorage:\n  filesystem: {rootdirectory: "
-             << root << "/data}\nhttp: {addr: \"127.0.0.1:" << port << "\"}\n";
-      if (login == Login::kHtpasswd) {
-        config << "auth:\n  htpasswd: {realm: test, path: " << root << "/htpasswd}\n";
-      }
-      config.close();
-      auto child =
-          ChildProcess::Start({"docker-registry", "serve", root + "/config.yml"}, root + "/log");
-      if (child.ok() && child->WaitForPort(port).ok()) {
-        port_ = port;
-        child_.emplace(*std::move(child));
-      }
-    }
-  }
-  bool running() const { return port_ != 0; }
-  std::string address() const { return fmt::format("127.0.0.1:{}", port_); }
-
- private:
-  TempDir directory_;
-  uint16_t port_ = 0;
-  std::optional<ChildProcess> child_;
-};
-
-class FixedCredentials : public CredentialSource {
- public:
-  explicit FixedCredentials(Credentials credentials) : credentials_(std::move(credentials)) {}
-  std::string Name() const override { return "fixed"; }
-  StatusOr<Credentials> Find(const std::string&) override { return credentials_; }
-
- private:
-  const Credentials credentials_;
-};
-
-struct World {
-  explicit World(std::vector<CredentialSource*> credentials = {}, ClientOptions options = {})
-      : client(std::move(options), {.transport = transport,
-                                    .credentials = std::move(credentials),
-                                    .clock = SystemClock(),
-                                    .executor = executor}) {}
-  ThreadPool executor{"test", 1};
-  CurlTransport transport;
-  Client client;
-};
-
-oci::Reference Name(const std::string& address, const std::string& rest) {
-  return *oci::Reference::Parse(address + "/" + rest);
-}
-
-std::string Pattern(size_t size_bytes) {
-  std::string text(size_bytes, '\0');
-  uint32_t state = 1;
-  for (char& c : text) {
-    state = state * 1664525 + 1013904223;
-    c = static_cast<char>(state >> 24);
-  }
-  return text;
-}
-
-oci::Descriptor BlobOf(std::string_view content) {
-  return {.media_type = std::string(oci::media_type::kOciLayerGzip),
-          .digest = oci::Digest::Of(AsBytes(content)),
-          .size_bytes = content.size()};
-}
-
-oci::ImageDestination::OpenStream StreamOf(const std::string& content) {
-  return [&content]() -> StatusOr<std::unique_ptr<ByteSource>> {
-    return std::make_unique<SpanSource>(AsBytes(content));
-  };
-}
-
-oci::RawManifest ManifestOf(const oci::Descriptor& config, const oci::Descriptor& layer) {
-  oci::Manifest manifest{.media_type = std::string(oci::media_type::kOciManifest),
-                         .config = config,
-                         .layers = {layer}};
-  manifest.config.media_type = std::string(oci::media_type::kOciConfig);
-  const std::string json = manifest.ToJson();
-  return {.media_type = manifest.media_type,
-          .digest = oci::Digest::Of(AsBytes(json)),
-          .bytes = ToBytes(json)};
-}
-
-void PushAndPull(World& world, const std::string& address) {
-  const std::string layer = Pattern(5 << 20);
-  const std::string config = "{}";
-  const auto destination = world.client.Destination(Name(address, "some/app:v1"));
-  EXPECT_FALSE(*destination->HasBlob(BlobOf(layer)));
-  for (const std::string* content : {&layer, &config}) {
-    const Status stored = destination->WriteBlob(BlobOf(*content), StreamOf(*content));
-    ASSERT_TRUE(stored.ok()) << stored;
-  }
-  EXPECT_TRUE(*destination->HasBlob(BlobOf(layer)));
-  const oci::RawManifest manifest = ManifestOf(BlobOf(config), BlobOf(layer));
-  ASSERT_TRUE(destination->WriteManifest(manifest).ok());
-  ASSERT_TRUE(destination->WriteTopManifest(manifest).ok());
-
-  const auto source = world.client.Source(Name(address, "some/app:v1"));
-  const auto top = source->ReadTopManifest();
-  ASSERT_TRUE(top.ok()) << top.status();
-  EXPECT_EQ(top->digest, manifest.digest);
-  EXPECT_EQ(top->media_type, manifest.media_type);
-  EXPECT_TRUE(source->ReadManifest({.digest = manifest.digest}).ok());
-  BytesSink sink;
-  ASSERT_TRUE(source->ReadBlob(BlobOf(layer), sink).ok());
-  EXPECT_EQ(AsText(sink.bytes()), layer);
-
-  oci::Descriptor unknown = BlobOf(layer);
-  unknown.size_bytes = 0;
-  for (const oci::Descriptor& blob : {BlobOf(layer), unknown}) {
-    const auto opened = source->OpenBlob(blob, 1000);
-    ASSERT_TRUE(opened.ok()) << opened.status();
-    EXPECT_EQ(opened->reader->SizeBytes(), layer.size());
-    EXPECT_EQ(AsText(opened->tail), std::string_view(layer).substr(layer.size() - 1000));
-    const auto middle = opened->reader->ReadAndWait({.blob_offset = 12345, .size_bytes = 70000});
-    ASSERT_TRUE(middle.ok()) << middle.status();
-    EXPECT_EQ(AsText(*middle), std::string_view(layer).substr(12345, 70000));
-  }
-}
-
 TEST(DockerRegistry, StoresAndServesAnImage) {
-  DockerRegistry registry(Login::kNone);
+  DockerRegistry registry({});
   ASSERT_TRUE(registry.running()) << "needs docker-registry (apt install docker-registry)";
   World world;
   PushAndPull(world, registry.address());
@@ -170,7 +37,7 @@ TEST(DockerRegistry, StoresAndServesAnImage) {
 }
 
 TEST(DockerRegistry, KeepsReferrersUnderATag) {
-  DockerRegistry registry(Login::kNone);
+  DockerRegistry registry({});
   ASSERT_TRUE(registry.running()) << "needs docker-registry (apt install docker-registry)";
   World world;
   PushAndPull(world, registry.address());
@@ -202,7 +69,7 @@ TEST(DockerRegistry, KeepsReferrersUnderATag) {
 }
 
 TEST(DockerRegistry, WantsAPassword) {
-  DockerRegistry registry(Login::kHtpasswd);
+  DockerRegistry registry({.wants_password = true});
   ASSERT_TRUE(registry.running()) << "needs docker-registry (apt install docker-registry)";
   const auto directory = TempDir::Make("/tmp", "starling-config-");
   ASSERT_TRUE(directory.ok());
@@ -387,16 +254,32 @@ TEST(Wire, ARegistryWithTheReferrersApiNeedsNoTag) {
 }
 
 TEST(Wire, OneDeadlineForAllTries) {
-  TestServer server([](const ServedRequest&) { return ServedResponse{.silent = true}; });
-  World world({}, {.request_timeout = std::chrono::milliseconds(300)});
-  const auto source = world.client.Source(Name(server.address(), "a:b"));
-  EXPECT_EQ(source->ReadTopManifest().status().code(), StatusCode::kDeadlineExceeded);
-  const auto blob = source->BlobAt(BlobOf("content"));
-  EXPECT_EQ((*blob)
-                ->ReadAndWait({.size_bytes = 3}, {.timeout = std::chrono::milliseconds(200)})
-                .status()
-                .code(),
-            StatusCode::kDeadlineExceeded);
+  const std::string content(1000, 'x');
+  const struct {
+    const char* name;
+    ServedResponse response;
+  } cases[] = {
+      {"silent", {.silent = true}},
+      {"a byte now and then",
+       {.status = 206,
+        .headers = {{"Content-Range", "bytes 0-999/1000"}},
+        .body = content,
+        .pause_per_byte = std::chrono::milliseconds(20)}},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    TestServer server([&c](const ServedRequest&) { return c.response; });
+    World world({}, {.request_timeout = std::chrono::milliseconds(300)});
+    const auto source = world.client.Source(Name(server.address(), "a:b"));
+    EXPECT_EQ(source->ReadTopManifest().status().code(), StatusCode::kDeadlineExceeded);
+    const auto blob = source->BlobAt(BlobOf(content));
+    EXPECT_EQ((*blob)
+                  ->ReadAndWait({.size_bytes = 1000}, {.timeout = std::chrono::milliseconds(200)})
+                  .status()
+                  .code(),
+              StatusCode::kDeadlineExceeded);
+    EXPECT_EQ(server.requests().size(), 2u);
+  }
 }
 
 TEST(Wire, UploadsAgainAfterALostSession) {

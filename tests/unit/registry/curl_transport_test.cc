@@ -134,6 +134,10 @@ TEST(CurlTransport, ClassifiesFailures) {
     if (request.target == "/reset") return ServedResponse{.reset = true};
     if (request.target == "/silent") return ServedResponse{.silent = true};
     if (request.target == "/short") return ServedResponse{.body = "12345678", .cut_after_bytes = 3};
+    if (request.target == "/drip") {
+      return ServedResponse{.body = std::string(1000, 'x'),
+                            .pause_per_byte = std::chrono::milliseconds(20)};
+    }
     if (request.target == "/headers") {
       ServedResponse many;
       for (int i = 0; i < 500; ++i) many.headers.emplace_back("X-Header", "v");
@@ -150,6 +154,7 @@ TEST(CurlTransport, ClassifiesFailures) {
       {"reset", server.url() + "/reset", StatusCode::kUnavailable},
       {"truncated", server.url() + "/short", StatusCode::kUnavailable},
       {"no answer", server.url() + "/silent", StatusCode::kDeadlineExceeded},
+      {"a byte now and then", server.url() + "/drip", StatusCode::kDeadlineExceeded},
       {"headers without end", server.url() + "/headers", StatusCode::kResourceExhausted},
       {"body without end", server.url() + "/large", StatusCode::kResourceExhausted},
       {"refused", "http://127.0.0.1:1/", StatusCode::kUnavailable},
@@ -165,6 +170,20 @@ TEST(CurlTransport, ClassifiesFailures) {
                                                            : std::chrono::milliseconds(60000)});
     EXPECT_EQ(response.status().code(), c.want) << response.status();
   }
+}
+
+TEST(CurlTransport, EndsASlowStreamAtItsDeadline) {
+  TestServer server([](const ServedRequest&) {
+    return ServedResponse{.body = std::string(1000, 'x'),
+                          .pause_per_byte = std::chrono::milliseconds(20)};
+  });
+  CurlTransport transport;
+  const auto pipe = std::make_shared<BodyPipe>(64 << 10);
+  auto result =
+      Start(transport,
+            {.url = server.url(), .download = pipe, .timeout = std::chrono::milliseconds(300)});
+  EXPECT_EQ(result.get().status().code(), StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(server.requests().size(), 1u);
 }
 
 TEST(CurlTransport, NeverShowsQueriesInErrors) {
