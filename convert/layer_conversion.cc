@@ -88,8 +88,7 @@ oci::Descriptor DescribeConverted(const oci::Descriptor& from,
 }
 
 StatusOr<bool> IsEstargz(oci::ImageSource& source, const oci::Descriptor& layer) {
-  const auto toc_digest = layer.annotations.find(std::string(oci::annotation::kTocDigest));
-  if (toc_digest == layer.annotations.end() || !oci::Digest::Parse(toc_digest->second).ok()) {
+  if (!oci::PromisedTocDigest(layer.annotations).ok()) {
     return false;
   }
   ASSIGN_OR_RETURN(const oci::OpenedBlob blob, source.OpenBlob(layer, estargz::kFooterBytes));

@@ -56,17 +56,13 @@ void CountTree(const estargz::LayerTree& tree, LayerReport& report) {
 
 /// Why the annotation does not vouch for the TOC that the blob has; empty when it does.
 std::string AnnotationFault(const oci::Descriptor& layer, const oci::Digest& actual) {
-  const auto annotation = layer.annotations.find(std::string(oci::annotation::kTocDigest));
-  if (annotation == layer.annotations.end()) {
-    return fmt::format(
-        "the manifest lacks the annotation {}, so nothing could be verified: "
-        "starling convert adds it",
-        oci::annotation::kTocDigest);
+  const StatusOr<oci::Digest> promised = oci::PromisedTocDigest(layer.annotations);
+  if (!promised.ok()) {
+    return std::string(MessageOf(promised.status()));
   }
-  if (annotation->second != actual.ToString()) {
-    return fmt::format("the manifest promises the TOC {}", annotation->second);
-  }
-  return {};
+  return *promised == actual
+             ? std::string()
+             : fmt::format("the manifest promises the TOC {}", promised->ToString());
 }
 
 StatusOr<LayerReport> InspectLayer(oci::ImageSource& source, const oci::Descriptor& layer) {

@@ -14,17 +14,14 @@ namespace {
 constexpr size_t kMaxMountOptions = 4095;
 
 StatusOr<LayerSpec> SpecOf(const oci::Descriptor& layer, const std::string& image) {
-  const auto annotation = layer.annotations.find(std::string(oci::annotation::kTocDigest));
-  if (annotation == layer.annotations.end()) {
-    return MakeError(
-        StatusCode::kFailedPrecondition,
-        fmt::format("layer {} has no TOC digest, so it cannot be mounted lazily: make it "
-                    "eStargz with starling convert",
-                    layer.digest.ToString()));
+  const StatusOr<oci::Digest> toc = oci::PromisedTocDigest(layer.annotations);
+  if (!toc.ok()) {
+    return MakeError(StatusCode::kFailedPrecondition,
+                     fmt::format("layer {} cannot be mounted lazily: {}", layer.digest.ToString(),
+                                 MessageOf(toc.status())));
   }
-  ASSIGN_OR_RETURN(const oci::Digest toc, oci::Digest::Parse(annotation->second));
   return LayerSpec{
-      .image = image, .layer = layer.digest, .toc = toc, .size_bytes = layer.size_bytes};
+      .image = image, .layer = layer.digest, .toc = *toc, .size_bytes = layer.size_bytes};
 }
 
 Status MountLayers(const std::vector<MountedLayer>& layers,
@@ -79,8 +76,11 @@ StatusOr<std::unique_ptr<ImageMount>> ImageMount::Start(Options options,
                         .recorder = std::move(options.recorder)}));
   std::vector<MountedLayer> layers;
   for (const LayerSpec& spec : specs) {
-    ASSIGN_OR_RETURN(MountedLayer layer, host->Mount(layers.size() + 1, spec));
-    layers.push_back(std::move(layer));
+    StatusOr<MountedLayer> layer = host->Mount(layers.size() + 1, spec);
+    if (!layer.ok()) {
+      return Annotate(layer.status(), fmt::format("layer {}", spec.layer.ToString()));
+    }
+    layers.push_back(*std::move(layer));
   }
   RETURN_IF_ERROR(MountLayers(layers, options.directory));
   return std::unique_ptr<ImageMount>(

@@ -4,8 +4,13 @@
 #include <array>
 #include <charconv>
 
+#include "api/snapshot_labels.h"
+#include "oci/descriptor.h"
+
 namespace starling::snapshotter {
 namespace {
+
+namespace snapshot_label = api::snapshot_label;
 
 constexpr size_t kMaxReferenceBytes = 4096;
 // containerd cuts the list at 4096 bytes, which is 56 digests.
@@ -17,12 +22,12 @@ struct Family {
   std::string_view layers;
 };
 constexpr std::array<Family, 2> kFamilies = {{
-    {.reference = "containerd.io/snapshot/cri.image-ref",
-     .digest = "containerd.io/snapshot/cri.layer-digest",
-     .layers = "containerd.io/snapshot/cri.image-layers"},
-    {.reference = "containerd.io/snapshot/remote/stargz.reference",
-     .digest = "containerd.io/snapshot/remote/stargz.digest",
-     .layers = "containerd.io/snapshot/remote/stargz.layers"},
+    {.reference = snapshot_label::kCriImageRef,
+     .digest = snapshot_label::kCriLayerDigest,
+     .layers = snapshot_label::kCriImageLayers},
+    {.reference = snapshot_label::kStargzReference,
+     .digest = snapshot_label::kStargzDigest,
+     .layers = snapshot_label::kStargzLayers},
 }};
 
 std::string_view Find(const Labels& labels, std::string_view key) {
@@ -89,21 +94,15 @@ StatusOr<LayerRequest> LayerRequestFromLabels(const Labels& labels) {
   request.image_reference = Find(labels, family->reference);
   RETURN_IF_ERROR(CheckReference(family->reference, request.image_reference));
   ASSIGN_OR_RETURN(request.layer, ParseDigestLabel(family->digest, Find(labels, family->digest)));
-  const std::string_view toc = Find(labels, kTocDigestLabel);
-  if (toc.empty()) {
-    return MakeError(StatusCode::kNotFound,
-                     fmt::format("the layer has no annotation {}: not eStargz, or nothing that "
-                                 "could be verified",
-                                 kTocDigestLabel));
-  }
-  ASSIGN_OR_RETURN(request.toc, ParseDigestLabel(kTocDigestLabel, toc));
-  request.prefetch_bytes = ParseBytes(Find(labels, kPrefetchLabel));
+  // A layer's annotations become the labels of its Prepare.
+  ASSIGN_OR_RETURN(request.toc, oci::PromisedTocDigest(labels));
+  request.prefetch_bytes = ParseBytes(Find(labels, snapshot_label::kStargzPrefetch));
   request.image_layers = ParseLayers(Find(labels, family->layers), request.layer);
   return request;
 }
 
 std::optional<std::string> SnapshotRefOf(const Labels& labels) {
-  const std::string_view ref = Find(labels, kSnapshotRefLabel);
+  const std::string_view ref = Find(labels, snapshot_label::kRef);
   return ref.empty() ? std::nullopt : std::optional<std::string>(ref);
 }
 

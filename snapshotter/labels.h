@@ -11,18 +11,6 @@
 
 namespace starling::snapshotter {
 
-/// On an extraction Prepare: the name that the committed snapshot is asked for by.
-inline constexpr std::string_view kSnapshotRefLabel = "containerd.io/snapshot.ref";
-/// On every snapshot that shows a lazy layer. BuildKit looks for the key, stargz's clients for the
-/// value.
-inline constexpr std::string_view kRemoteLabel = "containerd.io/snapshot/remote";
-inline constexpr std::string_view kRemoteLabelValue = "remote snapshot";
-/// The digest of an eStargz layer's table of contents, from the layer's annotation.
-inline constexpr std::string_view kTocDigestLabel = "containerd.io/snapshot/stargz/toc.digest";
-
-/// How many bytes of the blob's front to prefetch, in decimal; from stargz's clients.
-inline constexpr std::string_view kPrefetchLabel = "containerd.io/snapshot/remote/stargz.prefetch";
-
 /// What the labels of an extraction Prepare say about its layer. The labels of CRI and of
 /// containerd's own unpacker (`containerd.io/snapshot/cri.*`) count before stargz's
 /// (`.../remote/stargz.*`). All of them come from an image's author: a digest that does not parse

@@ -9,6 +9,7 @@
 #include <charconv>
 #include <set>
 
+#include "api/snapshot_labels.h"
 #include "base/file_system.h"
 #include "snapshotter/disk_usage.h"
 #include "snapshotter/labels.h"
@@ -174,7 +175,7 @@ Status Snapshotter::CommitRemote(uint64_t number, const LayerMount& mount, const
                        .labels = labels,
                        .layer = number,
                        .usage = Usage{.size_bytes = mount.size_bytes, .inodes = mount.inodes}};
-  snapshot.labels[std::string(kRemoteLabel)] = kRemoteLabelValue;
+  snapshot.labels[std::string(api::snapshot_label::kRemote)] = api::snapshot_label::kRemoteValue;
   return metadata_.Insert(snapshot).status();
 }
 

@@ -54,7 +54,7 @@ TEST(InspectImage, SaysOfEachLayerWhetherItWouldBeLazy) {
     std::string reason;
   } cases[] = {
       {"eStargz", lazy.blob, {{key, lazy.toc.ToString()}}, LayerFormat::kEstargz, true, ""},
-      {"no annotation", lazy.blob, {}, LayerFormat::kEstargz, false, "lacks the annotation"},
+      {"no annotation", lazy.blob, {}, LayerFormat::kEstargz, false, "no annotation"},
       {"another TOC promised",
        lazy.blob,
        {{key, oci::Digest().ToString()}},

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "oci/descriptor.h"
 #include "tests/support/snapshot_fixture.h"
 
 namespace starling::snapshotter {
@@ -85,10 +86,10 @@ TEST(LayerRequestFromLabels, SaysWhyALayerIsNotLazy) {
     std::string_view message;
   } cases[] = {
       {"no labels", {}, StatusCode::kNotFound, "no label names the image"},
-      {"no TOC digest", with(std::string(kTocDigestLabel), ""), StatusCode::kNotFound,
+      {"no TOC digest", with(std::string(oci::annotation::kTocDigest), ""), StatusCode::kNotFound,
        "no annotation containerd.io/snapshot/stargz/toc.digest"},
       {"TOC digest of another algorithm",
-       with(std::string(kTocDigestLabel), "sha512:" + std::string(128, '0')),
+       with(std::string(oci::annotation::kTocDigest), "sha512:" + std::string(128, '0')),
        StatusCode::kUnimplemented, "toc.digest"},
       {"no digest of the layer", with("containerd.io/snapshot/cri.layer-digest", ""),
        StatusCode::kNotFound, "no label names the image"},

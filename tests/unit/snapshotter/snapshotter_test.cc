@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/temp_dir.h"
+#include "oci/descriptor.h"
 #include "snapshotter/labels.h"
 #include "tests/support/snapshot_fixture.h"
 
@@ -219,7 +220,7 @@ TEST_F(SnapshotterTest, ARefusedLayerBecomesAnOrdinarySnapshot) {
 
 TEST_F(SnapshotterTest, WithoutATocDigestNothingIsMounted) {
   Labels labels = LazyLabels("one");
-  labels.erase(std::string(kTocDigestLabel));
+  labels.erase(std::string(oci::annotation::kTocDigest));
   labels["containerd.io/snapshot/remote/stargz.skipverify"] = "true";
   const auto prepared = life_->Prepare("extract", "", labels);
   ASSERT_TRUE(prepared.ok());
