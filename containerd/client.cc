@@ -138,6 +138,34 @@ Status Client::DeleteLease(const std::string& id) {
                        "delete the lease");
 }
 
+StatusOr<Bytes> Client::ReadContent(const oci::Descriptor& blob) {
+  Stubs::Context context(*this);
+  content::ReadContentRequest request;
+  request.set_digest(blob.digest.ToString());
+  const auto stream = stubs_->contents->Read(&context, request);
+  Bytes bytes;
+  content::ReadContentResponse piece;
+  bool too_long = false;
+  while (!too_long && stream->Read(&piece)) {
+    too_long = piece.data().size() > blob.size_bytes - bytes.size();
+    const ByteSpan data = AsBytes(piece.data());
+    bytes.insert(bytes.end(), data.begin(), data.end());
+  }
+  if (too_long) {
+    context.TryCancel();
+  }
+  const grpc::Status ended = stream->Finish();
+  if (!too_long) {
+    RETURN_IF_ERROR(Stubs::Result(*this, ended, "read a blob"));
+  }
+  if (bytes.size() != blob.size_bytes || oci::Digest::Of(bytes) != blob.digest) {
+    return MakeError(
+        StatusCode::kDataLoss,
+        fmt::format("containerd: blob {} is not what its digest says", blob.digest.ToString()));
+  }
+  return bytes;
+}
+
 Status Client::LabelContent(const oci::Digest& digest, const Labels& labels) {
   Stubs::Context context(*this);
   content::UpdateRequest request;
@@ -162,11 +190,13 @@ class Client::StreamWriter : public Client::ContentWriter {
         stream_(client.stubs_->contents->Write(&context_)) {}
 
   ~StreamWriter() override {
-    if (finished_) {
+    if (!finished_) {
+      context_.TryCancel();
+      stream_->Finish();
+    }
+    if (!ingest_open_) {
       return;
     }
-    context_.TryCancel();
-    stream_->Finish();
     // An ingest that nobody goes on with would wait for its lease's end.
     Stubs::Context context(client_);
     content::AbortRequest request;
@@ -182,7 +212,9 @@ class Client::StreamWriter : public Client::ContentWriter {
     request.set_ref(ref_);
     request.set_total(static_cast<int64_t>(blob_.size_bytes));
     request.set_expected(blob_.digest.ToString());
-    return Exchange(request);
+    RETURN_IF_ERROR(Exchange(request));
+    ingest_open_ = true;
+    return OkStatus();
   }
 
   Status Write(ByteSpan bytes) override {
@@ -216,7 +248,9 @@ class Client::StreamWriter : public Client::ContentWriter {
       }
       stream_->Finish();
     }
-    return committed.code() == StatusCode::kAlreadyExists ? OkStatus() : committed;
+    const bool stored = committed.ok() || committed.code() == StatusCode::kAlreadyExists;
+    ingest_open_ = !stored;
+    return stored ? OkStatus() : committed;
   }
 
  private:
@@ -244,7 +278,8 @@ class Client::StreamWriter : public Client::ContentWriter {
       grpc::ClientReaderWriter<content::WriteContentRequest, content::WriteContentResponse>>
       stream_;
   uint64_t offset_ = 0;
-  bool finished_ = false;
+  bool finished_ = false;     // the stream
+  bool ingest_open_ = false;  // what containerd keeps of the blob
 };
 
 StatusOr<std::unique_ptr<Client::ContentWriter>> Client::WriteContent(const oci::Descriptor& blob) {
@@ -253,14 +288,15 @@ StatusOr<std::unique_ptr<Client::ContentWriter>> Client::WriteContent(const oci:
   return std::unique_ptr<ContentWriter>(std::move(writer));
 }
 
-Status Client::StatSnapshot(const std::string& snapshotter, const std::string& name) {
+StatusOr<Labels> Client::StatSnapshot(const std::string& snapshotter, const std::string& name) {
   Stubs::Context context(*this);
   snapshots::StatSnapshotRequest request;
   request.set_snapshotter(snapshotter);
   request.set_key(name);
   snapshots::StatSnapshotResponse response;
-  return Stubs::Result(*this, stubs_->snapshots_->Stat(&context, request, &response),
-                       "look for a snapshot");
+  RETURN_IF_ERROR(Stubs::Result(*this, stubs_->snapshots_->Stat(&context, request, &response),
+                                "look for a snapshot"));
+  return Labels(response.info().labels().begin(), response.info().labels().end());
 }
 
 StatusOr<std::vector<Mount>> Client::PrepareSnapshot(const std::string& snapshotter,

@@ -45,6 +45,9 @@ class Client {
   void UseLease(std::string id) { lease_ = std::move(id); }
   Status DeleteLease(const std::string& id);
 
+  /// A stored blob, whole, checked against its descriptor. kNotFound when it is not there;
+  /// kDataLoss when what is there is not what the descriptor says.
+  StatusOr<Bytes> ReadContent(const oci::Descriptor& blob);
   /// Adds labels to a blob.
   Status LabelContent(const oci::Digest& digest, const Labels& labels);
 
@@ -57,7 +60,8 @@ class Client {
   /// kAlreadyExists when the blob is there. Pulls of one blob at once do not see each other.
   StatusOr<std::unique_ptr<ContentWriter>> WriteContent(const oci::Descriptor& blob);
 
-  Status StatSnapshot(const std::string& snapshotter, const std::string& name);
+  /// The labels of a committed snapshot. kNotFound when there is none.
+  StatusOr<Labels> StatSnapshot(const std::string& snapshotter, const std::string& name);
   StatusOr<std::vector<Mount>> PrepareSnapshot(const std::string& snapshotter,
                                                const std::string& key, const std::string& parent,
                                                const Labels& labels);

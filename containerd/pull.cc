@@ -3,10 +3,13 @@
 #include <chrono>
 #include <random>
 
+#include "api/snapshot_labels.h"
 #include "oci/image_config.h"
 
 namespace starling::containerd {
 namespace {
+
+namespace snapshot_label = api::snapshot_label;
 
 constexpr std::chrono::hours kLeaseLifetime(24);
 // Another pull may have the same snapshot in hand: containerd then says "already exists" and
@@ -16,15 +19,7 @@ constexpr int kPrepareTries = 3;
 constexpr size_t kMaxLabelBytes = 4096;
 
 constexpr std::string_view kSnapshotPrefix = "containerd.io/snapshot/";
-constexpr const char* kSnapshotRef = "containerd.io/snapshot.ref";
 constexpr const char* kUncompressed = "containerd.io/uncompressed";
-constexpr const char* kCriImageRef = "containerd.io/snapshot/cri.image-ref";
-constexpr const char* kCriManifestDigest = "containerd.io/snapshot/cri.manifest-digest";
-constexpr const char* kCriLayerDigest = "containerd.io/snapshot/cri.layer-digest";
-constexpr const char* kCriImageLayers = "containerd.io/snapshot/cri.image-layers";
-constexpr const char* kStargzReference = "containerd.io/snapshot/remote/stargz.reference";
-constexpr const char* kStargzDigest = "containerd.io/snapshot/remote/stargz.digest";
-constexpr const char* kStargzLayers = "containerd.io/snapshot/remote/stargz.layers";
 
 /// Deletes its lease when it goes, whatever happened.
 class ScopedLease {
@@ -87,14 +82,21 @@ Labels PrepareLabels(const PullOptions& options, const oci::Digest& manifest,
   }
   const std::string reference = options.reference.ToString();
   const std::string digest = layer.descriptor.digest.ToString();
-  labels[kSnapshotRef] = layer.chain_id;
-  labels[kCriImageRef] = reference;
-  labels[kCriManifestDigest] = manifest.ToString();
-  labels[kCriLayerDigest] = digest;
-  labels[kCriImageLayers] = JoinDigests(from_this_up, std::string_view(kCriImageLayers).size());
-  labels[kStargzReference] = reference;
-  labels[kStargzDigest] = digest;
-  labels[kStargzLayers] = JoinDigests(from_this_up, std::string_view(kStargzLayers).size());
+  const std::pair<std::string_view, std::string> ours[] = {
+      {snapshot_label::kRef, layer.chain_id},
+      {snapshot_label::kCriImageRef, reference},
+      {snapshot_label::kCriManifestDigest, manifest.ToString()},
+      {snapshot_label::kCriLayerDigest, digest},
+      {snapshot_label::kCriImageLayers,
+       JoinDigests(from_this_up, snapshot_label::kCriImageLayers.size())},
+      {snapshot_label::kStargzReference, reference},
+      {snapshot_label::kStargzDigest, digest},
+      {snapshot_label::kStargzLayers,
+       JoinDigests(from_this_up, snapshot_label::kStargzLayers.size())},
+  };
+  for (const auto& [key, value] : ours) {
+    labels[std::string(key)] = value;
+  }
   return labels;
 }
 
@@ -106,14 +108,59 @@ std::string ExtractionKey(const std::string& chain_id) {
                      random() & 0xffffffffU, chain_id);
 }
 
+/// The documents of an image: containerd may hold some of them, the source has all.
+class HeldDocuments : public oci::ImageSource {
+ public:
+  HeldDocuments(Client& client, oci::ImageSource& source) : client_(client), source_(source) {}
+
+  std::string Name() const override { return source_.Name(); }
+  // Only the source knows what the name stands for now.
+  StatusOr<oci::RawManifest> ReadTopManifest() override { return source_.ReadTopManifest(); }
+  StatusOr<oci::RawManifest> ReadManifest(const oci::Descriptor& descriptor) override {
+    if (descriptor.size_bytes == 0 || descriptor.media_type.empty()) {
+      return source_.ReadManifest(descriptor);  // only an answer says what is missing
+    }
+    StatusOr<Bytes> held = client_.ReadContent(descriptor);
+    if (held.status().code() == StatusCode::kNotFound) {
+      return source_.ReadManifest(descriptor);
+    }
+    RETURN_IF_ERROR(held.status());
+    return oci::RawManifest{.media_type = descriptor.media_type,
+                            .digest = descriptor.digest,
+                            .bytes = *std::move(held)};
+  }
+  Status ReadBlob(const oci::Descriptor& blob, ByteSink& sink) override {
+    const StatusOr<Bytes> held = client_.ReadContent(blob);
+    if (held.status().code() == StatusCode::kNotFound) {
+      return source_.ReadBlob(blob, sink);
+    }
+    RETURN_IF_ERROR(held.status());
+    return sink.Write(*held);
+  }
+  StatusOr<oci::OpenedBlob> OpenBlob(const oci::Descriptor& blob, uint64_t tail_bytes) override {
+    return source_.OpenBlob(blob, tail_bytes);
+  }
+  StatusOr<std::shared_ptr<oci::BlobReader>> BlobAt(const oci::Descriptor& blob) override {
+    return source_.BlobAt(blob);
+  }
+
+ private:
+  Client& client_;
+  oci::ImageSource& source_;
+};
+
 /// One pull: what it was asked and what it found so far.
 class Pull {
  public:
   Pull(Client& client, oci::ImageSource& source, const PullOptions& options, Progress& progress)
-      : client_(client), source_(source), options_(options), progress_(progress) {}
+      : client_(client),
+        source_(source),
+        documents_(client, source),
+        options_(options),
+        progress_(progress) {}
 
   StatusOr<PullReport> Run() {
-    ASSIGN_OR_RETURN(image_, oci::SelectImage(source_, options_.platform));
+    ASSIGN_OR_RETURN(image_, oci::SelectImage(documents_, options_.platform));
     report_.target = image_.top.digest;
     ASSIGN_OR_RETURN(ScopedLease lease, ScopedLease::Take(client_));
     RETURN_IF_ERROR(ReadLayers());
@@ -138,7 +185,7 @@ class Pull {
                        fmt::format("the image's configuration has {} bytes, at most {} are read",
                                    config.size_bytes, oci::kMaxConfigBytes));
     }
-    RETURN_IF_ERROR(Annotate(source_.ReadBlob(config, sink), "configuration of the image"));
+    RETURN_IF_ERROR(Annotate(documents_.ReadBlob(config, sink), "configuration of the image"));
     config_bytes_ = std::move(sink.bytes());
     ASSIGN_OR_RETURN(const oci::ImageConfig parsed, oci::ImageConfig::Parse(config_bytes_));
     if (parsed.diff_ids().size() != image_.manifest.layers.size()) {
@@ -234,9 +281,12 @@ class Pull {
       if (mounts.status().code() != StatusCode::kAlreadyExists) {
         return mounts.status();
       }
-      if (client_.StatSnapshot(options_.snapshotter, layer.chain_id).ok()) {
-        ++report_.lazy_layers;
-        progress_.End(part, "lazy");
+      const StatusOr<Labels> shown = client_.StatSnapshot(options_.snapshotter, layer.chain_id);
+      if (shown.ok()) {
+        // Without the label it is one that another pull has unpacked meanwhile.
+        const bool lazy = shown->contains(std::string(snapshot_label::kRemote));
+        ++(lazy ? report_.lazy_layers : report_.present_layers);
+        progress_.End(part, lazy ? "lazy" : "already there");
         return OkStatus();
       }
     }
@@ -257,8 +307,9 @@ class Pull {
     }
     RETURN_IF_ERROR(
         client_.LabelContent(layer.descriptor.digest, {{kUncompressed, diff_id.ToString()}}));
-    const Status committed = client_.CommitSnapshot(options_.snapshotter, layer.chain_id, key,
-                                                    {{kSnapshotRef, layer.chain_id}});
+    const Status committed =
+        client_.CommitSnapshot(options_.snapshotter, layer.chain_id, key,
+                               {{std::string(snapshot_label::kRef), layer.chain_id}});
     if (committed.code() == StatusCode::kAlreadyExists) {
       // Another pull was faster; what it unpacked is the same.
       return client_.RemoveSnapshot(options_.snapshotter, key);
@@ -296,6 +347,7 @@ class Pull {
 
   Client& client_;
   oci::ImageSource& source_;
+  HeldDocuments documents_;
   const PullOptions& options_;
   Progress& progress_;
   oci::SelectedImage image_;

@@ -40,8 +40,6 @@ FENCES = {
 UNTESTED = {
     "estargz/blob_assembler.cc": "tests/unit/estargz/writer_test.cc sees all that it does",
     "api": "generated code",
-    "containerd/client.cc": "tests/e2e runs it against containerd 1.6 and 2.3",
-    "containerd/pull.cc": "tests/e2e runs it against containerd 1.6 and 2.3",
     "fuse/connection.cc": "tests/kernel/session_test.cc needs the kernel's side",
     "fuse/layer_table.cc": "tests/unit/fuse/operations_test.cc",
     "fuse/session.cc": "tests/kernel/session_test.cc",

@@ -44,13 +44,15 @@ expect "what is left of a removed image" "$(held)" "0 0 0 0 0"
 # Pulls of one image at once, slow enough to overlap in every layer.
 pulls=()
 for number in 1 2 3; do
-  pull "$bad/slow/image:plain" >"$work/pull-$number.log" 2>&1 &
+  pull --json "$bad/slow/image:plain" >"$work/pull-$number.json" 2>"$work/pull-$number.log" &
   pulls+=($!)
 done
 for number in 1 2 3; do
   wait "${pulls[number - 1]}" || fail "pull $number of three: $(tail -n 1 "$work/pull-$number.log")"
 done
 expect "what three pulls at once hold" "$(held)" "0 3 0 5 1"
+expect "their layers: none is lazy, each is there" \
+  "$(jq -c '[.lazyLayers, .presentLayers + .downloadedLayers]' "$work"/pull-?.json | sort -u)" "[0,3]"
 ctr images rm --sync "$bad/slow/image:plain" >/dev/null
 expect "what is left of them" "$(held)" "0 0 0 0 0"
 
