@@ -360,7 +360,12 @@ class Pull {
 
 StatusOr<PullReport> PullImage(Client& client, oci::ImageSource& source, const PullOptions& options,
                                Progress& progress) {
-  return Pull(client, source, options, progress).Run();
+  StatusOr<PullReport> report = Pull(client, source, options, progress).Run();
+  if (!report.ok() && options.stop.stop_requested()) {
+    // Whatever it broke off, that is the reason.
+    return MakeError(StatusCode::kCancelled, "stopped");
+  }
+  return report;
 }
 
 }  // namespace starling::containerd

@@ -14,8 +14,8 @@ struct PullOptions {
   oci::Reference reference;  // what to ask a registry for, and the image's name in containerd
   oci::Platform platform;
   std::string snapshotter = "stargz";
-  /// Ends the pull between two steps with kCancelled; the lease goes, and with it all that was
-  /// begun.
+  /// Ends the pull with kCancelled between two steps, or when the source gives up; the lease goes,
+  /// and with it all that was begun.
   std::stop_token stop;
 };
 

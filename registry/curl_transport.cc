@@ -256,7 +256,8 @@ struct CurlTransport::Mailbox {
     std::vector<Transfer> requests;
     std::vector<std::pair<TimePoint, std::function<void()>>> timers;
     std::vector<uint64_t> resumed;
-    bool stopping = false;
+    bool stopping = false;  // nothing goes out any more
+    bool ending = false;    // and the thread ends
   };
   Mutex mutex;  // leaf
   Mail mail GUARDED_BY(mutex);
@@ -280,7 +281,7 @@ class CurlTransport::Loop {
   void Run();
 
  private:
-  /// True when it is time to stop and nothing is left.
+  /// True when it is time to end and nothing is left.
   bool TakeMail();
   void StartPending();
   bool HasRoom(const Transfer& transfer) const;
@@ -307,6 +308,7 @@ class CurlTransport::Loop {
   std::vector<EasyHandle> idle_handles_;
   uint64_t next_id_ = 1;
   bool stopping_ = false;
+  bool ending_ = false;
 };
 
 CurlTransport::Loop::Loop(CurlTransportOptions options, std::shared_ptr<Mailbox> mailbox,
@@ -346,6 +348,7 @@ bool CurlTransport::Loop::TakeMail() {
     std::swap(mail, mailbox_->mail);
   }
   stopping_ = stopping_ || mail.stopping;
+  ending_ = ending_ || mail.ending;
   for (Transfer& request : mail.requests) {
     auto transfer = std::make_unique<Transfer>(std::move(request));
     transfer->id = next_id_++;
@@ -365,7 +368,7 @@ bool CurlTransport::Loop::TakeMail() {
     return false;
   }
   if (pending_.empty() && active_.empty() && timers_.empty()) {
-    return true;
+    return ending_;
   }
   CancelAll();
   return false;
@@ -564,6 +567,8 @@ void CurlTransport::Loop::FireTimers() {
 
 void CurlTransport::Loop::CancelAll() {
   for (auto& [id, transfer] : std::exchange(active_, {})) {
+    // Otherwise libcurl waits here for as long as a name takes to resolve.
+    curl_easy_setopt(transfer->easy.get(), CURLOPT_QUICK_EXIT, 1L);
     curl_multi_remove_handle(multi_, transfer->easy.get());
     Status status =
         MakeError(StatusCode::kCancelled, fmt::format("{}: shutting down", transfer->What()));
@@ -580,7 +585,7 @@ void CurlTransport::Loop::CancelAll() {
 int CurlTransport::Loop::PollMilliseconds() const {
   // libcurl shortens this to its own timers, and Post() interrupts it.
   constexpr int64_t kLongest = 60'000;
-  if (stopping_) {
+  if (ending_) {
     return 0;
   }
   TimePoint next = Now() + std::chrono::milliseconds(kLongest);
@@ -611,8 +616,12 @@ CurlTransport::CurlTransport(CurlTransportOptions options) : mailbox_(std::make_
 }
 
 CurlTransport::~CurlTransport() {
-  mailbox_->Post([](Mailbox::Mail& mail) { mail.stopping = true; });
+  mailbox_->Post([](Mailbox::Mail& mail) { mail.stopping = mail.ending = true; });
   thread_.join();
+}
+
+void CurlTransport::Stop() {
+  mailbox_->Post([](Mailbox::Mail& mail) { mail.stopping = true; });
 }
 
 void CurlTransport::Send(HttpRequest request, Done done) {

@@ -30,14 +30,16 @@ struct CurlTransportOptions {
 
 /// HTTP over libcurl: one thread ("net") drives all exchanges; HTTP/2 where TLS offers it,
 /// connections are kept and shared. HTTP(S)_PROXY and NO_PROXY are honoured.
-/// Destroying it ends every exchange with kCancelled, then joins the thread; nobody may call it
-/// then, but for the callbacks it runs.
+/// Destroying it stops it, then joins the thread; nobody may call it then, but for the callbacks it
+/// runs.
 class CurlTransport : public HttpTransport {
  public:
   explicit CurlTransport(CurlTransportOptions options = {});
   ~CurlTransport() override;
   void Send(HttpRequest request, Done done) override;
   void RunAfter(std::chrono::milliseconds delay, std::function<void()> task) override;
+  /// Ends every exchange, and from now on each new one at once, with kCancelled. Does not wait.
+  void Stop();
 
  private:
   class Loop;

@@ -68,6 +68,7 @@ Status Pull(const Arguments& arguments) {
   const StopOnSignal signals;
   options.stop = signals.token();
   Toolbox toolbox(arguments.plain_http_hosts);
+  const std::stop_callback stop_network(options.stop, [&toolbox] { toolbox.StopNetwork(); });
   ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> source,
                    toolbox.OpenSource(options.reference.ToString()));
   containerd::Client client(

@@ -22,6 +22,8 @@ class Toolbox {
   StatusOr<std::shared_ptr<oci::ImageDestination>> OpenDestination(const std::string& image);
   /// What is said about an image of a registry; kUnimplemented for one in files.
   StatusOr<std::shared_ptr<registry::Referrers>> OpenReferrers(const std::string& image);
+  /// Whatever waits for a registry ends with kCancelled, now and from now on. Threads: safe.
+  void StopNetwork() { http_.Stop(); }
 
  private:
   registry::CurlTransport http_;

@@ -33,7 +33,7 @@ namespace {
 
 constexpr mode_t kRootMode = 0700;
 constexpr size_t kHelperThreads = 2;
-// containerd's longest calls are Prepares that wait for a registry; they are cancelled after this.
+// For the calls in flight to end by themselves; none of them waits for a registry then.
 constexpr std::chrono::seconds kStopGrace(5);
 
 /// Held for the daemon's life, so that two never share a root.
@@ -108,6 +108,8 @@ class LayerStack {
   }
 
   mount::LayerHost& host() { return *host_; }
+  /// Ends what waits for a registry, now and from now on.
+  void StopNetwork() { transport_.Stop(); }
 
  private:
   explicit LayerStack(const config::Settings& settings)
@@ -162,6 +164,7 @@ Status RunDaemon(const config::Settings& settings,
   wait_for_stop();
   log::Info("starlingd stops");
   Notify("STOPPING=1");
+  layers->StopNetwork();
   server->Stop(kStopGrace);
   return OkStatus();
 }

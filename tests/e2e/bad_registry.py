@@ -4,7 +4,8 @@
 bad_registry.py LAYOUT TAG      prints its host:port, then serves until it is killed
 Repositories: ok, unauthorized (401), missing (404), broken (500), silent (never answers),
 truncated (layers end early), wrong-toc (the manifest promises another TOC), wrong-chunk (a quarter of the
-largest layer is flipped), slow (layers trickle),
+largest layer is flipped), slow (layers trickle), stuck (layers are never answered: prints "asked DIGEST", and "gone DIGEST" when
+the client gives up),
 not-json (the manifest is no JSON).
 """
 
@@ -44,12 +45,16 @@ def manifest(repository):
     return content
 
 
+def layers():
+    return {layer["digest"]: layer["size"] for layer in json.loads(manifest("ok"))["layers"]}
+
+
 def layer_bytes(repository, digest):
     content = blob(digest)
-    layers = {layer["digest"]: layer["size"] for layer in json.loads(manifest("ok"))["layers"]}
-    if repository == "truncated" and digest in layers:
+    sizes = layers()
+    if repository == "truncated" and digest in sizes:
         return content[: len(content) // 2]
-    if repository == "wrong-chunk" and digest == max(layers, key=layers.get):
+    if repository == "wrong-chunk" and digest == max(sizes, key=sizes.get):
         changed = bytearray(content)
         for place in range(len(content) // 4, len(content) // 2):
             changed[place] ^= 0xFF
@@ -91,6 +96,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             digest = "sha256:" + hashlib.sha256(content).hexdigest()
             return self.answer(200, content, Docker_Content_Digest=digest,
                                Content_Type="application/vnd.oci.image.manifest.v1+json")
+        if repository == "stuck" and name in layers():
+            print(f"asked {name}", flush=True)
+            self.connection.recv(1)
+            print(f"gone {name}", flush=True)
+            self.close_connection = True
+            return None
         content = layer_bytes(repository, name)
         wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
         if not wanted:

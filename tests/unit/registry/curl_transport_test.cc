@@ -225,6 +225,26 @@ TEST(CurlTransport, CancelsEverythingWhenItGoes) {
   timer.get_future().get();
 }
 
+TEST(CurlTransport, StopsWhatIsUnderWayAndWhatComes) {
+  std::promise<void> asked;
+  TestServer server([&](const ServedRequest&) {
+    asked.set_value();
+    return ServedResponse{.silent = true};
+  });
+  CurlTransport transport;
+  auto under_way = Start(transport, {.url = server.url(), .timeout = std::chrono::hours(1)});
+  std::promise<void> timer;
+  transport.RunAfter(std::chrono::hours(1), [&] { timer.set_value(); });
+  asked.get_future().wait();
+  transport.Stop();
+  EXPECT_EQ(under_way.get().status().code(), StatusCode::kCancelled);
+  timer.get_future().wait();
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(Fetch(transport, {.url = server.url()}).status().code(), StatusCode::kCancelled);
+  }
+  EXPECT_EQ(server.requests().size(), 1u);
+}
+
 TEST(CurlTransport, RunsTimersInOrder) {
   CurlTransport transport;
   std::vector<int> order;
