@@ -1,11 +1,10 @@
 #include "estargz/blob_assembler.h"
 
-#include <libdeflate.h>
-
 #include <algorithm>
 #include <cstring>
 
 #include "estargz/footer.h"
+#include "estargz/gzip_compressor.h"
 #include "estargz/toc.h"
 
 namespace starling::estargz {
@@ -15,6 +14,8 @@ namespace {
 constexpr size_t kBatchBytes = 1 << 20;
 // A thousand entries without content and more share a member no longer, so that a batch is bounded.
 constexpr size_t kMaxTailBytes = 1 << 20;
+// A table of contents is read at every start and is small: worth the last percent.
+constexpr int kTocLevel = 9;
 constexpr size_t kEndOfArchiveBytes = 2 * kTarBlockBytes;
 
 /// Bytes that grow without being zeroed first.
@@ -52,27 +53,14 @@ class Buffer {
   size_t capacity_ = 0;
 };
 
-/// libdeflate's compressor at one level.
-class GzipCompressor {
- public:
-  explicit GzipCompressor(int level) : compressor_(libdeflate_alloc_compressor(level)) {}
-  ~GzipCompressor() { libdeflate_free_compressor(compressor_); }
-  GzipCompressor(const GzipCompressor&) = delete;
-  GzipCompressor& operator=(const GzipCompressor&) = delete;
-
-  /// Appends `bytes` as one member to `out`; returns the member's size.
-  size_t AppendMember(ByteSpan bytes, Buffer& out) {
-    const size_t bound = libdeflate_gzip_compress_bound(compressor_, bytes.size());
-    const size_t begin = out.size();
-    const size_t size = libdeflate_gzip_compress(compressor_, bytes.data(), bytes.size(),
-                                                 out.Extend(bound).data(), bound);
-    out.Shrink(begin + size);
-    return size;
-  }
-
- private:
-  libdeflate_compressor* compressor_;
-};
+/// Appends `bytes` as one member to `out`; returns the member's size.
+size_t AppendMember(ByteSpan bytes, GzipCompressor& compressor, Buffer& out) {
+  const size_t begin = out.size();
+  const size_t size =
+      compressor.CompressMember(bytes, out.Extend(compressor.BoundBytes(bytes.size())));
+  out.Shrink(begin + size);
+  return size;
+}
 
 /// A gzip member: chunks of files, if any, and what of the tar follows each.
 struct Member {
@@ -251,8 +239,8 @@ void BlobAssembler::Compress(Batch& batch) {
     }
   }
   for (Member& member : batch.members) {
-    member.stored_bytes = batch.compressor.AppendMember(
-        batch.tar.bytes().subspan(member.begin, member.size_bytes), batch.stored);
+    member.stored_bytes = AppendMember(batch.tar.bytes().subspan(member.begin, member.size_bytes),
+                                       batch.compressor, batch.stored);
   }
   EndStage(batch);
 }
@@ -341,7 +329,8 @@ StatusOr<WrittenLayer> BlobAssembler::Finish() {
   tar.Append(AsBytes(json));
   tar.AppendZeros(TarPadding(json.size()) + kEndOfArchiveBytes);
   Buffer stored;
-  GzipCompressor(options_.compression_level).AppendMember(tar.bytes(), stored);
+  GzipCompressor compressor(std::max(options_.compression_level, kTocLevel));
+  AppendMember(tar.bytes(), compressor, stored);
   RETURN_IF_ERROR(sink_.Write(stored.bytes()));
   RETURN_IF_ERROR(sink_.Write(MakeFooter(toc_offset)));
   // No batch is in flight any more: the hashing thread's state is ours.

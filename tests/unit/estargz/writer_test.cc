@@ -270,6 +270,80 @@ TEST(WriteLayer, MembersStartAtChunksAndTheToc) {
   EXPECT_EQ(members[7], "") << "the footer";
 }
 
+TEST(WriteLayer, StoresIncompressibleChunksForAnyNumberOfThreads) {
+  std::mt19937_64 random(7);
+  std::string noise((3 << 20) + 12345, '\0');
+  for (char& c : noise) {
+    c = static_cast<char>(random());
+  }
+  const std::string text = noise.substr(0, 40000) + std::string(2 << 20, 't');
+  TarBuilder tar;
+  tar.Add({.name = "before", .content = "b"}).Add({.name = "noise", .content = noise});
+  tar.Add({.name = "text", .content = text}).Add({.name = "noise2", .content = noise});
+  const std::string input = tar.Finish();
+  for (const uint64_t shared_member_bytes : {0, 1 << 20}) {
+    SCOPED_TRACE(shared_member_bytes);
+    WriteOptions options{
+        .chunk_size_bytes = 1 << 20, .shared_member_bytes = shared_member_bytes, .threads = 1};
+    const StatusOr<Written> one = Write(input, options);
+    ASSERT_TRUE(one.ok()) << Describe(one.status());
+    for (const size_t threads : {size_t{2}, size_t{7}}) {
+      options.threads = threads;
+      EXPECT_EQ(Write(input, options)->blob, one->blob) << threads << " threads";
+    }
+    EXPECT_NE(AsText(one->blob).find(noise.substr(1000, 60)), std::string_view::npos)
+        << "content stands in the blob as it is";
+    EXPECT_EQ(AsText(one->blob).find(std::string(60, 't')), std::string_view::npos);
+    const StatusOr<ReadBack> layer = Open(*one);
+    ASSERT_TRUE(layer.ok()) << Describe(layer.status());
+    EXPECT_EQ(ContentOf(*layer, *Find(layer->tree, "noise"), one->blob), noise);
+    EXPECT_EQ(ContentOf(*layer, *Find(layer->tree, "text"), one->blob), text);
+    EXPECT_EQ(ContentOf(*layer, *Find(layer->tree, "noise2"), one->blob), noise);
+  }
+}
+
+TEST(WriteLayer, SharedMembersAreSmallerAndStayWithinTheirSize) {
+  TarBuilder tar;
+  std::vector<std::string> contents;
+  for (int i = 0; i < 300; ++i) {
+    contents.push_back(fmt::format("def function_{}(argument):\n    return argument + {}\n", i, i));
+    tar.Add({.name = fmt::format("f{}", i), .content = contents.back()});
+  }
+  const std::string input = tar.Finish();
+  const StatusOr<Written> alone = Write(input);
+  ASSERT_TRUE(alone.ok());
+  for (const uint64_t shared_member_bytes : {4096, 65536}) {
+    SCOPED_TRACE(shared_member_bytes);
+    const StatusOr<Written> shared = Write(input, {.shared_member_bytes = shared_member_bytes});
+    ASSERT_TRUE(shared.ok());
+    EXPECT_LT(shared->blob.size(), alone->blob.size() * 3 / 4);
+    const StatusOr<ReadBack> layer = Open(*shared);
+    ASSERT_TRUE(layer.ok()) << Describe(layer.status());
+    for (size_t i = 0; i < contents.size(); ++i) {
+      const Inode& file = *Find(layer->tree, fmt::format("f{}", i));
+      const Chunk& chunk = layer->tree.chunks()[file.first_chunk];
+      EXPECT_LE(chunk.inner_offset + chunk.size_bytes, shared_member_bytes);
+      EXPECT_EQ(ContentOf(*layer, file, shared->blob), contents[i]);
+    }
+  }
+}
+
+TEST(WriteLayer, TheTocIsCompressedWellAtAnyLevel) {
+  TarBuilder tar;
+  for (int i = 0; i < 500; ++i) {
+    tar.Add({.name = fmt::format("usr/lib/python3/f{}.py", i), .content = std::to_string(i)});
+  }
+  const StatusOr<Written> written = Write(tar.Finish(), {.compression_level = 1});
+  ASSERT_TRUE(written.ok());
+  const ByteSpan blob = written->blob;
+  const StatusOr<Footer> footer = ParseFooter(blob.last(51), blob.size());
+  ASSERT_TRUE(footer.ok());
+  const ByteSpan toc = blob.subspan(footer->toc_offset, blob.size() - 51 - footer->toc_offset);
+  const StatusOr<Bytes> tocs_tar = GzipInflater().InflateAll(toc, 1 << 20);
+  ASSERT_TRUE(tocs_tar.ok());
+  EXPECT_LE(toc.size(), Gzip(AsText(*tocs_tar), 9).size());
+}
+
 TEST(WriteLayer, ReadsEveryCompression) {
   const std::string tar = TarBuilder().Add({.name = "f", .content = "hello"}).Finish();
   const StatusOr<Written> plain = Write(tar);
