@@ -1,6 +1,6 @@
 // How long does it take to make layers eStargz, and how large do they get?
 //
-//   convert_bench [--level N] [--threads N] [--shared BYTES] [--gzip] [--out FILE] LAYER...
+//   convert_bench [--level N] [--threads N] [--min-chunk-size BYTES] [--gzip] [--out FILE] LAYER...
 //
 // LAYER is a tar, plain or compressed. --gzip also runs `gzip -9` on each (minutes) and prints the
 // ratio of the sizes. --out keeps the last blob.
@@ -39,7 +39,7 @@ bool Parse(int argc, char** argv, Arguments& arguments) {
       arguments.options.compression_level = std::atoi(argv[++i]);
     } else if (word == "--threads" && has_value) {
       arguments.options.threads = static_cast<size_t>(std::atoi(argv[++i]));
-    } else if (word == "--shared" && has_value) {
+    } else if (word == "--min-chunk-size" && has_value) {
       arguments.options.shared_member_bytes = static_cast<uint64_t>(std::atoll(argv[++i]));
     } else if (word == "--out" && has_value) {
       arguments.out = argv[++i];
@@ -96,9 +96,10 @@ double SecondsSince(std::chrono::steady_clock::time_point begin) {
 int main(int argc, char** argv) {
   Arguments arguments;
   if (!Parse(argc, argv, arguments)) {
-    std::fprintf(stderr,
-                 "usage: convert_bench [--level N] [--threads N] [--shared BYTES] [--gzip] [--out "
-                 "FILE] LAYER...\n");
+    std::fprintf(
+        stderr,
+        "usage: convert_bench [--level N] [--threads N] [--min-chunk-size BYTES] [--gzip] [--out "
+        "FILE] LAYER...\n");
     return 2;
   }
   double seconds = 0;

@@ -11,9 +11,6 @@
 namespace starling::estargz {
 namespace {
 
-constexpr uint64_t kMinChunkBytes = 4 << 10;
-constexpr uint64_t kMaxChunkBytes = 256 << 20;
-constexpr uint64_t kMaxSharedBytes = 1 << 20;
 constexpr int kMaxLevel = 12;
 constexpr size_t kMaxThreads = 256;
 
@@ -23,10 +20,10 @@ Status CheckOptions(const WriteOptions& options) {
                      fmt::format("chunk size {}: must be from {} to {} bytes",
                                  options.chunk_size_bytes, kMinChunkBytes, kMaxChunkBytes));
   }
-  if (options.shared_member_bytes > kMaxSharedBytes) {
+  if (options.shared_member_bytes > kMaxSharedMemberBytes) {
     return MakeError(StatusCode::kInvalidArgument,
                      fmt::format("shared members of {} bytes: at most {}",
-                                 options.shared_member_bytes, kMaxSharedBytes));
+                                 options.shared_member_bytes, kMaxSharedMemberBytes));
   }
   if (options.compression_level < 1 || options.compression_level > kMaxLevel) {
     return MakeError(StatusCode::kInvalidArgument,

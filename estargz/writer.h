@@ -10,13 +10,17 @@
 
 namespace starling::estargz {
 
+inline constexpr uint64_t kMinChunkBytes = 4 << 10;
+inline constexpr uint64_t kMaxChunkBytes = 256 << 20;
+inline constexpr uint64_t kMaxSharedMemberBytes = 1 << 20;
+
 struct WriteOptions {
-  /// From 4 KiB to 256 MiB.
+  /// From kMinChunkBytes to kMaxChunkBytes.
   uint64_t chunk_size_bytes = 4 << 20;
   /// Files share a gzip member as long as it holds no more than this many bytes of tar, which makes
   /// layers of small files smaller. 0: each has its own, as every reader expects; shared members
   /// need one that knows "innerOffset", as stargz-snapshotter does for its
-  /// --estargz-min-chunk-size. At most 1 MiB.
+  /// --estargz-min-chunk-size. At most kMaxSharedMemberBytes.
   uint64_t shared_member_bytes = 0;
   /// libdeflate's level, 1 to 12. 7 makes layers smaller than zlib's 9 in the same members does, in
   /// a sixth of its time. Source: bench/convert_bench.cc on the image ml.

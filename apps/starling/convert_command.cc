@@ -22,6 +22,7 @@ struct Arguments {
   size_t threads = std::thread::hardware_concurrency();
   int level = estargz::WriteOptions().compression_level;
   uint64_t chunk_size_bytes = estargz::WriteOptions().chunk_size_bytes;
+  uint64_t min_chunk_size_bytes = estargz::WriteOptions().shared_member_bytes;
   bool force = false;
   bool json = false;
   std::vector<std::string> plain_http_hosts;
@@ -58,6 +59,7 @@ StatusOr<convert::ConvertOptions> OptionsOf(const Arguments& arguments) {
   options.layer.threads = std::max<size_t>(arguments.threads, 1);
   options.layer.compression_level = arguments.level;
   options.layer.chunk_size_bytes = arguments.chunk_size_bytes;
+  options.layer.shared_member_bytes = arguments.min_chunk_size_bytes;
   options.force = arguments.force;
   if (!arguments.prioritized_list.empty()) {
     ASSIGN_OR_RETURN(options.layer.prioritized_files, ReadLines(arguments.prioritized_list));
@@ -116,7 +118,13 @@ void AddConvert(CLI::App& app, Run& chosen) {
       ->check(CLI::Range(1, 12))
       ->capture_default_str();
   command.add_option("--chunk-size", arguments->chunk_size_bytes, "Bytes a chunk at most")
-      ->check(CLI::Range(uint64_t{4096}, uint64_t{1} << 30))
+      ->check(CLI::Range(estargz::kMinChunkBytes, estargz::kMaxChunkBytes))
+      ->capture_default_str();
+  command
+      .add_option("--min-chunk-size", arguments->min_chunk_size_bytes,
+                  "Compress small files together, up to so many bytes, into smaller layers for "
+                  "readers that know innerOffset; 0: each alone")
+      ->check(CLI::Range(uint64_t{0}, estargz::kMaxSharedMemberBytes))
       ->capture_default_str();
   command.add_option("--prioritize", arguments->prioritized_list,
                      "File that lists the paths which come first, one a line");

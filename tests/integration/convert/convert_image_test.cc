@@ -49,9 +49,11 @@ class ConvertWithToolsTest : public ::testing::Test {
 
   static StatusOr<convert::ConvertReport> Convert(oci::ImageSource& source,
                                                   oci::ImageDestination& destination,
-                                                  const fs::path& spool) {
+                                                  const fs::path& spool,
+                                                  const estargz::WriteOptions& layer = {}) {
     NoProgress progress;
-    return convert::ConvertImage(source, destination, {.spool_directory = spool}, progress);
+    return convert::ConvertImage(source, destination, {.layer = layer, .spool_directory = spool},
+                                 progress);
   }
   StatusOr<std::shared_ptr<transport::LayoutSource>> Input() const {
     return transport::LayoutSource::Open(std::make_shared<transport::DirectoryFiles>(At("in")),
@@ -84,6 +86,19 @@ TEST_F(ConvertWithToolsTest, UnpacksToTheSameTree) {
               0);
   }
   EXPECT_EQ(Shell("test $(wc -l < want.list) -gt 12 && diff want.list have.list"), 0);
+
+  // The same tar, apart from the TOC, in fewer members.
+  const auto smaller = transport::LayoutDestination::Open(At("out"), "shared");
+  ASSERT_TRUE(smaller.ok()) << smaller.status();
+  const auto shared = Convert(**source, **smaller, At("spool"), {.shared_member_bytes = 1 << 20});
+  ASSERT_TRUE(shared.ok()) << shared.status();
+  EXPECT_NE(shared->layers[0].to.digest, report->layers[0].to.digest);
+  EXPECT_EQ(Shell("umoci unpack --image out:shared smaller >/dev/null 2>&1 && "
+                  "rm smaller/rootfs/stargz.index.json smaller/rootfs/.no.prefetch.landmark && "
+                  "diff -r --no-dereference want/rootfs/etc smaller/rootfs/etc && "
+                  "cmp want/rootfs/bin/random smaller/rootfs/bin/random && "
+                  "cmp want/rootfs/bin/zeros smaller/rootfs/bin/zeros"),
+            0);
 }
 
 TEST_F(ConvertWithToolsTest, ReadsWhatSkopeoWritesAndTheOtherWayRound) {

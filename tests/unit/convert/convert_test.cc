@@ -132,6 +132,22 @@ TEST_F(ConvertImageTest, ConvertsEveryLayerOfAManifest) {
   EXPECT_EQ(source_.blobs_streamed(), 3) << "each layer and the configuration once";
 }
 
+TEST_F(ConvertImageTest, SmallFilesShareMembersWhenAsked) {
+  std::string tar;
+  for (int i = 0; i < 20; ++i) {
+    tar += TarText({.name = fmt::format("f{}", i), .content = "content"});
+  }
+  const oci::Descriptor layer = source_.Add(oci::media_type::kOciLayerTar, AsBytes(tar + TarEnd()));
+  source_.SetTop(AddImage({layer}, kAmd64));
+  const auto alone = Convert();
+  ASSERT_TRUE(alone.ok()) << alone.status();
+  options_.layer.shared_member_bytes = 64 << 10;
+  const auto shared = Convert();
+  ASSERT_TRUE(shared.ok()) << shared.status();
+  ExpectValid(ManifestOf(destination_.top()));
+  EXPECT_LT(shared->layers[0].to.size_bytes, alone->layers[0].to.size_bytes);
+}
+
 TEST_F(ConvertImageTest, ConvertsAllPlatformsAndSharedLayersOnce) {
   const oci::Descriptor shared = AddLayer("shared");
   const oci::Descriptor amd64 = AddImage({shared, AddLayer("amd64")}, kAmd64);
