@@ -12,7 +12,7 @@ namespace starling::estargz {
 
 inline constexpr uint64_t kMinChunkBytes = 4 << 10;
 inline constexpr uint64_t kMaxChunkBytes = 256 << 20;
-inline constexpr uint64_t kMaxSharedMemberBytes = 1 << 20;
+inline constexpr uint64_t kMaxSharedMemberBytes = 4 << 20;
 
 struct WriteOptions {
   /// From kMinChunkBytes to kMaxChunkBytes.

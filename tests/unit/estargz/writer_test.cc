@@ -441,7 +441,7 @@ TEST(WriteLayer, RefusesBadInput) {
       {"level", tar, {.compression_level = 13}, StatusCode::kInvalidArgument},
       {"threads", tar, {.threads = 0}, StatusCode::kInvalidArgument},
       {"chunk", tar, {.chunk_size_bytes = 100}, StatusCode::kInvalidArgument},
-      {"shared", tar, {.shared_member_bytes = 2 << 20}, StatusCode::kInvalidArgument},
+      {"shared", tar, {.shared_member_bytes = (4 << 20) + 1}, StatusCode::kInvalidArgument},
       {"no spool",
        tar,
        {.prioritized_files = {"f"}, .spool_directory = "/nonexistent"},
