@@ -144,8 +144,10 @@ void Halve(uint32_t& runs, std::vector<LayerAccess>& layers) {
 /// A field as it was read, or what is wrong with it.
 template <typename T>
 StatusOr<T> Checked(StatusOr<T> field, std::string_view name) {
-  return field.ok() ? std::move(field)
-                    : Malformed(fmt::format("{}: {}", name, MessageOf(field.status())));
+  if (field.ok()) {
+    return field;
+  }
+  return Malformed(fmt::format("{}: {}", name, MessageOf(field.status())));
 }
 
 /// Numbers [gap, size, first need, runs]; the gap is counted from the range before.
