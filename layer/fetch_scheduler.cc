@@ -111,20 +111,24 @@ void FetchScheduler::Enlist(const std::string& host, FetchClass fetch_class,
   RequestPump(host);
 }
 
-void FetchScheduler::EnlistAfter(milliseconds delay, const std::string& host,
-                                 FetchClass fetch_class, const std::shared_ptr<Feed>& feed) {
+void FetchScheduler::RunAfter(milliseconds delay, std::function<void()> task) {
   MutexLock lock(mutex_);
   if (closed_) {
     return;
   }
-  dependencies_.timer.RunAfter(
-      delay, [weak = weak_from_this(), host, fetch_class, weak_feed = std::weak_ptr<Feed>(feed)] {
-        const auto self = weak.lock();
-        const auto enlisted = weak_feed.lock();
-        if (self && enlisted) {
-          self->Enlist(host, fetch_class, enlisted);
-        }
-      });
+  dependencies_.timer.RunAfter(delay, [weak = weak_from_this(), task = std::move(task)] {
+    const auto self = weak.lock();
+    if (!self) {
+      return;
+    }
+    {
+      MutexLock self_lock(self->mutex_);
+      if (self->closed_) {
+        return;
+      }
+    }
+    task();
+  });
 }
 
 uint64_t FetchScheduler::RequestBytesOf(const Host& host) const {

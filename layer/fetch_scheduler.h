@@ -3,6 +3,7 @@
 #include <array>
 #include <chrono>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -83,9 +84,8 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
   /// has more. Enlisting what is enlisted does nothing. A feed that has gone is forgotten.
   void Enlist(const std::string& host, oci::FetchClass fetch_class,
               const std::shared_ptr<Feed>& feed);
-  /// The same after a delay.
-  void EnlistAfter(std::chrono::milliseconds delay, const std::string& host,
-                   oci::FetchClass fetch_class, const std::shared_ptr<Feed>& feed);
+  /// Runs `task`, which must not block, after a delay, unless closed by then.
+  void RunAfter(std::chrono::milliseconds delay, std::function<void()> task);
   /// A good size for a request to `host`: what its link moves in a round trip.
   uint64_t RequestBytes(const std::string& host);
   /// Nothing is begun from now on; lets go of the dependencies.

@@ -402,18 +402,23 @@ void LazyLayer::CheckCompletion() {
   }
 }
 
-/// Background work goes on from `blob_offset` after a pause: what was there could not be had.
-void LazyLayer::ResumeBackground(uint64_t blob_offset) {
+/// What could not be had is background work again, after a pause.
+void LazyLayer::RetryLater() {
   {
     MutexLock lock(mutex_);
-    if (closed_ || !fetches_all_) {
+    if (closed_ || !fetches_all_ || std::exchange(retries_later_, true)) {
       return;
     }
-    const uint64_t from = std::min(blob_offset, background_.blob_offset);
-    background_ = {.blob_offset = from, .size_bytes = table_.blob_size_bytes() - from};
   }
-  scheduler_->EnlistAfter(kBackgroundPause, CurrentHost(), oci::FetchClass::kBackground,
-                          shared_from_this());
+  scheduler_->RunAfter(kBackgroundPause, [weak = weak_from_this()] {
+    if (const auto self = weak.lock()) {
+      {
+        MutexLock lock(self->mutex_);
+        self->retries_later_ = false;
+      }
+      self->FetchAll();
+    }
+  });
 }
 
 bool LazyLayer::IsFree(uint32_t member) const {
@@ -584,7 +589,7 @@ void LazyLayer::OnFetchFailed(const Fetch& fetch, const Status& error) {
       Finish(member, {.error = error});
     }
     if (IsTransportError(error.code())) {
-      ResumeBackground(plan.range.blob_offset);
+      RetryLater();
     }
     return;
   }

@@ -122,7 +122,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   std::optional<Fetch> NextWithin(oci::BlobRange& range, oci::FetchClass fetch_class,
                                   uint64_t size_bytes) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EnlistFeed(oci::FetchClass fetch_class);
-  void ResumeBackground(uint64_t blob_offset);
+  void RetryLater();
   void CheckCompletion();
   FetchLimits LimitsNow();
   std::string CurrentHost();
@@ -181,6 +181,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   oci::BlobRange prefetch_ GUARDED_BY(mutex_);
   oci::BlobRange background_ GUARDED_BY(mutex_);
   bool fetches_all_ GUARDED_BY(mutex_) = false;
+  bool retries_later_ GUARDED_BY(mutex_) = false;
   std::function<void()> on_complete_ GUARDED_BY(mutex_);
 };
 

@@ -100,7 +100,8 @@ TEST(AccessRecorder, LetsGoOfTablesWithItsObservers) {
   Layer layer(3);
   std::weak_ptr<Bytes> bytes = layer.bytes;
   auto recorder = std::make_unique<AccessRecorder>(clock);
-  auto observer = recorder->AddLayer(Key("a"), layer.table(), std::move(layer.bytes));
+  const ChunkTable table = layer.table();
+  auto observer = recorder->AddLayer(Key("a"), table, std::move(layer.bytes));
   recorder.reset();
   observer->OnRead(0, 3);
   EXPECT_FALSE(bytes.expired());

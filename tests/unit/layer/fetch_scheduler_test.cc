@@ -199,14 +199,17 @@ TEST_F(FetchSchedulerTest, EnlistingTwiceIsEnlistingOnce) {
   EXPECT_EQ(feed->begun(), 1u);
 }
 
-TEST_F(FetchSchedulerTest, EnlistsLater) {
-  const auto feed = std::make_shared<FakeFeed>(*scheduler_, "a", 1);
-  scheduler_->EnlistAfter(milliseconds(50), "a", FetchClass::kBackground, feed);
-  executor_.RunAll();
-  EXPECT_EQ(feed->begun(), 0u);
+TEST_F(FetchSchedulerTest, RunsTasksLaterUnlessClosed) {
+  int ran = 0;
+  scheduler_->RunAfter(milliseconds(50), [&ran] { ++ran; });
+  timer_.Advance(milliseconds(49));
+  EXPECT_EQ(ran, 0);
+  timer_.Advance(milliseconds(1));
+  EXPECT_EQ(ran, 1);
+  scheduler_->RunAfter(milliseconds(50), [&ran] { ++ran; });
+  scheduler_->Close();
   timer_.Advance(milliseconds(50));
-  executor_.RunAll();
-  EXPECT_EQ(feed->begun(), 1u);
+  EXPECT_EQ(ran, 1);
 }
 
 TEST_F(FetchSchedulerTest, AFeedThatHasGoneIsForgotten) {
