@@ -91,7 +91,7 @@ StatusOr<bool> IsEstargz(oci::ImageSource& source, const oci::Descriptor& layer)
   if (!oci::PromisedTocDigest(layer.annotations).ok()) {
     return false;
   }
-  ASSIGN_OR_RETURN(const oci::OpenedBlob blob, source.OpenBlob(layer, estargz::kFooterBytes));
+  ASSIGN_OR_RETURN(const oci::OpenedBlob blob, source.OpenBlob(layer, estargz::kMaxFooterBytes));
   const auto footer = estargz::ParseFooter(blob.tail, blob.reader->SizeBytes());
   return footer.ok() && footer->kind == estargz::FooterKind::kEstargz;
 }

@@ -90,11 +90,12 @@ class ChunkMapper {
                 .size_bytes = size_bytes,
                 .blob_offset = entry.blob_offset,
                 .inner_offset = entry.inner_offset,
-                .digest = entry.chunk_digest};
+                .digest = entry.chunk_digest,
+                .is_hole = entry.is_zeros};
     if (chunk.digest.empty() && size_bytes == file.size_bytes) {
       chunk.digest = file.digest;
     }
-    if (chunk.digest.empty()) {
+    if (chunk.digest.empty() && !chunk.is_hole) {
       return Broken("the chunk has no digest");
     }
     map_.chunks.push_back(chunk);
@@ -129,6 +130,9 @@ class ChunkMapper {
     uint64_t next_offset = payload_end_;
     for (size_t i = map_.chunks.size(); i-- > 0;) {
       Chunk& chunk = map_.chunks[i];
+      if (chunk.is_hole) {
+        continue;  // so that what it takes in the blob belongs to the member before
+      }
       if (chunk.blob_offset != next_offset) {
         member_end = next_offset;
         next_offset = chunk.blob_offset;

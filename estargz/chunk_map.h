@@ -17,10 +17,10 @@ struct ChunkMap {
   std::vector<Range> files;   // one for each entry of the TOC; empty for all but regular files
 };
 
-/// Checks that the chunks of each file follow its entry, cover it exactly and carry a digest, that
-/// members neither overlap nor leave the payload [0, payload_end), and finds where each ends: where
-/// the next one starts.
-/// Errors: kDataLoss names the entry; kResourceExhausted names the limit.
+/// Checks that the chunks of each file follow its entry, cover it exactly and carry a digest (a
+/// hole needs none), that members neither overlap nor leave the payload [0, payload_end), and finds
+/// where each ends: where the next one that is no hole starts. Errors: kDataLoss names the entry;
+/// kResourceExhausted names the limit.
 StatusOr<ChunkMap> MapChunks(const std::vector<TocEntry>& entries, uint64_t payload_end,
                              const TocLimits& limits);
 

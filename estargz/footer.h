@@ -10,26 +10,50 @@ namespace starling::estargz {
 
 inline constexpr uint64_t kFooterBytes = 51;
 inline constexpr uint64_t kLegacyFooterBytes = 47;
+inline constexpr uint64_t kExternalFooterBytes = 46;
+/// A zstd skippable frame starts with its magic and its size, four bytes each.
+inline constexpr uint64_t kSkippableHeaderBytes = 8;
+inline constexpr uint64_t kZstdFooterBytes = kSkippableHeaderBytes + 40;
+inline constexpr uint64_t kZstdTarSplitFooterBytes = kSkippableHeaderBytes + 64;
+/// No footer is longer.
+inline constexpr uint64_t kMaxFooterBytes = kZstdTarSplitFooterBytes;
 
 enum class FooterKind {
   kEstargz,       // 51 bytes
   kLegacyStargz,  // 47 bytes: its TOC carries no digests, so it can never be verified
+  kExternalToc,   // 46 bytes: the TOC is in another image
+  /// zstd:chunked with a footer of 40 bytes: of stargz-snapshotter, and of containers/storage until
+  /// 2023.
+  kZstdChunked,
+  /// zstd:chunked with a footer of 64 bytes: of containers/storage since then.
+  kZstdChunkedTarSplit,
 };
 
+/// Whether the blob's members are zstd frames. They are gzip members otherwise.
+constexpr bool IsZstd(FooterKind kind) {
+  return kind == FooterKind::kZstdChunked || kind == FooterKind::kZstdChunkedTarSplit;
+}
+
+/// Where the parts of a blob are. All of it lies inside the blob and before the footer.
 struct Footer {
   FooterKind kind = FooterKind::kEstargz;
-  uint64_t toc_offset = 0;  // of the TOC's gzip member in the blob; the payload ends there
-  uint64_t size_bytes = 0;  // of the footer itself
+  uint64_t payload_end = 0;  // no file's bytes are stored from here on
+  uint64_t toc_offset = 0;   // of the compressed TOC: a gzip member, or zstd frames
+  uint64_t toc_bytes = 0;    // compressed; 0 when the TOC is external
+  uint64_t json_bytes = 0;   // of the TOC; zstd only
+  uint64_t size_bytes = 0;   // of the footer itself
 };
 
-/// Finds the footer in `tail`, the last bytes of a blob of `blob_size` bytes (at least 51, or the
-/// whole blob). The TOC offset is always inside the blob and before the footer.
+/// Finds the footer in `tail`, the last bytes of a blob of `blob_size` bytes (at least
+/// kMaxFooterBytes, or the whole blob).
 /// Errors: kNotFound when the blob has no footer of a known kind (it is an ordinary layer);
 /// kDataLoss for a footer that lies.
 /// Source: eStargz specification, "Footer"; the gzip header is parsed, not compared.
+/// stargz-snapshotter, estargz/externaltoc and estargz/zstdchunked; containers/storage,
+/// pkg/chunked/internal/minimal.
 StatusOr<Footer> ParseFooter(ByteSpan tail, uint64_t blob_size);
 
-/// The footer of a new layer.
+/// The footer of a new eStargz layer.
 std::array<std::byte, kFooterBytes> MakeFooter(uint64_t toc_offset);
 
 }  // namespace starling::estargz

@@ -23,10 +23,11 @@ struct Child {
 struct Chunk {
   uint64_t file_offset = 0;
   uint64_t size_bytes = 0;
-  uint64_t blob_offset = 0;   // of the gzip member that holds it
-  uint64_t blob_size = 0;     // of that member, up to the next one
+  uint64_t blob_offset = 0;   // of the gzip member or zstd frame that holds it
+  uint64_t blob_size = 0;     // of that member, up to the next one; 0 for a hole
   uint64_t inner_offset = 0;  // in the member's decompressed bytes
-  oci::Digest digest;         // of the chunk's bytes; never empty
+  oci::Digest digest;         // of the chunk's bytes; may be empty for a hole only
+  bool is_hole = false;       // all zeros: nothing needs to be read for it
 };
 
 struct Inode {

@@ -10,6 +10,7 @@
 #include "base/hex.h"
 #include "estargz/gzip_member.h"
 #include "estargz/timestamp.h"
+#include "estargz/zstd_frame.h"
 
 namespace starling::estargz {
 namespace {
@@ -20,6 +21,7 @@ constexpr size_t kTarBlockBytes = 512;
 // The shortest entry of a real TOC; only decides how much memory is reserved in advance.
 constexpr size_t kTypicalEntryBytes = 256;
 constexpr uint32_t kModeBits = 07777;
+constexpr std::string_view kZerosType = "zeros";
 // (uid_t)-1 means "leave as it is" to chown(2): nobody can own a file with it.
 constexpr uint64_t kMaxOwner = 0xfffffffe;
 // Source: Linux kdev_t.h, 12 bits of major and 20 of minor number.
@@ -91,6 +93,7 @@ enum class Field {
   kChunkOffset,
   kChunkSize,
   kChunkDigest,
+  kChunkType,
 };
 
 Field FieldOf(std::string_view key) {
@@ -117,7 +120,9 @@ Field FieldOf(std::string_view key) {
              : key == "devMinor" ? Field::kDeviceMinor
                                  : Field::kIgnored;
     case 9:
-      return key == "chunkSize" ? Field::kChunkSize : Field::kIgnored;
+      return key == "chunkSize"   ? Field::kChunkSize
+             : key == "chunkType" ? Field::kChunkType
+                                  : Field::kIgnored;
     case 11:
       return key == "chunkDigest"   ? Field::kChunkDigest
              : key == "chunkOffset" ? Field::kChunkOffset
@@ -204,6 +209,7 @@ class TocReader {
   Status ReadEntry(json::object object, TocEntry& entry);
   Status ReadField(Field field, json::value value, TocEntry& entry);
   Status ReadType(json::value value, TocEntry& entry);
+  Status ReadChunkType(json::value value, TocEntry& entry);
   Status ReadModified(json::value value, TocEntry& entry);
   Status ReadDigest(json::value value, oci::Digest& out);
   Status ReadXattrs(json::value value, TocEntry& entry);
@@ -381,6 +387,8 @@ Status TocReader::ReadField(Field field, json::value value, TocEntry& entry) {
       return ReadNumber(value, kMost, entry.chunk_size_bytes);
     case Field::kChunkDigest:
       return ReadDigest(value, entry.chunk_digest);
+    case Field::kChunkType:
+      return ReadChunkType(value, entry);
   }
   return OkStatus();
 }
@@ -394,6 +402,16 @@ Status TocReader::ReadType(json::value value, TocEntry& entry) {
   }
   entry.type = *type;
   has_type_ = true;
+  return OkStatus();
+}
+
+Status TocReader::ReadChunkType(json::value value, TocEntry& entry) {
+  std::string_view text;
+  RETURN_IF_ERROR(ReadText(value, text));
+  if (!text.empty() && text != kZerosType) {
+    return MakeError(StatusCode::kDataLoss, fmt::format("\"{}\" is unknown", text.substr(0, 100)));
+  }
+  entry.is_zeros = text == kZerosType;
   return OkStatus();
 }
 
@@ -578,6 +596,27 @@ StatusOr<TocJson> ExtractToc(ByteSpan member, const TocLimits& limits) {
   result.storage.resize(std::max<size_t>(result.storage.size(),
                                          kTarBlockBytes + json_bytes + simdjson::SIMDJSON_PADDING));
   result.json = ByteSpan(result.storage).subspan(kTarBlockBytes, json_bytes);
+  result.digest = oci::Digest::Of(result.json);
+  return result;
+}
+
+StatusOr<TocJson> ExtractZstdToc(ByteSpan frames, uint64_t json_bytes, const TocLimits& limits) {
+  if (frames.size() > limits.compressed_bytes || json_bytes > limits.json_bytes) {
+    return MakeError(
+        StatusCode::kResourceExhausted,
+        fmt::format("TOC: {} bytes, {} compressed, are more than the limits of {} and "
+                    "{}",
+                    json_bytes, frames.size(), limits.json_bytes, limits.compressed_bytes));
+  }
+  // Before the memory is taken: a footer claims whatever it likes.
+  if (json_bytes / kMaxZstdRatio > frames.size()) {
+    return Broken("too short for what it should hold");
+  }
+  TocJson result;
+  result.storage.resize(json_bytes + simdjson::SIMDJSON_PADDING);
+  const std::span<std::byte> json = std::span(result.storage).first(json_bytes);
+  RETURN_IF_ERROR(Annotate(ZstdDecoder().DecodeAll(frames, json), "TOC"));
+  result.json = json;
   result.digest = oci::Digest::Of(result.json);
   return result;
 }

@@ -41,13 +41,18 @@ struct TocJson {
 
   ByteSpan json;
   oci::Digest digest;
-  Bytes storage;  // the member's tar; readable for some bytes behind `json`, as Toc::Parse needs
+  Bytes storage;  // around `json`; readable for some bytes behind it, as Toc::Parse needs
 };
 
 /// Unpacks the TOC's gzip member (`member` = the blob's bytes from the TOC offset to the footer): a
 /// tar whose only entry is stargz.index.json. kDataLoss when it is anything else;
 /// kResourceExhausted when it is larger than the limits.
 StatusOr<TocJson> ExtractToc(ByteSpan member, const TocLimits& limits = {});
+
+/// Unpacks the TOC of zstd:chunked: `frames` decompress to `json_bytes` of JSON and nothing else.
+/// Errors as ExtractToc.
+StatusOr<TocJson> ExtractZstdToc(ByteSpan frames, uint64_t json_bytes,
+                                 const TocLimits& limits = {});
 
 enum class EntryType {
   kDirectory,
@@ -85,6 +90,7 @@ struct TocEntry {
   uint64_t inner_offset = 0;
   uint64_t chunk_offset = 0;      // in the file
   uint64_t chunk_size_bytes = 0;  // 0: up to the end of the file
+  bool is_zeros = false;          // the chunk is a hole; a "chunkType" of containers/storage
   std::vector<TocXattr> xattrs;   // sorted by name, unique
   oci::Digest digest;             // of the file; empty when absent
   oci::Digest chunk_digest;       // empty when absent

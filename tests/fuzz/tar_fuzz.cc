@@ -64,7 +64,8 @@ Bytes Signed(ByteSpan input) {
 
 void CheckBlob(ByteSpan blob, const estargz::WrittenLayer& written) {
   Require(written.digest == oci::Digest::Of(blob) && written.size_bytes == blob.size());
-  const auto footer = estargz::ParseFooter(blob.last(estargz::kFooterBytes), blob.size());
+  const auto footer = estargz::ParseFooter(
+      blob.last(std::min<size_t>(blob.size(), estargz::kMaxFooterBytes)), blob.size());
   Require(footer.ok());
   const auto member =
       blob.subspan(footer->toc_offset, blob.size() - footer->size_bytes - footer->toc_offset);

@@ -1,5 +1,5 @@
-// Property: reading a TOC never crashes, as JSON or as a gzip member, and every tree that is
-// accepted keeps all promises of LayerTree.
+// Property: reading a TOC never crashes, as JSON, as a gzip member or as zstd frames, and every
+// tree that is accepted keeps all promises of LayerTree.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -44,6 +44,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Check(Toc::Parse(bytes, kLimits));
   if (const auto toc = ExtractToc(bytes, kLimits); toc.ok()) {
     Check(Toc::Parse(*toc, kLimits));
+  }
+  // The size that a footer would say, in front of the frames.
+  constexpr size_t kSizeBytes = 2;
+  if (size > kSizeBytes) {
+    const auto json_bytes = static_cast<uint64_t>(data[0] | data[1] << 8);
+    if (const auto toc = ExtractZstdToc(bytes.subspan(kSizeBytes), json_bytes, kLimits); toc.ok()) {
+      Check(Toc::Parse(*toc, kLimits));
+    }
   }
   return 0;
 }

@@ -121,22 +121,27 @@ class LayerTreeInvariants {
       Expect(!S_ISREG(inode.mode) || file_offset == inode.size_bytes, "chunks cover their file");
     }
     uint64_t end = 0;
+    const estargz::Chunk* before = nullptr;
     for (size_t i = 0; i < used.size(); ++i) {
       const auto& chunk = tree_.chunks()[i];
       Expect(used[i] == 1, "every chunk has a file");
-      Expect(!chunk.digest.empty(), "every chunk has a digest");
+      Expect(!chunk.digest.empty() || chunk.is_hole, "every chunk has a digest");
+      if (chunk.is_hole) {
+        Expect(chunk.blob_size == 0, "nothing is read for a hole");
+        continue;
+      }
       Expect(chunk.blob_offset < payload_end_ && chunk.blob_size > 0 &&
                  chunk.blob_size <= payload_end_ - chunk.blob_offset,
              "chunks lie in the payload");
-      if (i > 0 && chunk.blob_offset == tree_.chunks()[i - 1].blob_offset) {
-        const auto& before = tree_.chunks()[i - 1];
-        Expect(chunk.blob_size == before.blob_size &&
-                   chunk.inner_offset >= before.inner_offset + before.size_bytes,
+      if (before != nullptr && chunk.blob_offset == before->blob_offset) {
+        Expect(chunk.blob_size == before->blob_size &&
+                   chunk.inner_offset >= before->inner_offset + before->size_bytes,
                "chunks of one member lie one behind the other");
       } else {
         Expect(chunk.blob_offset >= end, "members do not overlap");
       }
       end = chunk.blob_offset + chunk.blob_size;
+      before = &chunk;
     }
     Expect(!tree_.prefetch_end() || (*tree_.prefetch_end() < payload_end_ && !tree_.no_prefetch()),
            "the landmark lies in the payload");

@@ -64,6 +64,22 @@ TEST(MapChunks, FindsWhereEachMemberEnds) {
   }
 }
 
+TEST(MapChunks, AHoleTakesNothingOfTheBlob) {
+  const std::string zeros = R"("chunkType":"zeros",)";
+  const StatusOr<ChunkMap> map = Map(
+      {File(R"("size":40,"offset":10,"chunkSize":10,"chunkDigest":")" + FakeDigest('3') + R"(")"),
+       R"({"type":"chunk","chunkType":"zeros","offset":20,"chunkOffset":10,"chunkSize":20})",
+       More(R"("offset":30,"chunkOffset":30,"chunkSize":10)"),
+       File(zeros + R"("size":7,"offset":50,"chunkSize":7)")});
+  ASSERT_TRUE(map.ok()) << map.status();
+  EXPECT_EQ(Describe(*map), "0+10@10+20/0 10+20@20+0/0 30+10@30+970/0 0+7@50+0/0")
+      << "the hole's frame counts as the end of the member before";
+  EXPECT_FALSE(map->chunks[0].is_hole);
+  EXPECT_TRUE(map->chunks[1].is_hole);
+  EXPECT_TRUE(map->chunks[1].digest.empty()) << "there is nothing to verify";
+  EXPECT_TRUE(map->chunks[3].is_hole);
+}
+
 TEST(MapChunks, ReadsFilesOfSeveralChunks) {
   const StatusOr<ChunkMap> map = Map(
       {File(R"("size":25,"offset":10,"chunkSize":10,"chunkDigest":")" + FakeDigest('3') + R"(")"),

@@ -5,9 +5,12 @@
 #include <string>
 
 #include "estargz/gzip_member.h"
+#include "tests/support/zstd_blob.h"
 
 namespace starling::estargz {
 namespace {
+
+using testing_support::ZstdDialect;
 
 constexpr uint64_t kBlobBytes = 0x1000;
 
@@ -28,14 +31,25 @@ std::string Legacy(std::string_view digits) {
   return footer;
 }
 
+std::string External(std::string_view text = "STARGZEXTERNALTOC") {
+  std::string footer("\x1f\x8b\x08\x04\0\0\0\0\0\xff\x15\0SG\x11\0", 16);
+  footer += text;
+  footer.append("\x01\0\0\xff\xff\0\0\0\0\0\0\0\0", 13);
+  return footer;
+}
+
+std::string Zstd(uint64_t toc_offset, uint64_t toc_bytes, ZstdDialect dialect, uint64_t type = 1) {
+  return testing_support::ZstdFooter(toc_offset, toc_bytes, 5000, dialect, type);
+}
+
 std::string With(std::string text, size_t at, std::string_view bytes) {
   return text.replace(at, bytes.size(), bytes);
 }
 
 // What a reader of `footer` at the end of a blob of kBlobBytes has in hand.
 StatusOr<Footer> Parse(std::string footer) {
-  if (footer.size() < kFooterBytes) {
-    footer.insert(0, kFooterBytes - footer.size(), 'x');
+  if (footer.size() < kMaxFooterBytes) {
+    footer.insert(0, kMaxFooterBytes - footer.size(), 'x');
   }
   return ParseFooter(AsBytes(footer), kBlobBytes);
 }
@@ -74,6 +88,35 @@ TEST(ParseFooter, ClassifiesInput) {
       {"other subfield", With(Modern("0000000000000200"), 12, "AB"), StatusCode::kNotFound},
       {"other magic", With(Modern("0000000000000200"), 32, "STARGX"), StatusCode::kNotFound},
       {"legacy other magic", With(Legacy("0000000000000200"), 28, "X"), StatusCode::kNotFound},
+      {"external", External(), StatusCode::kOk},
+      {"external, other text", External("STARGZEXTERNALTOX"), StatusCode::kNotFound},
+      {"external, other subfield", With(External(), 12, "AB"), StatusCode::kNotFound},
+      {"external, subfield too long", With(External(), 14, "\x12"), StatusCode::kNotFound},
+      {"external, extra short", With(External(), 10, "\x03"), StatusCode::kNotFound},
+      {"zstd", Zstd(0x200, 100, ZstdDialect::kStargz), StatusCode::kOk},
+      {"zstd, containers", Zstd(0x200, 100, ZstdDialect::kContainers), StatusCode::kOk},
+      {"zstd, TOC up to the footer", Zstd(0x200, 0x1000 - 48 - 0x200, ZstdDialect::kStargz),
+       StatusCode::kOk},
+      {"zstd, TOC in the footer", Zstd(0x200, 0x1000 - 47 - 0x200, ZstdDialect::kStargz),
+       StatusCode::kDataLoss},
+      {"zstd, no payload and no frame header", Zstd(7, 100, ZstdDialect::kStargz),
+       StatusCode::kDataLoss},
+      {"zstd, no payload", Zstd(8, 100, ZstdDialect::kStargz), StatusCode::kOk},
+      {"zstd, offset outside", Zstd(0x1000, 1, ZstdDialect::kContainers), StatusCode::kDataLoss},
+      {"zstd, offset of 2^64-1", Zstd(UINT64_MAX, 1, ZstdDialect::kStargz), StatusCode::kDataLoss},
+      {"zstd, size of 2^64-1", Zstd(0x200, UINT64_MAX, ZstdDialect::kContainers),
+       StatusCode::kDataLoss},
+      {"zstd, empty TOC", Zstd(0x200, 0, ZstdDialect::kStargz), StatusCode::kDataLoss},
+      {"zstd, another type of TOC", Zstd(0x200, 100, ZstdDialect::kStargz, 2),
+       StatusCode::kDataLoss},
+      {"zstd, no skippable frame", With(Zstd(0x200, 100, ZstdDialect::kStargz), 0, "Q"),
+       StatusCode::kNotFound},
+      {"zstd, frame of another size", With(Zstd(0x200, 100, ZstdDialect::kStargz), 4, "\x29"),
+       StatusCode::kNotFound},
+      {"zstd, other magic", With(Zstd(0x200, 100, ZstdDialect::kContainers), 70, "y"),
+       StatusCode::kNotFound},
+      {"zstd, the longer one's magic in a short one",
+       With(Zstd(0x200, 100, ZstdDialect::kStargz), 41, "N"), StatusCode::kNotFound},
       {"zeros", std::string(kFooterBytes, '\0'), StatusCode::kNotFound},
   };
   for (const auto& c : cases) {
@@ -88,11 +131,40 @@ TEST(ParseFooter, TellsKindOffsetAndSize) {
   EXPECT_EQ(modern->kind, FooterKind::kEstargz);
   EXPECT_EQ(modern->toc_offset, 0xabcU);
   EXPECT_EQ(modern->size_bytes, 51U);
+  EXPECT_EQ(modern->payload_end, 0xabcU);
+  EXPECT_EQ(modern->toc_bytes, 0x1000U - 51 - 0xabc);
   const StatusOr<Footer> legacy = Parse(Legacy("0000000000000abc"));
   ASSERT_TRUE(legacy.ok());
   EXPECT_EQ(legacy->kind, FooterKind::kLegacyStargz);
   EXPECT_EQ(legacy->toc_offset, 0xabcU);
   EXPECT_EQ(legacy->size_bytes, 47U);
+  const StatusOr<Footer> external = Parse(External());
+  ASSERT_TRUE(external.ok());
+  EXPECT_EQ(external->kind, FooterKind::kExternalToc);
+  EXPECT_EQ(external->payload_end, 0x1000U - 46);
+  EXPECT_EQ(external->toc_bytes, 0U);
+  EXPECT_FALSE(IsZstd(external->kind));
+}
+
+TEST(ParseFooter, FindsTheTocOfZstdChunked) {
+  const struct {
+    ZstdDialect dialect;
+    FooterKind kind;
+    uint64_t size_bytes;
+  } cases[] = {{ZstdDialect::kStargz, FooterKind::kZstdChunked, 48},
+               {ZstdDialect::kOldContainers, FooterKind::kZstdChunked, 48},
+               {ZstdDialect::kContainers, FooterKind::kZstdChunkedTarSplit, 72}};
+  for (const auto& c : cases) {
+    const StatusOr<Footer> footer = Parse(Zstd(0xabc, 0x123, c.dialect));
+    ASSERT_TRUE(footer.ok()) << footer.status();
+    EXPECT_EQ(footer->kind, c.kind);
+    EXPECT_TRUE(IsZstd(footer->kind));
+    EXPECT_EQ(footer->toc_offset, 0xabcU);
+    EXPECT_EQ(footer->toc_bytes, 0x123U);
+    EXPECT_EQ(footer->json_bytes, 5000U);
+    EXPECT_EQ(footer->payload_end, 0xab4U) << "where the TOC's skippable frame starts";
+    EXPECT_EQ(footer->size_bytes, c.size_bytes);
+  }
 }
 
 TEST(ParseFooter, ReadsOnlyTheEndOfALongerTail) {
@@ -106,6 +178,9 @@ TEST(ParseFooter, KnowsShortBlobs) {
   EXPECT_EQ(ParseFooter(AsBytes("short"), 1000).status().code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(ParseFooter(AsBytes(Modern("0000000000000000")), 50).status().code(),
             StatusCode::kInvalidArgument);
+  EXPECT_EQ(ParseFooter(AsBytes(Modern("0000000000000000")), 1000).status().code(),
+            StatusCode::kInvalidArgument)
+      << "a longer footer would not fit";
   EXPECT_EQ(ParseFooter(AsBytes(Legacy("0000000000000000")), 47).status().code(),
             StatusCode::kDataLoss)
       << "a blob that is only a footer has no TOC";
@@ -113,7 +188,7 @@ TEST(ParseFooter, KnowsShortBlobs) {
 
 TEST(MakeFooter, IsAnEmptyGzipMemberThatParses) {
   const auto footer = MakeFooter(0x123);
-  const StatusOr<Footer> parsed = ParseFooter(footer, kBlobBytes);
+  const StatusOr<Footer> parsed = Parse(Text(footer));
   ASSERT_TRUE(parsed.ok());
   EXPECT_EQ(parsed->toc_offset, 0x123U);
   const StatusOr<InflatedMember> member = GzipInflater().InflateMember(footer, {});

@@ -6,6 +6,7 @@
 
 #include "tests/support/gzip.h"
 #include "tests/support/toc_json.h"
+#include "tests/support/zstd_blob.h"
 
 namespace starling::estargz {
 namespace {
@@ -15,6 +16,7 @@ using testing_support::Gzip;
 using testing_support::TarOf;
 using testing_support::TocDocument;
 using testing_support::TocMember;
+using testing_support::Zstd;
 
 StatusOr<Toc> ParseEntry(std::string_view entry) {
   return Toc::Parse(AsBytes(TocDocument({std::string(entry)})));
@@ -84,6 +86,46 @@ TEST(ExtractToc, HonoursItsLimits) {
             StatusCode::kResourceExhausted);
   EXPECT_EQ(ExtractToc(AsBytes(member), {.compressed_bytes = member.size() - 1}).status().code(),
             StatusCode::kResourceExhausted);
+}
+
+TEST(ExtractZstdToc, YieldsTheJsonAndItsDigest) {
+  const std::string json = TocDocument({R"({"name":"a","type":"dir"})"});
+  const StatusOr<TocJson> toc = ExtractZstdToc(AsBytes(Zstd(json)), json.size());
+  ASSERT_TRUE(toc.ok()) << toc.status();
+  EXPECT_EQ(AsText(toc->json), json);
+  EXPECT_EQ(toc->digest, oci::Digest::Of(AsBytes(json)));
+  EXPECT_EQ(Toc::Parse(*toc)->entries().size(), 1U);
+}
+
+TEST(ExtractZstdToc, RefusesWhatIsNotAsTheFooterSays) {
+  const std::string json(100'000, ' ');
+  const std::string frame = Zstd(json);
+  const struct {
+    std::string_view name;
+    std::string frames;
+    uint64_t json_bytes;
+    TocLimits limits;
+    StatusCode want;
+  } cases[] = {
+      {"as it says", frame, 100'000, {}, StatusCode::kOk},
+      {"at the limit", frame, 100'000, {.json_bytes = 100'000}, StatusCode::kOk},
+      {"too large", frame, 100'000, {.json_bytes = 99'999}, StatusCode::kResourceExhausted},
+      {"compressed too large",
+       frame,
+       100'000,
+       {.compressed_bytes = frame.size() - 1},
+       StatusCode::kResourceExhausted},
+      {"more than it says", frame, 99'999, {}, StatusCode::kDataLoss},
+      {"less than it says", frame, 100'001, {}, StatusCode::kDataLoss},
+      {"a claim that nothing can hold", "x", 400 << 20, {}, StatusCode::kDataLoss},
+      {"cut off", frame.substr(0, frame.size() - 1), 100'000, {}, StatusCode::kDataLoss},
+      {"bytes behind it", frame + "x", 100'000, {}, StatusCode::kDataLoss},
+      {"gzip", Gzip(json), 100'000, {}, StatusCode::kDataLoss},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    EXPECT_EQ(ExtractZstdToc(AsBytes(c.frames), c.json_bytes, c.limits).status().code(), c.want);
+  }
 }
 
 TEST(ParseToc, ReadsEveryField) {
@@ -248,6 +290,11 @@ TEST(ParseToc, JudgesValuesOneByOne) {
       {R"("digest":")" + FakeDigest('g') + R"(")", StatusCode::kDataLoss},
       {R"("digest":")" + FakeDigest('0') + R"(")", StatusCode::kDataLoss},
       {R"("chunkDigest":"x")", StatusCode::kDataLoss},
+      {R"("chunkType":"")", StatusCode::kOk},
+      {R"("chunkType":null)", StatusCode::kOk},
+      {R"("chunkType":"zeros")", StatusCode::kOk},
+      {R"("chunkType":"Zeros")", StatusCode::kDataLoss},
+      {R"("chunkType":1)", StatusCode::kDataLoss},
       {R"("xattrs":null)", StatusCode::kOk},
       {R"("xattrs":{"user.a":null})", StatusCode::kOk},
       {R"("xattrs":[])", StatusCode::kDataLoss},
@@ -260,6 +307,26 @@ TEST(ParseToc, JudgesValuesOneByOne) {
     SCOPED_TRACE(c.field);
     EXPECT_EQ(ParseEntry(R"({"type":"dir",)" + c.field + "}").status().code(), c.want);
   }
+}
+
+TEST(ParseToc, ReadsTheDialectOfContainersStorage) {
+  // Keys in the order of its writer; of those that are not ours nothing is kept.
+  const StatusOr<Toc> toc = Toc::Parse(
+      AsBytes(R"({"version":1,"entries":[{"type":"reg","name":"./f","mode":420,"size":9,)"
+              R"("modtime":"2026-11-24T14:37:10.211697066Z","accesstime":"2026-11-24T14:37:10.2Z",)"
+              R"("changetime":"2026-11-24T14:37:10.2Z",)" +
+              testing_support::DigestField() +
+              R"(,"offset":340,"endOffset":380,"chunkSize":4,"chunkDigest":")" + FakeDigest('2') +
+              R"("},{"type":"chunk","name":"./f","offset":360,"chunkSize":5,"chunkOffset":4,)"
+              R"("chunkDigest":")" +
+              FakeDigest('3') + R"(","chunkType":"zeros"}],"tarSplitDigest":")" + FakeDigest('4') +
+              R"("})"));
+  ASSERT_TRUE(toc.ok()) << toc.status();
+  ASSERT_EQ(toc->entries().size(), 2U);
+  EXPECT_EQ(toc->entries()[0].modified_seconds, 1795531030) << "whole seconds";
+  EXPECT_EQ(toc->entries()[0].chunk_size_bytes, 4U);
+  EXPECT_FALSE(toc->entries()[0].is_zeros);
+  EXPECT_TRUE(toc->entries()[1].is_zeros);
 }
 
 TEST(ParseToc, CountsTheLastOfARepeatedKey) {

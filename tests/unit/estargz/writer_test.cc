@@ -61,8 +61,9 @@ struct ReadBack {
 
 StatusOr<ReadBack> Open(const Written& written) {
   const ByteSpan blob = written.blob;
-  ASSIGN_OR_RETURN(const Footer footer,
-                   ParseFooter(blob.last(std::min<size_t>(blob.size(), 51)), blob.size()));
+  ASSIGN_OR_RETURN(
+      const Footer footer,
+      ParseFooter(blob.last(std::min<size_t>(blob.size(), kMaxFooterBytes)), blob.size()));
   const size_t toc_end = blob.size() - footer.size_bytes;
   ASSIGN_OR_RETURN(const TocJson json,
                    ExtractToc(blob.subspan(footer.toc_offset, toc_end - footer.toc_offset)));
