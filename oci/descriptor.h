@@ -51,6 +51,16 @@ bool IsLayer(std::string_view media_type);
 namespace annotation {
 /// Digest of the uncompressed TOC JSON of an eStargz layer. Source: eStargz specification.
 inline constexpr std::string_view kTocDigest = "containerd.io/snapshot/stargz/toc.digest";
+/// Digest of the compressed TOC of a zstd:chunked layer. Source: containers/storage,
+/// pkg/chunked/internal/minimal. The old name is that of its writers until 2023, and of
+/// stargz-snapshotter, which adds kTocDigest.
+inline constexpr std::string_view kCompressedTocDigest =
+    "io.github.containers.zstd-chunked.manifest-checksum";
+inline constexpr std::string_view kOldCompressedTocDigest =
+    "io.containers.zstd-chunked.manifest-checksum";
+/// In an image of external TOCs: the digest of the layer that a TOC is for. Source:
+/// stargz-snapshotter, nativeconverter/estargz/externaltoc.
+inline constexpr std::string_view kTocLayerDigest = "containerd.io/snapshot/stargz/layer.digest";
 /// Decimal bytes of the layer's tar. Source: containers/storage.
 inline constexpr std::string_view kUncompressedSize = "io.containers.estargz.uncompressed-size";
 inline constexpr std::string_view kRefName = "org.opencontainers.image.ref.name";

@@ -1,0 +1,27 @@
+#include "oci/toc_digest.h"
+
+namespace starling::oci {
+
+StatusOr<TocDigest> FindTocDigest(const Annotations& annotations) {
+  constexpr struct {
+    std::string_view key;
+    TocDigestOf of;
+  } kKeys[] = {{annotation::kTocDigest, TocDigestOf::kJson},
+               {annotation::kCompressedTocDigest, TocDigestOf::kCompressed},
+               {annotation::kOldCompressedTocDigest, TocDigestOf::kCompressed},
+               {kCompressedTocLabel, TocDigestOf::kCompressed}};
+  for (const auto& known : kKeys) {
+    const auto found = annotations.find(std::string(known.key));
+    if (found == annotations.end()) {
+      continue;
+    }
+    const StatusOr<Digest> digest = Digest::Parse(found->second);
+    if (!digest.ok()) {
+      return Annotate(digest.status(), fmt::format("annotation {}", known.key));
+    }
+    return TocDigest{.digest = *digest, .of = known.of};
+  }
+  return MakeError(StatusCode::kNotFound, "no annotation has the digest of a TOC");
+}
+
+}  // namespace starling::oci
