@@ -5,6 +5,7 @@
 
 #include "api/snapshot_labels.h"
 #include "oci/image_config.h"
+#include "oci/toc_digest.h"
 
 namespace starling::containerd {
 namespace {
@@ -79,6 +80,10 @@ Labels PrepareLabels(const PullOptions& options, const oci::Digest& manifest,
     if (key.starts_with(kSnapshotPrefix) && key.size() + value.size() <= kMaxLabelBytes) {
       labels[key] = value;
     }
+  }
+  const StatusOr<oci::TocDigest> toc = oci::FindTocDigest(layer.descriptor.annotations);
+  if (toc.ok() && toc->of == oci::TocDigestOf::kCompressed) {
+    labels[std::string(oci::kCompressedTocLabel)] = toc->digest.ToString();
   }
   const std::string reference = options.reference.ToString();
   const std::string digest = layer.descriptor.digest.ToString();

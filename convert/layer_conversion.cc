@@ -8,6 +8,7 @@
 #include "base/file_system.h"
 #include "convert/byte_pipe.h"
 #include "estargz/footer.h"
+#include "oci/toc_digest.h"
 
 namespace starling::convert {
 namespace {
@@ -88,7 +89,8 @@ oci::Descriptor DescribeConverted(const oci::Descriptor& from,
 }
 
 StatusOr<bool> IsEstargz(oci::ImageSource& source, const oci::Descriptor& layer) {
-  if (!oci::PromisedTocDigest(layer.annotations).ok()) {
+  const auto promised = oci::FindTocDigest(layer.annotations);
+  if (!promised.ok() || promised->of != oci::TocDigestOf::kJson) {
     return false;
   }
   ASSIGN_OR_RETURN(const oci::OpenedBlob blob, source.OpenBlob(layer, estargz::kMaxFooterBytes));

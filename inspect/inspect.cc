@@ -4,8 +4,10 @@
 
 #include <algorithm>
 
+#include "estargz/footer.h"
 #include "estargz/layer_tree.h"
 #include "layer/toc_fetch.h"
+#include "oci/toc_digest.h"
 
 namespace starling::inspect {
 namespace {
@@ -54,18 +56,56 @@ void CountTree(const estargz::LayerTree& tree, LayerReport& report) {
   }
 }
 
-/// Why the annotation does not vouch for the TOC that the blob has; empty when it does.
-std::string AnnotationFault(const oci::Descriptor& layer, const oci::Digest& actual) {
-  const StatusOr<oci::Digest> promised = oci::PromisedTocDigest(layer.annotations);
+/// The format that the footer tells; the one without a footer, when it tells nothing.
+LayerFormat FormatOf(const oci::OpenedBlob& blob, const oci::Descriptor& layer,
+                     LayerFormat without_footer) {
+  const StatusOr<estargz::Footer> footer =
+      estargz::ParseFooter(blob.tail, blob.reader->SizeBytes());
+  if (!footer.ok()) {
+    return without_footer;
+  }
+  switch (footer->kind) {
+    case estargz::FooterKind::kEstargz:
+      return LayerFormat::kEstargz;
+    case estargz::FooterKind::kLegacyStargz:
+      return LayerFormat::kLegacyStargz;
+    case estargz::FooterKind::kExternalToc:
+      return LayerFormat::kEstargzExternalToc;
+    case estargz::FooterKind::kZstdChunked:
+      // The first footer of containers/storage was stargz'; who wrote it shows in the manifest.
+      return layer.annotations.contains(std::string(oci::annotation::kTocDigest))
+                 ? LayerFormat::kZstdChunked
+                 : LayerFormat::kZstdChunkedContainers;
+    case estargz::FooterKind::kZstdChunkedTarSplit:
+      return LayerFormat::kZstdChunkedContainers;
+  }
+  return without_footer;
+}
+
+/// Why the annotations do not vouch for the TOC that the blob has; empty when they do.
+std::string AnnotationFault(const oci::Descriptor& layer, const layer::FetchedToc& toc) {
+  const StatusOr<oci::TocDigest> promised = oci::FindTocDigest(layer.annotations);
   if (!promised.ok()) {
     return std::string(MessageOf(promised.status()));
   }
-  return *promised == actual
+  const oci::Digest& actual =
+      promised->of == oci::TocDigestOf::kJson ? toc.json.digest : toc.compressed_digest;
+  return promised->digest == actual
              ? std::string()
-             : fmt::format("the manifest promises the TOC {}", promised->ToString());
+             : fmt::format("the manifest promises the TOC {}", promised->digest.ToString());
 }
 
-StatusOr<LayerReport> InspectLayer(oci::ImageSource& source, const oci::Descriptor& layer) {
+/// What the digest's place asks of those who pull.
+std::string NoteOn(const oci::Descriptor& layer) {
+  const StatusOr<oci::TocDigest> promised = oci::FindTocDigest(layer.annotations);
+  return promised.ok() && promised->of == oci::TocDigestOf::kCompressed
+             ? "with starling pull and starling mount: containerd's own clients do not pass the "
+               "annotations of this format on"
+             : std::string();
+}
+
+StatusOr<LayerReport> InspectLayer(oci::ImageSource& source, const oci::Descriptor& layer,
+                                   layer::TocImage* toc_image) {
   LayerReport report{.descriptor = layer};
   if (!oci::media_type::IsLayer(layer.media_type)) {
     report.reason = fmt::format("media type {} is no layer that can be mounted", layer.media_type);
@@ -73,22 +113,19 @@ StatusOr<LayerReport> InspectLayer(oci::ImageSource& source, const oci::Descript
   }
   ASSIGN_OR_RETURN(const oci::OpenedBlob blob, source.OpenBlob(layer, layer::kTailBytes));
   layer::FetchCounters counters;
-  StatusOr<layer::FetchedToc> toc = layer::FetchToc(blob, {}, counters);
+  StatusOr<layer::FetchedToc> toc = layer::FetchToc(
+      blob, {.layer = layer.digest, .promised = {}, .toc_image = toc_image}, {}, counters);
   if (!toc.ok()) {
-    ASSIGN_OR_RETURN(report.format, FormatFromHead(blob));
-    if (toc.status().code() == StatusCode::kNotFound) {
-      report.reason = NotSeekable(report.format);
-      return report;
-    }
-    if (toc.status().code() == StatusCode::kUnimplemented) {
-      report.format = LayerFormat::kLegacyStargz;
-    }
-    report.reason = MessageOf(toc.status());
+    ASSIGN_OR_RETURN(const LayerFormat ordinary, FormatFromHead(blob));
+    report.format = FormatOf(blob, layer, ordinary);
+    report.reason = report.format == ordinary && toc.status().code() == StatusCode::kNotFound
+                        ? NotSeekable(ordinary)
+                        : std::string(MessageOf(toc.status()));
     return report;
   }
-  report.format = LayerFormat::kEstargz;
+  report.format = FormatOf(blob, layer, LayerFormat::kUnknown);
   report.toc_digest = toc->json.digest;
-  report.reason = AnnotationFault(layer, toc->json.digest);
+  report.reason = AnnotationFault(layer, *toc);
   StatusOr<estargz::LayerTree> tree = layer::BuildTree(*std::move(toc), {});
   if (!tree.ok()) {
     report.reason = MessageOf(tree.status());
@@ -96,6 +133,9 @@ StatusOr<LayerReport> InspectLayer(oci::ImageSource& source, const oci::Descript
     CountTree(*tree, report);
   }
   report.lazy = report.reason.empty();
+  if (report.lazy) {
+    report.note = NoteOn(layer);
+  }
   return report;
 }
 
@@ -105,8 +145,14 @@ std::string_view NameOf(LayerFormat format) {
   switch (format) {
     case LayerFormat::kEstargz:
       return "eStargz";
+    case LayerFormat::kEstargzExternalToc:
+      return "eStargz with its TOC in another image";
     case LayerFormat::kLegacyStargz:
       return "stargz";
+    case LayerFormat::kZstdChunked:
+      return "zstd:chunked";
+    case LayerFormat::kZstdChunkedContainers:
+      return "zstd:chunked of containers/storage";
     case LayerFormat::kGzip:
       return "gzip";
     case LayerFormat::kZstd:
@@ -132,14 +178,15 @@ uint64_t ImageReport::size_bytes() const {
   return sum_bytes;
 }
 
-StatusOr<ImageReport> InspectImage(oci::ImageSource& source, const oci::Platform& platform) {
+StatusOr<ImageReport> InspectImage(oci::ImageSource& source, const oci::Platform& platform,
+                                   layer::TocImage* toc_image) {
   ASSIGN_OR_RETURN(const oci::SelectedImage image, oci::SelectImage(source, platform));
   ImageReport report{.name = source.Name(),
                      .target = image.top.digest,
                      .manifest = image.raw_manifest.digest,
                      .layers = {}};
   for (const oci::Descriptor& layer : image.manifest.layers) {
-    StatusOr<LayerReport> inspected = InspectLayer(source, layer);
+    StatusOr<LayerReport> inspected = InspectLayer(source, layer, toc_image);
     if (!inspected.ok()) {
       return Annotate(inspected.status(), fmt::format("layer {}", layer.digest.ToString()));
     }

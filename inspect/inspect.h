@@ -4,21 +4,33 @@
 #include <string>
 #include <vector>
 
+#include "layer/toc_image.h"
 #include "oci/image_store.h"
 
 namespace starling::inspect {
 
-enum class LayerFormat { kEstargz, kLegacyStargz, kGzip, kZstd, kTar, kUnknown };
+enum class LayerFormat {
+  kEstargz,
+  kEstargzExternalToc,  // its TOC is in another image
+  kLegacyStargz,
+  kZstdChunked,            // with the annotations of stargz-snapshotter
+  kZstdChunkedContainers,  // with those of containers/storage: podman, buildah, skopeo
+  kGzip,
+  kZstd,
+  kTar,
+  kUnknown
+};
 std::string_view NameOf(LayerFormat format);
 
 struct LayerReport {
   oci::Descriptor descriptor;
   LayerFormat format = LayerFormat::kUnknown;
-  std::optional<oci::Digest> toc_digest;  // of the TOC that the blob has
+  std::optional<oci::Digest> toc_digest;  // of the JSON of the TOC that the blob has
   uint64_t files = 0;                     // inodes of its tree
   uint64_t content_bytes = 0;             // of its regular files
   bool lazy = false;
   std::string reason;  // why it would not be lazy; empty when it would
+  std::string note;    // what lazy layers of this format ask of a client; mostly empty
 };
 
 struct ImageReport {
@@ -33,7 +45,9 @@ struct ImageReport {
 
 /// What `starlingd` would do with each layer of the image for `platform`, from its footer and TOC:
 /// at most three requests a layer, no layer is downloaded. A layer that is not lazy is no error.
+/// `toc_image` (borrowed, may be null) is asked for the TOCs of layers that have none.
 /// Errors: the source's; kDataLoss when manifest or configuration break.
-StatusOr<ImageReport> InspectImage(oci::ImageSource& source, const oci::Platform& platform);
+StatusOr<ImageReport> InspectImage(oci::ImageSource& source, const oci::Platform& platform,
+                                   layer::TocImage* toc_image = nullptr);
 
 }  // namespace starling::inspect

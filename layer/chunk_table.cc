@@ -10,7 +10,10 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "the table is read where it lies");
 
 constexpr std::array<char, 8> kMagic = {'S', 'T', 'A', 'R', 'C', 'H', 'N', 'K'};
-constexpr uint32_t kVersion = 1;
+// Version 1 was the same without a codec, 0 in its place: gzip. A reader of version 1 would take
+// zstd for gzip, hence the number.
+constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersionWithoutCodec = 1;
 constexpr uint32_t kHasXattrs = 1;
 constexpr uint32_t kNoPrefetch = 2;
 constexpr uint32_t kHasPrefetchEnd = 4;
@@ -24,7 +27,8 @@ struct Header {
   uint64_t data_size_bytes = 0;
   uint64_t blob_size_bytes = 0;
   uint64_t prefetch_end = 0;
-  uint64_t reserved = 0;
+  Codec codec = Codec::kGzip;
+  uint32_t reserved = 0;
 };
 static_assert(sizeof(Header) == 64);
 
@@ -83,6 +87,7 @@ StatusOr<Bytes> WriteChunkTable(ChunkTableSpec spec) {
   header.data_size_bytes = spec.data_size_bytes;
   header.blob_size_bytes = spec.blob_size_bytes;
   header.prefetch_end = spec.prefetch_end.value_or(0);
+  header.codec = spec.codec;
   Bytes out;
   out.reserve(sizeof header + spec.chunks.size() * (sizeof(ChunkRecord) + sizeof(uint32_t)) +
               spec.members.size() * sizeof(MemberRecord));
@@ -102,8 +107,13 @@ StatusOr<ChunkTable> ChunkTable::Open(ByteSpan table) {
     return Broken("shorter than its header");
   }
   std::memcpy(&header, table.data(), sizeof header);
-  if (header.magic != kMagic || header.version != kVersion) {
+  if (header.magic != kMagic ||
+      (header.version != kVersion && header.version != kVersionWithoutCodec)) {
     return Broken("unknown format or version");
+  }
+  const bool may_be_zstd = header.version != kVersionWithoutCodec;
+  if (header.codec != Codec::kGzip && !(may_be_zstd && header.codec == Codec::kZstd)) {
+    return Broken("unknown codec");
   }
   // The bounds make the sum below exact.
   if (header.chunk_count > UINT32_MAX || header.member_count > header.chunk_count) {
@@ -127,6 +137,7 @@ StatusOr<ChunkTable> ChunkTable::Open(ByteSpan table) {
   result.references_ = {reinterpret_cast<const uint32_t*>(at), header.chunk_count};
   result.data_size_bytes_ = header.data_size_bytes;
   result.blob_size_bytes_ = header.blob_size_bytes;
+  result.codec_ = header.codec;
   if ((header.flags & kHasPrefetchEnd) != 0) {
     result.prefetch_end_ = header.prefetch_end;
   }

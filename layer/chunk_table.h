@@ -1,4 +1,5 @@
-/// The chunks of a layer: where each lies on the data device and where its bytes come from.
+/// The chunks of a layer: where each lies on the data device and where its bytes come from. What of
+/// a file no chunk covers is a hole: its zeros are there from the start.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +36,10 @@ struct ChunkRecord {
 };
 static_assert(sizeof(ChunkRecord) == 64);
 
-/// One gzip member as stored in the table, little-endian.
+/// How the members of a layer are compressed. The numbers are stored.
+enum class Codec : uint32_t { kGzip = 0, kZstd = 1 };
+
+/// One gzip member, or the zstd frames in its place, as stored in the table, little-endian.
 struct MemberRecord {
   uint64_t blob_offset = 0;
   uint64_t blob_size = 0;        // up to the next member
@@ -66,6 +70,7 @@ struct ChunkTableSpec {
   std::vector<MemberRecord> members;  // sorted by blob offset, disjoint
   uint64_t data_size_bytes = 0;
   uint64_t blob_size_bytes = 0;
+  Codec codec = Codec::kGzip;
   std::optional<uint64_t> prefetch_end;  // [0, offset) of the blob is worth prefetching
   bool no_prefetch = false;
   bool has_xattrs = false;
@@ -89,6 +94,7 @@ class ChunkTable {
 
   uint64_t data_size_bytes() const { return data_size_bytes_; }
   uint64_t blob_size_bytes() const { return blob_size_bytes_; }
+  Codec codec() const { return codec_; }
   const std::optional<uint64_t>& prefetch_end() const { return prefetch_end_; }
   bool no_prefetch() const { return no_prefetch_; }
   bool has_xattrs() const { return has_xattrs_; }
@@ -101,6 +107,7 @@ class ChunkTable {
   std::span<const uint32_t> references_;
   uint64_t data_size_bytes_ = 0;
   uint64_t blob_size_bytes_ = 0;
+  Codec codec_ = Codec::kGzip;
   std::optional<uint64_t> prefetch_end_;
   bool no_prefetch_ = false;
   bool has_xattrs_ = false;

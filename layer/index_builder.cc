@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "erofs/image_writer.h"
-#include "layer/chunk_table.h"
 
 namespace starling::layer {
 namespace {
@@ -55,7 +54,9 @@ std::vector<MemberRecord> MembersOf(const LayerTree& tree, const DataLayout& lay
     const Inode& inode = tree.inodes()[number];
     for (uint32_t i = 0; i < inode.chunk_count; ++i) {
       const Chunk& chunk = tree.chunks()[inode.first_chunk + i];
-      members.push_back({.blob_offset = chunk.blob_offset, .blob_size = chunk.blob_size});
+      if (!chunk.is_hole) {
+        members.push_back({.blob_offset = chunk.blob_offset, .blob_size = chunk.blob_size});
+      }
     }
   }
   std::ranges::sort(members, {}, &MemberRecord::blob_offset);
@@ -78,6 +79,9 @@ StatusOr<ChunkTableSpec> TableOf(const LayerTree& tree, const DataLayout& layout
     const Inode& inode = tree.inodes()[number];
     for (uint32_t i = 0; i < inode.chunk_count; ++i) {
       const Chunk& chunk = tree.chunks()[inode.first_chunk + i];
+      if (chunk.is_hole) {
+        continue;
+      }
       if (chunk.size_bytes > kMaxChunkBytes) {
         return MakeError(StatusCode::kResourceExhausted,
                          fmt::format("layer: a chunk of {} bytes, more than the {} that are "
@@ -142,10 +146,11 @@ std::vector<erofs::InodeSpec> SpecsOf(const LayerTree& tree, const DataLayout& l
 
 }  // namespace
 
-StatusOr<LayerIndex> BuildIndex(const LayerTree& tree, uint64_t blob_size_bytes) {
+StatusOr<LayerIndex> BuildIndex(const LayerTree& tree, uint64_t blob_size_bytes, Codec codec) {
   ASSIGN_OR_RETURN(const DataLayout layout, LayOut(tree));
   ASSIGN_OR_RETURN(ChunkTableSpec table, TableOf(tree, layout));
   table.blob_size_bytes = blob_size_bytes;
+  table.codec = codec;
   LayerIndex index;
   index.info = {.blob_size_bytes = blob_size_bytes,
                 .data_size_bytes = layout.data_size_bytes,

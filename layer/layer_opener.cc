@@ -7,24 +7,20 @@
 namespace starling::layer {
 namespace {
 
-StatusOr<LayerIndex> IndexBlob(const oci::OpenedBlob& blob, const oci::Digest& toc_digest,
+StatusOr<LayerIndex> IndexBlob(const oci::OpenedBlob& blob, const WantedToc& wanted,
                                FetchCounters& counters) {
   const estargz::TocLimits limits;
-  ASSIGN_OR_RETURN(FetchedToc toc, FetchToc(blob, limits, counters));
-  if (toc.json.digest != toc_digest) {
-    return MakeError(StatusCode::kDataLoss,
-                     fmt::format("the TOC's digest is {}, but {} was promised",
-                                 toc.json.digest.ToString(), toc_digest.ToString()));
-  }
+  ASSIGN_OR_RETURN(FetchedToc toc, FetchToc(blob, wanted, limits, counters));
+  const Codec codec = estargz::IsZstd(toc.footer.kind) ? Codec::kZstd : Codec::kGzip;
   ASSIGN_OR_RETURN(const estargz::LayerTree tree, BuildTree(std::move(toc), limits));
-  return BuildIndex(tree, blob.reader->SizeBytes());
+  return BuildIndex(tree, blob.reader->SizeBytes(), codec);
 }
 
 }  // namespace
 
 StatusOr<OpenedLayer> OpenLayer(oci::ImageSource& source, const store::LayerKey& key,
                                 uint64_t size_bytes, store::LayerStore& layers,
-                                FetchCounters& counters) {
+                                FetchCounters& counters, const TocAccess& access) {
   const std::string name = fmt::format("layer {}", key.layer.ToString());
   oci::Descriptor descriptor;
   descriptor.media_type = oci::media_type::kOciLayerGzip;
@@ -42,7 +38,10 @@ StatusOr<OpenedLayer> OpenLayer(oci::ImageSource& source, const store::LayerKey&
     return MakeError(StatusCode::kDataLoss,
                      fmt::format("{}: {} bytes long instead of {}", name, blob_size, size_bytes));
   }
-  const StatusOr<LayerIndex> index = IndexBlob(*blob, key.toc, counters);
+  const WantedToc wanted{.layer = key.layer,
+                         .promised = oci::TocDigest{.digest = key.toc, .of = access.digest_of},
+                         .toc_image = access.toc_image};
+  const StatusOr<LayerIndex> index = IndexBlob(*blob, wanted, counters);
   if (!index.ok()) {
     return Annotate(index.status(), name);
   }

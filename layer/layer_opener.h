@@ -3,7 +3,9 @@
 #include <memory>
 
 #include "layer/lazy_layer.h"
+#include "layer/toc_image.h"
 #include "oci/image_store.h"
+#include "oci/toc_digest.h"
 #include "store/layer_store.h"
 
 namespace starling::layer {
@@ -14,12 +16,19 @@ struct OpenedLayer {
   std::shared_ptr<oci::BlobReader> reader;
 };
 
+/// How the TOC is found and proven.
+struct TocAccess {
+  oci::TocDigestOf digest_of = oci::TocDigestOf::kJson;  // what the key's digest is of
+  TocImage* toc_image = nullptr;                         // borrowed; for layers without a TOC
+};
+
 /// Reads the TOC of the blob `key.layer` of `size_bytes` (0: unknown), checks that its digest is
-/// `key.toc`, and stores the layer's index and chunk table. Blocks for two requests at most.
-/// Errors: kNotFound when the blob is no eStargz layer; kDataLoss when it is not what `key` says;
-/// kResourceExhausted beyond a limit or with a full disk; else the source's.
+/// `key.toc`, and stores the layer's index and chunk table. Blocks for two requests at most, three
+/// when the TOC is in another image.
+/// Errors: kNotFound when the blob is no layer of a lazy format; kDataLoss when it is not what
+/// `key` says; kResourceExhausted beyond a limit or with a full disk; else those of FetchToc.
 StatusOr<OpenedLayer> OpenLayer(oci::ImageSource& source, const store::LayerKey& key,
                                 uint64_t size_bytes, store::LayerStore& layers,
-                                FetchCounters& counters);
+                                FetchCounters& counters, const TocAccess& access = {});
 
 }  // namespace starling::layer

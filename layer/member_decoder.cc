@@ -1,6 +1,7 @@
 #include "layer/member_decoder.h"
 
 #include "estargz/gzip_member.h"
+#include "estargz/zstd_frame.h"
 
 namespace starling::layer {
 namespace {
@@ -8,29 +9,41 @@ namespace {
 /// What follows a file's last chunk in its member: padding and the tar headers up to the next file.
 constexpr uint64_t kMemberSlackBytes = 64 << 10;
 
+Status InflatePrefix(ByteSpan compressed, uint64_t wanted_bytes, std::span<std::byte> room) {
+  thread_local estargz::GzipInflater inflater;
+  const auto whole = inflater.InflateMember(compressed, room);
+  if (whole.ok() && whole->decompressed_bytes >= wanted_bytes) {
+    return OkStatus();
+  }
+  // A larger member, or several: slower, in pieces.
+  return inflater.InflateRange(compressed, 0, room.first(wanted_bytes));
+}
+
+Status DecodeZstdPrefix(ByteSpan compressed, uint64_t wanted_bytes, std::span<std::byte> room) {
+  thread_local estargz::ZstdDecoder decoder;
+  return decoder.DecodePrefix(compressed, wanted_bytes, room);
+}
+
 }  // namespace
 
-StatusOr<DecodedBytes> DecodePrefix(ByteSpan compressed, uint64_t wanted_bytes) {
-  thread_local estargz::GzipInflater inflater;
+StatusOr<DecodedBytes> DecodePrefix(Codec codec, ByteSpan compressed, uint64_t wanted_bytes) {
   if (wanted_bytes > kMaxMemberBytes) {
-    return MakeError(
-        StatusCode::kResourceExhausted,
-        fmt::format("gzip member: a chunk ends {} bytes into it, more than the {} that are decoded "
-                    "in memory",
-                    wanted_bytes, kMaxMemberBytes));
+    return MakeError(StatusCode::kResourceExhausted,
+                     fmt::format("member: a chunk ends {} bytes into it, more than the {} that are "
+                                 "decoded in memory",
+                                 wanted_bytes, kMaxMemberBytes));
   }
-  if (wanted_bytes / estargz::kMaxDeflateRatio > compressed.size()) {
-    return MakeError(StatusCode::kDataLoss, "gzip member: too short for what it should hold");
+  const uint64_t max_ratio =
+      codec == Codec::kZstd ? estargz::kMaxZstdRatio : estargz::kMaxDeflateRatio;
+  if (wanted_bytes / max_ratio > compressed.size()) {
+    return MakeError(StatusCode::kDataLoss, "member: too short for what it should hold");
   }
   const uint64_t capacity = wanted_bytes + kMemberSlackBytes;
   DecodedBytes out{.memory = std::make_unique_for_overwrite<std::byte[]>(capacity),
                    .size_bytes = wanted_bytes};
-  const auto whole = inflater.InflateMember(compressed, {out.memory.get(), capacity});
-  if (whole.ok() && whole->decompressed_bytes >= wanted_bytes) {
-    return out;
-  }
-  // A larger member, or several: slower, in pieces.
-  RETURN_IF_ERROR(inflater.InflateRange(compressed, 0, {out.memory.get(), wanted_bytes}));
+  const std::span<std::byte> room(out.memory.get(), capacity);
+  RETURN_IF_ERROR(codec == Codec::kZstd ? DecodeZstdPrefix(compressed, wanted_bytes, room)
+                                        : InflatePrefix(compressed, wanted_bytes, room));
   return out;
 }
 

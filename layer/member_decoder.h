@@ -21,8 +21,8 @@ struct DecodedBytes {
 };
 
 /// The first `wanted_bytes` of what `compressed`, a member and perhaps more behind it, decompresses
-/// to. Nothing proves them yet. Threads: safe; each keeps its working memory.
+/// to by `codec`. Nothing proves them yet. Threads: safe; each keeps its working memory.
 /// Errors: kDataLoss when they cannot be had; kResourceExhausted beyond kMaxMemberBytes.
-StatusOr<DecodedBytes> DecodePrefix(ByteSpan compressed, uint64_t wanted_bytes);
+StatusOr<DecodedBytes> DecodePrefix(Codec codec, ByteSpan compressed, uint64_t wanted_bytes);
 
 }  // namespace starling::layer

@@ -3,55 +3,87 @@
 namespace starling::layer {
 namespace {
 
-/// The TOC's gzip member: out of the tail, or with a second request.
-StatusOr<Bytes> ReadTocMember(const oci::OpenedBlob& blob, const estargz::Footer& footer,
-                              const estargz::TocLimits& limits, FetchCounters& counters) {
-  const uint64_t blob_size = blob.reader->SizeBytes();
-  const oci::BlobRange member{.blob_offset = footer.toc_offset,
-                              .size_bytes = blob_size - footer.size_bytes - footer.toc_offset};
-  if (member.size_bytes > limits.compressed_bytes) {
-    return MakeError(StatusCode::kResourceExhausted,
-                     fmt::format("a TOC of {} compressed bytes, more than the limit of {}",
-                                 member.size_bytes, limits.compressed_bytes));
-  }
-  const uint64_t tail_offset = blob_size - blob.tail.size();
-  if (member.blob_offset >= tail_offset) {
+/// A range of the blob: out of the tail as far as that goes, else with a request.
+StatusOr<Bytes> ReadRange(const oci::OpenedBlob& blob, oci::BlobRange range,
+                          FetchCounters& counters) {
+  const uint64_t tail_offset = blob.reader->SizeBytes() - blob.tail.size();
+  if (range.blob_offset >= tail_offset) {
     const ByteSpan held =
-        ByteSpan(blob.tail).subspan(member.blob_offset - tail_offset, member.size_bytes);
+        ByteSpan(blob.tail).subspan(range.blob_offset - tail_offset, range.size_bytes);
     return Bytes(held.begin(), held.end());
   }
   // Only what the tail does not have.
-  const oci::BlobRange missing{.blob_offset = member.blob_offset,
-                               .size_bytes = tail_offset - member.blob_offset};
-  const uint64_t fetched_bytes = std::min(missing.size_bytes, member.size_bytes);
+  const uint64_t fetched_bytes = std::min(tail_offset - range.blob_offset, range.size_bytes);
   counters.requests.fetch_add(1, std::memory_order_relaxed);
-  ASSIGN_OR_RETURN(Bytes bytes, blob.reader->ReadAndWait({.blob_offset = missing.blob_offset,
+  ASSIGN_OR_RETURN(Bytes bytes, blob.reader->ReadAndWait({.blob_offset = range.blob_offset,
                                                           .size_bytes = fetched_bytes}));
   counters.bytes.fetch_add(bytes.size(), std::memory_order_relaxed);
-  const ByteSpan rest = ByteSpan(blob.tail).first(member.size_bytes - fetched_bytes);
+  const ByteSpan rest = ByteSpan(blob.tail).first(range.size_bytes - fetched_bytes);
   bytes.insert(bytes.end(), rest.begin(), rest.end());
   return bytes;
 }
 
+/// The TOC as it is stored: in the blob or in another image.
+StatusOr<Bytes> ReadCompressed(const oci::OpenedBlob& blob, const estargz::Footer& footer,
+                               const WantedToc& wanted, const estargz::TocLimits& limits,
+                               FetchCounters& counters) {
+  if (footer.kind == estargz::FooterKind::kExternalToc) {
+    if (wanted.toc_image == nullptr) {
+      return MakeError(StatusCode::kFailedPrecondition,
+                       "the layer's TOC is in another image, and none is known");
+    }
+    counters.requests.fetch_add(1, std::memory_order_relaxed);
+    ASSIGN_OR_RETURN(Bytes bytes, wanted.toc_image->Read(wanted.layer, limits));
+    counters.bytes.fetch_add(bytes.size(), std::memory_order_relaxed);
+    return bytes;
+  }
+  if (footer.toc_bytes > limits.compressed_bytes) {
+    return MakeError(StatusCode::kResourceExhausted,
+                     fmt::format("a TOC of {} compressed bytes, more than the limit of {}",
+                                 footer.toc_bytes, limits.compressed_bytes));
+  }
+  return ReadRange(blob, {.blob_offset = footer.toc_offset, .size_bytes = footer.toc_bytes},
+                   counters);
+}
+
+Status Compare(const WantedToc& wanted, oci::TocDigestOf of, const oci::Digest& actual) {
+  if (!wanted.promised || wanted.promised->of != of || wanted.promised->digest == actual) {
+    return OkStatus();
+  }
+  return MakeError(StatusCode::kDataLoss,
+                   fmt::format("the TOC's digest is {}, but {} was promised", actual.ToString(),
+                               wanted.promised->digest.ToString()));
+}
+
 }  // namespace
 
-StatusOr<FetchedToc> FetchToc(const oci::OpenedBlob& blob, const estargz::TocLimits& limits,
-                              FetchCounters& counters) {
-  ASSIGN_OR_RETURN(const estargz::Footer footer,
-                   estargz::ParseFooter(blob.tail, blob.reader->SizeBytes()));
-  if (footer.kind != estargz::FooterKind::kEstargz) {
+StatusOr<FetchedToc> FetchToc(const oci::OpenedBlob& blob, const WantedToc& wanted,
+                              const estargz::TocLimits& limits, FetchCounters& counters) {
+  FetchedToc toc;
+  ASSIGN_OR_RETURN(toc.footer, estargz::ParseFooter(blob.tail, blob.reader->SizeBytes()));
+  if (toc.footer.kind == estargz::FooterKind::kLegacyStargz) {
     return MakeError(StatusCode::kUnimplemented,
-                     "a stargz layer of the old format, which cannot be verified");
+                     "a stargz layer of the old format: its TOC has no digests of the content, so "
+                     "that nothing could be verified; starling convert makes it eStargz");
   }
-  ASSIGN_OR_RETURN(const Bytes member, ReadTocMember(blob, footer, limits, counters));
-  ASSIGN_OR_RETURN(estargz::TocJson json, estargz::ExtractToc(member, limits));
-  return FetchedToc{.json = std::move(json), .footer = footer};
+  ASSIGN_OR_RETURN(const Bytes compressed,
+                   ReadCompressed(blob, toc.footer, wanted, limits, counters));
+  toc.compressed_digest = oci::Digest::Of(compressed);
+  // Before it is unpacked, if it can be.
+  RETURN_IF_ERROR(Compare(wanted, oci::TocDigestOf::kCompressed, toc.compressed_digest));
+  if (estargz::IsZstd(toc.footer.kind)) {
+    ASSIGN_OR_RETURN(toc.json, estargz::ExtractZstdToc(compressed, toc.footer.json_bytes, limits));
+  } else {
+    ASSIGN_OR_RETURN(toc.json, estargz::ExtractToc(compressed, limits));
+  }
+  RETURN_IF_ERROR(Compare(wanted, oci::TocDigestOf::kJson, toc.json.digest));
+  return toc;
 }
 
 StatusOr<estargz::LayerTree> BuildTree(FetchedToc toc, const estargz::TocLimits& limits) {
-  ASSIGN_OR_RETURN(estargz::Toc parsed, estargz::Toc::Parse(toc.json.json, limits));
-  toc.json.json = {};  // tens of megabytes for a large layer
-  return estargz::LayerTree::Build(std::move(parsed), toc.footer.toc_offset, limits);
+  ASSIGN_OR_RETURN(estargz::Toc parsed, estargz::Toc::Parse(toc.json, limits));
+  toc.json = {};  // tens of megabytes for a large layer
+  return estargz::LayerTree::Build(std::move(parsed), toc.footer.payload_end, limits);
 }
 
 }  // namespace starling::layer

@@ -1,10 +1,14 @@
 #pragma once
 
+#include <optional>
+
 #include "estargz/footer.h"
 #include "estargz/layer_tree.h"
 #include "estargz/toc.h"
 #include "layer/lazy_layer.h"
+#include "layer/toc_image.h"
 #include "oci/blob_reader.h"
+#include "oci/toc_digest.h"
 
 namespace starling::layer {
 
@@ -12,18 +16,29 @@ namespace starling::layer {
 /// files is in them, so opening such a layer costs one request.
 inline constexpr uint64_t kTailBytes = 256 << 10;
 
-/// A blob's TOC as it came: of the right form, its digest not compared with anything yet.
+/// What a layer's TOC must be, and where to find one that the blob does not have.
+struct WantedToc {
+  oci::Digest layer;                       // of the blob
+  std::optional<oci::TocDigest> promised;  // nothing: the caller looks at the digests
+  TocImage* toc_image = nullptr;           // borrowed; null when none is known
+};
+
+/// A blob's TOC as it came.
 struct FetchedToc {
   estargz::TocJson json;
+  oci::Digest compressed_digest;  // of the bytes that it was unpacked from
   estargz::Footer footer;
 };
 
-/// Finds and unpacks the TOC of a blob whose tail has kTailBytes or all of it. Blocks for one
-/// request when the TOC begins before the tail. Errors: kNotFound when the blob is no eStargz
-/// layer; kUnimplemented for the old stargz, which cannot be verified; kDataLoss;
-/// kResourceExhausted beyond a limit; else the reader's.
-StatusOr<FetchedToc> FetchToc(const oci::OpenedBlob& blob, const estargz::TocLimits& limits,
-                              FetchCounters& counters);
+/// Finds and unpacks the TOC of a blob whose tail has kTailBytes or all of it, and compares it with
+/// what was promised before anything trusts it. Blocks for one request when the TOC begins before
+/// the tail, for two when it is in another image.
+/// Errors: kNotFound when the blob is no layer of a lazy format; kUnimplemented for the old stargz,
+/// which cannot be verified; kFailedPrecondition when the TOC is elsewhere and no image was given;
+/// kDataLoss for another TOC than promised, or a broken one; kResourceExhausted beyond a limit;
+/// else those of the reader and of the image.
+StatusOr<FetchedToc> FetchToc(const oci::OpenedBlob& blob, const WantedToc& wanted,
+                              const estargz::TocLimits& limits, FetchCounters& counters);
 
 /// The tree that the TOC describes.
 StatusOr<estargz::LayerTree> BuildTree(FetchedToc toc, const estargz::TocLimits& limits);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "oci/manifest.h"
+#include "oci/toc_digest.h"
 
 namespace starling::mount {
 namespace {
@@ -14,14 +15,17 @@ namespace {
 constexpr size_t kMaxMountOptions = 4095;
 
 StatusOr<LayerSpec> SpecOf(const oci::Descriptor& layer, const std::string& image) {
-  const StatusOr<oci::Digest> toc = oci::PromisedTocDigest(layer.annotations);
+  const StatusOr<oci::TocDigest> toc = oci::FindTocDigest(layer.annotations);
   if (!toc.ok()) {
     return MakeError(StatusCode::kFailedPrecondition,
                      fmt::format("layer {} cannot be mounted lazily: {}", layer.digest.ToString(),
                                  MessageOf(toc.status())));
   }
-  return LayerSpec{
-      .image = image, .layer = layer.digest, .toc = *toc, .size_bytes = layer.size_bytes};
+  return LayerSpec{.image = image,
+                   .layer = layer.digest,
+                   .toc = toc->digest,
+                   .toc_of = toc->of,
+                   .size_bytes = layer.size_bytes};
 }
 
 Status MountLayers(const std::vector<MountedLayer>& layers,
@@ -67,13 +71,16 @@ StatusOr<std::unique_ptr<ImageMount>> ImageMount::Start(Options options,
   }
   ASSIGN_OR_RETURN(
       std::unique_ptr<LayerHost> host,
-      LayerHost::Start({.root = std::filesystem::absolute(options.root),
-                        .fetch = options.fetch,
-                        .data_plane = options.data_plane},
-                       {.sources = [source](const std::string&)
-                            -> StatusOr<std::shared_ptr<oci::ImageSource>> { return source; },
-                        .files = files,
-                        .recorder = std::move(options.recorder)}));
+      LayerHost::Start(
+          {.root = std::filesystem::absolute(options.root),
+           .fetch = options.fetch,
+           .data_plane = options.data_plane},
+          {.sources = [source, open = std::move(options.open_image)](
+                          const std::string& name) -> StatusOr<std::shared_ptr<oci::ImageSource>> {
+             return name == source->Name() || !open ? source : open(name);
+           },
+           .files = files,
+           .recorder = std::move(options.recorder)}));
   std::vector<MountedLayer> layers;
   for (const LayerSpec& spec : specs) {
     StatusOr<MountedLayer> layer = host->Mount(layers.size() + 1, spec);

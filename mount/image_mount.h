@@ -2,7 +2,9 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <string>
 
 #include "mount/layer_host.h"
 #include "oci/platform.h"
@@ -19,6 +21,8 @@ class ImageMount {
     FetchPolicy fetch;
     DataPlane data_plane = DataPlane::kAuto;
     std::shared_ptr<layer::AccessRecorder> recorder = nullptr;  // notes what is read
+    /// Opens another image by name, for layers whose TOCs are kept apart.
+    std::function<StatusOr<std::shared_ptr<oci::ImageSource>>(const std::string& image)> open_image;
   };
   /// Opens every layer (at most two requests each) and mounts their overlay. Errors say which layer
   /// cannot be lazy and why; then nothing stays mounted.

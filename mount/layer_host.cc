@@ -367,8 +367,13 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& sp
   }
   ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> source,
                    dependencies.sources(spec.image));
+  layer::TocImage toc_image([this, &spec]() -> StatusOr<std::shared_ptr<oci::ImageSource>> {
+    ASSIGN_OR_RETURN(const std::string name, layer::TocImage::NameFor(spec.image));
+    return dependencies.sources(name);
+  });
   ASSIGN_OR_RETURN(layer::OpenedLayer opened,
-                   layer::OpenLayer(*source, key, spec.size_bytes, *layers, counters));
+                   layer::OpenLayer(*source, key, spec.size_bytes, *layers, counters,
+                                    {.digest_of = spec.toc_of, .toc_image = &toc_image}));
   // Indexing took tens of megabytes that nobody needs again.
   ::malloc_trim(0);
   ASSIGN_OR_RETURN(Held held, OpenStored(std::move(opened.stored)));

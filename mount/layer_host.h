@@ -14,6 +14,7 @@
 #include "mount/erofs_probe.h"
 #include "oci/digest.h"
 #include "oci/image_store.h"
+#include "oci/toc_digest.h"
 #include "store/layer_store.h"
 
 namespace starling::layer {
@@ -46,10 +47,11 @@ struct PlaneChoice {
 
 /// What a layer is and where its bytes come from.
 struct LayerSpec {
-  std::string image;        // as the source factory understands it
-  oci::Digest layer;        // of the blob
-  oci::Digest toc;          // of its TOC; required: without it nothing can be verified
-  uint64_t size_bytes = 0;  // of the blob; 0 when unknown
+  std::string image;  // as the source factory understands it
+  oci::Digest layer;  // of the blob
+  oci::Digest toc;    // of its TOC; required: without it nothing can be verified
+  oci::TocDigestOf toc_of = oci::TocDigestOf::kJson;  // what `toc` is the digest of
+  uint64_t size_bytes = 0;                            // of the blob; 0 when unknown
   /// How much of the blob's front the client asks to prefetch where no landmark says it.
   std::optional<uint64_t> prefetch_bytes;
 };
@@ -92,7 +94,8 @@ class LayerHost {
     DataPlane data_plane = DataPlane::kAuto;
   };
   struct Dependencies {
-    /// The source of an image by LayerSpec::image. May run on a decoding thread when bytes are
+    /// The source of an image by LayerSpec::image, or by the name of the image that keeps its TOCs.
+    /// May run on a decoding thread when bytes are
     /// missing, so it must not wait for the network.
     std::function<StatusOr<std::shared_ptr<oci::ImageSource>>(const std::string& image)> sources;
     FileSystem& files;

@@ -66,9 +66,4 @@ inline constexpr std::string_view kUncompressedSize = "io.containers.estargz.unc
 inline constexpr std::string_view kRefName = "org.opencontainers.image.ref.name";
 }  // namespace annotation
 
-/// The digest of the TOC that a layer must have, from its annotations: what makes it verifiable,
-/// and so lazy. Errors: kNotFound without the annotation, Digest::Parse's for one that is none;
-/// each says why the layer cannot be lazy and, if it can be helped, how.
-StatusOr<Digest> PromisedTocDigest(const Annotations& annotations);
-
 }  // namespace starling::oci

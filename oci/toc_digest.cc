@@ -12,7 +12,8 @@ StatusOr<TocDigest> FindTocDigest(const Annotations& annotations) {
                {kCompressedTocLabel, TocDigestOf::kCompressed}};
   for (const auto& known : kKeys) {
     const auto found = annotations.find(std::string(known.key));
-    if (found == annotations.end()) {
+    // Labels, which annotations may have become, say "absent" by an empty value too.
+    if (found == annotations.end() || found->second.empty()) {
       continue;
     }
     const StatusOr<Digest> digest = Digest::Parse(found->second);
@@ -21,7 +22,10 @@ StatusOr<TocDigest> FindTocDigest(const Annotations& annotations) {
     }
     return TocDigest{.digest = *digest, .of = known.of};
   }
-  return MakeError(StatusCode::kNotFound, "no annotation has the digest of a TOC");
+  return MakeError(StatusCode::kNotFound,
+                   fmt::format("the layer has no annotation {} (nor that of zstd:chunked), so "
+                               "nothing could be verified: starling convert adds it",
+                               annotation::kTocDigest));
 }
 
 }  // namespace starling::oci

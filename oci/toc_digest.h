@@ -23,8 +23,9 @@ inline constexpr std::string_view kCompressedTocLabel =
     "containerd.io/snapshot/starling/toc.compressed-digest";
 
 /// The digest that the annotations (or labels) of a layer promise for its TOC. That of the JSON
-/// counts first: containerd passes it on by itself. kNotFound without one; kInvalidArgument or
-/// kUnimplemented, with the annotation's name, for one that cannot be used.
+/// counts first: containerd passes it on by itself. Errors: kNotFound without one; kInvalidArgument
+/// or kUnimplemented for one that cannot be used; each says why the layer cannot be lazy and, if it
+/// can be helped, how.
 StatusOr<TocDigest> FindTocDigest(const Annotations& annotations);
 
 }  // namespace starling::oci

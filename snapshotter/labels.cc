@@ -5,7 +5,7 @@
 #include <charconv>
 
 #include "api/snapshot_labels.h"
-#include "oci/descriptor.h"
+#include "oci/toc_digest.h"
 
 namespace starling::snapshotter {
 namespace {
@@ -95,7 +95,9 @@ StatusOr<LayerRequest> LayerRequestFromLabels(const Labels& labels) {
   RETURN_IF_ERROR(CheckReference(family->reference, request.image_reference));
   ASSIGN_OR_RETURN(request.layer, ParseDigestLabel(family->digest, Find(labels, family->digest)));
   // A layer's annotations become the labels of its Prepare.
-  ASSIGN_OR_RETURN(request.toc, oci::PromisedTocDigest(labels));
+  ASSIGN_OR_RETURN(const oci::TocDigest toc, oci::FindTocDigest(labels));
+  request.toc = toc.digest;
+  request.toc_of = toc.of;
   request.prefetch_bytes = ParseBytes(Find(labels, snapshot_label::kStargzPrefetch));
   request.image_layers = ParseLayers(Find(labels, family->layers), request.layer);
   return request;

@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "oci/digest.h"
+#include "oci/toc_digest.h"
 
 namespace starling::snapshotter {
 
@@ -15,6 +16,8 @@ struct LayerRequest {
   std::string image_reference;
   oci::Digest layer;
   oci::Digest toc;
+  /// What `toc` is the digest of. Not kept over a restart: a layer on disk was proven.
+  oci::TocDigestOf toc_of = oci::TocDigestOf::kJson;
   /// The layers of the same image, this one included, as far as the labels name them; bottom first.
   std::vector<oci::Digest> image_layers;
   /// How much of the blob's front the client asks to prefetch where no landmark says it.

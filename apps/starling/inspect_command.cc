@@ -33,6 +33,9 @@ nlohmann::ordered_json ToJson(const inspect::ImageReport& report) {
     if (!layer.lazy) {
       entry["reason"] = layer.reason;
     }
+    if (!layer.note.empty()) {
+      entry["note"] = layer.note;
+    }
     layers.push_back(std::move(entry));
   }
   return {{"name", report.name},
@@ -59,7 +62,8 @@ void Print(const inspect::ImageReport& report) {
       std::printf(", %llu files of %s\n    TOC %s", static_cast<unsigned long long>(layer.files),
                   SizeText(layer.content_bytes).c_str(), layer.toc_digest->ToString().c_str());
     }
-    std::printf("\n    %s%s\n", layer.lazy ? "lazy" : "not lazy: ", layer.reason.c_str());
+    std::printf("\n    %s%s%s%s\n", layer.lazy ? "lazy" : "not lazy: ", layer.reason.c_str(),
+                layer.note.empty() ? "" : " ", layer.note.c_str());
   }
 }
 
@@ -70,7 +74,12 @@ Status Inspect(const Arguments& arguments) {
   Toolbox toolbox(arguments.plain_http_hosts);
   ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> source,
                    toolbox.OpenSource(arguments.image));
-  ASSIGN_OR_RETURN(const inspect::ImageReport report, inspect::InspectImage(*source, platform));
+  layer::TocImage toc_image([&]() -> StatusOr<std::shared_ptr<oci::ImageSource>> {
+    ASSIGN_OR_RETURN(const std::string name, layer::TocImage::NameFor(source->Name()));
+    return toolbox.OpenSource(name);
+  });
+  ASSIGN_OR_RETURN(const inspect::ImageReport report,
+                   inspect::InspectImage(*source, platform, &toc_image));
   if (arguments.json) {
     std::printf(
         "%s\n",

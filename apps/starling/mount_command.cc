@@ -88,7 +88,11 @@ Status Serve(const MountArguments& arguments, const std::function<void()>& ready
                                                .directory = directory,
                                                .platform = platform,
                                                .fetch = {.background = arguments.fetch_all},
-                                               .data_plane = arguments.data_plane},
+                                               .data_plane = arguments.data_plane,
+                                               .open_image =
+                                                   [&toolbox](const std::string& name) {
+                                                     return toolbox.OpenSource(name);
+                                                   }},
                                               std::move(source), RealFileSystem()));
     ready();
     int received = 0;

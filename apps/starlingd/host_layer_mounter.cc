@@ -8,6 +8,7 @@ mount::LayerSpec SpecOf(const snapshotter::LayerRequest& layer) {
   return {.image = layer.image_reference,
           .layer = layer.layer,
           .toc = layer.toc,
+          .toc_of = layer.toc_of,
           .size_bytes = 0,
           .prefetch_bytes = layer.prefetch_bytes};
 }

@@ -8,16 +8,25 @@
 #include "tests/support/lazy_image.h"
 #include "tests/support/memory_image.h"
 #include "tests/support/tar_builder.h"
+#include "tests/support/toc_image.h"
+#include "tests/support/toc_json.h"
+#include "tests/support/zstd_blob.h"
 
 namespace starling::inspect {
 namespace {
 
 using testing::HasSubstr;
+using testing_support::FakeDigest;
+using testing_support::FillImageOfTocs;
 using testing_support::Gzip;
 using testing_support::LazyLayerBlob;
 using testing_support::MakeLazyLayer;
+using testing_support::MakeZstdLayer;
 using testing_support::MemoryImageSource;
+using testing_support::MoveTocOut;
 using testing_support::TarBuilder;
+using testing_support::ZstdDialect;
+using testing_support::ZstdFile;
 
 std::string SampleTar() {
   return TarBuilder()
@@ -28,7 +37,8 @@ std::string SampleTar() {
 
 /// An image of one layer with these bytes and annotations, inspected.
 StatusOr<ImageReport> InspectOne(std::string_view media_type, ByteSpan layer,
-                                 const oci::Annotations& annotations) {
+                                 const oci::Annotations& annotations,
+                                 layer::TocImage* toc_image = nullptr) {
   MemoryImageSource source;
   oci::Manifest manifest;
   manifest.media_type = oci::media_type::kOciManifest;
@@ -36,7 +46,7 @@ StatusOr<ImageReport> InspectOne(std::string_view media_type, ByteSpan layer,
   manifest.layers = {source.Add(media_type, layer)};
   manifest.layers[0].annotations = annotations;
   source.SetTop(source.Add(manifest));
-  return InspectImage(source, {.os = "linux", .architecture = "amd64"});
+  return InspectImage(source, {.os = "linux", .architecture = "amd64"}, toc_image);
 }
 
 TEST(InspectImage, SaysOfEachLayerWhetherItWouldBeLazy) {
@@ -45,6 +55,17 @@ TEST(InspectImage, SaysOfEachLayerWhetherItWouldBeLazy) {
   Bytes broken = lazy.blob;
   // Inside the TOC's member, which ends where the footer begins.
   broken[broken.size() - 100] ^= std::byte{0xff};
+  const std::string compressed_key(oci::annotation::kCompressedTocDigest);
+  const std::string old_compressed_key(oci::annotation::kOldCompressedTocDigest);
+  const std::vector<ZstdFile> files = {{.name = "f", .parts = {{.content = "content"}}}};
+  const LazyLayerBlob stargz = MakeZstdLayer(files, ZstdDialect::kStargz);
+  const LazyLayerBlob old_containers = MakeZstdLayer(files, ZstdDialect::kOldContainers);
+  const LazyLayerBlob containers = MakeZstdLayer(files, ZstdDialect::kContainers);
+  LazyLayerBlob external = lazy;
+  (void)MoveTocOut(external);
+  const Bytes legacy =
+      ToBytes(std::string("\x1f\x8b and more\x1f\x8b\x08\x04\0\0\0\0\0\xff\x16\0", 23) +
+              "0000000000000001STARGZ" + std::string("\x01\0\0\xff\xff\0\0\0\0\0\0\0\0", 13));
   const struct {
     std::string_view name;
     Bytes layer;
@@ -61,7 +82,44 @@ TEST(InspectImage, SaysOfEachLayerWhetherItWouldBeLazy) {
        LayerFormat::kEstargz,
        false,
        "promises the TOC"},
-      {"broken TOC", broken, {{key, lazy.toc.ToString()}}, LayerFormat::kGzip, false, "TOC"},
+      {"broken TOC", broken, {{key, lazy.toc.ToString()}}, LayerFormat::kEstargz, false, "TOC"},
+      {"legacy stargz", legacy, {}, LayerFormat::kLegacyStargz, false, "nothing could be verified"},
+      {"external TOC",
+       external.blob,
+       {{key, lazy.toc.ToString()}},
+       LayerFormat::kEstargzExternalToc,
+       false,
+       "in another image"},
+      {"zstd:chunked of stargz",
+       stargz.blob,
+       {{key, stargz.toc.ToString()}, {old_compressed_key, FakeDigest('1')}},
+       LayerFormat::kZstdChunked,
+       true,
+       ""},
+      {"zstd:chunked of old containers/storage",
+       old_containers.blob,
+       {{old_compressed_key, old_containers.toc.ToString()}},
+       LayerFormat::kZstdChunkedContainers,
+       true,
+       ""},
+      {"zstd:chunked of containers/storage",
+       containers.blob,
+       {{compressed_key, containers.toc.ToString()}},
+       LayerFormat::kZstdChunkedContainers,
+       true,
+       ""},
+      {"zstd:chunked, another TOC promised",
+       containers.blob,
+       {{compressed_key, stargz.toc.ToString()}},
+       LayerFormat::kZstdChunkedContainers,
+       false,
+       "promises the TOC"},
+      {"zstd:chunked, no annotation",
+       containers.blob,
+       {},
+       LayerFormat::kZstdChunkedContainers,
+       false,
+       "lacks the annotation"},
       {"gzip", ToBytes(Gzip(SampleTar())), {}, LayerFormat::kGzip, false, "ordinary gzip layer"},
       {"tar", ToBytes(SampleTar()), {}, LayerFormat::kTar, false, "ordinary tar layer"},
       {"zstd",
@@ -83,7 +141,26 @@ TEST(InspectImage, SaysOfEachLayerWhetherItWouldBeLazy) {
     EXPECT_EQ(report->lazy(), c.lazy);
     EXPECT_THAT(report->layers[0].reason, HasSubstr(c.reason));
     EXPECT_EQ(report->size_bytes(), c.layer.size());
+    const bool needs_our_client = c.lazy && c.format == LayerFormat::kZstdChunkedContainers;
+    EXPECT_EQ(!report->layers[0].note.empty(), needs_our_client);
   }
+}
+
+TEST(InspectImage, LooksIntoTheImageOfTocs) {
+  LazyLayerBlob layer = *MakeLazyLayer(SampleTar(), 4 << 20);
+  const Bytes toc = MoveTocOut(layer);
+  MemoryImageSource tocs;
+  FillImageOfTocs(tocs, layer.digest, toc);
+  layer::TocImage toc_image([&]() -> StatusOr<std::shared_ptr<oci::ImageSource>> {
+    return std::shared_ptr<oci::ImageSource>(std::shared_ptr<void>(), &tocs);
+  });
+  const auto report =
+      InspectOne(oci::media_type::kOciLayerGzip, layer.blob,
+                 {{std::string(oci::annotation::kTocDigest), layer.toc.ToString()}}, &toc_image);
+  ASSERT_TRUE(report.ok()) << Describe(report.status());
+  EXPECT_TRUE(report->lazy()) << report->layers[0].reason;
+  EXPECT_EQ(report->layers[0].format, LayerFormat::kEstargzExternalToc);
+  EXPECT_EQ(report->layers[0].files, 3U);
 }
 
 TEST(InspectImage, CountsFilesAndContent) {

@@ -38,6 +38,41 @@ TEST(ChunkTable, ReadsWhatWasWritten) {
   EXPECT_FALSE(table->no_prefetch());
 }
 
+TEST(ChunkTable, KnowsTheCodec) {
+  // Where the header has its version and its codec.
+  constexpr size_t kVersionAt = 8;
+  constexpr size_t kCodecAt = 56;
+  const struct {
+    std::string_view name;
+    Codec codec;
+    char version;
+    char stored_codec;
+    StatusCode want;
+  } cases[] = {
+      {"gzip", Codec::kGzip, 2, 0, StatusCode::kOk},
+      {"zstd", Codec::kZstd, 2, 1, StatusCode::kOk},
+      {"written before there were codecs", Codec::kGzip, 1, 0, StatusCode::kOk},
+      {"a codec before there were any", Codec::kZstd, 1, 1, StatusCode::kDataLoss},
+      {"an unknown codec", Codec::kGzip, 2, 2, StatusCode::kDataLoss},
+      {"a later version", Codec::kGzip, 3, 0, StatusCode::kDataLoss},
+      {"no version", Codec::kGzip, 0, 0, StatusCode::kDataLoss},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    ChunkTableSpec spec = Sample();
+    spec.codec = c.codec;
+    auto bytes = WriteChunkTable(spec);
+    ASSERT_TRUE(bytes.ok()) << bytes.status();
+    (*bytes)[kVersionAt] = static_cast<std::byte>(c.version);
+    (*bytes)[kCodecAt] = static_cast<std::byte>(c.stored_codec);
+    const auto table = ChunkTable::Open(*bytes);
+    ASSERT_EQ(table.status().code(), c.want) << table.status();
+    if (table.ok()) {
+      EXPECT_EQ(table->codec(), c.codec);
+    }
+  }
+}
+
 TEST(ChunkTable, FindsTheChunksOfARange) {
   const auto bytes = WriteChunkTable(Sample());
   ASSERT_TRUE(bytes.ok());

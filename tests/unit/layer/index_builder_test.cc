@@ -16,7 +16,7 @@ StatusOr<LayerIndex> Build(const std::string& json, uint64_t payload_end) {
   ASSIGN_OR_RETURN(estargz::Toc toc, estargz::Toc::Parse(AsBytes(json)));
   ASSIGN_OR_RETURN(const estargz::LayerTree tree,
                    estargz::LayerTree::Build(std::move(toc), payload_end));
-  return BuildIndex(tree, payload_end + 1000);
+  return BuildIndex(tree, payload_end + 1000, Codec::kGzip);
 }
 
 std::string File(std::string_view name, uint64_t size, uint64_t offset, uint64_t inner_offset,
@@ -52,6 +52,34 @@ TEST(BuildIndex, FilesThatShareAMemberShareItsFetch) {
   const auto nid = image->Lookup(image->root(), "y");
   ASSERT_TRUE(nid.ok());
   EXPECT_EQ(image->Stat(*nid)->data_address, 8192U);
+}
+
+TEST(BuildIndex, HolesHaveAnAddressAndNoChunk) {
+  const std::string digest = FakeDigest('1');
+  const std::string first = fmt::format(
+      R"({{"name":"f","type":"reg","size":20000,"offset":100,"chunkSize":5000,"chunkDigest":"{0}"}},)"
+      R"({{"type":"chunk","chunkType":"zeros","offset":200,"chunkOffset":5000,"chunkSize":10000}},)"
+      R"({{"type":"chunk","offset":210,"chunkOffset":15000,"chunkSize":5000,"chunkDigest":"{0}"}})",
+      digest);
+  const std::string hole =
+      R"({"name":"h","type":"reg","size":9000,"offset":300,"chunkSize":9000,"chunkType":"zeros"})";
+  const std::string last = File("l", 10, 400, 0, '2');
+  const auto index = Build(TocDocument({first, hole, last}), 2000);
+  ASSERT_TRUE(index.ok()) << index.status();
+  const auto table = ChunkTable::Open(index->chunk_table);
+  ASSERT_TRUE(table.ok()) << table.status();
+  ASSERT_EQ(table->chunks().size(), 3U);
+  EXPECT_EQ(index->info.chunk_count, 3U);
+  EXPECT_EQ(table->chunks()[0].range(), (DataRange{0, 5000}));
+  EXPECT_EQ(table->chunks()[1].range(), (DataRange{15000, 5000}));
+  EXPECT_EQ(table->chunks()[2].range(), (DataRange{20480 + 12288, 10}));
+  EXPECT_TRUE(table->Find({5000, 10000}).empty()) << "present without a fetch";
+  EXPECT_TRUE(table->Find({20480, 9000}).empty());
+  ASSERT_EQ(table->members().size(), 3U);
+  EXPECT_EQ(table->members()[0].end(), table->members()[1].blob_offset)
+      << "one request can bring both";
+  EXPECT_EQ(table->members()[1].end(), table->members()[2].blob_offset);
+  EXPECT_EQ(index->info.data_size_bytes, 20480U + 12288U + 4096U);
 }
 
 TEST(BuildIndex, RefusesChunksThatNoMemoryShouldHold) {

@@ -3,13 +3,18 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <future>
 #include <random>
 
+#include "base/executor.h"
 #include "base/temp_dir.h"
 #include "layer/toc_fetch.h"
 #include "tests/support/faulty_file_system.h"
 #include "tests/support/lazy_image.h"
+#include "tests/support/memory_image.h"
 #include "tests/support/tar_builder.h"
+#include "tests/support/toc_image.h"
+#include "tests/support/zstd_blob.h"
 
 namespace starling::layer {
 namespace {
@@ -17,6 +22,9 @@ namespace {
 using testing_support::LazyImage;
 using testing_support::LazyLayerBlob;
 using testing_support::TarBuilder;
+using testing_support::ZstdDialect;
+using testing_support::ZstdFile;
+using testing_support::ZstdPart;
 
 std::string SmallTar() {
   return TarBuilder()
@@ -41,6 +49,15 @@ LazyLayerBlob Layer(const std::string& tar) {
   auto layer = testing_support::MakeLazyLayer(tar, 4096);
   EXPECT_TRUE(layer.ok()) << layer.status();
   return *std::move(layer);
+}
+
+/// Reads `range`, fetching what is absent.
+std::string ReadAll(LazyLayer& layer, DataRange range) {
+  std::promise<StatusOr<Bytes>> promise;
+  layer.Read(range, oci::FetchClass::kDemand,
+             [&promise](StatusOr<Bytes> bytes) { promise.set_value(std::move(bytes)); });
+  const StatusOr<Bytes> bytes = promise.get_future().get();
+  return bytes.ok() ? std::string(AsText(*bytes)) : Describe(bytes.status());
 }
 
 class LayerOpenerTest : public testing::Test {
@@ -144,6 +161,121 @@ TEST_F(LayerOpenerTest, RefusesWhatItCannotVerifyOrHold) {
   const auto listed = layers_->List();
   ASSERT_TRUE(listed.ok());
   EXPECT_TRUE(listed->empty()) << "nothing is kept of them";
+}
+
+TEST_F(LayerOpenerTest, ReadsZstdOfEveryDialect) {
+  const std::vector<ZstdFile> files = {
+      {.name = "one", .parts = {{.content = std::string(10'000, '1')}}},
+      {.name = "holey",
+       .parts = {{.content = "begin"},
+                 {.content = std::string(100'000, '\0'), .is_hole = true},
+                 {.content = "end"}}},
+      {.name = "hole", .parts = {{.content = std::string(5000, '\0'), .is_hole = true}}},
+      {.name = "last", .parts = {{.content = "last"}}}};
+  const struct {
+    std::string_view name;
+    ZstdDialect dialect;
+    oci::TocDigestOf digest_of;
+  } cases[] = {
+      {"stargz", ZstdDialect::kStargz, oci::TocDigestOf::kJson},
+      {"containers/storage, old", ZstdDialect::kOldContainers, oci::TocDigestOf::kCompressed},
+      {"containers/storage", ZstdDialect::kContainers, oci::TocDigestOf::kCompressed},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const LazyLayerBlob layer = testing_support::MakeZstdLayer(files, c.dialect);
+    const auto blob = image_.Add(layer);
+    const int opened_before = image_.opened();
+    auto opened = OpenLayer(image_, {.layer = layer.digest, .toc = layer.toc}, layer.blob.size(),
+                            *layers_, counters_, {.digest_of = c.digest_of});
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    EXPECT_EQ(image_.opened(), opened_before + 1);
+    EXPECT_EQ(blob->requests(), 0U) << "all of it was in the tail";
+    EXPECT_EQ(opened->stored->info().chunk_count, 4U) << "a hole is no chunk";
+    ThreadPool cpu("cpu", 1);
+    const auto lazy = LazyLayer::Open(std::move(opened->stored), cpu, counters_);
+    ASSERT_TRUE(lazy.ok()) << lazy.status();
+    EXPECT_EQ((*lazy)->chunks().codec(), Codec::kZstd);
+    (*lazy)->UseReader(std::move(opened->reader));
+    for (const ZstdFile& file : files) {
+      SCOPED_TRACE(file.name);
+      const erofs::ImageReader& index = (*lazy)->index();
+      const auto inode = index.Stat(*index.Lookup(index.root(), file.name));
+      ASSERT_TRUE(inode.ok()) << inode.status();
+      std::string want;
+      for (const ZstdPart& part : file.parts) {
+        want += part.content;
+      }
+      ASSERT_EQ(inode->size_bytes, want.size());
+      const DataRange range{.data_address = inode->data_address, .size_bytes = want.size()};
+      if (file.name == "one" || file.name == "hole") {  // the others come with the first
+        EXPECT_EQ((*lazy)->IsPresent(range), file.name == "hole");
+      }
+      const size_t requests_before = blob->requests();
+      EXPECT_EQ(ReadAll(**lazy, range), want);
+      EXPECT_TRUE((*lazy)->IsPresent(range));
+      EXPECT_EQ(blob->requests() - requests_before, file.name == "one" ? 1U : 0U)
+          << "the first miss brings the neighbours";
+    }
+    (*lazy)->Close();
+  }
+}
+
+TEST_F(LayerOpenerTest, RefusesZstdThatIsNotAsPromised) {
+  const LazyLayerBlob stargz = testing_support::MakeZstdLayer(
+      {{.name = "f", .parts = {{.content = "content"}}}}, ZstdDialect::kStargz);
+  const LazyLayerBlob containers = testing_support::MakeZstdLayer(
+      {{.name = "f", .parts = {{.content = "content"}}}}, ZstdDialect::kContainers);
+  const struct {
+    std::string_view name;
+    const LazyLayerBlob& layer;
+    oci::TocDigestOf digest_of;
+    StatusCode want;
+  } cases[] = {
+      {"the JSON's digest", stargz, oci::TocDigestOf::kJson, StatusCode::kOk},
+      {"the JSON's digest for the compressed TOC", stargz, oci::TocDigestOf::kCompressed,
+       StatusCode::kDataLoss},
+      {"the compressed TOC's digest", containers, oci::TocDigestOf::kCompressed, StatusCode::kOk},
+      {"the compressed TOC's digest for the JSON", containers, oci::TocDigestOf::kJson,
+       StatusCode::kDataLoss},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    image_.Add(c.layer);
+    const auto opened = OpenLayer(image_, {.layer = c.layer.digest, .toc = c.layer.toc}, 0,
+                                  *layers_, counters_, {.digest_of = c.digest_of});
+    ASSERT_EQ(opened.status().code(), c.want) << opened.status();
+    if (opened.ok()) {
+      ASSERT_TRUE(layers_->Remove({.layer = c.layer.digest, .toc = c.layer.toc}).ok());
+    }
+  }
+}
+
+TEST_F(LayerOpenerTest, TakesTheTocOutOfAnotherImage) {
+  LazyLayerBlob layer = Layer(SmallTar());
+  const Bytes toc = testing_support::MoveTocOut(layer);
+  image_.Add(layer);
+  testing_support::MemoryImageSource tocs;
+  testing_support::FillImageOfTocs(tocs, layer.digest, toc);
+  int opened_images = 0;
+  TocImage toc_image([&]() -> StatusOr<std::shared_ptr<oci::ImageSource>> {
+    ++opened_images;
+    return std::shared_ptr<oci::ImageSource>(std::shared_ptr<void>(), &tocs);
+  });
+  const store::LayerKey key{.layer = layer.digest, .toc = layer.toc};
+  EXPECT_EQ(OpenLayer(image_, key, 0, *layers_, counters_).status().code(),
+            StatusCode::kFailedPrecondition)
+      << "nobody said where the TOC is";
+  const store::LayerKey other{.layer = layer.digest, .toc = oci::Digest::Of(AsBytes("other"))};
+  EXPECT_EQ(
+      OpenLayer(image_, other, 0, *layers_, counters_, {.toc_image = &toc_image}).status().code(),
+      StatusCode::kDataLoss)
+      << "nothing vouches for the image of TOCs but the layer's manifest";
+  const auto opened = OpenLayer(image_, key, 0, *layers_, counters_, {.toc_image = &toc_image});
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ(opened->stored->info().chunk_count, 4U);
+  EXPECT_EQ(opened_images, 1) << "its manifest is asked for once";
+  EXPECT_EQ(tocs.manifests_read(), 1);
 }
 
 TEST_F(LayerOpenerTest, AFullDiskIsAnError) {

@@ -5,11 +5,13 @@
 #include <string>
 
 #include "tests/support/gzip.h"
+#include "tests/support/zstd_blob.h"
 
 namespace starling::layer {
 namespace {
 
 using testing_support::Gzip;
+using testing_support::Zstd;
 
 TEST(DecodePrefix, ClassifiesInput) {
   const std::string content(5000, 'a');
@@ -36,7 +38,38 @@ TEST(DecodePrefix, ClassifiesInput) {
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
-    const StatusOr<DecodedBytes> decoded = DecodePrefix(AsBytes(c.compressed), c.wanted_bytes);
+    const StatusOr<DecodedBytes> decoded =
+        DecodePrefix(Codec::kGzip, AsBytes(c.compressed), c.wanted_bytes);
+    ASSERT_EQ(decoded.status().code(), c.want) << decoded.status();
+    if (decoded.ok()) {
+      EXPECT_EQ(AsText(decoded->span()), std::string(c.wanted_bytes, 'a'));
+    }
+  }
+}
+
+TEST(DecodePrefix, DecodesZstd) {
+  const std::string content(5000, 'a');
+  const std::string frame = Zstd(content);
+  const struct {
+    std::string_view name;
+    std::string compressed;
+    uint64_t wanted_bytes;
+    StatusCode want;
+  } cases[] = {
+      {"all of it", frame, 5000, StatusCode::kOk},
+      {"a part", frame, 10, StatusCode::kOk},
+      {"a frame of headers behind it", frame + Zstd("headers"), 5000, StatusCode::kOk},
+      {"two frames", frame + frame, 7000, StatusCode::kOk},
+      {"a frame that goes on", Zstd(std::string(200'000, 'a')), 5000, StatusCode::kOk},
+      {"more than it has", frame, 5001, StatusCode::kDataLoss},
+      {"gzip", Gzip(content), 5000, StatusCode::kDataLoss},
+      {"more than is decoded", frame, kMaxMemberBytes + 1, StatusCode::kResourceExhausted},
+      {"nothing", "", 1, StatusCode::kDataLoss},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const StatusOr<DecodedBytes> decoded =
+        DecodePrefix(Codec::kZstd, AsBytes(c.compressed), c.wanted_bytes);
     ASSERT_EQ(decoded.status().code(), c.want) << decoded.status();
     if (decoded.ok()) {
       EXPECT_EQ(AsText(decoded->span()), std::string(c.wanted_bytes, 'a'));

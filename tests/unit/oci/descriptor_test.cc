@@ -36,32 +36,5 @@ TEST(MediaType, SortsEachIntoOneClass) {
   }
 }
 
-TEST(PromisedTocDigest, SaysWhyThereIsNone) {
-  const std::string key(annotation::kTocDigest);
-  const std::string digest = "sha256:" + std::string(64, 'a');
-  const struct {
-    std::string_view name;
-    Annotations annotations;
-    StatusCode want;
-  } cases[] = {
-      {"promised", {{key, digest}, {"other", "value"}}, StatusCode::kOk},
-      {"no annotations", {}, StatusCode::kNotFound},
-      {"others", {{"other", digest}}, StatusCode::kNotFound},
-      {"empty", {{key, ""}}, StatusCode::kNotFound},
-      {"no digest", {{key, "sha256:12"}}, StatusCode::kInvalidArgument},
-      {"another algorithm", {{key, "sha512:" + std::string(128, '0')}}, StatusCode::kUnimplemented},
-  };
-  for (const auto& c : cases) {
-    SCOPED_TRACE(c.name);
-    const StatusOr<Digest> promised = PromisedTocDigest(c.annotations);
-    EXPECT_EQ(promised.status().code(), c.want) << promised.status();
-    if (promised.ok()) {
-      EXPECT_EQ(promised->ToString(), digest);
-    } else {
-      EXPECT_NE(MessageOf(promised.status()).find(key), std::string_view::npos);
-    }
-  }
-}
-
 }  // namespace
 }  // namespace starling::oci

@@ -35,6 +35,7 @@ TEST(FindTocDigest, TakesTheAnnotationsOfEveryDialect) {
        StatusCode::kOk,
        {one, TocDigestOf::kCompressed}},
       {"none", {{"other", one.ToString()}}, StatusCode::kNotFound, {}},
+      {"an empty label", {{json, ""}}, StatusCode::kNotFound, {}},
       {"no digest", {{compressed, "x"}}, StatusCode::kInvalidArgument, {}},
       {"a broken one hides no good one",
        {{json, "sha256:0"}, {compressed, one.ToString()}},

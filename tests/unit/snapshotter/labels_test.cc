@@ -109,6 +109,18 @@ TEST(LayerRequestFromLabels, SaysWhyALayerIsNotLazy) {
   }
 }
 
+TEST(LayerRequestFromLabels, TakesTheDigestOfACompressedTocWhenThereIsNoOther) {
+  Labels labels = LazyLabels("chain");
+  labels[std::string(oci::kCompressedTocLabel)] = kOther;
+  EXPECT_EQ(LayerRequestFromLabels(labels)->toc, DigestOf(kTocDigest));
+  EXPECT_EQ(LayerRequestFromLabels(labels)->toc_of, oci::TocDigestOf::kJson);
+  labels.erase(std::string(oci::annotation::kTocDigest));
+  EXPECT_EQ(LayerRequestFromLabels(labels)->toc, DigestOf(kOther));
+  EXPECT_EQ(LayerRequestFromLabels(labels)->toc_of, oci::TocDigestOf::kCompressed);
+  labels[std::string(oci::kCompressedTocLabel)] = "sha256:1";
+  EXPECT_EQ(LayerRequestFromLabels(labels).status().code(), StatusCode::kInvalidArgument);
+}
+
 TEST(LayerRequestFromLabels, LeavesOutNeighboursThatAreNoDigests) {
   Labels labels = LazyLabels("chain");
   std::string list = "nonsense,," + kOther + "," + kOther + ",sha256:12,";
