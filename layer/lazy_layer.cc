@@ -38,6 +38,11 @@ bool IsTransportError(StatusCode code) {
   }
 }
 
+void SortUnique(std::vector<uint32_t>& members) {
+  std::ranges::sort(members);
+  members.erase(std::ranges::unique(members).begin(), members.end());
+}
+
 enum class Wants { kPresence, kBytes };
 
 }  // namespace
@@ -219,8 +224,7 @@ std::vector<LazyLayer::Fetch> LazyLayer::Enlist(const std::shared_ptr<Request>& 
       missing.push_back(table_.chunks()[chunk].member);
     }
   }
-  std::ranges::sort(missing);
-  missing.erase(std::ranges::unique(missing).begin(), missing.end());
+  SortUnique(missing);
   std::vector<uint32_t> wanted;
   for (const uint32_t member : missing) {
     if (!in_flight_.contains(member)) {
@@ -363,6 +367,36 @@ void LazyLayer::Prefetch(uint64_t blob_bytes) {
     prefetch_ = {.blob_offset = 0, .size_bytes = std::min(blob_bytes, table_.blob_size_bytes())};
   }
   EnlistFeed(oci::FetchClass::kPrefetch);
+}
+
+bool LazyLayer::StartAbsent(std::span<const DataRange> ranges, oci::FetchClass fetch_class,
+                            uint64_t size_bytes) {
+  std::vector<uint32_t> wanted;
+  std::vector<Fetch> fetches;
+  {
+    MutexLock lock(mutex_);
+    if (closed_) {
+      return false;
+    }
+    for (const DataRange& range : ranges) {
+      const ChunkSpan span = table_.Find(range);
+      for (uint32_t chunk = span.first; chunk < span.last; ++chunk) {
+        if (const uint32_t member = table_.chunks()[chunk].member; IsFree(member)) {
+          wanted.push_back(member);
+        }
+      }
+    }
+    SortUnique(wanted);
+    fetches = PlanAndMark(wanted, fetch_class,
+                          {.neighbourhood_bytes = 0,
+                           .merge_gap_bytes = size_bytes / 4,
+                           .request_bytes = limits_.request_bytes},
+                          table_.blob_size_bytes());
+  }
+  for (const Fetch& fetch : fetches) {
+    StartFetch(fetch);
+  }
+  return !fetches.empty();
 }
 
 void LazyLayer::WhenComplete(std::function<void()> done) {

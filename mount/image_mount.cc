@@ -14,7 +14,8 @@ namespace {
 // mount(2) copies one page of options and cuts off the rest in silence.
 constexpr size_t kMaxMountOptions = 4095;
 
-StatusOr<LayerSpec> SpecOf(const oci::Descriptor& layer, const std::string& image) {
+StatusOr<LayerSpec> SpecOf(const oci::Descriptor& layer, const std::string& image,
+                           const oci::Digest& manifest) {
   const StatusOr<oci::TocDigest> toc = oci::FindTocDigest(layer.annotations);
   if (!toc.ok()) {
     return MakeError(StatusCode::kFailedPrecondition,
@@ -25,7 +26,8 @@ StatusOr<LayerSpec> SpecOf(const oci::Descriptor& layer, const std::string& imag
                    .layer = layer.digest,
                    .toc = toc->digest,
                    .toc_of = toc->of,
-                   .size_bytes = layer.size_bytes};
+                   .size_bytes = layer.size_bytes,
+                   .manifest = manifest};
 }
 
 Status MountLayers(const std::vector<MountedLayer>& layers,
@@ -66,7 +68,7 @@ StatusOr<std::unique_ptr<ImageMount>> ImageMount::Start(Options options,
   }
   std::vector<LayerSpec> specs;
   for (const oci::Descriptor& layer : image.manifest.layers) {
-    ASSIGN_OR_RETURN(LayerSpec spec, SpecOf(layer, source->Name()));
+    ASSIGN_OR_RETURN(LayerSpec spec, SpecOf(layer, source->Name(), image.raw_manifest.digest));
     specs.push_back(std::move(spec));
   }
   ASSIGN_OR_RETURN(

@@ -17,6 +17,8 @@
 #include "layer/fetch_scheduler.h"
 #include "layer/layer_opener.h"
 #include "layer/lazy_layer.h"
+#include "layer/prefetch_plan.h"
+#include "layer/profile_store.h"
 #include "mount/erofs_mount.h"
 #include "mount/erofs_plane.h"
 #include "oci/reference.h"
@@ -89,6 +91,7 @@ struct LayerHost::State {
   State(Options options_in, Dependencies dependencies_in)
       : options(std::move(options_in)),
         dependencies(std::move(dependencies_in)),
+        profiles(options.root / layer::ProfileStore::kDirectoryName, dependencies.files),
         plain(options.root / kPlainLayers, fuse::Operations::Xattrs::kNone),
         with_xattrs(options.root / kLayersWithXattrs, fuse::Operations::Xattrs::kServed) {}
 
@@ -115,7 +118,8 @@ struct LayerHost::State {
   void UseStored(const LayerKey& key);
   void UseStoredSoon(const LayerKey& key);
   Status ChoosePlane();
-  void FetchAhead(LazyLayer& layer, const LayerSpec& spec);
+  void FetchAhead(const std::shared_ptr<LazyLayer>& layer, const LayerSpec& spec);
+  std::shared_ptr<layer::PrefetchPlan> PlanOf(const LayerSpec& spec);
   Status Hide(uint64_t number, Data data);
 
   const Options options;
@@ -125,6 +129,7 @@ struct LayerHost::State {
   std::unique_ptr<ThreadPool> cpu;
   ThreadTimer timer;
   std::shared_ptr<layer::FetchScheduler> scheduler;
+  layer::ProfileStore profiles;
   View plain;
   View with_xattrs;
   PlaneChoice plane;
@@ -133,12 +138,13 @@ struct LayerHost::State {
   /// Replaces mounts: that may wait for reads, so no thread that answers them does it.
   std::unique_ptr<ThreadPool> replacing;
 
-  Mutex mutex;  // leaf; never held over a call that blocks
+  Mutex mutex;  // above a plan's; never held over a call that blocks
   Condition changed;
   /// Layers that a thread opens or closes right now: others that want them wait.
   std::set<LayerKey> busy GUARDED_BY(mutex);
   std::map<LayerKey, Shown> shown GUARDED_BY(mutex);
   std::map<uint64_t, LayerKey> numbers GUARDED_BY(mutex);
+  std::map<oci::Digest, std::shared_ptr<layer::PrefetchPlan>> plans GUARDED_BY(mutex);
 };
 
 StatusOr<std::unique_ptr<LayerHost>> LayerHost::Start(Options options, Dependencies dependencies) {
@@ -255,7 +261,7 @@ StatusOr<MountedLayer> LayerHost::State::Show(uint64_t number, const LayerSpec& 
     (void)Hide(number, Data::kKeep);  // the first error is the one to tell
     return status;
   }
-  FetchAhead(layer, spec);
+  FetchAhead(held.layer, spec);
   return MountedLayer{.number = number,
                       .path = ShowAsMount(number, held),
                       .data_bytes = layer.chunks().data_size_bytes(),
@@ -381,21 +387,47 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& sp
   return held;
 }
 
-void LayerHost::State::FetchAhead(LazyLayer& layer, const LayerSpec& spec) {
-  const layer::ChunkTable& chunks = layer.chunks();
-  if (options.fetch.prefetch && !chunks.no_prefetch()) {
-    const uint64_t wished = spec.prefetch_bytes.value_or(options.fetch.prefetch_bytes);
-    if (const uint64_t bytes = chunks.prefetch_end().value_or(wished); bytes > 0) {
-      layer.Prefetch(bytes);
+void LayerHost::State::FetchAhead(const std::shared_ptr<LazyLayer>& layer, const LayerSpec& spec) {
+  if (options.fetch.prefetch) {
+    if (const auto plan = PlanOf(spec)) {
+      plan->Attach(layer, HostOf(spec.image));
+    } else if (!layer->chunks().no_prefetch()) {
+      const uint64_t wished = spec.prefetch_bytes.value_or(options.fetch.prefetch_bytes);
+      if (const uint64_t bytes = layer->chunks().prefetch_end().value_or(wished); bytes > 0) {
+        layer->Prefetch(bytes);
+      }
     }
   }
-  layer.WhenComplete([this, key = layer.key()] {
+  layer->WhenComplete([this, key = layer->key()] {
     log::Info("layer is complete", {{"layer", key.layer.ToString()}});
     UseStoredSoon(key);
   });
   if (options.fetch.background) {
-    layer.FetchAll();
+    layer->FetchAll();
   }
+}
+
+/// The plan of the image whose layer this is; null without a profile. Its layers share it.
+std::shared_ptr<layer::PrefetchPlan> LayerHost::State::PlanOf(const LayerSpec& spec) {
+  if (!spec.manifest) {
+    return nullptr;
+  }
+  const auto profile = profiles.Find(*spec.manifest);
+  if (!profile.ok()) {
+    if (profile.status().code() != StatusCode::kNotFound) {
+      log::Warning("an access profile cannot be used",
+                   {{"image", spec.manifest->ToString()}, {"error", Describe(profile.status())}});
+    }
+    return nullptr;
+  }
+  MutexLock lock(mutex);
+  // Those of images that have gone; a later pull of them begins anew.
+  std::erase_if(plans, [](const auto& plan) { return !plan.second->HasLayers(); });
+  std::shared_ptr<layer::PrefetchPlan>& plan = plans[*spec.manifest];
+  if (!plan) {
+    plan = std::make_shared<layer::PrefetchPlan>(*profile, scheduler);
+  }
+  return plan;
 }
 
 StatusOr<LayerHost::State::Held> LayerHost::State::OpenStored(

@@ -52,13 +52,16 @@ struct LayerSpec {
   oci::Digest toc;    // of its TOC; required: without it nothing can be verified
   oci::TocDigestOf toc_of = oci::TocDigestOf::kJson;  // what `toc` is the digest of
   uint64_t size_bytes = 0;                            // of the blob; 0 when unknown
+  /// Of the image's manifest, when it is known: its access profile goes by it.
+  std::optional<oci::Digest> manifest;
   /// How much of the blob's front the client asks to prefetch where no landmark says it.
   std::optional<uint64_t> prefetch_bytes;
 };
 
 /// What is fetched before anybody reads it.
 struct FetchPolicy {
-  /// What the layer's landmark, its LayerSpec or, where both are silent, `prefetch_bytes` says.
+  /// What the image's access profile says that is kept below the root; without one the layer's
+  /// landmark, its LayerSpec or, where both are silent, `prefetch_bytes`.
   bool prefetch = true;
   uint64_t prefetch_bytes = 0;
   /// Everything, once nothing else is to be done.
@@ -85,7 +88,7 @@ struct HostCounters {
 class LayerHost {
  public:
   struct Options {
-    /// Holds store/ and the mount points.
+    /// Holds store/, profiles/ and the mount points.
     std::filesystem::path root;
     size_t fuse_threads = 2;
     size_t decode_threads = 2;

@@ -98,6 +98,10 @@ StatusOr<LayerRequest> LayerRequestFromLabels(const Labels& labels) {
   ASSIGN_OR_RETURN(const oci::TocDigest toc, oci::FindTocDigest(labels));
   request.toc = toc.digest;
   request.toc_of = toc.of;
+  if (const auto manifest = oci::Digest::Parse(Find(labels, snapshot_label::kCriManifestDigest));
+      manifest.ok()) {
+    request.manifest = *manifest;
+  }
   request.prefetch_bytes = ParseBytes(Find(labels, snapshot_label::kStargzPrefetch));
   request.image_layers = ParseLayers(Find(labels, family->layers), request.layer);
   return request;

@@ -20,6 +20,8 @@ struct LayerRequest {
   oci::TocDigestOf toc_of = oci::TocDigestOf::kJson;
   /// The layers of the same image, this one included, as far as the labels name them; bottom first.
   std::vector<oci::Digest> image_layers;
+  /// Of the image's manifest, when the client names it.
+  std::optional<oci::Digest> manifest;
   /// How much of the blob's front the client asks to prefetch where no landmark says it.
   std::optional<uint64_t> prefetch_bytes;
 };

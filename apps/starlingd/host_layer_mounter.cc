@@ -10,6 +10,7 @@ mount::LayerSpec SpecOf(const snapshotter::LayerRequest& layer) {
           .toc = layer.toc,
           .toc_of = layer.toc_of,
           .size_bytes = 0,
+          .manifest = layer.manifest,
           .prefetch_bytes = layer.prefetch_bytes};
 }
 

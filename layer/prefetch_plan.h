@@ -1,0 +1,49 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/mutex.h"
+#include "layer/access_profile.h"
+#include "layer/fetch_scheduler.h"
+#include "layer/lazy_layer.h"
+
+namespace starling::layer {
+
+/// Fetches what the runs of an image needed before, in the order of their need over all of its
+/// layers, as the link has room. Layers come one after the other; each brings its steps.
+/// Threads: safe. Owned by shared_ptr only.
+class PrefetchPlan : public FetchScheduler::Feed,
+                     public std::enable_shared_from_this<PrefetchPlan> {
+ public:
+  PrefetchPlan(const AccessProfile& profile, std::shared_ptr<FetchScheduler> scheduler);
+
+  /// Fetches its part of `layer` from `host` from now on, as long as somebody else holds it. Does
+  /// nothing for a layer that the profile does not know.
+  void Attach(const std::shared_ptr<LazyLayer>& layer, const std::string& host);
+  /// False when nobody holds a layer of it any more.
+  bool HasLayers();
+
+ private:
+  /// Steps of one layer that follow each other.
+  struct Batch {
+    std::shared_ptr<LazyLayer> layer;  // null: no steps are left
+    std::vector<DataRange> ranges;
+  };
+
+  bool StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) override;
+  Batch TakeBatch(uint64_t data_bytes);
+
+  const std::shared_ptr<FetchScheduler> scheduler_;
+  const std::vector<PlannedAccess> steps_;
+  std::map<store::LayerKey, size_t> numbers_;  // of the profile's layers
+
+  Mutex mutex_;  // leaf
+  std::vector<std::weak_ptr<LazyLayer>> layers_ GUARDED_BY(mutex_);
+  std::set<size_t> pending_ GUARDED_BY(mutex_);  // steps of the layers that are there
+};
+
+}  // namespace starling::layer
