@@ -83,7 +83,7 @@ StatusOr<std::unique_ptr<mount::LayerHost>> Show(const Plane& plane,
                                                  const std::filesystem::path& root,
                                                  const std::shared_ptr<FileImage>& image,
                                                  const estargz::WrittenLayer& layer) {
-  const auto probe = [&plane](const auto&... arguments) {
+  const auto probe = [&plane](auto&... arguments) {
     mount::ErofsSupport support = mount::ProbeErofs(arguments...);
     if (!plane.replaces) {
       support.replacing = MakeError(StatusCode::kUnimplemented, "not wanted");

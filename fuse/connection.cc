@@ -20,8 +20,10 @@ namespace {
 
 /// As much as the kernel puts into one request: 256 pages.
 constexpr unsigned kMaxRequestBytes = 1 << 20;
-/// Readahead and direct I/O on their way at once, for all layers together.
-constexpr unsigned kMaxBackground = 64;
+/// Reads on their way at once, for all layers together: as many as the kernel can count. What waits
+/// for the network must not keep back what is held.
+constexpr unsigned kMaxBackground = UINT16_MAX;
+/// With so many of them the kernel reads ahead no more than it must.
 constexpr unsigned kCongestionThreshold = 48;
 /// About 31 years; the kernel takes it for ever.
 constexpr double kForeverSeconds = 1e9;

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "fuse/connection.h"
 #include "fuse/mount_table.h"
+#include "fuse/read_ahead.h"
 
 namespace starling::fuse {
 namespace {
@@ -35,17 +36,10 @@ void InstallWakeHandler() {
   });
 }
 
-void SetReadAhead(const Session::Options& options) {
+void SetReadAheadOf(const Session::Options& options) {
   const auto mount = FindMount(options.mount_point);
-  if (!mount.ok() || !mount->has_value()) {
-    return;
-  }
-  const std::string path = fmt::format("/sys/class/bdi/{}/read_ahead_kb", (*mount)->device);
-  const std::string value = std::to_string(options.read_ahead_kib);
-  const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  // Only speed depends on it: a read-only /sys is no reason to fail.
-  if (!file.valid() || ::write(file.get(), value.data(), value.size()) < 0) {
-    log::Debug("readahead stays at the kernel's default", {{"path", path}});
+  if (mount.ok() && mount->has_value()) {
+    SetReadAhead((*mount)->device, options.read_ahead_kib);
   }
 }
 
@@ -175,7 +169,7 @@ StatusOr<std::unique_ptr<Session>> Session::Mount(const Options& options,
     UnmountDetached(options.mount_point);
     return status;
   }
-  SetReadAhead(options);
+  SetReadAheadOf(options);
   return std::unique_ptr<Session>(new Session(options, *std::move(connection)));
 }
 

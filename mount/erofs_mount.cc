@@ -6,10 +6,13 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <iterator>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "fuse/mount_table.h"
+#include "fuse/read_ahead.h"
 
 namespace starling::mount {
 namespace {
@@ -53,17 +56,53 @@ Status SetParameter(int context, const char* name, const std::string& value) {
   return OkStatus();
 }
 
+Status SetFlag(int context, const char* name) {
+  if (::fsconfig(context, FSCONFIG_SET_FLAG, name, nullptr, 0) != 0) {
+    const int error = errno;
+    // A flag that the kernel does not know.
+    return MountError(error == EINVAL ? EOPNOTSUPP : error,
+                      fmt::format("erofs: {}{}", name, KernelMessage(context)));
+  }
+  return OkStatus();
+}
+
+/// All EROFS file systems of the machine, as /sys/class/bdi calls them. A number is not used again.
+std::set<std::string> BackingDevices() {
+  std::set<std::string> names;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/sys/class/bdi", error)) {
+    if (std::string name = entry.path().filename(); name.starts_with("erofs-")) {
+      names.insert(std::move(name));
+    }
+  }
+  return names;
+}
+
+/// No call tells which of the devices belongs to a mount: it is the one that was not there before,
+/// if that is one.
+void SetReadAheadOfNew(const std::set<std::string>& before, uint32_t read_ahead_kib) {
+  std::vector<std::string> appeared;
+  std::ranges::set_difference(BackingDevices(), before, std::back_inserter(appeared));
+  if (appeared.size() == 1) {
+    fuse::SetReadAhead(appeared.front(), read_ahead_kib);
+  }
+}
+
 }  // namespace
 
-StatusOr<UniqueFd> MakeErofsMount(const ErofsImage& image) {
+StatusOr<UniqueFd> MakeErofsMount(const ErofsImage& image, const ErofsOptions& options) {
+  const std::set<std::string> before = BackingDevices();
   const UniqueFd context(::fsopen("erofs", FSOPEN_CLOEXEC));
   if (!context.valid()) {
     return MountError(errno, "erofs: open");
   }
   RETURN_IF_ERROR(SetParameter(context.get(), "source", image.index));
   RETURN_IF_ERROR(SetParameter(context.get(), "device", image.data));
-  if (::fsconfig(context.get(), FSCONFIG_SET_FLAG, "ro", nullptr, 0) != 0 ||
-      ::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) {
+  if (options.device_reads == ErofsOptions::DeviceReads::kExact) {
+    RETURN_IF_ERROR(SetFlag(context.get(), "directio"));
+  }
+  RETURN_IF_ERROR(SetFlag(context.get(), "ro"));
+  if (::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) {
     const int error = errno;
     return MountError(error, fmt::format("erofs: mount {}{}", image.index.native(),
                                          KernelMessage(context.get())));
@@ -73,6 +112,7 @@ StatusOr<UniqueFd> MakeErofsMount(const ErofsImage& image) {
   if (!mount.valid()) {
     return MountError(errno, fmt::format("erofs: mount {}", image.index.native()));
   }
+  SetReadAheadOfNew(before, options.read_ahead_kib);
   return mount;
 }
 

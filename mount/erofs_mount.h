@@ -1,6 +1,7 @@
 /// The kernel's EROFS on ordinary files: needs no block device and no loop.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 
 #include "base/status.h"
@@ -14,11 +15,19 @@ struct ErofsImage {
   std::filesystem::path data;   // the one data device that it names
 };
 
+struct ErofsOptions {
+  uint32_t read_ahead_kib = 128;
+  /// What the kernel reads of the data device: exactly what it needs for one file, and kept as the
+  /// file's pages alone; or also what lies near it, and kept a second time as the device's pages.
+  enum class DeviceReads { kExact, kCached } device_reads = DeviceReads::kCached;
+};
+
 /// A read-only mount of `image` that no path leads to yet; it lasts as long as the descriptor.
-/// The kernel opens both files now and keeps them open.
+/// The kernel opens both files now and keeps them open. Calls at the same time, or another
+/// process's, may leave read-ahead at the kernel's default.
 /// Errors: kUnimplemented for a kernel that cannot do this; kInvalidArgument for a path of more
 /// than 255 bytes; else the kernel's own, with what it says about the reason.
-StatusOr<UniqueFd> MakeErofsMount(const ErofsImage& image);
+StatusOr<UniqueFd> MakeErofsMount(const ErofsImage& image, const ErofsOptions& options);
 
 /// Shows `mount` at the existing `directory`.
 Status AttachMount(int mount, const std::filesystem::path& directory);

@@ -44,7 +44,8 @@ StatusOr<std::filesystem::path> ErofsPlane::Show(uint64_t number, const ErofsIma
   if (shown_.contains(number)) {
     return MakeError(StatusCode::kAlreadyExists, fmt::format("layer {} is shown already", number));
   }
-  ASSIGN_OR_RETURN(const UniqueFd mount, MakeErofsMount(image));
+  ASSIGN_OR_RETURN(const UniqueFd mount,
+                   MakeErofsMount(image, data == Data::kOverFuse ? kReadsOverFuse : kReadsOfStored));
   RETURN_IF_ERROR(MakeDirectories(path, 0755));
   if (const Status status = AttachMount(mount.get(), path); !status.ok()) {
     std::error_code error;
@@ -61,7 +62,7 @@ Status ErofsPlane::UseStored(uint64_t number, const ErofsImage& image) {
   if (found == shown_.end() || found->second == Data::kStored) {
     return OkStatus();
   }
-  ASSIGN_OR_RETURN(const UniqueFd mount, MakeErofsMount(image));
+  ASSIGN_OR_RETURN(const UniqueFd mount, MakeErofsMount(image, kReadsOfStored));
   RETURN_IF_ERROR(ReplaceMount(mount.get(), PathOf(number)));
   found->second = Data::kStored;
   return OkStatus();
@@ -79,8 +80,11 @@ void ErofsPlane::Hide(uint64_t number) {
     log::Warning("a layer stays mounted", {{"error", Describe(status)}});
     return;
   }
+  while (DetachMount(path).ok()) {
+    // What lay beneath, where a replacement did not come to its end.
+  }
   std::error_code error;
-  std::filesystem::remove(path, error);  // fails only where somebody mounted over ours
+  std::filesystem::remove(path, error);
 }
 
 }  // namespace starling::mount

@@ -13,6 +13,7 @@
 #include "erofs/image_writer.h"
 #include "fuse/operations.h"
 #include "mount/erofs_mount.h"
+#include "mount/erofs_plane.h"
 
 namespace starling::mount {
 namespace {
@@ -46,7 +47,7 @@ class Probe {
 
   Status TryOverFuse(const std::filesystem::path& fuse_file) {
     ASSIGN_OR_RETURN(const UniqueFd mount,
-                     MakeErofsMount({.index = Path("index"), .data = fuse_file}));
+                     MakeErofsMount({.index = Path("index"), .data = fuse_file}, kReadsOverFuse));
     RETURN_IF_ERROR(AttachMount(mount.get(), Path("mount")));
     RETURN_IF_ERROR(Overlay("mount", "overlay"));
     RETURN_IF_ERROR(Overlay("overlay", "nested"));
@@ -55,7 +56,7 @@ class Probe {
 
   Status TryReplacing() {
     ASSIGN_OR_RETURN(const UniqueFd mount,
-                     MakeErofsMount({.index = Path("index"), .data = Path("data")}));
+                     MakeErofsMount({.index = Path("index"), .data = Path("data")}, kReadsOfStored));
     RETURN_IF_ERROR(ReplaceMount(mount.get(), Path("mount")));
     return ExpectContent(Path("mount"), OtherContent());
   }

@@ -42,6 +42,7 @@ UNTESTED = {
     "api": "generated code",
     "fuse/connection.cc": "tests/kernel/session_test.cc needs the kernel's side",
     "fuse/layer_table.cc": "tests/unit/fuse/operations_test.cc",
+    "fuse/read_ahead.cc": "tests/kernel/session_test.cc",
     "fuse/session.cc": "tests/kernel/session_test.cc",
     "layer/toc_fetch.cc": "tests/unit/layer/layer_opener_test.cc and tests/unit/inspect",
     "mount/erofs_mount.cc": "tests/kernel/erofs_plane_test.cc",

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <sys/mount.h>
 
+#include <set>
+
 #include "base/file_system.h"
 #include "base/temp_dir.h"
 #include "erofs/image_writer.h"
@@ -105,6 +107,22 @@ TEST_F(ErofsPlaneTest, MountsThatArePropagatedTakeTheirPlacesToo) {
   testing_support::Shell("umount " + directory_.path().native());
 }
 
+TEST_F(ErofsPlaneTest, SetsHowFarTheKernelReadsAhead) {
+  const auto settings = [] {
+    std::multiset<std::string> values;
+    for (const auto& entry : std::filesystem::directory_iterator("/sys/class/bdi")) {
+      if (entry.path().filename().native().starts_with("erofs-")) {
+        values.insert(ReadWhole(entry.path() / "read_ahead_kb"));
+      }
+    }
+    return values;
+  };
+  const size_t before = settings().count("896\n");
+  const auto mount = MakeErofsMount(MakeImage("image", 'a'), {.read_ahead_kib = 896});
+  ASSERT_TRUE(mount.ok()) << mount.status();
+  EXPECT_EQ(settings().count("896\n"), before + 1);
+}
+
 TEST_F(ErofsPlaneTest, WhatIsBusyIsHiddenAndGoesOn) {
   const auto path = plane_->Show(1, MakeImage("first", 'a'), ErofsPlane::Data::kStored);
   ASSERT_TRUE(path.ok()) << path.status();
@@ -133,7 +151,7 @@ TEST_F(ErofsPlaneTest, StartsInAnEmptyDirectory) {
   const ErofsImage image = MakeImage("image", 'a');
   ASSERT_TRUE(plane_->Show(1, image, ErofsPlane::Data::kStored).ok());
   // As after a kill: mounts, one on top of another, and what a probe was doing.
-  const auto mount = MakeErofsMount(image);
+  const auto mount = MakeErofsMount(image, {});
   ASSERT_TRUE(mount.ok()) << mount.status();
   ASSERT_TRUE(AttachMount(mount->get(), Path("e/1")).ok());
   std::filesystem::create_directories(Path("e/probe-x/mount"));

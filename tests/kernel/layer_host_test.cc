@@ -6,9 +6,11 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/sysmacros.h>
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <future>
 #include <thread>
 
@@ -364,6 +366,47 @@ TEST_P(LayerHostTest, EndsWhileReadersWait) {
   host_.reset();
   EXPECT_NE(reader.get(), 0);
   blob->Release();
+}
+
+TEST_P(LayerHostTest, WhatIsHeldIsReadableWhileManyWait) {
+  constexpr int kReaders = 120;  // more than the 64 reads that other FUSE servers allow at once
+  const LazyLayerBlob layer = MakeLayer("tree",
+                                        fmt::format(R"(cd "$TREE"; seq 2000 > held
+    for i in $(seq {}); do head -c 140000 /dev/urandom > f$i; done)",
+                                                    kReaders),
+                                        1 << 20);
+  const auto blob = image_->Add(layer);
+  const auto path = MountLayer(1, layer);
+  const std::string held = ReadWhole(path / "held");
+  EXPECT_EQ(held, ReadWhole(Path("tree") / "held"));
+  blob->Hold();
+  std::vector<std::future<int>> readers;
+  for (int i = 1; i <= kReaders; ++i) {
+    readers.push_back(std::async(std::launch::async,
+                                 [&path, i] { return ReadError(path / fmt::format("f{}", i)); }));
+  }
+  const auto control = Path("control");
+  std::filesystem::create_directories(control);
+  Shell(fmt::format("mount -t fusectl c {}", control.native()));
+  struct stat root{};
+  EXPECT_EQ(::stat(Path("host/l").c_str(), &root), 0);
+  const auto waiting = control / std::to_string(minor(root.st_dev)) / "waiting";
+  // What the first read fetched of its neighbours is not waited for.
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  int waits = 0;
+  while (waits < 70 && std::chrono::steady_clock::now() < deadline) {
+    waits = std::atoi(ReadWhole(waiting).c_str());
+  }
+  EXPECT_GE(waits, 70);
+  Shell("echo 1 > /proc/sys/vm/drop_caches");
+  auto reader = std::async(std::launch::async, [&] { return ReadWhole(path / "held"); });
+  EXPECT_EQ(reader.wait_for(std::chrono::seconds(20)), std::future_status::ready);
+  blob->Release();
+  EXPECT_EQ(reader.get(), held);
+  for (auto& waiter : readers) {
+    EXPECT_EQ(waiter.get(), 0);
+  }
+  Shell("umount " + control.native());
 }
 
 TEST_P(LayerHostTest, ListsItsLayers) {

@@ -8,6 +8,8 @@
 #include <future>
 #include <thread>
 
+#include "fuse/mount_table.h"
+#include "fuse/read_ahead.h"
 #include "tests/support/file_tree.h"
 #include "tests/support/lazy_layer_fixture.h"
 #include "tests/support/private_mounts.h"
@@ -90,6 +92,17 @@ TEST_F(SessionTest, RequestsThatTheFirstServerTookAreAnsweredByTheSecond) {
   auto second = Session::Adopt(Options(), operations_, *std::move(device));
   ASSERT_TRUE(second.ok()) << second.status();
   EXPECT_EQ(reader.get(), std::string(5000, 'a'));
+}
+
+TEST_F(SessionTest, SetsHowFarTheKernelReadsAhead) {
+  Session::Options options = Options();
+  options.read_ahead_kib = 384;
+  auto session = Session::Mount(options, operations_);
+  ASSERT_TRUE(session.ok()) << session.status();
+  const auto mount = FindMount(MountPoint());
+  ASSERT_TRUE(mount.ok() && mount->has_value());
+  EXPECT_EQ(ReadWhole("/sys/class/bdi/" + (*mount)->device + "/read_ahead_kb"), "384\n");
+  EXPECT_FALSE(SetReadAhead("no-such-device", 128));
 }
 
 TEST_F(SessionTest, RefusesToAdoptWithoutTheFirstRequest) {
