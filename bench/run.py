@@ -116,13 +116,14 @@ def measure_all(arguments, chosen_images, chosen_links, work, stack, runs, failu
 
 
 def earlier_runs(file, commit):
-    """What a file of --json has, to go on from."""
+    """What a file of --json has, to go on from: its runs and the commands that made them."""
     if not file or not file.exists():
-        return {}
+        return {}, []
     found = json.loads(file.read_text())
     if found["machine"]["commit"] != commit:
         raise processes.BenchError(f"{file} is of commit {found['machine']['commit']}, this is {commit}")
-    return {summary.Key(each["image"], each["link"], each["system"]): each["runs"] for each in found["runs"]}
+    runs = {summary.Key(each["image"], each["link"], each["system"]): each["runs"] for each in found["runs"]}
+    return runs, found["commands"]
 
 
 def parse_arguments():
@@ -161,12 +162,13 @@ def main():
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    facts, failures, stopped = machine(), [], False
+    facts, runs, commands, failures, stopped = machine(), {}, [], [], False
     try:
         chosen_images = choose(images.IMAGES, arguments.only, "image",
                                [image.name for image in images.IMAGES.values() if not image.optional])
         chosen_links = choose(systems.LINKS, arguments.links, "link", systems.LINKS)
-        runs = earlier_runs(arguments.json, facts["commit"]) if arguments.add else {}
+        runs, commands = earlier_runs(arguments.json, facts["commit"]) if arguments.add else ({}, [])
+        commands.append(sys.argv[1:])
         arguments.directory.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             work = pathlib.Path(tempfile.mkdtemp(prefix="w", dir=arguments.directory))
@@ -183,21 +185,21 @@ def main():
              for system in systems.SYSTEMS]
     results = {key: summary.medians(runs[key]) for key in order if key in runs}
     if results:
-        print_results(arguments, facts, results, runs, failures, stopped)
+        print_results(arguments, facts, commands, results, runs, failures, stopped)
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)
     return 130 if stopped else 1 if failures else 0
 
 
-def print_results(arguments, facts, results, runs, failures, stopped):
+def print_results(arguments, facts, commands, results, runs, failures, stopped):
     if arguments.json:
         arguments.json.write_text(json.dumps({
-            "machine": facts, "command": sys.argv[1:],
+            "machine": facts, "commands": commands,
             "runs": [{"image": key.image, "link": key.link, "system": key.system, "runs": runs[key]} for key in results],
             "failures": failures}, indent=1))
     if arguments.document and not stopped:
         report.write(arguments.document,
-                     report.generated(results, runs, facts, sys.argv[1:], failures,
+                     report.generated(results, runs, facts, commands, failures,
                                       arguments.document.with_suffix(".svg").name), report.plot(results))
     print(f"commit {facts['commit']}, kernel {facts['kernel']}, {facts['cores']} cores {facts['cpu']}, load before "
           f"{facts['load']}; medians of up to {arguments.runs} runs")

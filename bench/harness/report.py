@@ -45,17 +45,37 @@ def plot(results):
             + "\n".join(parts) + "\n</svg>\n")
 
 
-def generated(results, runs, facts, command, failures, plot_name):
+# Options that say where things are, not what is measured; all have a value.
+PLACES = ("--json", "--document", "--directory", "--starlingd", "--starling")
+
+
+def shown(command):
+    """The words of the command line that say what was measured."""
+    words, at = [], 0
+    while at < len(command):
+        if command[at] in PLACES:
+            at += 2
+            continue
+        if command[at].split("=")[0] not in PLACES:
+            words.append(command[at])
+        at += 1
+    return " ".join(["bench/run.py", *words])
+
+
+def generated(results, runs, facts, commands, failures, plot_name):
     """The part of the document that a run replaces."""
     counts = sorted({len(each) for each in runs.values()})
     times = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    many = "One run each" if counts == [1] else f"Medians of {times} runs"
     lines = [f"Measured {facts['date']}, commit `{facts['commit']}`, Linux {facts['kernel']}, {facts['cores']} cores of "
-             f"{facts['cpu']}, {facts['memory_gib']} GiB, load before it {facts['load']}. Medians of {times} runs. Command: "
-             f"`{' '.join(['bench/run.py', *command])}`.", "",
+             f"{facts['cpu']}, {facts['memory_gib']} GiB, load before it {facts['load']}. {many}. Made by "
+             + ", ".join(f"`{shown(command)}`" for command in commands) + ".", "",
              f"![Time to first output]({plot_name})", "", summary.as_markdown(summary.table(results)), ""]
-    lines += ["Spread of the time to first output, least and greatest second of the runs: " + "; ".join(
-        f"{key.image} {key.link} {key.system} {low:.2f}-{high:.2f}"
-        for key in results for low, high in [summary.spread(runs[key], "first_output_s")]) + ".", ""]
+    spreads = [f"{key.image} {key.link} {key.system} {low:.2f}-{high:.2f}" for key in results if len(runs[key]) > 1
+               for low, high in [summary.spread(runs[key], "first_output_s")]]
+    if spreads:
+        lines += ["Spread of the time to first output, least and greatest of the runs in seconds: "
+                  + "; ".join(spreads) + ".", ""]
     for title, known, names in (("Images", images.IMAGES, [key.image for key in results]),
                                 ("Links", systems.LINKS, [key.link for key in results]),
                                 ("Systems", systems.SYSTEMS, [key.system for key in results])):

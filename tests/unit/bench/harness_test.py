@@ -87,11 +87,27 @@ class Report(unittest.TestCase):
     def test_generated_part_names_what_the_numbers_hold_for(self):
         facts = {"date": "2026-01-02", "commit": "abc", "kernel": "6.1", "cores": 2, "cpu": "X", "memory_gib": 4, "load": "0.1"}
         runs = {key: [value, value] for key, value in self.RESULTS.items()}
-        part = report.generated(self.RESULTS, runs, facts, ["--only", "ml"], ["erofs: missing\nlog"], "p.svg")
-        for wanted in ("`abc`", "Linux 6.1", "2 cores of X", "Medians of 2 runs", "`bench/run.py --only ml`", "(p.svg)",
+        part = report.generated(self.RESULTS, runs, facts, [["--only", "ml"], ["--add"]], ["erofs: missing\nlog"], "p.svg")
+        for wanted in ("`abc`", "Linux 6.1", "2 cores of X", "Medians of 2 runs", "`bench/run.py --only ml`, `bench/run.py --add`", "(p.svg)",
                        "| ml | wan | starling |", "ml wan starling 4.00-4.00", "`starling`: Starling", "Not measured: erofs: missing"):
             self.assertIn(wanted, part)
         self.assertNotIn("log", part.split("Not measured")[1])
+
+    def test_a_single_run_has_no_median_and_no_spread(self):
+        facts = {"date": "", "commit": "", "kernel": "", "cores": 2, "cpu": "", "memory_gib": 4, "load": ""}
+        part = report.generated(self.RESULTS, {key: [value] for key, value in self.RESULTS.items()}, facts, [], [], "p.svg")
+        self.assertIn("One run each", part)
+        self.assertNotIn("Spread", part)
+
+    def test_the_command_is_shown_without_places(self):
+        cases = [
+            (["--only", "ml", "--json", "/a", "--runs", "1"], "bench/run.py --only ml --runs 1"),
+            (["--json=/a", "--add", "--starling", "/b"], "bench/run.py --add"),
+            ([], "bench/run.py"),
+        ]
+        for command, want in cases:
+            with self.subTest(command=command):
+                self.assertEqual(report.shown(command), want)
 
     def test_the_page_has_the_markers(self):
         report.replace_generated((ROOT / "docs/performance.md").read_text(), "")
