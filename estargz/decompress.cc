@@ -1,6 +1,6 @@
 #include "estargz/decompress.h"
 
-#include <zlib.h>
+#include <isa-l/igzip_lib.h>
 #include <zstd.h>
 
 #include <algorithm>
@@ -13,8 +13,21 @@ constexpr size_t kInputBytes = 256 << 10;
 // 128 MiB: what `zstd --ultra -22` needs and the zstd library accepts when not asked for more.
 constexpr int kMaxZstdWindowLog = 27;
 
-/// zlib counts in 32 bits.
+/// ISA-L counts in 32 bits.
 constexpr size_t kMaxStep = 1 << 30;
+
+std::string_view WhatIsWrong(int isal_error) {
+  switch (isal_error) {
+    case ISAL_INVALID_WRAPPER:
+      return "no gzip header where a member should begin";
+    case ISAL_UNSUPPORTED_METHOD:
+      return "compressed by another method than deflate";
+    case ISAL_INCORRECT_CHECKSUM:
+      return "a member's checksum or length is wrong";
+    default:
+      return "a broken deflate stream";
+  }
+}
 
 }  // namespace
 
@@ -60,22 +73,22 @@ class DecompressedTar::Input {
 
   class Gzip : public ByteSource {
    public:
-    explicit Gzip(Input& input) : input_(input) {
-      // 16: expect the gzip wrapper and check its CRC and length.
-      initialized_ = inflateInit2(&stream_, MAX_WBITS + 16) == Z_OK;
-    }
-    ~Gzip() override {
-      if (initialized_) {
-        inflateEnd(&stream_);
-      }
+    explicit Gzip(Input& input) : input_(input), state_(std::make_unique<inflate_state>()) {
+      isal_inflate_init(state_.get());
+      BeginMember();
     }
     StatusOr<size_t> Read(std::span<std::byte> out) override;
 
    private:
+    void BeginMember() {
+      isal_inflate_reset(state_.get());
+      state_->crc_flag = ISAL_GZIP;  // expect the wrapper and check its CRC and length
+      in_member_ = true;
+    }
+
     Input& input_;
-    z_stream stream_{};
-    bool initialized_ = false;
-    bool in_member_ = true;
+    const std::unique_ptr<inflate_state> state_;  // 90 KB: too large for a stack
+    bool in_member_ = false;
     bool only_padding_left_ = false;
   };
 
@@ -101,15 +114,9 @@ class DecompressedTar::Input {
 };
 
 StatusOr<size_t> DecompressedTar::Input::Gzip::Read(std::span<std::byte> out) {
-  if (!initialized_) {
-    return MakeError(StatusCode::kInternal, "gzip: no memory");
-  }
   for (;;) {
     ASSIGN_OR_RETURN(ByteSpan in, input_.Get());
-    if (in.empty()) {
-      if (in_member_) {
-        return MakeError(StatusCode::kDataLoss, "gzip: the layer ends inside a member");
-      }
+    if (in.empty() && !in_member_) {
       return 0;
     }
     if (!in_member_) {
@@ -122,24 +129,26 @@ StatusOr<size_t> DecompressedTar::Input::Gzip::Read(std::span<std::byte> out) {
         input_.Consume(in.size());
         continue;
       }
-      inflateReset(&stream_);
-      in_member_ = true;
+      BeginMember();
     }
     in = in.first(std::min(in.size(), kMaxStep));
     const size_t room = std::min(out.size(), kMaxStep);
-    stream_.next_in = const_cast<Bytef*>(AsUnsigned(in));
-    stream_.avail_in = static_cast<uInt>(in.size());
-    stream_.next_out = reinterpret_cast<Bytef*>(out.data());
-    stream_.avail_out = static_cast<uInt>(room);
-    const int result = inflate(&stream_, Z_NO_FLUSH);
-    input_.Consume(in.size() - stream_.avail_in);
-    if (result != Z_OK && result != Z_STREAM_END && result != Z_BUF_ERROR) {
-      return MakeError(StatusCode::kDataLoss,
-                       fmt::format("gzip: {}", stream_.msg != nullptr ? stream_.msg : "broken"));
+    // With no input left, the decoder may still hold output back.
+    state_->next_in = const_cast<uint8_t*>(AsUnsigned(in));
+    state_->avail_in = static_cast<uint32_t>(in.size());
+    state_->next_out = reinterpret_cast<uint8_t*>(out.data());
+    state_->avail_out = static_cast<uint32_t>(room);
+    const int result = isal_inflate(state_.get());
+    input_.Consume(in.size() - state_->avail_in);
+    if (result < 0) {
+      return MakeError(StatusCode::kDataLoss, fmt::format("gzip: {}", WhatIsWrong(result)));
     }
-    in_member_ = result != Z_STREAM_END;
-    if (const size_t count = room - stream_.avail_out; count > 0) {
+    in_member_ = state_->block_state != ISAL_BLOCK_FINISH;
+    if (const size_t count = room - state_->avail_out; count > 0) {
       return count;
+    }
+    if (in.empty() && in_member_) {
+      return MakeError(StatusCode::kDataLoss, "gzip: the layer ends inside a member");
     }
   }
 }

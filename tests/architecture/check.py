@@ -26,6 +26,7 @@ FENCES = {
     "google/protobuf": {"api", "snapshotter", "containerd", "apps"},
     "sqlite3.h": {"snapshotter"},
     "toml++": {"config"},
+    "isa-l/": {"estargz"},
     "zlib.h": {"estargz"},
     "libdeflate.h": {"estargz"},
     "zstd.h": {"estargz"},
