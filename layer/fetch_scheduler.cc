@@ -13,7 +13,8 @@ using std::chrono::milliseconds;
 /// because it must be finished before others get their turn.
 constexpr uint64_t kMinRequestBytes = 256 << 10;
 constexpr uint64_t kMaxRequestBytes = 4 << 20;
-/// On a link with a short round trip a request must still carry enough work for the decoders.
+/// On a link with a short round trip a request that nobody waits for must still carry enough work
+/// for the decoders.
 constexpr milliseconds kMinRequestTime(10);
 
 size_t IndexOf(FetchClass fetch_class) { return static_cast<size_t>(fetch_class); }
@@ -136,9 +137,10 @@ uint64_t FetchScheduler::RequestBytesOf(const Host& host) const {
   return std::clamp(host.link.BytesIn(time), kMinRequestBytes, kMaxRequestBytes);
 }
 
-uint64_t FetchScheduler::RequestBytes(const std::string& host) {
+uint64_t FetchScheduler::RoundTripBytes(const std::string& host) {
   MutexLock lock(mutex_);
-  return RequestBytesOf(hosts_[host]);
+  const LinkEstimate& link = hosts_[host].link;
+  return std::clamp(link.BytesIn(link.round_trip()), kMinRequestBytes, kMaxRequestBytes);
 }
 
 void FetchScheduler::Close() {

@@ -86,8 +86,9 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
               const std::shared_ptr<Feed>& feed);
   /// Runs `task`, which must not block, after a delay, unless closed by then.
   void RunAfter(std::chrono::milliseconds delay, std::function<void()> task);
-  /// A good size for a request to `host`: what its link moves in a round trip.
-  uint64_t RequestBytes(const std::string& host);
+  /// What the link to `host` moves in a round trip: fetching that much more costs a reader who
+  /// waits for one about as much again.
+  uint64_t RoundTripBytes(const std::string& host);
   /// Nothing is begun from now on; lets go of the dependencies.
   void Close();
 

@@ -203,9 +203,9 @@ FetchLimits LazyLayer::LimitsNow() {
   if (!scheduler_) {
     return limits_;
   }
-  const uint64_t request_bytes = scheduler_->RequestBytes(CurrentHost());
-  return {.neighbourhood_bytes = request_bytes,
-          .merge_gap_bytes = request_bytes,
+  const uint64_t round_trip_bytes = scheduler_->RoundTripBytes(CurrentHost());
+  return {.neighbourhood_bytes = round_trip_bytes,
+          .merge_gap_bytes = round_trip_bytes,
           .request_bytes = limits_.request_bytes};
 }
 

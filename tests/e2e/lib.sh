@@ -105,7 +105,8 @@ registry_cost() {
 start_starlingd() {
   local directory=$1
   shift
-  printf '[mount]\ndata_plane = "%s"\n' "${STARLING_DATA_PLANE:-auto}" >"$directory/starlingd.toml"
+  printf '[mount]\ndata_plane = "%s"\n[fetch]\nbackground = %s\n' "${STARLING_DATA_PLANE:-auto}" \
+    "${fetch_background:-true}" >"$directory/starlingd.toml"
   start_process "$directory/starlingd.log" starlingd --config "$directory/starlingd.toml" --address "$directory/starling.sock" \
     --root "$directory/starling" --log-level debug "$@"
   STARLINGD_PID=$LAST_PID

@@ -337,7 +337,7 @@ TEST(WriteLayer, TheTocIsCompressedWellAtAnyLevel) {
   const StatusOr<Written> written = Write(tar.Finish(), {.compression_level = 1});
   ASSERT_TRUE(written.ok());
   const ByteSpan blob = written->blob;
-  const StatusOr<Footer> footer = ParseFooter(blob.last(51), blob.size());
+  const StatusOr<Footer> footer = ParseFooter(blob.last(kMaxFooterBytes), blob.size());
   ASSERT_TRUE(footer.ok());
   const ByteSpan toc = blob.subspan(footer->toc_offset, blob.size() - 51 - footer->toc_offset);
   const StatusOr<Bytes> tocs_tar = GzipInflater().InflateAll(toc, 1 << 20);

@@ -119,7 +119,7 @@ TEST(InspectImage, SaysOfEachLayerWhetherItWouldBeLazy) {
        {},
        LayerFormat::kZstdChunkedContainers,
        false,
-       "lacks the annotation"},
+       "has no annotation"},
       {"gzip", ToBytes(Gzip(SampleTar())), {}, LayerFormat::kGzip, false, "ordinary gzip layer"},
       {"tar", ToBytes(SampleTar()), {}, LayerFormat::kTar, false, "ordinary tar layer"},
       {"zstd",

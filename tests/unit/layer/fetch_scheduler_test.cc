@@ -26,11 +26,13 @@ class FakeFeed : public FetchScheduler::Feed {
     }
     --left_;
     ++begun_;
+    size_bytes_ = size_bytes;
     flights_.push_back(scheduler_.Begin(host_, fetch_class, size_bytes));
     return true;
   }
   void EndOne() { flights_.erase(flights_.begin()); }
   size_t begun() const { return begun_; }
+  uint64_t size_bytes() const { return size_bytes_; }
   size_t on_the_way() const { return flights_.size(); }
 
  private:
@@ -38,6 +40,7 @@ class FakeFeed : public FetchScheduler::Feed {
   const std::string host_;
   size_t left_;
   size_t begun_ = 0;
+  uint64_t size_bytes_ = 0;
   std::vector<std::shared_ptr<FetchScheduler::Flight>> flights_;
 };
 
@@ -152,8 +155,8 @@ TEST_F(FetchSchedulerTest, MemoryBoundsAllHostsTogether) {
   EXPECT_EQ(third->on_the_way(), 1u) << "nobody is starved for good";
 }
 
-TEST_F(FetchSchedulerTest, RequestsGrowAndShrinkWithTheLink) {
-  EXPECT_EQ(scheduler_->RequestBytes("a"), kRequest);
+TEST_F(FetchSchedulerTest, FollowsTheLink) {
+  EXPECT_EQ(scheduler_->RoundTripBytes("a"), kRequest);
   const auto measure = [&](milliseconds latency, uint64_t bytes) {
     const auto flight = scheduler_->Begin("a", FetchClass::kDemand, bytes);
     clock_.Advance(latency);
@@ -162,10 +165,13 @@ TEST_F(FetchSchedulerTest, RequestsGrowAndShrinkWithTheLink) {
     flight->OnBytes(bytes);
   };
   measure(milliseconds(30), 10'000'000);
-  EXPECT_EQ(scheduler_->RequestBytes("a"), 3'000'000u) << "30 ms of 100 MB/s";
-  measure(milliseconds(1), 20'000'000);
-  EXPECT_EQ(scheduler_->RequestBytes("a"), 2'000'000u) << "at least what 10 ms move";
-  EXPECT_EQ(scheduler_->RequestBytes("b"), kRequest) << "another host is another link";
+  EXPECT_EQ(scheduler_->RoundTripBytes("a"), 3'000'000u) << "30 ms of 100 MB/s";
+  measure(milliseconds(2), 20'000'000);
+  EXPECT_EQ(scheduler_->RoundTripBytes("a"), 400'000u) << "2 ms of 200 MB/s";
+  EXPECT_EQ(scheduler_->RoundTripBytes("b"), kRequest) << "another host is another link";
+  // What nobody waits for comes in larger pieces then.
+  const auto feed = Enlist(FetchClass::kPrefetch, 1);
+  EXPECT_EQ(feed->size_bytes(), 2'000'000u) << "10 ms of 200 MB/s";
 }
 
 TEST_F(FetchSchedulerTest, CapsHoldBackAllButDemand) {

@@ -57,8 +57,8 @@ class PrefetchPlanTest : public testing::Test {
     const auto made = testing_support::MakeLazyLayer(tar.Finish(), kFile);
     ASSERT_TRUE(made.ok()) << made.status();
     opened.blob = image_.Add(*made);
-    const auto stored = OpenLayer(image_, {.layer = made->digest, .toc = made->toc}, 0, *layers_,
-                                  counters_);
+    const auto stored =
+        OpenLayer(image_, {.layer = made->digest, .toc = made->toc}, 0, *layers_, counters_);
     ASSERT_TRUE(stored.ok()) << stored.status();
     auto layer = LazyLayer::Open(stored->stored, cpu_, counters_, {}, scheduler_);
     ASSERT_TRUE(layer.ok()) << layer.status();
@@ -71,10 +71,10 @@ class PrefetchPlanTest : public testing::Test {
             .first_need = milliseconds(first_need)};
   }
   AccessProfile Profile(std::vector<AccessRange> first, std::vector<AccessRange> second) {
-    auto profile = AccessProfile::Make(
-        oci::Digest::Of(AsBytes("image")), 1,
-        {{.key = first_.layer->key(), .ranges = std::move(first)},
-         {.key = second_.layer->key(), .ranges = std::move(second)}});
+    auto profile =
+        AccessProfile::Make(oci::Digest::Of(AsBytes("image")), 1,
+                            {{.key = first_.layer->key(), .ranges = std::move(first)},
+                             {.key = second_.layer->key(), .ranges = std::move(second)}});
     EXPECT_TRUE(profile.ok()) << profile.status();
     return *std::move(profile);
   }
