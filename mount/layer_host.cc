@@ -399,7 +399,7 @@ void LayerHost::State::FetchAhead(const std::shared_ptr<LazyLayer>& layer, const
     }
   }
   layer->WhenComplete([this, key = layer->key()] {
-    log::Info("layer is complete", {{"layer", key.layer.ToString()}});
+    log::Debug("layer is complete", {{"layer", key.layer.ToString()}});
     UseStoredSoon(key);
   });
   if (options.fetch.background) {

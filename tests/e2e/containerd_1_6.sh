@@ -13,8 +13,12 @@ view_top() {
   local top
   top=$(ctr snapshots --snapshotter "$1" ls | awk '/Committed/ { name[$1]; if (NF == 3) parent[$2] }
     END { for (n in name) if (!(n in parent)) print n }')
-  ctr snapshots --snapshotter "$1" view view "$top"
-  ctr snapshots --snapshotter "$1" mounts "$2" view | sh
+  # Nothing refers to the view, so containerd's collector may take it away before its mounts are asked for.
+  local mounts tries=0
+  until ctr snapshots --snapshotter "$1" view view "$top" && mounts=$(ctr snapshots --snapshotter "$1" mounts "$2" view); do
+    [ $((++tries)) -lt 5 ] || fail "no view of $1 stays long enough to be mounted"
+  done 2>/dev/null
+  sh <<<"$mounts"
 }
 
 make_image "$work"
@@ -27,7 +31,8 @@ mapfile -t layers < <(layer_digests "$work/oci:esgz")
 expect "layers of the image" "${#layers[@]}" 3
 
 # What a pull and a run ask for by themselves is counted below.
-fetch_background=false start_starlingd "$work"
+starlingd_settings=$'[fetch]\nbackground = false'
+start_starlingd "$work"
 start_containerd "$work"
 
 # A pull reads manifest, configuration and TOCs only.
@@ -101,8 +106,7 @@ ctr snapshots --snapshotter overlayfs rm view 2>/dev/null || true
 stop_process "$STARLINGD_PID" || fail "starlingd did not stop"
 expect "mounts of a stopped starlingd" "$(mounts_below "$work/starling")" ""
 mark=$(registry_mark "$work")
-# What a pull and a run ask for by themselves is counted below.
-fetch_background=false start_starlingd "$work"
+start_starlingd "$work"
 # The socket was away, so containerd dials it again, after a pause that gRPC chooses.
 wait_until 15 "containerd's return to the snapshotter" ctr snapshots --snapshotter stargz ls
 expect "a container after the restart" \

@@ -101,12 +101,12 @@ registry_cost() {
 }
 
 # start_starlingd DIR [ARGUMENTS...]: socket $1/starling.sock, root $1/starling, log $1/starlingd.log. Layers are
-# shown as STARLING_DATA_PLANE says, which `starling mount` knows by itself.
+# shown as STARLING_DATA_PLANE says, which `starling mount` knows by itself; $starlingd_settings is more TOML.
 start_starlingd() {
   local directory=$1
   shift
-  printf '[mount]\ndata_plane = "%s"\n[fetch]\nbackground = %s\n' "${STARLING_DATA_PLANE:-auto}" \
-    "${fetch_background:-true}" >"$directory/starlingd.toml"
+  printf '[mount]\ndata_plane = "%s"\n%s\n' "${STARLING_DATA_PLANE:-auto}" "${starlingd_settings:-}" \
+    >"$directory/starlingd.toml"
   start_process "$directory/starlingd.log" starlingd --config "$directory/starlingd.toml" --address "$directory/starling.sock" \
     --root "$directory/starling" --log-level debug "$@"
   STARLINGD_PID=$LAST_PID

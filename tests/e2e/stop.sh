@@ -14,8 +14,8 @@ start_process "$work/bad-registry.log" python3 "$here/bad_registry.py" "$work/oc
 wait_until 20 "the bad registry's start" test -s "$work/bad-registry.log"
 image=$(head -n 1 "$work/bad-registry.log")/stuck/image:esgz
 # Deadlines that the test does not live to see.
-printf '[registry]\nrequest_timeout_sec = 3600\nblob_timeout_sec = 3600\n' >"$work/config.toml"
-start_starlingd "$work" --config "$work/config.toml"
+starlingd_settings=$'[registry]\nrequest_timeout_sec = 3600\nblob_timeout_sec = 3600'
+start_starlingd "$work"
 start_containerd "$work"
 export CONTAINERD_ADDRESS
 
