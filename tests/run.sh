@@ -44,7 +44,7 @@ for phase in ${STARLING_TEST_PHASES:-dev asan tsan}; do
       tests/e2e/tools.sh >/dev/null || broken=1
       run_phase dev all
       ;;
-    asan) run_phase asan all -L '^(unit|fuzz-replay)$' ;;
+    asan) run_phase asan unit_tests -L '^(unit|fuzz-replay)$' ;;
     # The modules with threads of their own. Debian's gRPC and Abseil are not instrumented, so code that
     # passes their objects between threads shows races that are none.
     tsan) run_phase tsan "$tsan_targets" -L '^unit$' -R '^unit\.(base|erofs|estargz|estargz_writer|fuse|layer|registry|store)\.' ;;
