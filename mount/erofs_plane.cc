@@ -44,8 +44,9 @@ StatusOr<std::filesystem::path> ErofsPlane::Show(uint64_t number, const ErofsIma
   if (shown_.contains(number)) {
     return MakeError(StatusCode::kAlreadyExists, fmt::format("layer {} is shown already", number));
   }
-  ASSIGN_OR_RETURN(const UniqueFd mount,
-                   MakeErofsMount(image, data == Data::kOverFuse ? kReadsOverFuse : kReadsOfStored));
+  ASSIGN_OR_RETURN(
+      const UniqueFd mount,
+      MakeErofsMount(image, data == Data::kOverFuse ? kReadsOverFuse : kReadsOfStored));
   RETURN_IF_ERROR(MakeDirectories(path, 0755));
   if (const Status status = AttachMount(mount.get(), path); !status.ok()) {
     std::error_code error;

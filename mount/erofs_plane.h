@@ -13,9 +13,9 @@ namespace starling::mount {
 /// How the kernel reads layers; measured in docs/decisions/0012-erofs-data-planes.md. Over FUSE
 /// exactly what is needed: a file that is held must not wait for a neighbour that is fetched.
 inline constexpr ErofsOptions kReadsOverFuse = {.read_ahead_kib = 512,
-                                           .device_reads = ErofsOptions::DeviceReads::kExact};
+                                                .device_reads = ErofsOptions::DeviceReads::kExact};
 inline constexpr ErofsOptions kReadsOfStored = {.read_ahead_kib = 512,
-                                         .device_reads = ErofsOptions::DeviceReads::kCached};
+                                                .device_reads = ErofsOptions::DeviceReads::kCached};
 
 /// Layers as mounts of their own: the kernel reads the index itself and asks for file contents
 /// only.

@@ -55,8 +55,9 @@ class Probe {
   }
 
   Status TryReplacing() {
-    ASSIGN_OR_RETURN(const UniqueFd mount,
-                     MakeErofsMount({.index = Path("index"), .data = Path("data")}, kReadsOfStored));
+    ASSIGN_OR_RETURN(
+        const UniqueFd mount,
+        MakeErofsMount({.index = Path("index"), .data = Path("data")}, kReadsOfStored));
     RETURN_IF_ERROR(ReplaceMount(mount.get(), Path("mount")));
     return ExpectContent(Path("mount"), OtherContent());
   }

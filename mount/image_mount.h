@@ -19,6 +19,7 @@ class ImageMount {
     std::filesystem::path directory;  // where the image appears
     oci::Platform platform;
     FetchPolicy fetch;
+    std::filesystem::path profiles;  // as LayerHost's
     DataPlane data_plane = DataPlane::kAuto;
     std::shared_ptr<layer::AccessRecorder> recorder = nullptr;  // notes what is read
     /// Opens another image by name, for layers whose TOCs are kept apart.

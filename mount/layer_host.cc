@@ -91,7 +91,9 @@ struct LayerHost::State {
   State(Options options_in, Dependencies dependencies_in)
       : options(std::move(options_in)),
         dependencies(std::move(dependencies_in)),
-        profiles(options.root / layer::ProfileStore::kDirectoryName, dependencies.files),
+        profiles(options.profiles.empty() ? options.root / layer::ProfileStore::kDirectoryName
+                                          : options.profiles,
+                 dependencies.files),
         plain(options.root / kPlainLayers, fuse::Operations::Xattrs::kNone),
         with_xattrs(options.root / kLayersWithXattrs, fuse::Operations::Xattrs::kServed) {}
 

@@ -60,7 +60,7 @@ struct LayerSpec {
 
 /// What is fetched before anybody reads it.
 struct FetchPolicy {
-  /// What the image's access profile says that is kept below the root; without one the layer's
+  /// What the image's access profile says that the node keeps; without one the layer's
   /// landmark, its LayerSpec or, where both are silent, `prefetch_bytes`.
   bool prefetch = true;
   uint64_t prefetch_bytes = 0;
@@ -88,8 +88,10 @@ struct HostCounters {
 class LayerHost {
  public:
   struct Options {
-    /// Holds store/, profiles/ and the mount points.
+    /// Holds store/ and the mount points.
     std::filesystem::path root;
+    /// The node's access profiles; empty: `root`/profiles.
+    std::filesystem::path profiles;
     size_t fuse_threads = 2;
     size_t decode_threads = 2;
     FetchPolicy fetch;

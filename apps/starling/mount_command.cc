@@ -23,6 +23,7 @@ namespace starling::cli {
 namespace {
 
 constexpr const char* kDefaultRoot = "/var/lib/starling/mount";
+constexpr const char* kProfiles = "/var/lib/starling/profiles";  // starlingd's, by default
 constexpr const char* kRecordDirectory = "/run/starling/mounts";
 constexpr std::chrono::seconds kUmountTimeout(30);
 // What the serving process writes to its parent when the image can be read.
@@ -88,6 +89,7 @@ Status Serve(const MountArguments& arguments, const std::function<void()>& ready
                                                .directory = directory,
                                                .platform = platform,
                                                .fetch = {.background = arguments.fetch_all},
+                                               .profiles = kProfiles,
                                                .data_plane = arguments.data_plane,
                                                .open_image =
                                                    [&toolbox](const std::string& name) {
