@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "estargz/footer.h"
 #include "estargz/gzip_compressor.h"
@@ -160,7 +161,7 @@ Status BlobAssembler::AddContent(TarEntry entry, TarEntrySource& payload) {
                   .file_offset = file_offset,
                   .last = file_offset + count == size_bytes};
     if (file_offset == 0) {
-      record.entry = std::move(entry);
+      record.entry = std::exchange(entry, {});
     }
     batch.records.push_back(std::move(record));
     member.size_bytes += count;
