@@ -53,6 +53,8 @@ seconds convert starling convert "oci:$work/oci:plain" "docker://$lazy"
 starling inspect "$lazy"
 
 say "3. starlingd and a containerd of its own"
+# Without background work, so that the table shows what the pull and the program ask for.
+starlingd_settings=$'[fetch]\nbackground = false'
 start_starlingd "$work"
 start_containerd "$work"
 echo "registry $REGISTRY, containerd $CONTAINERD_ADDRESS"
