@@ -414,6 +414,14 @@ std::shared_ptr<layer::PrefetchPlan> LayerHost::State::PlanOf(const LayerSpec& s
   if (!spec.manifest) {
     return nullptr;
   }
+  {
+    MutexLock lock(mutex);
+    // Those of images that have gone; a later pull of them begins anew.
+    std::erase_if(plans, [](const auto& plan) { return !plan.second->HasLayers(); });
+    if (const auto known = plans.find(*spec.manifest); known != plans.end()) {
+      return known->second;
+    }
+  }
   const auto profile = profiles.Find(*spec.manifest);
   if (!profile.ok()) {
     if (profile.status().code() != StatusCode::kNotFound) {
@@ -423,8 +431,6 @@ std::shared_ptr<layer::PrefetchPlan> LayerHost::State::PlanOf(const LayerSpec& s
     return nullptr;
   }
   MutexLock lock(mutex);
-  // Those of images that have gone; a later pull of them begins anew.
-  std::erase_if(plans, [](const auto& plan) { return !plan.second->HasLayers(); });
   std::shared_ptr<layer::PrefetchPlan>& plan = plans[*spec.manifest];
   if (!plan) {
     plan = std::make_shared<layer::PrefetchPlan>(*profile, scheduler);
