@@ -19,6 +19,11 @@ constexpr milliseconds kMinRequestTime(10);
 
 size_t IndexOf(FetchClass fetch_class) { return static_cast<size_t>(fetch_class); }
 
+/// What the link moves in `time`, as far as it fits a request.
+uint64_t RequestBytesIn(const LinkEstimate& link, LinkEstimate::Duration time) {
+  return std::clamp(link.BytesIn(time), kMinRequestBytes, kMaxRequestBytes);
+}
+
 constexpr FetchClass kWaitingClasses[] = {FetchClass::kReadahead, FetchClass::kPrefetch,
                                           FetchClass::kBackground};
 
@@ -133,14 +138,14 @@ void FetchScheduler::RunAfter(milliseconds delay, std::function<void()> task) {
 }
 
 uint64_t FetchScheduler::RequestBytesOf(const Host& host) const {
-  const auto time = std::max<LinkEstimate::Duration>(host.link.round_trip(), kMinRequestTime);
-  return std::clamp(host.link.BytesIn(time), kMinRequestBytes, kMaxRequestBytes);
+  return RequestBytesIn(host.link,
+                        std::max<LinkEstimate::Duration>(host.link.round_trip(), kMinRequestTime));
 }
 
 uint64_t FetchScheduler::RoundTripBytes(const std::string& host) {
   MutexLock lock(mutex_);
   const LinkEstimate& link = hosts_[host].link;
-  return std::clamp(link.BytesIn(link.round_trip()), kMinRequestBytes, kMaxRequestBytes);
+  return RequestBytesIn(link, link.round_trip());
 }
 
 void FetchScheduler::Close() {

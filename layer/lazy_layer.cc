@@ -14,10 +14,6 @@ namespace {
 constexpr uint64_t kSpillBytes = 16 << 20;
 /// Registries that hold one layer are few; more are old names of them.
 constexpr size_t kMaxSources = 8;
-/// Runs of misses that are read ahead of at once.
-constexpr size_t kMaxReadahead = 8;
-/// How far behind a run of misses background work goes first, in requests.
-constexpr uint64_t kLikelyRequests = 8;
 /// Reserved at once for the bytes of a member; a larger one grows.
 constexpr uint64_t kReservedBytes = 8 << 20;
 constexpr std::chrono::seconds kBackgroundPause(30);
@@ -103,7 +99,8 @@ LazyLayer::LazyLayer(std::shared_ptr<store::StoredLayer> stored, erofs::ImageRea
       cpu_(cpu),
       counters_(counters),
       limits_(limits),
-      scheduler_(std::move(scheduler)) {}
+      scheduler_(std::move(scheduler)),
+      ahead_(table_.members(), table_.blob_size_bytes()) {}
 
 void LazyLayer::AddSource(const std::string& name, const std::string& host, BlobSource source) {
   MutexLock lock(mutex_);
@@ -176,7 +173,7 @@ void LazyLayer::Start(const std::shared_ptr<Request>& request) {
     MutexLock lock(mutex_);
     if (!closed_) {
       fetches = Enlist(request, limits);
-      reads_ahead = !readahead_.empty();
+      reads_ahead = ahead_.has_readahead();
       MutexLock request_lock(request->mutex);
       nothing_missing = request->members_left == 0;
     } else {
@@ -231,10 +228,12 @@ std::vector<LazyLayer::Fetch> LazyLayer::Enlist(const std::shared_ptr<Request>& 
       wanted.push_back(member);
     }
   }
-  std::vector<Fetch> fetches =
-      PlanAndMark(wanted, request->fetch_class, limits, table_.blob_size_bytes());
+  std::vector<Fetch> fetches = PlanAndMark(wanted, request->fetch_class, limits);
   if (!fetches.empty() && scheduler_ && request->fetch_class == oci::FetchClass::kDemand) {
-    GuessNext(fetches, limits);
+    const uint64_t missed = fetches.front().plan.range.blob_offset;
+    const uint64_t fetched = fetches.back().plan.range.end();
+    ahead_.NoteMiss({.blob_offset = missed, .size_bytes = fetched - missed},
+                    limits.neighbourhood_bytes);
   }
   for (const uint32_t member : missing) {
     in_flight_[member].push_back(request);
@@ -244,114 +243,44 @@ std::vector<LazyLayer::Fetch> LazyLayer::Enlist(const std::shared_ptr<Request>& 
   return fetches;
 }
 
-/// Plans what `fetches`, which a miss needs, are likely to be followed by.
-void LazyLayer::GuessNext(const std::vector<Fetch>& fetches, const FetchLimits& limits) {
-  const uint64_t missed = fetches.front().plan.range.blob_offset;
-  const uint64_t fetched = fetches.back().plan.range.end();
-  const uint64_t worth =
-      std::min(misses_.Note(missed, fetched, limits.neighbourhood_bytes), table_.blob_size_bytes());
-  if (worth <= fetched) {
-    return;
-  }
-  readahead_.push_front({.blob_offset = fetched, .size_bytes = worth - fetched});
-  if (readahead_.size() > kMaxReadahead) {
-    readahead_.pop_back();
-  }
-}
-
-/// The requests that bring `wanted`, which are on their way from now on, and of their neighbours
-/// those that begin before `blob_end`.
+/// The requests that bring `wanted`, which are on their way from now on, and their neighbours.
 std::vector<LazyLayer::Fetch> LazyLayer::PlanAndMark(std::span<const uint32_t> wanted,
                                                      oci::FetchClass fetch_class,
-                                                     const FetchLimits& limits, uint64_t blob_end) {
-  const auto is_free = [this, blob_end](uint32_t member) EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return table_.members()[member].blob_offset < blob_end && IsFree(member);
-  };
+                                                     const FetchLimits& limits) {
+  const auto is_free = [this](uint32_t member)
+                           EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return IsFree(member); };
   std::vector<Fetch> fetches;
   for (const PlannedFetch& plan : PlanFetches(table_.members(), wanted, is_free, limits)) {
-    for (uint32_t member = plan.first_member; member < plan.last_member; ++member) {
-      in_flight_.try_emplace(member);
-    }
+    MarkOnTheWay(plan);
     fetches.push_back({.plan = plan, .fetch_class = fetch_class});
   }
   return fetches;
 }
 
+void LazyLayer::MarkOnTheWay(const PlannedFetch& plan) {
+  for (uint32_t member = plan.first_member; member < plan.last_member; ++member) {
+    in_flight_.try_emplace(member);
+  }
+}
+
 bool LazyLayer::StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) {
-  std::optional<Fetch> next;
+  std::optional<PlannedFetch> next;
   {
     MutexLock lock(mutex_);
     if (closed_) {
       return false;
     }
-    switch (fetch_class) {
-      case oci::FetchClass::kReadahead:
-        next = NextReadahead(size_bytes);
-        break;
-      case oci::FetchClass::kPrefetch:
-        next = NextWithin(prefetch_, fetch_class, size_bytes);
-        break;
-      case oci::FetchClass::kBackground:
-        next = NextBackground(size_bytes);
-        break;
-      case oci::FetchClass::kDemand:
-        break;
+    next = ahead_.Next(fetch_class, size_bytes,
+                       [this](uint32_t member)
+                           EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return IsFree(member); });
+    if (next) {
+      MarkOnTheWay(*next);
     }
   }
   if (next) {
-    StartFetch(*next);
+    StartFetch({.plan = *next, .fetch_class = fetch_class});
   }
   return next.has_value();
-}
-
-/// The latest run of misses first.
-std::optional<LazyLayer::Fetch> LazyLayer::NextReadahead(uint64_t size_bytes) {
-  while (!readahead_.empty()) {
-    if (auto next = NextWithin(readahead_.front(), oci::FetchClass::kReadahead, size_bytes)) {
-      return next;
-    }
-    readahead_.pop_front();
-  }
-  return std::nullopt;
-}
-
-/// What follows the latest misses, then everything from the front.
-std::optional<LazyLayer::Fetch> LazyLayer::NextBackground(uint64_t size_bytes) {
-  if (background_.size_bytes == 0) {
-    return std::nullopt;
-  }
-  for (const uint64_t blob_end : misses_.Ends()) {
-    oci::BlobRange likely{.blob_offset = blob_end, .size_bytes = kLikelyRequests * size_bytes};
-    if (auto next = NextWithin(likely, oci::FetchClass::kBackground, size_bytes)) {
-      return next;
-    }
-  }
-  return NextWithin(background_, oci::FetchClass::kBackground, size_bytes);
-}
-
-/// The first request of about `size_bytes` for absent members that begin in `range`, which is cut
-/// to what comes after it; none when nothing is absent there.
-std::optional<LazyLayer::Fetch> LazyLayer::NextWithin(oci::BlobRange& range,
-                                                      oci::FetchClass fetch_class,
-                                                      uint64_t size_bytes) {
-  const std::span<const MemberRecord> members = table_.members();
-  const uint64_t end = range.end();
-  const auto first =
-      std::ranges::lower_bound(members, range.blob_offset, {}, &MemberRecord::blob_offset);
-  for (auto at = first; at != members.end() && at->blob_offset < end; ++at) {
-    const auto member = static_cast<uint32_t>(at - members.begin());
-    if (!IsFree(member)) {
-      continue;
-    }
-    const FetchLimits limits{
-        .neighbourhood_bytes = size_bytes, .merge_gap_bytes = 0, .request_bytes = size_bytes};
-    const Fetch fetch = PlanAndMark(std::span(&member, 1), fetch_class, limits, end).front();
-    const uint64_t fetched = fetch.plan.range.end();
-    range = {.blob_offset = fetched, .size_bytes = end - std::min(fetched, end)};
-    return fetch;
-  }
-  range = {.blob_offset = end, .size_bytes = 0};
-  return std::nullopt;
 }
 
 void LazyLayer::EnlistFeed(oci::FetchClass fetch_class) {
@@ -364,7 +293,7 @@ void LazyLayer::Prefetch(uint64_t blob_bytes) {
   }
   {
     MutexLock lock(mutex_);
-    prefetch_ = {.blob_offset = 0, .size_bytes = std::min(blob_bytes, table_.blob_size_bytes())};
+    ahead_.Prefetch(blob_bytes);
   }
   EnlistFeed(oci::FetchClass::kPrefetch);
 }
@@ -390,8 +319,7 @@ bool LazyLayer::StartAbsent(std::span<const DataRange> ranges, oci::FetchClass f
     fetches = PlanAndMark(wanted, fetch_class,
                           {.neighbourhood_bytes = 0,
                            .merge_gap_bytes = size_bytes / 4,
-                           .request_bytes = limits_.request_bytes},
-                          table_.blob_size_bytes());
+                           .request_bytes = limits_.request_bytes});
   }
   for (const Fetch& fetch : fetches) {
     StartFetch(fetch);
@@ -416,8 +344,7 @@ void LazyLayer::FetchAll() {
   }
   {
     MutexLock lock(mutex_);
-    fetches_all_ = true;
-    background_ = {.blob_offset = 0, .size_bytes = table_.blob_size_bytes()};
+    ahead_.FetchAll();
   }
   EnlistFeed(oci::FetchClass::kBackground);
 }
@@ -440,7 +367,7 @@ void LazyLayer::CheckCompletion() {
 void LazyLayer::RetryLater() {
   {
     MutexLock lock(mutex_);
-    if (closed_ || !fetches_all_ || std::exchange(retries_later_, true)) {
+    if (closed_ || !ahead_.fetches_all() || std::exchange(retries_later_, true)) {
       return;
     }
   }
@@ -730,10 +657,7 @@ void LazyLayer::Finish(uint32_t member, const Outcome& outcome) {
     }
     if (!outcome.spilled.empty()) {
       // The disk is full: what nobody asks for would find no room.
-      readahead_.clear();
-      prefetch_ = {};
-      fetches_all_ = false;
-      background_ = {};
+      ahead_.Clear();
     }
   }
   for (const std::shared_ptr<Request>& request : waiting) {

@@ -12,9 +12,9 @@
 #include "base/mutex.h"
 #include "erofs/image_reader.h"
 #include "layer/chunk_table.h"
+#include "layer/fetch_ahead.h"
 #include "layer/fetch_plan.h"
 #include "layer/fetch_scheduler.h"
-#include "layer/miss_runs.h"
 #include "layer/read_observer.h"
 #include "oci/blob_reader.h"
 #include "store/layer_store.h"
@@ -121,10 +121,6 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
             std::shared_ptr<FetchScheduler> scheduler);
 
   bool StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) override;
-  std::optional<Fetch> NextReadahead(uint64_t size_bytes) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  std::optional<Fetch> NextBackground(uint64_t size_bytes) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  std::optional<Fetch> NextWithin(oci::BlobRange& range, oci::FetchClass fetch_class,
-                                  uint64_t size_bytes) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EnlistFeed(oci::FetchClass fetch_class);
   void RetryLater();
   void CheckCompletion();
@@ -135,11 +131,9 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   void Start(const std::shared_ptr<Request>& request);
   std::vector<Fetch> Enlist(const std::shared_ptr<Request>& request, const FetchLimits& limits)
       EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void GuessNext(const std::vector<Fetch>& fetches, const FetchLimits& limits)
-      EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::vector<Fetch> PlanAndMark(std::span<const uint32_t> wanted, oci::FetchClass fetch_class,
-                                 const FetchLimits& limits, uint64_t blob_end)
-      EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+                                 const FetchLimits& limits) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void MarkOnTheWay(const PlannedFetch& plan) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsAbsent(uint32_t member) const;
   bool IsFree(uint32_t member) const EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool TakeSpilled(uint32_t chunk, Request& request) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -179,12 +173,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   std::vector<Fetch> waiting_for_reader_ GUARDED_BY(mutex_);
   std::deque<SpilledChunk> spilled_ GUARDED_BY(mutex_);
   uint64_t spilled_bytes_ GUARDED_BY(mutex_) = 0;
-  MissRuns misses_ GUARDED_BY(mutex_);
-  /// What is still to be fetched of each class, by where it lies in the blob.
-  std::deque<oci::BlobRange> readahead_ GUARDED_BY(mutex_);
-  oci::BlobRange prefetch_ GUARDED_BY(mutex_);
-  oci::BlobRange background_ GUARDED_BY(mutex_);
-  bool fetches_all_ GUARDED_BY(mutex_) = false;
+  FetchAhead ahead_ GUARDED_BY(mutex_);
   bool retries_later_ GUARDED_BY(mutex_) = false;
   std::function<void()> on_complete_ GUARDED_BY(mutex_);
 };

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <span>
+
+#include "layer/chunk_table.h"
+#include "layer/fetch_plan.h"
+#include "layer/miss_runs.h"
+#include "oci/blob_reader.h"
+
+namespace starling::layer {
+
+/// What of one layer is worth fetching before anybody asks for it, and what of that comes next.
+/// Threads: one at a time.
+class FetchAhead {
+ public:
+  /// True for a member that is absent and not on its way.
+  using IsFree = std::function<bool(uint32_t member)>;
+
+  /// Borrows `members`.
+  FetchAhead(std::span<const MemberRecord> members, uint64_t blob_size_bytes)
+      : members_(members), blob_size_bytes_(blob_size_bytes) {}
+
+  /// Notes that a miss begins to fetch `range`: what is likely to follow is read-ahead from now on.
+  /// `unit_bytes` is what the link moves in a round trip.
+  void NoteMiss(oci::BlobRange range, uint64_t unit_bytes);
+  /// Makes the members that begin in the first `blob_bytes` of the blob prefetch work.
+  void Prefetch(uint64_t blob_bytes);
+  /// Makes everything background work.
+  void FetchAll();
+  /// Nothing is worth fetching any more.
+  void Clear();
+
+  /// The next request of about `size_bytes` for free members, and their free neighbours up to where
+  /// the work of that class ends; none when nothing is left, nor ever for demand. The caller sees
+  /// to it that its members are free no longer.
+  std::optional<PlannedFetch> Next(oci::FetchClass fetch_class, uint64_t size_bytes,
+                                   const IsFree& is_free);
+  bool has_readahead() const { return !readahead_.empty(); }
+  /// Since FetchAll, until Clear.
+  bool fetches_all() const { return fetches_all_; }
+
+ private:
+  std::optional<PlannedFetch> NextReadahead(uint64_t size_bytes, const IsFree& is_free);
+  std::optional<PlannedFetch> NextBackground(uint64_t size_bytes, const IsFree& is_free);
+  std::optional<PlannedFetch> NextWithin(oci::BlobRange& range, uint64_t size_bytes,
+                                         const IsFree& is_free) const;
+
+  const std::span<const MemberRecord> members_;
+  const uint64_t blob_size_bytes_;
+  MissRuns misses_;
+  // What is still to be fetched of each class, by where it lies in the blob.
+  std::deque<oci::BlobRange> readahead_;  // the latest run of misses first
+  oci::BlobRange prefetch_;
+  oci::BlobRange background_;
+  bool fetches_all_ = false;
+};
+
+}  // namespace starling::layer

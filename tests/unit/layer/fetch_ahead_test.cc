@@ -1,0 +1,135 @@
+#include "layer/fetch_ahead.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <vector>
+
+namespace starling::layer {
+namespace {
+
+using oci::BlobRange;
+using oci::FetchClass;
+
+constexpr uint64_t kMember = 100;
+constexpr uint64_t kMembers = 40;
+
+std::vector<MemberRecord> Members() {
+  std::vector<MemberRecord> members;
+  for (uint64_t i = 0; i < kMembers; ++i) {
+    members.push_back({.blob_offset = i * kMember, .blob_size = kMember});
+  }
+  return members;
+}
+
+/// A blob of 40 members of 100 bytes, one after the other.
+class FetchAheadTest : public testing::Test {
+ protected:
+  /// Takes the next request and marks its members as on their way; the range of none is empty.
+  BlobRange Next(FetchClass fetch_class, uint64_t size_bytes) {
+    const auto next = ahead_.Next(fetch_class, size_bytes,
+                                  [this](uint32_t member) { return !taken_.contains(member); });
+    if (!next) {
+      return {};
+    }
+    for (uint32_t member = next->first_member; member < next->last_member; ++member) {
+      EXPECT_TRUE(taken_.insert(member).second) << "member " << member << " twice";
+    }
+    return next->range;
+  }
+  void Take(uint32_t first, uint32_t last) {
+    for (uint32_t member = first; member < last; ++member) {
+      taken_.insert(member);
+    }
+  }
+
+  const std::vector<MemberRecord> members_ = Members();
+  FetchAhead ahead_{members_, kMembers* kMember};
+  std::set<uint32_t> taken_;
+};
+
+constexpr BlobRange kNothing{};
+
+TEST_F(FetchAheadTest, KnowsNothingAtFirst) {
+  for (const FetchClass fetch_class : {FetchClass::kDemand, FetchClass::kReadahead,
+                                       FetchClass::kPrefetch, FetchClass::kBackground}) {
+    EXPECT_EQ(Next(fetch_class, 200), kNothing) << static_cast<int>(fetch_class);
+  }
+  EXPECT_FALSE(ahead_.has_readahead());
+  EXPECT_FALSE(ahead_.fetches_all());
+}
+
+TEST_F(FetchAheadTest, ReadsAheadOfMissesThatGoOn) {
+  Take(0, 2);
+  ahead_.NoteMiss({0, 200}, 200);
+  EXPECT_FALSE(ahead_.has_readahead()) << "the first brought its unit itself";
+  Take(2, 4);
+  ahead_.NoteMiss({200, 200}, 200);
+  EXPECT_TRUE(ahead_.has_readahead());
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{400, 200})) << "two units in all";
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), kNothing);
+  EXPECT_FALSE(ahead_.has_readahead());
+}
+
+TEST_F(FetchAheadTest, TheLatestRunIsReadAheadOfFirst) {
+  ahead_.NoteMiss({0, 100}, 300);
+  ahead_.NoteMiss({2000, 100}, 300);
+  Take(0, 1);
+  Take(20, 21);
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{2100, 200}));
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{100, 200}));
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), kNothing);
+}
+
+TEST_F(FetchAheadTest, ReadAheadEndsWithTheBlob) {
+  Take(39, 40);
+  ahead_.NoteMiss({3900, 100}, 1000);
+  EXPECT_FALSE(ahead_.has_readahead());
+}
+
+TEST_F(FetchAheadTest, PrefetchIsWhatBeginsBeforeItsEnd) {
+  ahead_.Prefetch(401);
+  EXPECT_EQ(Next(FetchClass::kPrefetch, 300), (BlobRange{0, 300}));
+  EXPECT_EQ(Next(FetchClass::kPrefetch, 300), (BlobRange{300, 200})) << "the fifth begins there";
+  EXPECT_EQ(Next(FetchClass::kPrefetch, 300), kNothing);
+}
+
+TEST_F(FetchAheadTest, LeavesOutWhatIsHeldOrOnItsWay) {
+  Take(1, 3);
+  Take(4, 40);
+  ahead_.FetchAll();
+  EXPECT_EQ(Next(FetchClass::kBackground, 1000), (BlobRange{0, 100}));
+  EXPECT_EQ(Next(FetchClass::kBackground, 1000), (BlobRange{300, 100}));
+  EXPECT_EQ(Next(FetchClass::kBackground, 1000), kNothing);
+}
+
+TEST_F(FetchAheadTest, BackgroundBeginsBehindTheLatestMisses) {
+  Take(30, 31);
+  ahead_.NoteMiss({3000, 100}, 100);
+  ahead_.FetchAll();
+  EXPECT_EQ(Next(FetchClass::kBackground, 100), (BlobRange{3100, 100}));
+  for (int i = 1; i < 8; ++i) {
+    EXPECT_EQ(Next(FetchClass::kBackground, 100).blob_offset, 3100U + i * kMember);
+  }
+  EXPECT_EQ(Next(FetchClass::kBackground, 100), (BlobRange{0, 100})) << "8 requests behind it";
+  while (Next(FetchClass::kBackground, 500) != kNothing) {
+  }
+  EXPECT_EQ(taken_.size(), kMembers);
+  EXPECT_TRUE(ahead_.fetches_all()) << "what fails will be asked for again";
+}
+
+TEST_F(FetchAheadTest, ClearLeavesNothing) {
+  ahead_.NoteMiss({0, 100}, 1000);
+  ahead_.Prefetch(1000);
+  ahead_.FetchAll();
+  ahead_.Clear();
+  EXPECT_FALSE(ahead_.has_readahead());
+  EXPECT_FALSE(ahead_.fetches_all());
+  for (const FetchClass fetch_class :
+       {FetchClass::kReadahead, FetchClass::kPrefetch, FetchClass::kBackground}) {
+    EXPECT_EQ(Next(fetch_class, 200), kNothing) << static_cast<int>(fetch_class);
+  }
+}
+
+}  // namespace
+}  // namespace starling::layer
