@@ -1,6 +1,7 @@
 #include "layer/fetch_ahead.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace starling::layer {
 namespace {
@@ -8,23 +9,31 @@ namespace {
 using oci::BlobRange;
 using oci::FetchClass;
 
-/// Runs of misses that are read ahead of at once.
-constexpr size_t kMaxReadahead = 8;
+/// Pieces of the blob that are remembered to be read ahead; those of older misses are forgotten.
+constexpr size_t kMaxReadahead = 32;
 /// How far behind a run of misses background work goes first, in requests.
 constexpr uint64_t kLikelyRequests = 8;
 
 }  // namespace
 
 void FetchAhead::NoteMiss(BlobRange range, uint64_t unit_bytes) {
-  const uint64_t worth =
-      std::min(misses_.Note(range.blob_offset, range.end(), unit_bytes), blob_size_bytes_);
-  if (worth <= range.end()) {
-    return;
+  const BlobRange worth = misses_.Note(range, unit_bytes);
+  const uint64_t end = std::min(worth.end(), blob_size_bytes_);
+  uint64_t after = std::min(range.end(), end);
+  uint64_t before = range.blob_offset;
+  std::vector<BlobRange> pieces;  // the nearest first
+  while (after < end || before > worth.blob_offset) {
+    if (const uint64_t bytes = std::min(unit_bytes, end - after); bytes > 0) {
+      pieces.push_back({.blob_offset = after, .size_bytes = bytes});
+      after += bytes;
+    }
+    if (const uint64_t bytes = std::min(unit_bytes, before - worth.blob_offset); bytes > 0) {
+      before -= bytes;
+      pieces.push_back({.blob_offset = before, .size_bytes = bytes});
+    }
   }
-  readahead_.push_front({.blob_offset = range.end(), .size_bytes = worth - range.end()});
-  if (readahead_.size() > kMaxReadahead) {
-    readahead_.pop_back();
-  }
+  readahead_.insert(readahead_.begin(), pieces.begin(), pieces.end());
+  readahead_.resize(std::min(readahead_.size(), kMaxReadahead));
 }
 
 void FetchAhead::Prefetch(uint64_t blob_bytes) {
@@ -58,7 +67,7 @@ std::optional<PlannedFetch> FetchAhead::Next(FetchClass fetch_class, uint64_t si
   return std::nullopt;
 }
 
-/// The latest run of misses first.
+/// What lies around the latest miss first.
 std::optional<PlannedFetch> FetchAhead::NextReadahead(uint64_t size_bytes, const IsFree& is_free) {
   while (!readahead_.empty()) {
     if (auto next = NextWithin(readahead_.front(), size_bytes, is_free)) {

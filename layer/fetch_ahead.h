@@ -24,7 +24,7 @@ class FetchAhead {
   FetchAhead(std::span<const MemberRecord> members, uint64_t blob_size_bytes)
       : members_(members), blob_size_bytes_(blob_size_bytes) {}
 
-  /// Notes that a miss begins to fetch `range`: what is likely to follow is read-ahead from now on.
+  /// Notes that a miss needs `range`: what is likely to follow is read-ahead from now on.
   /// `unit_bytes` is what the link moves in a round trip.
   void NoteMiss(oci::BlobRange range, uint64_t unit_bytes);
   /// Makes the members that begin in the first `blob_bytes` of the blob prefetch work.
@@ -53,7 +53,7 @@ class FetchAhead {
   const uint64_t blob_size_bytes_;
   MissRuns misses_;
   // What is still to be fetched of each class, by where it lies in the blob.
-  std::deque<oci::BlobRange> readahead_;  // the latest run of misses first
+  std::deque<oci::BlobRange> readahead_;  // the latest miss first, and what is nearest to it
   oci::BlobRange prefetch_;
   oci::BlobRange background_;
   bool fetches_all_ = false;

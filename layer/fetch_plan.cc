@@ -10,7 +10,7 @@ struct Run {
   uint32_t last = 0;
 };
 
-/// The first member of the run together with its neighbours before.
+/// The first of the neighbours before the run.
 uint32_t LookBack(std::span<const MemberRecord> members, const Run& run,
                   const std::function<bool(uint32_t)>& is_absent, const FetchLimits& limits) {
   const uint64_t missed = members[run.first].blob_offset;
@@ -18,14 +18,19 @@ uint32_t LookBack(std::span<const MemberRecord> members, const Run& run,
   while (begin > run.from) {
     const MemberRecord& before = members[begin - 1];
     if (before.end() != members[begin].blob_offset ||
-        missed - before.blob_offset > limits.neighbourhood_bytes / 2 ||
-        members[run.last].end() - before.blob_offset > limits.request_bytes ||
-        !is_absent(begin - 1)) {
+        missed - before.blob_offset > limits.neighbourhood_bytes / 2 || !is_absent(begin - 1)) {
       break;
     }
     --begin;
   }
   return begin;
+}
+
+PlannedFetch Cover(std::span<const MemberRecord> members, uint32_t first, uint32_t last) {
+  const uint64_t begin = members[first].blob_offset;
+  return {.range = {.blob_offset = begin, .size_bytes = members[last - 1].end() - begin},
+          .first_member = first,
+          .last_member = last};
 }
 
 }  // namespace
@@ -35,6 +40,7 @@ std::vector<PlannedFetch> PlanFetches(std::span<const MemberRecord> members,
                                       const std::function<bool(uint32_t)>& is_absent,
                                       const FetchLimits& limits) {
   std::vector<PlannedFetch> plan;
+  std::vector<PlannedFetch> guesses;
   size_t next_wanted = 0;
   while (next_wanted < wanted.size()) {
     const uint32_t first = wanted[next_wanted++];
@@ -61,12 +67,13 @@ std::vector<PlannedFetch> PlanFetches(std::span<const MemberRecord> members,
     const uint32_t free_from = plan.empty() ? 0 : plan.back().last_member;
     const uint32_t begin =
         LookBack(members, {.from = free_from, .first = first, .last = last}, is_absent, limits);
-    const uint64_t begin_offset = members[begin].blob_offset;
-    plan.push_back(
-        {.range = {.blob_offset = begin_offset, .size_bytes = members[last].end() - begin_offset},
-         .first_member = begin,
-         .last_member = last + 1});
+    if (begin < first) {
+      guesses.push_back(Cover(members, begin, first));
+      guesses.back().is_guess = true;
+    }
+    plan.push_back(Cover(members, first, last + 1));
   }
+  plan.insert(plan.end(), guesses.begin(), guesses.end());
   return plan;
 }
 

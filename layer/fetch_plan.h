@@ -11,12 +11,10 @@
 namespace starling::layer {
 
 struct FetchLimits {
-  /// A miss brings its neighbourhood too: the absent members around it, up to this many bytes from
-  /// where the miss begins and half as many before. A round trip of 20 ms costs as much as 1 MB at
-  /// 400 Mbit/s, so the neighbourhood is nearly free; and the files of a directory lie close
-  /// together in a blob, but in no order that a program would follow. On a trace of 1,860 members
-  /// (50 MB of the image `ml`) over that link, 1 MB onwards alone makes 283 requests, with the half
-  /// before 102.
+  /// A miss brings its neighbourhood too: the absent members that follow, up to this many bytes
+  /// from where the miss begins, in the same request; and half as many before it in a request of
+  /// their own, because a reader should not wait for them. The files of a directory lie close
+  /// together in a blob, but in no order that a program would follow.
   uint64_t neighbourhood_bytes = 512 << 10;
   /// Absent members of this many bytes between two wanted ones are fetched with them.
   uint64_t merge_gap_bytes = 1 << 20;
@@ -29,10 +27,12 @@ struct PlannedFetch {
   oci::BlobRange range;
   uint32_t first_member = 0;
   uint32_t last_member = 0;  // one past
+  bool is_guess = false;     // nothing in it is wanted yet
 };
 
 /// Covers `wanted` (member numbers, sorted, unique) with range requests. Only members for which
-/// `is_absent` holds are taken along, so that no byte is fetched twice. Deterministic.
+/// `is_absent` holds are taken along, so that no byte is fetched twice. Guesses come last.
+/// Deterministic.
 std::vector<PlannedFetch> PlanFetches(std::span<const MemberRecord> members,
                                       std::span<const uint32_t> wanted,
                                       const std::function<bool(uint32_t)>& is_absent,

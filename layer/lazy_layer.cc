@@ -201,7 +201,7 @@ FetchLimits LazyLayer::LimitsNow() {
     return limits_;
   }
   const uint64_t round_trip_bytes = scheduler_->RoundTripBytes(CurrentHost());
-  return {.neighbourhood_bytes = round_trip_bytes,
+  return {.neighbourhood_bytes = round_trip_bytes / 2,
           .merge_gap_bytes = round_trip_bytes,
           .request_bytes = limits_.request_bytes};
 }
@@ -230,10 +230,10 @@ std::vector<LazyLayer::Fetch> LazyLayer::Enlist(const std::shared_ptr<Request>& 
   }
   std::vector<Fetch> fetches = PlanAndMark(wanted, request->fetch_class, limits);
   if (!fetches.empty() && scheduler_ && request->fetch_class == oci::FetchClass::kDemand) {
-    const uint64_t missed = fetches.front().plan.range.blob_offset;
-    const uint64_t fetched = fetches.back().plan.range.end();
-    ahead_.NoteMiss({.blob_offset = missed, .size_bytes = fetched - missed},
-                    limits.neighbourhood_bytes);
+    const uint64_t missed = table_.members()[wanted.front()].blob_offset;
+    ahead_.NoteMiss(
+        {.blob_offset = missed, .size_bytes = table_.members()[wanted.back()].end() - missed},
+        limits.merge_gap_bytes);
   }
   for (const uint32_t member : missing) {
     in_flight_[member].push_back(request);
@@ -252,7 +252,9 @@ std::vector<LazyLayer::Fetch> LazyLayer::PlanAndMark(std::span<const uint32_t> w
   std::vector<Fetch> fetches;
   for (const PlannedFetch& plan : PlanFetches(table_.members(), wanted, is_free, limits)) {
     MarkOnTheWay(plan);
-    fetches.push_back({.plan = plan, .fetch_class = fetch_class});
+    const bool is_awaited = !plan.is_guess || fetch_class > oci::FetchClass::kReadahead;
+    fetches.push_back(
+        {.plan = plan, .fetch_class = is_awaited ? fetch_class : oci::FetchClass::kReadahead});
   }
   return fetches;
 }

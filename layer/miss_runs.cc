@@ -6,26 +6,39 @@ namespace starling::layer {
 namespace {
 
 /// A process reads in few places at once; older runs are over.
-constexpr size_t kMaxRuns = 16;
-constexpr uint64_t kMaxUnits = 8;
+constexpr size_t kMaxRuns = 32;
+constexpr uint64_t kMaxUnitsOfRun = 8;
+constexpr uint64_t kUnitsWhereNear = 2;
+/// Misses that are not farther apart speak for each other, in units.
+constexpr uint64_t kNearUnits = 4;
+
+uint64_t Distance(uint64_t a, uint64_t b) { return a < b ? b - a : a - b; }
 
 }  // namespace
 
-uint64_t MissRuns::Note(uint64_t blob_offset, uint64_t blob_end, uint64_t unit_bytes) {
+oci::BlobRange MissRuns::Note(oci::BlobRange missed, uint64_t unit_bytes) {
   const auto goes_on = std::ranges::find_if(runs_, [&](const Run& run) {
-    const uint64_t slack_bytes = unit_bytes / 8;
-    return blob_offset + slack_bytes >= run.blob_end && blob_offset <= run.blob_end + slack_bytes;
+    return Distance(run.blob_end, missed.blob_offset) <= unit_bytes / 8;
   });
-  Run run;
+  Run run{.blob_offset = missed.blob_offset};
+  uint64_t before_bytes = 0;
   if (goes_on != runs_.end()) {
-    run.units = std::min(2 * goes_on->units, kMaxUnits);
+    run.units = std::min(2 * goes_on->units, kMaxUnitsOfRun);
     runs_.erase(goes_on);
-  } else if (runs_.size() == kMaxRuns) {
+  } else {
+    const bool is_near = std::ranges::any_of(runs_, [&](const Run& other) {
+      return Distance(other.blob_offset, missed.blob_offset) <= kNearUnits * unit_bytes;
+    });
+    run.units = is_near ? kUnitsWhereNear : 1;
+    before_bytes = std::min(run.units * unit_bytes / 2, missed.blob_offset);
+  }
+  run.blob_end = std::max(missed.end(), missed.blob_offset + run.units * unit_bytes);
+  runs_.insert(runs_.begin(), run);
+  if (runs_.size() > kMaxRuns) {
     runs_.pop_back();
   }
-  run.blob_end = std::max(blob_end, blob_offset + run.units * unit_bytes);
-  runs_.insert(runs_.begin(), run);
-  return run.blob_end;
+  const uint64_t begin = missed.blob_offset - before_bytes;
+  return {.blob_offset = begin, .size_bytes = run.blob_end - begin};
 }
 
 std::vector<uint64_t> MissRuns::Ends() const {

@@ -71,12 +71,27 @@ TEST_F(FetchAheadTest, ReadsAheadOfMissesThatGoOn) {
   EXPECT_FALSE(ahead_.has_readahead());
 }
 
-TEST_F(FetchAheadTest, TheLatestRunIsReadAheadOfFirst) {
+TEST_F(FetchAheadTest, ReadsAroundAMissTheNearestFirst) {
+  Take(20, 21);
+  ahead_.NoteMiss({2000, 100}, 400);
+  EXPECT_EQ(Next(FetchClass::kReadahead, 400), (BlobRange{2100, 300})) << "a unit onwards";
+  EXPECT_EQ(Next(FetchClass::kReadahead, 400), (BlobRange{1800, 200})) << "half of one before";
+  EXPECT_EQ(Next(FetchClass::kReadahead, 400), kNothing);
+  Take(30, 31);
+  ahead_.NoteMiss({3000, 100}, 400);
+  EXPECT_EQ(Next(FetchClass::kReadahead, 400), (BlobRange{3100, 400}));
+  EXPECT_EQ(Next(FetchClass::kReadahead, 400), (BlobRange{2600, 400}));
+  EXPECT_EQ(Next(FetchClass::kReadahead, 400), (BlobRange{3500, 300})) << "twice as far, near one";
+  EXPECT_EQ(Next(FetchClass::kReadahead, 400), kNothing);
+}
+
+TEST_F(FetchAheadTest, ReadsAroundTheLatestMissFirst) {
   ahead_.NoteMiss({0, 100}, 300);
   ahead_.NoteMiss({2000, 100}, 300);
   Take(0, 1);
   Take(20, 21);
   EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{2100, 200}));
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{1900, 100}));
   EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{100, 200}));
   EXPECT_EQ(Next(FetchClass::kReadahead, 200), kNothing);
 }
@@ -84,7 +99,8 @@ TEST_F(FetchAheadTest, TheLatestRunIsReadAheadOfFirst) {
 TEST_F(FetchAheadTest, ReadAheadEndsWithTheBlob) {
   Take(39, 40);
   ahead_.NoteMiss({3900, 100}, 1000);
-  EXPECT_FALSE(ahead_.has_readahead());
+  EXPECT_EQ(Next(FetchClass::kReadahead, 1000), (BlobRange{3400, 500}));
+  EXPECT_EQ(Next(FetchClass::kReadahead, 1000), kNothing);
 }
 
 TEST_F(FetchAheadTest, PrefetchIsWhatBeginsBeforeItsEnd) {

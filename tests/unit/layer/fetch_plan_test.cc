@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 namespace starling::layer {
@@ -36,8 +37,9 @@ TEST(PlanFetches, MergesWhatIsNear) {
       {"a wide gap is not", {0, 6}, {5}, {{0, 3}, {6, 8}}},
       {"nor a hole of the blob", {7, 8}, {6}, {{7, 8}, {8, 10}}},
       {"the end", {9}, {8}, {{9, 10}}},
-      {"what is before a miss comes, too", {9}, {}, {{8, 10}}},
-      {"half as far as what follows", {4}, {}, {{3, 7}}},
+      {"what is before a miss comes, too", {9}, {}, {{9, 10}, {8, 9}}},
+      {"half as far as what follows", {4}, {}, {{4, 7}, {3, 4}}},
+      {"after all that is wanted", {4, 9}, {7}, {{4, 7}, {9, 10}, {3, 4}, {8, 9}}},
       {"but not over what is there", {4}, {3}, {{4, 7}}},
       {"nor what an earlier request brings", {0, 3}, {2}, {{0, 2}, {3, 6}}},
   };
@@ -51,6 +53,9 @@ TEST(PlanFetches, MergesWhatIsNear) {
       EXPECT_EQ(plan[i].last_member, c.want[i].last);
       EXPECT_EQ(plan[i].range.blob_offset, members[c.want[i].first].blob_offset);
       EXPECT_EQ(plan[i].range.end(), members[c.want[i].last - 1].end());
+      EXPECT_EQ(plan[i].is_guess, std::ranges::none_of(c.wanted, [&](uint32_t member) {
+                  return member >= plan[i].first_member && member < plan[i].last_member;
+                }));
     }
   }
 }

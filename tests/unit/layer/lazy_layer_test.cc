@@ -300,14 +300,28 @@ TEST_F(LazyLayerTest, CloseAnswersWhoWaits) {
 TEST_F(LazyLayerTest, AMemberIsReadableBeforeItsRequestEnds) {
   Open(kWideNeighbourhood);
   blob_->HoldStreamsAfter(members_[0].blob_size + members_[1].blob_size + 1);
-  auto last = StartRead(ChunkRange(4));
-  ASSERT_EQ(blob_->ranges()[0].blob_offset, members_[0].blob_offset) << "its neighbours, too";
   ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
+  ASSERT_EQ(blob_->ranges()[0].end(), members_[3].end()) << "its neighbours, too";
   ExpectContent(Read(ChunkRange(1)), ChunkRange(1));
+  auto last = StartRead(ChunkRange(4));
   EXPECT_FALSE(layer_->IsPresent(ChunkRange(4)));
   blob_->Release();
   ExpectContent(last.get(), ChunkRange(4));
   EXPECT_EQ(blob_->requests(), 1U);
+}
+
+TEST_F(LazyLayerTest, NobodyWaitsForWhatIsBeforeAMiss) {
+  Open(kWideNeighbourhood);
+  blob_->HoldStreamsAfter(members_[3].blob_size);
+  ExpectContent(Read(ChunkRange(4)), ChunkRange(4));
+  ASSERT_EQ(blob_->requests(), 2U);
+  EXPECT_EQ(blob_->ranges()[0], (oci::BlobRange{members_[3].blob_offset, members_[3].blob_size}));
+  EXPECT_EQ(blob_->ranges()[1].blob_offset, members_[0].blob_offset);
+  EXPECT_EQ(blob_->ranges()[1].end(), members_[3].blob_offset);
+  auto before = StartRead(ChunkRange(0));
+  blob_->Release();
+  ExpectContent(before.get(), ChunkRange(0));
+  EXPECT_EQ(blob_->requests(), 2U);
 }
 
 TEST_F(LazyLayerTest, CompletesInTheBackground) {

@@ -5,40 +5,53 @@
 namespace starling::layer {
 namespace {
 
+using oci::BlobRange;
+
 constexpr uint64_t kUnit = 1000;
+
+BlobRange FromTo(uint64_t begin, uint64_t end) {
+  return {.blob_offset = begin, .size_bytes = end - begin};
+}
 
 TEST(MissRuns, ARunThatGoesOnIsWorthTwiceAsMuchEachTime) {
   MissRuns misses;
-  EXPECT_EQ(misses.Note(0, 100, kUnit), 1000u);
-  EXPECT_EQ(misses.Note(1000, 1100, kUnit), 3000u) << "goes on where the first left off";
-  EXPECT_EQ(misses.Note(3050, 3100, kUnit), 7050u);
-  EXPECT_EQ(misses.Note(7000, 7100, kUnit), 15000u);
-  EXPECT_EQ(misses.Note(15000, 15100, kUnit), 23000u) << "8 units at most";
-  EXPECT_EQ(misses.Ends(), std::vector<uint64_t>{23000});
+  EXPECT_EQ(misses.Note(FromTo(0, 100), kUnit), FromTo(0, 1000));
+  EXPECT_EQ(misses.Note(FromTo(1000, 1100), kUnit), FromTo(1000, 3000)) << "where it left off";
+  EXPECT_EQ(misses.Note(FromTo(3050, 3100), kUnit), FromTo(3050, 7050));
+  EXPECT_EQ(misses.Note(FromTo(6950, 7000), kUnit), FromTo(6950, 14'950));
+  EXPECT_EQ(misses.Note(FromTo(15'000, 15'100), kUnit), FromTo(15'000, 23'000)) << "not more";
+  EXPECT_EQ(misses.Ends(), std::vector<uint64_t>{23'000});
 }
 
-TEST(MissRuns, AMissElsewhereIsAnotherRun) {
+TEST(MissRuns, AMissElsewhereIsWorthAUnitAroundIt) {
   MissRuns misses;
-  misses.Note(0, 100, kUnit);
-  EXPECT_EQ(misses.Note(500'000, 500'100, kUnit), 501'000u);
-  EXPECT_EQ(misses.Note(400, 500, kUnit), 1400u) << "before the end of a run is no going on";
-  EXPECT_EQ(misses.Ends(), (std::vector<uint64_t>{1400, 501'000, 1000}));
+  EXPECT_EQ(misses.Note(FromTo(300, 400), kUnit), FromTo(0, 1300)) << "the blob begins there";
+  EXPECT_EQ(misses.Note(FromTo(500'000, 500'100), kUnit), FromTo(499'500, 501'000));
+  EXPECT_EQ(misses.Ends(), (std::vector<uint64_t>{501'000, 1300}));
+}
+
+TEST(MissRuns, AMissNearAnotherIsWorthTwo) {
+  MissRuns misses;
+  misses.Note(FromTo(10'000, 10'100), kUnit);
+  EXPECT_EQ(misses.Note(FromTo(14'000, 14'100), kUnit), FromTo(13'000, 16'000)) << "behind it";
+  EXPECT_EQ(misses.Note(FromTo(6000, 6100), kUnit), FromTo(5000, 8000)) << "before it";
+  EXPECT_EQ(misses.Note(FromTo(18'001, 18'101), kUnit), FromTo(17'501, 19'001)) << "too far";
 }
 
 TEST(MissRuns, ALargeMemberCountsWhole) {
   MissRuns misses;
-  EXPECT_EQ(misses.Note(0, 40'000, kUnit), 40'000u);
-  EXPECT_EQ(misses.Note(40'000, 80'000, kUnit), 80'000u);
+  EXPECT_EQ(misses.Note(FromTo(0, 40'000), kUnit), FromTo(0, 40'000));
+  EXPECT_EQ(misses.Note(FromTo(40'000, 80'000), kUnit), FromTo(40'000, 80'000));
 }
 
 TEST(MissRuns, ForgetsTheOldest) {
   MissRuns misses;
-  for (uint64_t i = 0; i < 20; ++i) {
-    misses.Note(i * 100'000, i * 100'000 + 10, kUnit);
+  for (uint64_t i = 0; i < 40; ++i) {
+    misses.Note(FromTo(i * 100'000, i * 100'000 + 10), kUnit);
   }
-  EXPECT_EQ(misses.Ends().size(), 16u);
-  EXPECT_EQ(misses.Ends().front(), 1'901'000u);
-  EXPECT_EQ(misses.Ends().back(), 401'000u);
+  EXPECT_EQ(misses.Ends().size(), 32U);
+  EXPECT_EQ(misses.Ends().front(), 3'901'000U);
+  EXPECT_EQ(misses.Ends().back(), 801'000U);
 }
 
 }  // namespace
