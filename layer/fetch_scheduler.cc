@@ -117,6 +117,11 @@ void FetchScheduler::Enlist(const std::string& host, FetchClass fetch_class,
   RequestPump(host);
 }
 
+std::chrono::steady_clock::time_point FetchScheduler::Now() {
+  MutexLock lock(mutex_);
+  return closed_ ? TimePoint() : dependencies_.clock.Now();
+}
+
 void FetchScheduler::RunAfter(milliseconds delay, std::function<void()> task) {
   MutexLock lock(mutex_);
   if (closed_) {

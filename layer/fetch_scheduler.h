@@ -84,6 +84,8 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
   /// has more. Enlisting what is enlisted does nothing. A feed that has gone is forgotten.
   void Enlist(const std::string& host, oci::FetchClass fetch_class,
               const std::shared_ptr<Feed>& feed);
+  /// The clock's time; nothing in particular once closed.
+  std::chrono::steady_clock::time_point Now();
   /// Runs `task`, which must not block, after a delay, unless closed by then.
   void RunAfter(std::chrono::milliseconds delay, std::function<void()> task);
   /// What the link to `host` moves in a round trip: fetching that much more costs a reader who

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <memory>
 
+#include "base/clock.h"
 #include "layer/member_decoder.h"
 
 namespace starling::layer {
@@ -12,11 +13,11 @@ namespace {
 /// Chunks kept in memory while the disk is full, so that small reads of a large chunk fetch it
 /// once.
 constexpr uint64_t kSpillBytes = 16 << 20;
-/// Registries that hold one layer are few; more are old names of them.
-constexpr size_t kMaxSources = 8;
 /// Reserved at once for the bytes of a member; a larger one grows.
 constexpr uint64_t kReservedBytes = 8 << 20;
 constexpr std::chrono::seconds kBackgroundPause(30);
+/// What one source may do about an error of its own while another one could be asked.
+constexpr int kRetriesBeforeTheNext = 1;
 
 /// Errors that say nothing about the bytes: every member of the range shares them.
 bool IsTransportError(StatusCode code) {
@@ -70,7 +71,7 @@ struct LazyLayer::Request {
 /// One fetch while its bytes come; parts come one at a time.
 struct LazyLayer::Download {
   Fetch fetch;
-  std::shared_ptr<oci::BlobReader> reader;
+  BlobSources::Source source;
   std::shared_ptr<FetchScheduler::Flight> flight;  // null without a scheduler
   uint32_t member = 0;                             // whose bytes come next
   Bytes bytes;                                     // that came of it
@@ -103,24 +104,11 @@ LazyLayer::LazyLayer(std::shared_ptr<store::StoredLayer> stored, erofs::ImageRea
       ahead_(table_.members(), table_.blob_size_bytes()) {}
 
 void LazyLayer::AddSource(const std::string& name, const std::string& host, BlobSource source) {
-  MutexLock lock(mutex_);
-  const auto known = std::ranges::find(sources_, name, &Source::name);
-  if (known != sources_.end()) {
-    *known = {.name = name, .host = host, .open = std::move(source)};
-    return;
-  }
-  if (sources_.size() == kMaxSources) {
-    sources_.erase(sources_.begin());
-    current_source_ = current_source_ == 0 ? 0 : current_source_ - 1;
-  }
-  sources_.push_back({.name = name, .host = host, .open = std::move(source)});
+  sources_.Add(name, host, std::move(source));
 }
 
 void LazyLayer::UseReader(std::shared_ptr<oci::BlobReader> reader) {
-  MutexLock lock(mutex_);
-  if (!closed_) {
-    reader_.swap(reader);  // the old one goes after the lock
-  }
+  sources_.Use(std::move(reader));
 }
 
 bool LazyLayer::IsPresent(DataRange range) const {
@@ -206,10 +194,11 @@ FetchLimits LazyLayer::LimitsNow() {
           .request_bytes = limits_.request_bytes};
 }
 
-std::string LazyLayer::CurrentHost() {
-  MutexLock lock(mutex_);
-  return current_source_ < sources_.size() ? sources_[current_source_].host : std::string();
+BlobSources::TimePoint LazyLayer::Now() const {
+  return scheduler_ ? scheduler_->Now() : SystemClock().Now();
 }
+
+std::string LazyLayer::CurrentHost() { return sources_.BestHost(Now()); }
 
 /// Registers `request` with every absent member that it needs; returns the fetches that nobody
 /// has started yet.
@@ -413,73 +402,67 @@ void LazyLayer::StartFetch(const Fetch& fetch) {
                                            first.blob_size, kMaxMemberBytes))});
     return;
   }
-  std::shared_ptr<oci::BlobReader> reader;
+  const std::optional<BlobSources::Source> source = sources_.Opened(fetch.sources, Now());
   {
     MutexLock lock(mutex_);
     if (closed_) {
       return;  // Close has answered everybody
     }
-    reader = reader_;
-    if (!reader) {
-      waiting_for_reader_.push_back(fetch);
+    if (!source) {
+      waiting_for_source_.push_back(fetch);
       if (std::exchange(opening_, true)) {
         return;
       }
     }
   }
-  if (reader) {
-    ReadBlob(reader, fetch);
+  if (source) {
+    ReadBlob(*source, fetch);
   } else {
-    PostToCpu(Urgency::kAwaited, [self = shared_from_this()] { self->OpenSource(); });
+    PostToCpu(Urgency::kAwaited, [self = shared_from_this()] { self->OpenSources(); });
   }
 }
 
-/// Opens the first source that can be opened, beginning with the current one, and starts the
-/// fetches that wait for it.
-void LazyLayer::OpenSource() {
-  std::vector<Source> sources;
-  size_t current = 0;
-  {
-    MutexLock lock(mutex_);
-    sources = sources_;
-    current = current_source_;
-  }
-  StatusOr<std::shared_ptr<oci::BlobReader>> reader =
-      MakeError(StatusCode::kUnavailable, "layer: no place to fetch from is known");
-  for (size_t i = 0; i < sources.size() && !reader.ok(); ++i) {
-    current = (current + i) % sources.size();
-    reader = sources[current].open();
-  }
-  std::vector<Fetch> fetches;
-  {
-    MutexLock lock(mutex_);
-    opening_ = false;
-    fetches.swap(waiting_for_reader_);
-    if (reader.ok() && !closed_) {
-      reader_ = *reader;
-      current_source_ = current;
+/// Starts the fetches that wait for a source. One call runs at a time, so each source is opened
+/// once.
+void LazyLayer::OpenSources() {
+  for (;;) {
+    std::vector<Fetch> fetches;
+    {
+      MutexLock lock(mutex_);
+      fetches.swap(waiting_for_source_);
+      if (fetches.empty()) {
+        opening_ = false;
+        return;
+      }
     }
-  }
-  for (const Fetch& fetch : fetches) {
-    if (reader.ok()) {
-      ReadBlob(*reader, fetch);
-    } else {
-      OnFetchFailed(fetch, reader.status());
+    for (Fetch& fetch : fetches) {
+      const auto source = sources_.OpenBest(fetch.sources, Now());
+      if (source.ok()) {
+        ReadBlob(*source, fetch);
+      } else {
+        OnFetchFailed(fetch, source.status());
+      }
     }
   }
 }
 
-void LazyLayer::ReadBlob(const std::shared_ptr<oci::BlobReader>& reader, const Fetch& fetch) {
+void LazyLayer::ReadBlob(const BlobSources::Source& source, const Fetch& fetch) {
   counters_.requests.fetch_add(1, std::memory_order_relaxed);
   const auto download = std::make_shared<Download>(
-      Download{.fetch = fetch, .reader = reader, .flight = {}, .member = fetch.plan.first_member});
+      Download{.fetch = fetch, .source = source, .flight = {}, .member = fetch.plan.first_member});
   if (scheduler_) {
     download->flight =
-        scheduler_->Begin(CurrentHost(), fetch.fetch_class, fetch.plan.range.size_bytes);
+        scheduler_->Begin(source.host, fetch.fetch_class, fetch.plan.range.size_bytes);
+  }
+  oci::ReadOptions options{.fetch_class = fetch.fetch_class};
+  BlobSources::Experience after_failure = fetch.sources;
+  after_failure.failed.push_back(source.id);
+  if (sources_.HasOther(after_failure)) {
+    options.max_retries = kRetriesBeforeTheNext;
   }
   // The callbacks own layer and reader, so both outlive them.
-  reader->Stream(
-      fetch.plan.range, {.fetch_class = fetch.fetch_class},
+  source.reader->Stream(
+      fetch.plan.range, options,
       [self = shared_from_this(), download](ByteSpan part) { self->OnPart(download, part); },
       [self = shared_from_this(), download](const Status& status) {
         self->OnDownloaded(download, status);
@@ -513,20 +496,33 @@ void LazyLayer::OnDownloaded(const std::shared_ptr<Download>& download, Status s
   if (status.ok()) {
     status = MakeError(StatusCode::kDataLoss, "layer: a range of the wrong size arrived");
   }
-  {
-    MutexLock lock(mutex_);
-    if (reader_ == download->reader && sources_.size() > 1 && IsTransportError(status.code())) {
-      reader_.reset();  // not the last owner: the download is one
-      current_source_ = (current_source_ + 1) % sources_.size();
-    }
-  }
   rest.first_member = download->member;
   const uint64_t rest_offset = table_.members()[rest.first_member].blob_offset;
   rest.range = {.blob_offset = rest_offset, .size_bytes = rest.range.end() - rest_offset};
   Fetch failed = download->fetch;
   failed.plan = rest;
-  PostToCpu(Urgency::kAwaited,
-            [self = shared_from_this(), failed, status] { self->OnFetchFailed(failed, status); });
+  const bool goes_on = GoesOnElsewhere(failed, download->source.id, status);
+  PostToCpu(Urgency::kAwaited, [self = shared_from_this(), failed, status, goes_on] {
+    if (goes_on) {
+      self->StartFetch(failed);
+    } else {
+      self->OnFetchFailed(failed, status);
+    }
+  });
+}
+
+/// Notes that `fetch` failed at `source`. True when another source may do better.
+bool LazyLayer::GoesOnElsewhere(Fetch& fetch, BlobSources::Id source, const Status& error) {
+  if (error.code() == StatusCode::kCancelled) {
+    return false;
+  }
+  sources_.OnFailed(source, Now());
+  const bool is_first = fetch.sources.failed.empty();
+  fetch.sources.failed.push_back(source);
+  // With the deadline the time of those who wait is over, too. What says something about the bytes
+  // deserves one second opinion.
+  return error.code() != StatusCode::kDeadlineExceeded &&
+         (is_first || IsTransportError(error.code())) && sources_.HasOther(fetch.sources);
 }
 
 /// Members that somebody waits for come first.
@@ -541,7 +537,7 @@ void LazyLayer::PostDecode(const std::shared_ptr<Download>& download, uint32_t m
   PostToCpu(is_awaited ? Urgency::kAwaited : Urgency::kWelcome,
             [self = shared_from_this(), download, member,
              bytes = std::make_shared<const Bytes>(std::move(compressed))] {
-              self->DecodeMember(download->fetch, member, *bytes);
+              self->DecodeMember(download, member, *bytes);
             });
 }
 
@@ -582,22 +578,26 @@ void LazyLayer::OnFetchFailed(const Fetch& fetch, const Status& error) {
   }
 }
 
-void LazyLayer::DecodeMember(const Fetch& fetch, uint32_t member, ByteSpan compressed) {
+void LazyLayer::DecodeMember(const std::shared_ptr<Download>& download, uint32_t member,
+                             ByteSpan compressed) {
   const Outcome outcome = StoreMember(member, compressed);
   const bool is_broken =
       outcome.error.code() == StatusCode::kDataLoss ||
       std::ranges::any_of(outcome.failed_chunks, [](const std::pair<uint32_t, Status>& failed) {
         return failed.second.code() == StatusCode::kDataLoss;
       });
-  if (is_broken && !fetch.is_refetch) {
-    // A cache on the way may have spoiled it: ask once more.
+  if (is_broken && !download->fetch.is_refetch) {
+    // A cache on the way may have spoiled it: ask once more, elsewhere if possible.
+    const BlobSources::Id source = download->source.id;
+    sources_.OnFailed(source, Now());
     const MemberRecord& record = table_.members()[member];
     StartFetch(
         {.plan = {.range = {.blob_offset = record.blob_offset, .size_bytes = record.blob_size},
                   .first_member = member,
                   .last_member = member + 1},
-         .fetch_class = fetch.fetch_class,
-         .is_refetch = true});
+         .fetch_class = download->fetch.fetch_class,
+         .is_refetch = true,
+         .sources = {.failed = {}, .spoiled = source}});
     return;
   }
   Finish(member, outcome);
@@ -739,16 +739,15 @@ bool LazyLayer::PostToCpu(Urgency urgency, std::function<void()> task) {
 
 void LazyLayer::Close() {
   std::unordered_map<uint32_t, std::vector<std::shared_ptr<Request>>> in_flight;
-  std::shared_ptr<oci::BlobReader> reader;
   std::function<void()> on_complete;  // may own what waits for this layer; goes after the lock
   {
     MutexLock lock(mutex_);
     closed_ = true;
     in_flight.swap(in_flight_);
-    reader.swap(reader_);
-    waiting_for_reader_.clear();
+    waiting_for_source_.clear();
     on_complete.swap(on_complete_);
   }
+  sources_.Close();
   const Outcome outcome{.error = MakeError(StatusCode::kCancelled, "layer: closed")};
   for (const auto& [member, waiting] : in_flight) {
     for (const std::shared_ptr<Request>& request : waiting) {

@@ -11,6 +11,7 @@
 #include "base/executor.h"
 #include "base/mutex.h"
 #include "erofs/image_reader.h"
+#include "layer/blob_sources.h"
 #include "layer/chunk_table.h"
 #include "layer/fetch_ahead.h"
 #include "layer/fetch_plan.h"
@@ -40,7 +41,7 @@ struct FetchCounters {
 class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchScheduler::Feed {
  public:
   /// Finds the layer's blob. Runs on the executor; must not wait for the network.
-  using BlobSource = std::function<StatusOr<std::shared_ptr<oci::BlobReader>>()>;
+  using BlobSource = BlobSources::Open;
   using PresentDone = std::function<void(const Status&)>;
   using ReadDone = std::function<void(StatusOr<Bytes>)>;
 
@@ -51,9 +52,9 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
       std::shared_ptr<store::StoredLayer> stored, Executor& cpu, FetchCounters& counters,
       const FetchLimits& limits = {}, std::shared_ptr<FetchScheduler> scheduler = nullptr);
 
-  /// Names a place to fetch from, in addition to the earlier ones; the same `name` replaces. The
-  /// next one is tried when a fetch finds the current one away or forbidden. Sources with the same
-  /// `host` share its link.
+  /// Names a place to fetch from, in addition to the earlier ones; the same `name` replaces. A
+  /// fetch that fails at one goes on at the next, once at each. Sources with the same `host` share
+  /// its link.
   void AddSource(const std::string& name, const std::string& host, BlobSource source);
   /// Fetches from an already opened blob until that fails.
   void UseReader(std::shared_ptr<oci::BlobReader> reader);
@@ -94,15 +95,11 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
  private:
   struct Request;
   struct Download;
-  struct Source {
-    std::string name;
-    std::string host;
-    BlobSource open;
-  };
   struct Fetch {
     PlannedFetch plan;
     oci::FetchClass fetch_class = oci::FetchClass::kDemand;
     bool is_refetch = false;  // the second try after a digest mismatch
+    BlobSources::Experience sources;
   };
   /// A verified chunk that found no room on the disk.
   struct SpilledChunk {
@@ -125,6 +122,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   void RetryLater();
   void CheckCompletion();
   FetchLimits LimitsNow();
+  BlobSources::TimePoint Now() const;
   std::string CurrentHost();
 
   void Note(DataRange range) const;
@@ -138,13 +136,15 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   bool IsFree(uint32_t member) const EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool TakeSpilled(uint32_t chunk, Request& request) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void StartFetch(const Fetch& fetch);
-  void OpenSource();
-  void ReadBlob(const std::shared_ptr<oci::BlobReader>& reader, const Fetch& fetch);
+  void OpenSources();
+  void ReadBlob(const BlobSources::Source& source, const Fetch& fetch);
   void OnPart(const std::shared_ptr<Download>& download, ByteSpan part);
   void OnDownloaded(const std::shared_ptr<Download>& download, Status status);
+  bool GoesOnElsewhere(Fetch& fetch, BlobSources::Id source, const Status& error);
   void OnFetchFailed(const Fetch& fetch, const Status& error);
   void PostDecode(const std::shared_ptr<Download>& download, uint32_t member, Bytes compressed);
-  void DecodeMember(const Fetch& fetch, uint32_t member, ByteSpan compressed);
+  void DecodeMember(const std::shared_ptr<Download>& download, uint32_t member,
+                    ByteSpan compressed);
   Outcome StoreMember(uint32_t member, ByteSpan compressed);
   void Finish(uint32_t member, const Outcome& outcome);
   void Settle(const std::shared_ptr<Request>& request, const Outcome& outcome);
@@ -161,16 +161,14 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   const FetchLimits limits_;
   const std::shared_ptr<FetchScheduler> scheduler_;  // may be null
   std::shared_ptr<ReadObserver> observer_;
+  BlobSources sources_;
 
   Mutex mutex_;  // above the scheduler's and the executor's
   bool closed_ GUARDED_BY(mutex_) = false;
   /// Members on their way, and who waits for them. A neighbour may have nobody.
   std::unordered_map<uint32_t, std::vector<std::shared_ptr<Request>>> in_flight_ GUARDED_BY(mutex_);
-  std::vector<Source> sources_ GUARDED_BY(mutex_);
-  size_t current_source_ GUARDED_BY(mutex_) = 0;
-  std::shared_ptr<oci::BlobReader> reader_ GUARDED_BY(mutex_);
   bool opening_ GUARDED_BY(mutex_) = false;
-  std::vector<Fetch> waiting_for_reader_ GUARDED_BY(mutex_);
+  std::vector<Fetch> waiting_for_source_ GUARDED_BY(mutex_);
   std::deque<SpilledChunk> spilled_ GUARDED_BY(mutex_);
   uint64_t spilled_bytes_ GUARDED_BY(mutex_) = 0;
   FetchAhead ahead_ GUARDED_BY(mutex_);

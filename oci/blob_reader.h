@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <functional>
+#include <limits>
 #include <memory>
 
 #include "base/bytes.h"
@@ -24,6 +25,8 @@ struct ReadOptions {
   FetchClass fetch_class = FetchClass::kDemand;
   /// One deadline for the whole read, retries included.
   std::chrono::milliseconds timeout = std::chrono::seconds(300);
+  /// Tries after the first one. As a rule an outage is a pause, as long as the timeout allows.
+  int max_retries = std::numeric_limits<int>::max();
 };
 
 /// Random access to the stored (compressed) bytes of one blob, wherever they live.

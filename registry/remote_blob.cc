@@ -104,6 +104,7 @@ class RemoteBlob::RangeRead : public std::enable_shared_from_this<RangeRead> {
       : shared_(std::move(shared)),
         range_(range),
         fetch_class_(options.fetch_class),
+        max_retries_(options.max_retries),
         deadline_(shared_->api->clock().Now() + options.timeout),
         part_(std::move(part)),
         done_(std::move(done)) {}
@@ -113,7 +114,7 @@ class RemoteBlob::RangeRead : public std::enable_shared_from_this<RangeRead> {
     ApiRequest request{.url = asked_url_,
                        .headers = {{.name = "Range", .value = RangeHeader(range_)}},
                        .fetch_class = fetch_class_,
-                       .retry = {.deadline = deadline_, .max_retries = kUntilDeadline}};
+                       .retry = {.deadline = deadline_, .max_retries = max_retries_}};
     request.on_headers = [self = shared_from_this()](const HttpResponse& response) {
       return self->BeginBody(response);
     };
@@ -179,7 +180,7 @@ class RemoteBlob::RangeRead : public std::enable_shared_from_this<RangeRead> {
   /// The connection ended early without an error that the transport could see.
   void TryAgain(const Status& reason) {
     const auto delay = RetryDelay(short_answers_++);
-    if (shared_->api->clock().Now() + delay >= deadline_) {
+    if (short_answers_ > max_retries_ || shared_->api->clock().Now() + delay >= deadline_) {
       Finish(shared_->api->Explain(reason, WhatOf(shared_->digest)));
       return;
     }
@@ -194,6 +195,7 @@ class RemoteBlob::RangeRead : public std::enable_shared_from_this<RangeRead> {
   const std::shared_ptr<Shared> shared_;
   const oci::BlobRange range_;
   const oci::FetchClass fetch_class_;
+  const int max_retries_;
   const std::chrono::steady_clock::time_point deadline_;
   const Part part_;
   StreamDone done_;

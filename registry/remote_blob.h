@@ -13,7 +13,8 @@ namespace starling::registry {
 
 /// Ranges of one blob in a registry. Where the registry redirects to (object storage, as a rule
 /// with a signature that expires) is remembered, and asked for again when it stops working. Reads
-/// retry until their deadline: an outage is a pause. Threads: safe.
+/// retry as their options allow: until the deadline as a rule, so that an outage is a pause.
+/// Threads: safe.
 class RemoteBlob : public oci::BlobReader {
  public:
   /// `size_bytes` is the blob's, known from its descriptor or an answer of the registry.

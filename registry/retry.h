@@ -1,7 +1,6 @@
 #pragma once
 
 #include <chrono>
-#include <limits>
 #include <optional>
 #include <string_view>
 
@@ -15,9 +14,6 @@ struct RetryPolicy {
   std::chrono::steady_clock::time_point deadline;
   int max_retries = 5;
 };
-
-/// As many retries as the deadline allows.
-inline constexpr int kUntilDeadline = std::numeric_limits<int>::max();
 
 /// True for 408, 429 and 5xx but 501 and 505: the server may think better of it.
 bool IsRetryable(int http_status);

@@ -51,6 +51,11 @@ class MemoryBlob : public oci::BlobReader {
     MutexLock lock(mutex_);
     orders_.push_back({.damage = true});
   }
+  /// The next read without an order yet hands on this many bytes, then fails with `error`.
+  void BreakNext(uint64_t size_bytes, Status error) {
+    MutexLock lock(mutex_);
+    orders_.push_back({.error = std::move(error), .damage = false, .broken_after = size_bytes});
+  }
   /// Streams from now on hand on this many bytes, then wait for Release.
   void HoldStreamsAfter(uint64_t size_bytes) {
     MutexLock lock(mutex_);
@@ -79,15 +84,21 @@ class MemoryBlob : public oci::BlobReader {
     return ranges_;
   }
   size_t requests() const { return ranges().size(); }
+  /// What the latest read was asked to keep to.
+  oci::ReadOptions last_options() const {
+    MutexLock lock(mutex_);
+    return last_options_;
+  }
 
   uint64_t SizeBytes() const override {
     MutexLock lock(mutex_);
     return bytes_.size();
   }
-  void Read(oci::BlobRange range, const oci::ReadOptions&, Done done) override {
+  void Read(oci::BlobRange range, const oci::ReadOptions& options, Done done) override {
     {
       MutexLock lock(mutex_);
       ranges_.push_back(range);
+      last_options_ = options;
       if (is_holding_) {
         held_.emplace_back(range, std::move(done));
         return;
@@ -99,9 +110,22 @@ class MemoryBlob : public oci::BlobReader {
   void Stream(oci::BlobRange range, const oci::ReadOptions& options, Part part,
               StreamDone done) override {
     std::optional<uint64_t> held_after;
+    std::optional<Order> broken;
     {
       MutexLock lock(mutex_);
       held_after = hold_streams_after_;
+      if (!orders_.empty() && orders_.front().broken_after) {
+        broken = std::move(orders_.front());
+        orders_.pop_front();
+      }
+    }
+    if (broken) {
+      Read({.blob_offset = range.blob_offset, .size_bytes = *broken->broken_after}, options,
+           [part, done, error = broken->error](const StatusOr<Bytes>& bytes) {
+             part(*bytes);
+             done(error);
+           });
+      return;
     }
     if (!held_after) {
       BlobReader::Stream(range, options, std::move(part), std::move(done));
@@ -126,6 +150,7 @@ class MemoryBlob : public oci::BlobReader {
   struct Order {
     Status error;
     bool damage = false;
+    std::optional<uint64_t> broken_after;
   };
 
   StatusOr<Bytes> Take(oci::BlobRange range) {
@@ -159,6 +184,7 @@ class MemoryBlob : public oci::BlobReader {
   std::vector<std::function<void()>> held_streams_ GUARDED_BY(mutex_);
   std::deque<Order> orders_ GUARDED_BY(mutex_);
   std::vector<oci::BlobRange> ranges_ GUARDED_BY(mutex_);
+  oci::ReadOptions last_options_ GUARDED_BY(mutex_);
 };
 
 }  // namespace starling::testing_support

@@ -108,6 +108,16 @@ class LazyLayerTest : public testing::Test {
     layer_ = *std::move(layer);
     layer_->AddSource("image", "host", [this] { return blob_; });
   }
+  void OpenWithoutSources() {
+    auto layer = LazyLayer::Open(stored_, cpu_, counters_, kNoNeighbours);
+    ASSERT_TRUE(layer.ok()) << layer.status();
+    layer_ = *std::move(layer);
+  }
+  std::shared_ptr<MemoryBlob> AddMemorySource(const std::string& name) {
+    const auto blob = std::make_shared<MemoryBlob>(blob_->Tail(blob_->SizeBytes()));
+    layer_->AddSource(name, name, [blob] { return blob; });
+    return blob;
+  }
   std::future<void> Complete() {
     auto promise = std::make_shared<std::promise<void>>();
     auto future = promise->get_future();
@@ -260,9 +270,7 @@ TEST_F(LazyLayerTest, AFullDiskGivesDataFromMemory) {
 }
 
 TEST_F(LazyLayerTest, OpensItsSourceAtTheFirstMissAndTriesTheNext) {
-  auto layer = LazyLayer::Open(stored_, cpu_, counters_, kNoNeighbours);
-  ASSERT_TRUE(layer.ok());
-  layer_ = *layer;
+  OpenWithoutSources();
   EXPECT_EQ(Read(ChunkRange(0)).status().code(), StatusCode::kUnavailable);
   std::atomic<int> opened = 0;
   const auto forbidden = std::make_shared<MemoryBlob>(Bytes(blob_->SizeBytes()));
@@ -280,11 +288,100 @@ TEST_F(LazyLayerTest, OpensItsSourceAtTheFirstMissAndTriesTheNext) {
     return blob_;
   });
   EXPECT_EQ(opened, 0);
-  EXPECT_EQ(Read(ChunkRange(0)).status().code(), StatusCode::kPermissionDenied);
-  EXPECT_EQ(opened, 2);
   ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
+  EXPECT_EQ(opened, 3) << "all within the first read";
+  EXPECT_EQ(forbidden->requests(), 1U);
+  EXPECT_LE(forbidden->last_options().max_retries, 1) << "while there is another";
+  EXPECT_GT(blob_->last_options().max_retries, 1) << "the last one is waited for";
   ExpectContent(Read(ChunkRange(2)), ChunkRange(2));
   EXPECT_EQ(opened, 3) << "one that works is kept";
+  EXPECT_EQ(forbidden->requests(), 1U);
+}
+
+TEST_F(LazyLayerTest, AFetchTriesEachSourceOnce) {
+  OpenWithoutSources();
+  const auto first = AddMemorySource("first");
+  const auto second = AddMemorySource("second");
+  first->FailNext(MakeError(StatusCode::kUnavailable, "away"));
+  second->FailNext(MakeError(StatusCode::kNotFound, "gone"));
+  EXPECT_EQ(Read(ChunkRange(0)).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(first->requests(), 1U);
+  EXPECT_EQ(second->requests(), 1U);
+  ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
+  EXPECT_EQ(first->requests(), 2U) << "its failure is the longer ago";
+}
+
+TEST_F(LazyLayerTest, OnlyTheRestOfABrokenFetchComesFromTheNextSource) {
+  OpenWithoutSources();
+  const auto first = AddMemorySource("first");
+  const auto second = AddMemorySource("second");
+  first->BreakNext(members_[0].blob_size + members_[1].blob_size / 2,
+                   MakeError(StatusCode::kUnavailable, "reset"));
+  ExpectContent(Read({0, 2 * kChunk}), {0, 2 * kChunk});
+  EXPECT_EQ(second->ranges(), std::vector{MemberRange(1)});
+  EXPECT_EQ(first->requests(), 1U);
+}
+
+TEST_F(LazyLayerTest, ADeadlineThatIsOverIsNotBegunAnew) {
+  OpenWithoutSources();
+  const auto first = AddMemorySource("first");
+  const auto second = AddMemorySource("second");
+  first->FailNext(MakeError(StatusCode::kDeadlineExceeded, "slow"));
+  EXPECT_EQ(Read(ChunkRange(0)).status().code(), StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(second->requests(), 0U);
+  ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
+  EXPECT_EQ(second->requests(), 1U) << "the next read goes elsewhere";
+}
+
+TEST_F(LazyLayerTest, ReturnsToTheFirstSourceAfterAWhile) {
+  OpenScheduled();
+  const auto second = AddMemorySource("second");
+  files_.set_free_bytes(0);  // so that each read fetches again
+  const auto fetch = [this] {
+    EXPECT_EQ(MakePresent(ChunkRange(0)).code(), StatusCode::kResourceExhausted);
+  };
+  blob_->FailNext(MakeError(StatusCode::kUnavailable, "away"));
+  fetch();
+  fetch();
+  EXPECT_EQ(blob_->requests(), 1U);
+  EXPECT_EQ(second->requests(), 2U);
+  clock_.Advance(BlobSources::kRest);
+  fetch();
+  EXPECT_EQ(blob_->requests(), 2U);
+  EXPECT_EQ(second->requests(), 2U);
+}
+
+TEST_F(LazyLayerTest, SpoiledBytesAreAskedForElsewhere) {
+  OpenWithoutSources();
+  const auto first = AddMemorySource("first");
+  const auto second = AddMemorySource("second");
+  first->DamageNext();
+  ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
+  EXPECT_EQ(first->requests(), 1U);
+  EXPECT_EQ(second->ranges(), std::vector{MemberRange(0)});
+}
+
+TEST_F(LazyLayerTest, BytesThatTwoSourcesSpoilAreAnError) {
+  OpenWithoutSources();
+  const std::vector sources = {AddMemorySource("first"), AddMemorySource("second"),
+                               AddMemorySource("third")};
+  sources[0]->DamageNext();
+  sources[1]->DamageNext();
+  EXPECT_EQ(Read(ChunkRange(0)).status().code(), StatusCode::kDataLoss);
+  EXPECT_EQ(sources[0]->requests(), 1U);
+  EXPECT_EQ(sources[1]->requests(), 1U);
+  EXPECT_EQ(sources[2]->requests(), 0U);
+}
+
+TEST_F(LazyLayerTest, SpoiledBytesAreAskedForAgainWhenNobodyElseHasThem) {
+  OpenWithoutSources();
+  const auto first = AddMemorySource("first");
+  const auto second = AddMemorySource("second");
+  first->DamageNext();
+  second->FailNext(MakeError(StatusCode::kNotFound, "gone"));
+  ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
+  EXPECT_EQ(first->requests(), 2U);
+  EXPECT_EQ(second->requests(), 1U);
 }
 
 TEST_F(LazyLayerTest, CloseAnswersWhoWaits) {

@@ -130,6 +130,39 @@ TEST(RemoteBlob, StreamsEachByteOnceOverABrokenAnswer) {
   }
 }
 
+TEST(RemoteBlob, TriesAgainNoOftenerThanItMay) {
+  const struct {
+    const char* name;
+    FakeTransport::Handler handler;
+  } cases[] = {
+      {"refused",
+       [](const HttpRequest&) -> StatusOr<HttpResponse> {
+         return MakeError(StatusCode::kUnavailable, "connection refused");
+       }},
+      {"overloaded", [](const HttpRequest&) { return Answer(503); }},
+      {"cut off",
+       [](const HttpRequest& request) {
+         auto answer = ServeRange(request);
+         answer.body.resize(2);
+         return answer;
+       }},
+  };
+  for (const auto& c : cases) {
+    for (const int max_retries : {0, 1, 3}) {
+      SCOPED_TRACE(fmt::format("{}, {} retries", c.name, max_retries));
+      Harness harness(c.handler);
+      const auto blob = harness.Source("a.example/b")->BlobAt(BlobOf(kContent));
+      ASSERT_TRUE(blob.ok());
+      EXPECT_EQ((*blob)
+                    ->ReadAndWait({.blob_offset = 0, .size_bytes = 5}, {.max_retries = max_retries})
+                    .status()
+                    .code(),
+                StatusCode::kUnavailable);
+      EXPECT_EQ(harness.transport.requests().size(), static_cast<size_t>(max_retries) + 1);
+    }
+  }
+}
+
 TEST(RemoteBlob, StreamsOnlyTheRangeOfAWholeAnswer) {
   Harness harness([](const HttpRequest&) {
     return Answer(200, kContent, {{"Content-Length", std::to_string(kContent.size())}});

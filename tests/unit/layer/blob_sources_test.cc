@@ -1,0 +1,147 @@
+#include "layer/blob_sources.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "tests/support/memory_blob.h"
+
+namespace starling::layer {
+namespace {
+
+using testing_support::MemoryBlob;
+
+class BlobSourcesTest : public testing::Test {
+ protected:
+  std::shared_ptr<MemoryBlob> Add(const std::string& name) {
+    auto blob = std::make_shared<MemoryBlob>(Bytes(1));
+    sources_.Add(name, name + ".example",
+                 [this, name, blob]() -> StatusOr<std::shared_ptr<oci::BlobReader>> {
+                   ++opened_[name];
+                   return blob;
+                 });
+    return blob;
+  }
+  void AddBroken(const std::string& name, StatusCode code) {
+    sources_.Add(name, name + ".example",
+                 [this, name, code]() -> StatusOr<std::shared_ptr<oci::BlobReader>> {
+                   ++opened_[name];
+                   return MakeError(code, name);
+                 });
+  }
+  BlobSources::Source Best(BlobSources::Experience experience = {}) {
+    auto best = sources_.OpenBest(experience, now_);
+    EXPECT_TRUE(best.ok()) << best.status();
+    return best.ok() ? *best : BlobSources::Source{};
+  }
+
+  BlobSources sources_;
+  std::map<std::string, int> opened_;
+  BlobSources::TimePoint now_{std::chrono::hours(1)};
+};
+
+TEST_F(BlobSourcesTest, OpensTheFirstOnceWhenItIsAskedFor) {
+  const auto first = Add("first");
+  Add("second");
+  EXPECT_EQ(sources_.BestHost(now_), "first.example");
+  EXPECT_FALSE(sources_.Opened({}, now_).has_value());
+  EXPECT_TRUE(opened_.empty());
+  EXPECT_EQ(Best().reader, first);
+  const auto opened = sources_.Opened({}, now_);
+  ASSERT_TRUE(opened.has_value());
+  EXPECT_EQ(opened->name, "first");
+  EXPECT_EQ(opened->host, "first.example");
+  EXPECT_EQ(Best().reader, first);
+  EXPECT_EQ(opened_, (std::map<std::string, int>{{"first", 1}}));
+}
+
+TEST_F(BlobSourcesTest, PassesOverWhatCannotBeOpened) {
+  AddBroken("gone", StatusCode::kNotFound);
+  AddBroken("forbidden", StatusCode::kPermissionDenied);
+  BlobSources::Experience experience;
+  EXPECT_EQ(sources_.OpenBest(experience, now_).status().code(), StatusCode::kPermissionDenied);
+  EXPECT_EQ(experience.failed.size(), 2U);
+  EXPECT_FALSE(sources_.HasOther(experience));
+  EXPECT_EQ(sources_.OpenBest(experience, now_).status().code(), StatusCode::kUnavailable);
+  EXPECT_EQ(opened_["gone"], 1) << "not twice for one fetch";
+  const auto good = Add("good");
+  EXPECT_EQ(Best().reader, good);
+  EXPECT_EQ(opened_["gone"], 1) << "nor soon for another";
+}
+
+TEST_F(BlobSourcesTest, ASourceThatFailedRests) {
+  Add("first");
+  Add("second");
+  const auto first = Best();
+  sources_.OnFailed(first.id, now_);
+  EXPECT_EQ(Best().name, "second");
+  now_ += std::chrono::seconds(1);
+  sources_.OnFailed(Best().id, now_);
+  EXPECT_EQ(Best().name, "first") << "when all failed, the one whose failure is the longest ago";
+  now_ += BlobSources::kRest - std::chrono::milliseconds(1001);
+  EXPECT_EQ(Best({.failed = {first.id}, .spoiled = {}}).name, "second");
+  EXPECT_EQ(sources_.BestHost(now_), "first.example");
+  sources_.OnFailed(first.id, now_);
+  now_ += std::chrono::milliseconds(1001);
+  EXPECT_EQ(Best().name, "second") << "has rested";
+  now_ += BlobSources::kRest;
+  EXPECT_EQ(Best().name, "first") << "preferred again";
+}
+
+TEST_F(BlobSourcesTest, WhoSpoiledBytesIsAskedLast) {
+  Add("first");
+  Add("second");
+  const BlobSources::Id first = Best().id;
+  const auto second = Best({.failed = {}, .spoiled = first});
+  EXPECT_EQ(second.name, "second");
+  sources_.OnFailed(second.id, now_);
+  EXPECT_EQ(Best({.failed = {}, .spoiled = first}).name, "second") << "even when it failed lately";
+  EXPECT_EQ(Best({.failed = {second.id}, .spoiled = first}).name, "first");
+}
+
+TEST_F(BlobSourcesTest, AnOpenedBlobBelongsToTheFirst) {
+  const auto blob = std::make_shared<MemoryBlob>(Bytes(1));
+  sources_.Use(blob);
+  EXPECT_EQ(Best().reader, blob);
+  EXPECT_EQ(sources_.BestHost(now_), "");
+  Add("first");
+  Add("second");
+  EXPECT_EQ(Best().reader, blob);
+  EXPECT_EQ(Best().name, "first");
+  EXPECT_TRUE(opened_.empty());
+}
+
+TEST_F(BlobSourcesTest, TheSameNameReplaces) {
+  const auto old = Add("first");
+  ASSERT_EQ(Best().reader, old);
+  const BlobSources::Id id = Best().id;
+  const auto renewed = Add("first");
+  EXPECT_EQ(Best().reader, old) << "what works is kept";
+  EXPECT_EQ(Best().id, id);
+  sources_.OnFailed(id, now_);
+  const auto cured = Add("first");
+  EXPECT_EQ(Best().reader, cured);
+}
+
+TEST_F(BlobSourcesTest, ForgetsTheFirstOfTooMany) {
+  for (int i = 0; i < 9; ++i) {
+    Add(std::to_string(i));
+  }
+  EXPECT_EQ(Best().name, "1");
+}
+
+TEST_F(BlobSourcesTest, CloseLetsGoOfEverything) {
+  std::weak_ptr<MemoryBlob> blob = Add("first");
+  ASSERT_EQ(Best().name, "first");
+  EXPECT_FALSE(blob.expired());
+  sources_.Close();
+  EXPECT_TRUE(blob.expired());
+  Add("second");
+  sources_.Use(std::make_shared<MemoryBlob>(Bytes(1)));
+  BlobSources::Experience experience;
+  EXPECT_EQ(sources_.OpenBest(experience, now_).status().code(), StatusCode::kUnavailable);
+  EXPECT_EQ(sources_.BestHost(now_), "");
+}
+
+}  // namespace
+}  // namespace starling::layer
