@@ -14,6 +14,7 @@ namespace starling::registry {
 struct Client::State {
   ClientOptions options;
   Dependencies deps;
+  std::shared_ptr<HostPauses> pauses = std::make_shared<HostPauses>();
   std::shared_ptr<TokenSource> tokens;
 
   StatusOr<std::shared_ptr<RepositoryApi>> Api(const oci::Reference& image, Access access) const {
@@ -21,6 +22,7 @@ struct Client::State {
                                {.transport = deps.transport,
                                 .clock = deps.clock,
                                 .tokens = tokens,
+                                .pauses = pauses,
                                 .hosts = {.plain_http_hosts = options.plain_http_hosts}});
   }
   RetryPolicy RequestPolicy() const {
@@ -196,7 +198,8 @@ Client::Client(ClientOptions options, Dependencies dependencies)
       TokenSource::Dependencies{.transport = state_->deps.transport,
                                 .credentials = state_->deps.credentials,
                                 .clock = state_->deps.clock,
-                                .executor = state_->deps.executor});
+                                .executor = state_->deps.executor,
+                                .pauses = state_->pauses});
 }
 
 Client::~Client() = default;

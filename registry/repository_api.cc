@@ -91,7 +91,10 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
         return final ? self->request_.on_headers(response) : OkStatus();
       };
     }
-    SendWithRetries(api_->deps_.transport, api_->deps_.clock, std::move(http), request_.retry,
+    SendWithRetries({.transport = api_->deps_.transport,
+                     .clock = api_->deps_.clock,
+                     .pauses = api_->deps_.pauses},
+                    std::move(http), request_.retry,
                     [self = shared_from_this()](StatusOr<HttpResponse> response) {
                       self->OnResponse(std::move(response));
                     });

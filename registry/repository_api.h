@@ -51,6 +51,7 @@ class RepositoryApi : public std::enable_shared_from_this<RepositoryApi> {
     HttpTransport& transport;
     Clock& clock;
     std::shared_ptr<TokenSource> tokens;
+    std::shared_ptr<HostPauses> pauses;
     HostPolicy hosts;
   };
   using Done = std::function<void(StatusOr<ApiResponse>)>;

@@ -18,40 +18,86 @@ constexpr milliseconds kLongestDelay{10'000};
 
 class Attempts : public std::enable_shared_from_this<Attempts> {
  public:
-  Attempts(HttpTransport& transport, const Clock& clock, HttpRequest request, RetryPolicy policy,
+  Attempts(const RetryDependencies& dependencies, HttpRequest request, RetryPolicy policy,
            HttpTransport::Done done)
-      : transport_(transport),
-        clock_(clock),
+      : deps_(dependencies),
         request_(std::move(request)),
+        pause_key_(HostPauses::KeyOf(request_.url)),
         policy_(policy),
         done_(std::move(done)) {}
 
   void Start() {
-    HttpRequest request = request_;
-    request.timeout = Left();
-    if (request.timeout <= milliseconds(0)) {
-      std::exchange(done_, nullptr)(
-          MakeError(StatusCode::kDeadlineExceeded, "no time left to send the request"));
+    const HostPauses::Admission admission = deps_.pauses->Ask(pause_key_, deps_.clock.Now());
+    if (admission.verdict != HostPauses::Verdict::kWait) {
+      is_probe_ = admission.verdict == HostPauses::Verdict::kProbe;
+      Send();
       return;
     }
-    transport_.Send(std::move(request), [self = shared_from_this()](StatusOr<HttpResponse> result) {
-      self->OnResult(std::move(result));
-    });
+    if (admission.wait >= Left()) {
+      Finish(last_.value_or(MakeError(
+          StatusCode::kUnavailable,
+          fmt::format("the host has asked for a pause of {} ms more, which is longer than there "
+                      "is time",
+                      admission.wait.count()))));
+      return;
+    }
+    StartAfter(admission.wait);
   }
 
  private:
   milliseconds Left() const {
-    return std::chrono::duration_cast<milliseconds>(policy_.deadline - clock_.Now());
+    return std::chrono::duration_cast<milliseconds>(policy_.deadline - deps_.clock.Now());
+  }
+
+  void StartAfter(milliseconds delay) {
+    deps_.transport.RunAfter(delay, [self = shared_from_this(), due = deps_.clock.Now() + delay] {
+      // Too early: the transport shuts down, and will say so.
+      if (self->deps_.clock.Now() < due) {
+        self->Send();
+      } else {
+        self->Start();
+      }
+    });
+  }
+
+  void Send() {
+    HttpRequest request = request_;
+    request.timeout = Left();
+    if (request.timeout <= milliseconds(0)) {
+      EndProbe();
+      Finish(MakeError(StatusCode::kDeadlineExceeded, "no time left to send the request"));
+      return;
+    }
+    if (is_probe_) {
+      // The others need not wait for its body.
+      request.on_headers = [self = shared_from_this()](const HttpResponse& response) {
+        if (!AsksForPause(response)) {
+          self->EndProbe();
+        }
+        return self->request_.on_headers ? self->request_.on_headers(response) : OkStatus();
+      };
+    }
+    deps_.transport.Send(std::move(request),
+                         [self = shared_from_this()](StatusOr<HttpResponse> result) {
+                           self->OnResult(std::move(result));
+                         });
+  }
+
+  void EndProbe() {
+    if (std::exchange(is_probe_, false)) {
+      deps_.pauses->Resume(pause_key_);
+    }
   }
 
   void OnResult(StatusOr<HttpResponse> result) {
     const milliseconds delay = DelayBeforeRetry(result);
     if (!WorthRetrying(result) || retries_ >= policy_.max_retries || delay >= Left()) {
-      std::exchange(done_, nullptr)(std::move(result));
+      Finish(std::move(result));
       return;
     }
     ++retries_;
-    transport_.RunAfter(delay, [self = shared_from_this()] { self->Start(); });
+    last_ = std::move(result);
+    StartAfter(delay);
   }
 
   bool WorthRetrying(const StatusOr<HttpResponse>& result) const {
@@ -61,22 +107,36 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
     return IsRetryable(result.status()) && !request_.upload && !request_.download;
   }
 
-  milliseconds DelayBeforeRetry(const StatusOr<HttpResponse>& result) const {
-    if (result.ok()) {
-      const auto asked = ParseRetryAfter(result->HeaderValue("Retry-After"), clock_.WallTime());
-      if (asked) {
-        return std::max(*asked, kFirstDelay);
-      }
+  /// Also tells everybody else that there is a pause.
+  milliseconds DelayBeforeRetry(const StatusOr<HttpResponse>& result) {
+    if (!result.ok()) {
+      EndProbe();
+      return RetryDelay(retries_);
     }
-    return RetryDelay(retries_);
+    const auto asked = ParseRetryAfter(result->HeaderValue("Retry-After"), deps_.clock.WallTime());
+    if (AsksForPause(*result)) {
+      is_probe_ = false;
+      return deps_.pauses->Pause(pause_key_, asked, deps_.clock.Now());
+    }
+    EndProbe();
+    return asked ? std::max(*asked, kFirstDelay) : RetryDelay(retries_);
   }
 
-  HttpTransport& transport_;
-  const Clock& clock_;
+  static bool AsksForPause(const HttpResponse& response) {
+    return response.status == 429 ||
+           (response.status == 503 && !response.HeaderValue("Retry-After").empty());
+  }
+
+  void Finish(StatusOr<HttpResponse> result) { std::exchange(done_, nullptr)(std::move(result)); }
+
+  const RetryDependencies deps_;
   const HttpRequest request_;
+  const std::string pause_key_;
   const RetryPolicy policy_;
   HttpTransport::Done done_;
+  std::optional<StatusOr<HttpResponse>> last_;
   int retries_ = 0;
+  bool is_probe_ = false;  // others wait for its answer
 };
 
 }  // namespace
@@ -116,10 +176,9 @@ std::optional<milliseconds> ParseRetryAfter(std::string_view value,
   return std::clamp<milliseconds>(wait, milliseconds(0), std::chrono::seconds(kMaxSeconds));
 }
 
-void SendWithRetries(HttpTransport& transport, const Clock& clock, HttpRequest request,
-                     RetryPolicy policy, HttpTransport::Done done) {
-  std::make_shared<Attempts>(transport, clock, std::move(request), policy, std::move(done))
-      ->Start();
+void SendWithRetries(const RetryDependencies& dependencies, HttpRequest request, RetryPolicy policy,
+                     HttpTransport::Done done) {
+  std::make_shared<Attempts>(dependencies, std::move(request), policy, std::move(done))->Start();
 }
 
 }  // namespace starling::registry

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string_view>
 
 #include "base/clock.h"
+#include "registry/host_pauses.h"
 #include "registry/http_transport.h"
 
 namespace starling::registry {
@@ -27,10 +29,19 @@ std::chrono::milliseconds RetryDelay(int retry);
 std::optional<std::chrono::milliseconds> ParseRetryAfter(std::string_view value,
                                                          std::chrono::system_clock::time_point now);
 
+/// What requests are sent with.
+struct RetryDependencies {
+  HttpTransport& transport;
+  const Clock& clock;
+  std::shared_ptr<HostPauses> pauses;
+};
+
 /// Sends `request` until it gets an answer that is not retryable, or the policy ends it: then the
-/// last answer or error. `request.timeout` is ignored, the deadline counts. A connection that
-/// breaks is not tried again when pipes are involved, because their bytes are gone. Never blocks.
-void SendWithRetries(HttpTransport& transport, const Clock& clock, HttpRequest request,
-                     RetryPolicy policy, HttpTransport::Done done);
+/// last answer or error. Waits while its host has asked anybody for a pause; kUnavailable when that
+/// would take longer than the deadline. `request.timeout` is ignored, the deadline counts. A
+/// connection that breaks is not tried again when pipes are involved, because their bytes are gone.
+/// Never blocks.
+void SendWithRetries(const RetryDependencies& dependencies, HttpRequest request, RetryPolicy policy,
+                     HttpTransport::Done done);
 
 }  // namespace starling::registry

@@ -170,7 +170,10 @@ class TokenSource::Fetch : public std::enable_shared_from_this<TokenSource::Fetc
   }
 
   void Send(HttpRequest http) {
-    SendWithRetries(source_->deps_.transport, source_->deps_.clock, std::move(http),
+    SendWithRetries({.transport = source_->deps_.transport,
+                     .clock = source_->deps_.clock,
+                     .pauses = source_->deps_.pauses},
+                    std::move(http),
                     {.deadline = deadline_, .max_retries = source_->options_.max_retries},
                     [self = shared_from_this()](StatusOr<HttpResponse> response) {
                       self->OnResponse(std::move(response));

@@ -14,6 +14,7 @@
 #include "base/mutex.h"
 #include "registry/auth_challenge.h"
 #include "registry/credentials.h"
+#include "registry/host_pauses.h"
 #include "registry/host_policy.h"
 #include "registry/http_transport.h"
 
@@ -43,6 +44,7 @@ class TokenSource : public std::enable_shared_from_this<TokenSource> {
     std::vector<CredentialSource*> credentials;
     Clock& clock;
     Executor& executor;
+    std::shared_ptr<HostPauses> pauses;
   };
   /// Gets the header's value, empty for anonymous. Called on any thread, with no lock held.
   using Done = std::function<void(StatusOr<std::string>)>;

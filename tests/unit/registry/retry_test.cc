@@ -2,6 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <deque>
+#include <utility>
+#include <vector>
+
+#include "tests/support/manual_executor.h"
+
 namespace starling::registry {
 namespace {
 
@@ -33,6 +39,201 @@ TEST(RetryDelay, GrowsToItsLimit) {
     EXPECT_GE(RetryDelay(retry), longest / 2);
     EXPECT_LE(RetryDelay(retry), longest);
   }
+}
+
+/// A network that answers when a test says so.
+class HeldTransport : public HttpTransport {
+ public:
+  explicit HeldTransport(testing_support::ManualTimer& timer) : timer_(timer) {}
+  void Send(HttpRequest request, Done done) override {
+    sent_.emplace_back(std::move(request), std::move(done));
+  }
+  void RunAfter(milliseconds delay, std::function<void()> task) override {
+    timer_.RunAfter(delay, std::move(task));
+  }
+  /// Requests without an answer yet.
+  size_t open() const { return sent_.size(); }
+  size_t answered() const { return answered_; }
+  void AnswerFirst(StatusOr<HttpResponse> response) {
+    const auto [request, done] = std::move(sent_.front());
+    sent_.pop_front();
+    ++answered_;
+    if (response.ok() && request.on_headers) {
+      ASSERT_TRUE(request.on_headers(*response).ok());
+    }
+    done(std::move(response));
+  }
+  /// Status and headers of the first request came, its body not yet.
+  void BeginAnswer(const HttpResponse& response) {
+    ASSERT_TRUE(sent_.front().first.on_headers(response).ok());
+  }
+
+ private:
+  testing_support::ManualTimer& timer_;
+  std::deque<std::pair<HttpRequest, Done>> sent_;
+  size_t answered_ = 0;
+};
+
+HttpResponse AskForPause(int status, const std::string& seconds) {
+  HttpResponse response{.status = status};
+  if (!seconds.empty()) {
+    response.headers.push_back({.name = "Retry-After", .value = seconds});
+  }
+  return response;
+}
+
+class SendWithRetriesTest : public testing::Test {
+ protected:
+  void Send(const std::string& url = "https://a.example/v2/b/blobs/x",
+            milliseconds timeout = std::chrono::seconds(300), int max_retries = 5) {
+    HttpRequest request{.url = url};
+    SendWithRetries({.transport = transport_, .clock = clock_, .pauses = pauses_},
+                    std::move(request),
+                    {.deadline = clock_.Now() + timeout, .max_retries = max_retries},
+                    [this](StatusOr<HttpResponse> result) {
+                      results_.push_back(result.ok() ? result->status
+                                                     : -static_cast<int>(result.status().code()));
+                    });
+  }
+  /// Whole seconds, so that what is added at random does not matter.
+  void Pass(int seconds) {
+    for (int i = 0; i < seconds * 10; ++i) {
+      timer_.Advance(milliseconds(100));
+    }
+  }
+
+  testing_support::ManualClock clock_;
+  testing_support::ManualTimer timer_{clock_};
+  HeldTransport transport_{timer_};
+  const std::shared_ptr<HostPauses> pauses_ = std::make_shared<HostPauses>();
+  std::vector<int> results_;  // status, or the negative code
+};
+
+TEST_F(SendWithRetriesTest, AllRequestsToAHostKeepOnePause) {
+  for (const int status : {429, 503}) {
+    SCOPED_TRACE(status);
+    results_.clear();
+    for (int i = 0; i < 5; ++i) {
+      Send();
+    }
+    for (int i = 0; i < 5; ++i) {
+      transport_.AnswerFirst(AskForPause(status, "10"));
+    }
+    Send();
+    Pass(9);
+    EXPECT_EQ(transport_.open(), 0u) << "also what comes during the pause waits";
+    Pass(3);
+    ASSERT_EQ(transport_.open(), 1u) << "one finds out";
+    transport_.AnswerFirst(AskForPause(status, "20"));
+    Pass(19);
+    EXPECT_EQ(transport_.open(), 0u);
+    Pass(3);
+    ASSERT_EQ(transport_.open(), 1u) << "again one";
+    transport_.BeginAnswer({.status = 206});
+    Pass(1);
+    EXPECT_EQ(transport_.open(), 6u) << "its headers are enough for the others";
+    while (transport_.open() > 0) {
+      transport_.AnswerFirst(HttpResponse{.status = 206});
+    }
+    EXPECT_EQ(results_, std::vector<int>(6, 206));
+    EXPECT_EQ(timer_.waiting(), 0u);
+    Send();
+    EXPECT_EQ(transport_.open(), 1u) << "the pause is over";
+    transport_.AnswerFirst(HttpResponse{.status = 200});
+  }
+  EXPECT_EQ(transport_.answered(), 2u * 13);
+}
+
+TEST_F(SendWithRetriesTest, OthersAreNotHeldUp) {
+  Send();
+  transport_.AnswerFirst(AskForPause(429, "10"));
+  Send("https://b.example/v2/b/blobs/x");
+  Send("https://a.example/v2/b/manifests/x");
+  EXPECT_EQ(transport_.open(), 2u) << "another host, and what the registry counts apart";
+  Send("https://a.example/v2/other/blobs/y");
+  EXPECT_EQ(transport_.open(), 2u);
+}
+
+TEST_F(SendWithRetriesTest, NobodyWaitsPastTheDeadline) {
+  Send();
+  transport_.AnswerFirst(AskForPause(429, "10"));
+  Send("https://a.example/v2/b/blobs/x", std::chrono::seconds(5));
+  EXPECT_EQ(results_, std::vector<int>{-static_cast<int>(StatusCode::kUnavailable)})
+      << "at once, because waiting is no use";
+  Send("https://b.example/", std::chrono::seconds(5));
+  transport_.AnswerFirst(AskForPause(429, "10"));
+  EXPECT_EQ(results_.back(), 429) << "what the host said";
+  Pass(12);
+  EXPECT_EQ(transport_.open(), 1u) << "who has time";
+}
+
+TEST_F(SendWithRetriesTest, APauseHasAnEnd) {
+  Send();
+  transport_.AnswerFirst(AskForPause(429, "86400"));
+  Pass(59);
+  EXPECT_EQ(transport_.open(), 0u);
+  Pass(2);
+  EXPECT_EQ(transport_.open(), 1u);
+}
+
+TEST_F(SendWithRetriesTest, WhoFindsOutMayFail) {
+  for (int i = 0; i < 3; ++i) {
+    Send();
+  }
+  for (int i = 0; i < 3; ++i) {
+    transport_.AnswerFirst(AskForPause(429, "1"));
+  }
+  Pass(2);
+  ASSERT_EQ(transport_.open(), 1u);
+  transport_.AnswerFirst(MakeError(StatusCode::kUnavailable, "reset"));
+  Pass(1);
+  EXPECT_EQ(transport_.open(), 3u) << "an outage is no pause: each tries again for itself";
+}
+
+TEST_F(SendWithRetriesTest, WhoFindsOutMayTakeTooLong) {
+  Send();
+  Send();
+  transport_.AnswerFirst(AskForPause(429, "1"));
+  transport_.AnswerFirst(AskForPause(429, "1"));
+  Pass(2);
+  EXPECT_EQ(transport_.open(), 1u);
+  Pass(6);
+  EXPECT_EQ(transport_.open(), 2u);
+}
+
+TEST_F(SendWithRetriesTest, WithoutRetryAfterOnly429IsAPause) {
+  Send();
+  transport_.AnswerFirst(AskForPause(503, ""));
+  Send();
+  EXPECT_EQ(transport_.open(), 1u) << "503 alone is the matter of one request";
+  transport_.AnswerFirst(AskForPause(429, ""));
+  Send();
+  EXPECT_EQ(transport_.open(), 0u);
+  Pass(1);
+  EXPECT_EQ(transport_.open(), 1u) << "100 ms at first";
+}
+
+/// Ends delays at once and answers nothing any more, as the protocol of shutting down says.
+class StoppedTransport : public HttpTransport {
+ public:
+  void Send(HttpRequest, Done done) override {
+    ++sent;
+    done(MakeError(StatusCode::kCancelled, "shutting down"));
+  }
+  void RunAfter(milliseconds, std::function<void()> task) override { task(); }
+  int sent = 0;
+};
+
+TEST_F(SendWithRetriesTest, ATransportThatShutsDownEndsTheWait) {
+  pauses_->Pause(HostPauses::KeyOf("https://a.example/"), std::chrono::seconds(10), clock_.Now());
+  StoppedTransport stopped;
+  StatusCode code = StatusCode::kOk;
+  SendWithRetries({.transport = stopped, .clock = clock_, .pauses = pauses_},
+                  {.url = "https://a.example/"},
+                  {.deadline = clock_.Now() + std::chrono::seconds(300)},
+                  [&code](const StatusOr<HttpResponse>& result) { code = result.status().code(); });
+  EXPECT_EQ(code, StatusCode::kCancelled);
+  EXPECT_EQ(stopped.sent, 1);
 }
 
 TEST(IsRetryable, TellsPassingTroubleFromAnswers) {
