@@ -4,6 +4,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <stop_token>
 
 #include "base/bytes.h"
 #include "base/status.h"
@@ -27,6 +28,10 @@ struct ReadOptions {
   std::chrono::milliseconds timeout = std::chrono::seconds(300);
   /// Tries after the first one. As a rule an outage is a pause, as long as the timeout allows.
   int max_retries = std::numeric_limits<int>::max();
+  /// When asked to stop, the read ends with kCancelled as soon as it may, whatever came of it.
+  std::stop_token stop;
+  /// Not over a connection that others use.
+  bool own_connection = false;
 };
 
 /// Random access to the stored (compressed) bytes of one blob, wherever they live.
@@ -51,6 +56,9 @@ class BlobReader {
   /// `done`: whoever needs the first of them does not wait for the last. After an error the parts
   /// that came stand. Parts come one at a time, on the threads that `done` may come on.
   virtual void Stream(BlobRange range, const ReadOptions& options, Part part, StreamDone done);
+
+  /// True while the place that it reads from has asked to be left alone for a while: reads wait.
+  virtual bool IsPaused() { return false; }
 
   /// Read, and wait for it. Never call it on a thread that serves FUSE or the network.
   StatusOr<Bytes> ReadAndWait(BlobRange range, const ReadOptions& options = {});

@@ -6,6 +6,8 @@
 #include <charconv>
 #include <cstdlib>
 #include <map>
+#include <stop_token>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -65,6 +67,8 @@ struct Transfer {
   bool headers_seen = false;
   Status failure;  // why a callback stopped libcurl
   char error_text[CURL_ERROR_SIZE] = {};
+  using StopCallback = std::stop_callback<std::function<void()>>;
+  std::unique_ptr<StopCallback> on_stop;
 
   std::string What() const {
     const auto url = Url::Parse(request.url);
@@ -256,6 +260,7 @@ struct CurlTransport::Mailbox {
     std::vector<Transfer> requests;
     std::vector<std::pair<TimePoint, std::function<void()>>> timers;
     std::vector<uint64_t> resumed;
+    std::vector<uint64_t> stopped;
     bool stopping = false;  // nothing goes out any more
     bool ending = false;    // and the thread ends
   };
@@ -292,6 +297,8 @@ class CurlTransport::Loop {
   void Finish(std::unique_ptr<Transfer> transfer, StatusOr<HttpResponse> result);
   void ExpirePending();
   void FireTimers();
+  std::unique_ptr<Transfer> Take(uint64_t id);
+  void Cancel(std::unique_ptr<Transfer> transfer, std::string_view why);
   void CancelAll();
   int PollMilliseconds() const;
   EasyHandle TakeHandle();
@@ -353,6 +360,12 @@ bool CurlTransport::Loop::TakeMail() {
     auto transfer = std::make_unique<Transfer>(std::move(request));
     transfer->id = next_id_++;
     transfer->origin = OriginOf(transfer->request.url);
+    if (transfer->request.stop.stop_possible()) {
+      transfer->on_stop = std::make_unique<Transfer::StopCallback>(
+          transfer->request.stop, [mailbox = mailbox_, id = transfer->id] {
+            mailbox->Post([id](Mailbox::Mail& later) { later.stopped.push_back(id); });
+          });
+    }
     const auto key = std::pair(transfer->request.fetch_class, transfer->id);
     pending_.emplace(key, std::move(transfer));
   }
@@ -362,6 +375,11 @@ bool CurlTransport::Loop::TakeMail() {
   for (const uint64_t id : mail.resumed) {
     if (const auto found = active_.find(id); found != active_.end()) {
       curl_easy_pause(found->second->easy.get(), CURLPAUSE_CONT);
+    }
+  }
+  for (const uint64_t id : mail.stopped) {
+    if (auto transfer = Take(id)) {
+      Cancel(std::move(transfer), "nobody wants the answer any more");
     }
   }
   if (!stopping_) {
@@ -442,6 +460,7 @@ void CurlTransport::Loop::Configure(Transfer& transfer) {
   curl_easy_setopt(easy, CURLOPT_USERAGENT, options_.user_agent.c_str());
   curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer.error_text);
   curl_easy_setopt(easy, CURLOPT_SHARE, share_);
+  curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, request.own_connection ? 1L : 0L);
   if (!options_.ca_file.empty()) {
     curl_easy_setopt(easy, CURLOPT_CAINFO, options_.ca_file.c_str());
   }
@@ -565,19 +584,32 @@ void CurlTransport::Loop::FireTimers() {
   }
 }
 
-void CurlTransport::Loop::CancelAll() {
-  for (auto& [id, transfer] : std::exchange(active_, {})) {
+/// A transfer that has not ended; null when it has.
+std::unique_ptr<Transfer> CurlTransport::Loop::Take(uint64_t id) {
+  if (auto active = active_.extract(id)) {
+    return std::move(active.mapped());
+  }
+  const auto found =
+      std::ranges::find(pending_, id, [](const auto& entry) { return entry.first.second; });
+  return found == pending_.end() ? nullptr : std::move(pending_.extract(found).mapped());
+}
+
+void CurlTransport::Loop::Cancel(std::unique_ptr<Transfer> transfer, std::string_view why) {
+  if (transfer->easy) {
     // Otherwise libcurl waits here for as long as a name takes to resolve.
     curl_easy_setopt(transfer->easy.get(), CURLOPT_QUICK_EXIT, 1L);
     curl_multi_remove_handle(multi_, transfer->easy.get());
-    Status status =
-        MakeError(StatusCode::kCancelled, fmt::format("{}: shutting down", transfer->What()));
-    Finish(std::move(transfer), std::move(status));
+  }
+  Status status = MakeError(StatusCode::kCancelled, fmt::format("{}: {}", transfer->What(), why));
+  Finish(std::move(transfer), std::move(status));
+}
+
+void CurlTransport::Loop::CancelAll() {
+  for (auto& [id, transfer] : std::exchange(active_, {})) {
+    Cancel(std::move(transfer), "shutting down");
   }
   for (auto& [key, transfer] : std::exchange(pending_, {})) {
-    Status status =
-        MakeError(StatusCode::kCancelled, fmt::format("{}: shutting down", transfer->What()));
-    Finish(std::move(transfer), std::move(status));
+    Cancel(std::move(transfer), "shutting down");
   }
   FireTimers();
 }

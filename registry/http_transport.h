@@ -3,6 +3,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,6 +51,10 @@ struct HttpRequest {
   /// From Send to `done`, waiting in queues included.
   std::chrono::milliseconds timeout = std::chrono::seconds(30);
   oci::FetchClass fetch_class = oci::FetchClass::kDemand;
+  /// Ends the exchange with kCancelled, soon after it is asked to stop.
+  std::stop_token stop;
+  /// Not over a connection that others use.
+  bool own_connection = false;
 };
 
 /// One HTTP exchange; redirects are not followed and credentials not added here.

@@ -105,6 +105,8 @@ class RemoteBlob::RangeRead : public std::enable_shared_from_this<RangeRead> {
         range_(range),
         fetch_class_(options.fetch_class),
         max_retries_(options.max_retries),
+        stop_(options.stop),
+        own_connection_(options.own_connection),
         deadline_(shared_->api->clock().Now() + options.timeout),
         part_(std::move(part)),
         done_(std::move(done)) {}
@@ -114,6 +116,8 @@ class RemoteBlob::RangeRead : public std::enable_shared_from_this<RangeRead> {
     ApiRequest request{.url = asked_url_,
                        .headers = {{.name = "Range", .value = RangeHeader(range_)}},
                        .fetch_class = fetch_class_,
+                       .stop = stop_,
+                       .own_connection = own_connection_,
                        .retry = {.deadline = deadline_, .max_retries = max_retries_}};
     request.on_headers = [self = shared_from_this()](const HttpResponse& response) {
       return self->BeginBody(response);
@@ -180,7 +184,8 @@ class RemoteBlob::RangeRead : public std::enable_shared_from_this<RangeRead> {
   /// The connection ended early without an error that the transport could see.
   void TryAgain(const Status& reason) {
     const auto delay = RetryDelay(short_answers_++);
-    if (short_answers_ > max_retries_ || shared_->api->clock().Now() + delay >= deadline_) {
+    if (stop_.stop_requested() || short_answers_ > max_retries_ ||
+        shared_->api->clock().Now() + delay >= deadline_) {
       Finish(shared_->api->Explain(reason, WhatOf(shared_->digest)));
       return;
     }
@@ -196,6 +201,8 @@ class RemoteBlob::RangeRead : public std::enable_shared_from_this<RangeRead> {
   const oci::BlobRange range_;
   const oci::FetchClass fetch_class_;
   const int max_retries_;
+  const std::stop_token stop_;
+  const bool own_connection_;
   const std::chrono::steady_clock::time_point deadline_;
   const Part part_;
   StreamDone done_;
@@ -248,6 +255,8 @@ void RemoteBlob::Stream(oci::BlobRange range, const oci::ReadOptions& options, P
   }
   std::make_shared<RangeRead>(shared_, range, options, std::move(part), std::move(done))->Start();
 }
+
+bool RemoteBlob::IsPaused() { return shared_->api->IsPaused(shared_->CurrentUrl()); }
 
 namespace {
 

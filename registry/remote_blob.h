@@ -26,6 +26,8 @@ class RemoteBlob : public oci::BlobReader {
   void Stream(oci::BlobRange range, const oci::ReadOptions& options, Part part,
               StreamDone done) override;
 
+  bool IsPaused() override;
+
   /// A blob that answers a server without ranges with all its bytes is read whole up to this size.
   static constexpr uint64_t kMaxWholeBytes = 8 << 20;
 

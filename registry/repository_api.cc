@@ -80,7 +80,9 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
                      .download = request_.download,
                      .on_body = request_.on_body,
                      .max_body_bytes = request_.max_body_bytes,
-                     .fetch_class = request_.fetch_class};
+                     .fetch_class = request_.fetch_class,
+                     .stop = request_.stop,
+                     .own_connection = request_.own_connection};
     if (!authorization_.empty()) {
       http.headers.push_back({.name = "Authorization", .value = authorization_});
     }
@@ -249,6 +251,10 @@ Status RepositoryApi::Explain(const Status& status, std::string_view what) {
                                  token_request_.domain));
   }
   return Annotate(status, fmt::format("{}: {}", name_, what));
+}
+
+bool RepositoryApi::IsPaused(const std::string& url) {
+  return deps_.pauses->IsPaused(HostPauses::KeyOf(url), deps_.clock.Now());
 }
 
 void RepositoryApi::ForgetToken() {

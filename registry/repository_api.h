@@ -3,6 +3,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,9 @@ struct ApiRequest {
   std::function<Status(ByteSpan)> on_body;
   uint64_t max_body_bytes = 8 << 20;
   oci::FetchClass fetch_class = oci::FetchClass::kDemand;
+  /// As HttpRequest's.
+  std::stop_token stop;
+  bool own_connection = false;
   RetryPolicy retry;
 };
 
@@ -78,6 +82,9 @@ class RepositoryApi : public std::enable_shared_from_this<RepositoryApi> {
   Status Explain(const Status& status, std::string_view what);
   /// Makes the next request ask for a new token, after a 401 that came in the middle of an upload.
   void ForgetToken();
+
+  /// True when a request to `url` would wait, because its host has asked for a pause.
+  bool IsPaused(const std::string& url);
 
   HttpTransport& transport() { return deps_.transport; }
   Clock& clock() { return deps_.clock; }

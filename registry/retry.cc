@@ -27,6 +27,10 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
         done_(std::move(done)) {}
 
   void Start() {
+    if (request_.stop.stop_requested()) {
+      Finish(MakeError(StatusCode::kCancelled, "nobody wants the answer any more"));
+      return;
+    }
     const HostPauses::Admission admission = deps_.pauses->Ask(pause_key_, deps_.clock.Now());
     if (admission.verdict != HostPauses::Verdict::kWait) {
       is_probe_ = admission.verdict == HostPauses::Verdict::kProbe;

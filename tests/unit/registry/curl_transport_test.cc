@@ -245,6 +245,50 @@ TEST(CurlTransport, StopsWhatIsUnderWayAndWhatComes) {
   EXPECT_EQ(server.requests().size(), 1u);
 }
 
+TEST(CurlTransport, EndsAnExchangeThatNobodyWantsAnyMore) {
+  std::promise<void> asked;
+  TestServer server([&](const ServedRequest& request) {
+    if (request.target == "/last") {
+      return ServedResponse{.body = "x"};
+    }
+    asked.set_value();
+    return ServedResponse{.silent = true};
+  });
+  CurlTransport transport({.max_requests_per_host = 1});
+  std::stop_source stop_active;
+  std::stop_source stop_waiting;
+  std::stop_source stopped;
+  stopped.request_stop();
+  const auto start = [&](const char* path, const std::stop_source& stop) {
+    return Start(
+        transport,
+        {.url = server.url() + path, .timeout = std::chrono::hours(1), .stop = stop.get_token()});
+  };
+  auto active = start("/active", stop_active);
+  asked.get_future().wait();
+  auto waiting = start("/waiting", stop_waiting);
+  auto late = start("/late", stopped);
+  auto last = start("/last", std::stop_source());
+  EXPECT_EQ(late.get().status().code(), StatusCode::kCancelled);
+  stop_waiting.request_stop();
+  EXPECT_EQ(waiting.get().status().code(), StatusCode::kCancelled);
+  stop_active.request_stop();
+  EXPECT_EQ(active.get().status().code(), StatusCode::kCancelled);
+  EXPECT_TRUE(last.get().ok()) << "its place is free again";
+  EXPECT_EQ(server.requests().size(), 2u);
+  stop_active.request_stop();
+}
+
+TEST(CurlTransport, OpensAConnectionOfItsOwnWhereAsked) {
+  TestServer server([](const ServedRequest&) { return ServedResponse{.body = "x"}; });
+  CurlTransport transport;
+  EXPECT_TRUE(Fetch(transport, {.url = server.url()}).ok());
+  EXPECT_TRUE(Fetch(transport, {.url = server.url()}).ok());
+  EXPECT_EQ(server.connections(), 1);
+  EXPECT_TRUE(Fetch(transport, {.url = server.url(), .own_connection = true}).ok());
+  EXPECT_EQ(server.connections(), 2);
+}
+
 TEST(CurlTransport, RunsTimersInOrder) {
   CurlTransport transport;
   std::vector<int> order;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <stop_token>
 
 #include "tests/unit/registry/harness.h"
 
@@ -161,6 +162,43 @@ TEST(RemoteBlob, TriesAgainNoOftenerThanItMay) {
       EXPECT_EQ(harness.transport.requests().size(), static_cast<size_t>(max_retries) + 1);
     }
   }
+}
+
+TEST(RemoteBlob, PassesOnWhatItIsAskedToKeepTo) {
+  Harness harness(ServeRange);
+  const auto blob = harness.Source("a.example/b")->BlobAt(BlobOf(kContent));
+  ASSERT_TRUE(blob.ok());
+  std::stop_source stop;
+  ASSERT_TRUE((*blob)
+                  ->ReadAndWait({.blob_offset = 0, .size_bytes = 2},
+                                {.stop = stop.get_token(), .own_connection = true})
+                  .ok());
+  const auto requests = harness.transport.requests();
+  ASSERT_EQ(requests.size(), 1u);
+  EXPECT_TRUE(requests[0].own_connection);
+  EXPECT_TRUE(requests[0].stop == stop.get_token());
+  stop.request_stop();
+  EXPECT_EQ((*blob)
+                ->ReadAndWait({.blob_offset = 0, .size_bytes = 2}, {.stop = stop.get_token()})
+                .status()
+                .code(),
+            StatusCode::kCancelled);
+  EXPECT_EQ(harness.transport.requests().size(), 1u);
+}
+
+TEST(RemoteBlob, TellsThatItsHostHasAskedForAPause) {
+  std::atomic<int> requests = 0;
+  Harness harness([&](const HttpRequest& request) {
+    return ++requests == 1 ? Answer(429, "", {{"Retry-After", "7"}}) : ServeRange(request);
+  });
+  const auto blob = harness.Source("a.example/b")->BlobAt(BlobOf(kContent));
+  ASSERT_TRUE(blob.ok());
+  EXPECT_FALSE((*blob)->IsPaused());
+  EXPECT_FALSE((*blob)->ReadAndWait({.size_bytes = 2}, {.max_retries = 0}).ok());
+  EXPECT_TRUE((*blob)->IsPaused());
+  EXPECT_TRUE((*blob)->ReadAndWait({.size_bytes = 2}).ok()) << "after it";
+  EXPECT_FALSE((*blob)->IsPaused());
+  EXPECT_EQ(requests, 2);
 }
 
 TEST(RemoteBlob, StreamsOnlyTheRangeOfAWholeAnswer) {

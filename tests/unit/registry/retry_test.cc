@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <stop_token>
 #include <utility>
 #include <vector>
 
@@ -211,6 +212,20 @@ TEST_F(SendWithRetriesTest, WithoutRetryAfterOnly429IsAPause) {
   EXPECT_EQ(transport_.open(), 0u);
   Pass(1);
   EXPECT_EQ(transport_.open(), 1u) << "100 ms at first";
+}
+
+TEST_F(SendWithRetriesTest, NothingIsSentForWhoHasStopped) {
+  std::stop_source stop;
+  StatusCode code = StatusCode::kOk;
+  SendWithRetries({.transport = transport_, .clock = clock_, .pauses = pauses_},
+                  {.url = "https://a.example/", .stop = stop.get_token()},
+                  {.deadline = clock_.Now() + std::chrono::seconds(300)},
+                  [&code](const StatusOr<HttpResponse>& result) { code = result.status().code(); });
+  transport_.AnswerFirst(MakeError(StatusCode::kUnavailable, "reset"));
+  stop.request_stop();
+  Pass(1);
+  EXPECT_EQ(code, StatusCode::kCancelled);
+  EXPECT_EQ(transport_.open(), 0u) << "not tried again";
 }
 
 /// Ends delays at once and answers nothing any more, as the protocol of shutting down says.
