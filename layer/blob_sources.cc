@@ -63,7 +63,7 @@ void BlobSources::Close() {
 
 BlobSources::Entry* BlobSources::Best(const Experience& experience, TimePoint now) {
   const auto rank = [&](const Entry& entry) {
-    const bool rests = entry.failed_at && now - *entry.failed_at < kRest;
+    const bool rests = entry.Rests(now);
     return std::tuple(experience.spoiled == entry.source.id, rests,
                       rests ? *entry.failed_at : TimePoint());
   };
@@ -127,6 +127,13 @@ bool BlobSources::HasOther(const Experience& experience) {
   MutexLock lock(mutex_);
   return std::ranges::any_of(entries_, [&experience](const Entry& entry) {
     return !experience.HasFailed(entry.source.id);
+  });
+}
+
+bool BlobSources::HasHealthyOther(const Experience& experience, TimePoint now) {
+  MutexLock lock(mutex_);
+  return std::ranges::any_of(entries_, [&](const Entry& entry) {
+    return !experience.HasFailed(entry.source.id) && !entry.Rests(now);
   });
 }
 

@@ -57,6 +57,8 @@ class BlobSources {
   StatusOr<Source> OpenBest(Experience& experience, TimePoint now);
   /// True when a fetch has a source left that has not failed it.
   bool HasOther(const Experience& experience);
+  /// The same of one that has not failed lately.
+  bool HasHealthyOther(const Experience& experience, TimePoint now);
   void OnFailed(Id id, TimePoint now);
   /// The host of the source that a fetch would go to; empty when none is known.
   std::string BestHost(TimePoint now);
@@ -66,6 +68,8 @@ class BlobSources {
     Source source;  // its reader is null until it is open
     Open open;      // null for a reader without a name
     std::optional<TimePoint> failed_at;
+
+    bool Rests(TimePoint now) const { return failed_at && now - *failed_at < kRest; }
   };
 
   Entry* Best(const Experience& experience, TimePoint now) EXCLUSIVE_LOCKS_REQUIRED(mutex_);

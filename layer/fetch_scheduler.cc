@@ -74,6 +74,8 @@ std::shared_ptr<FetchScheduler::Flight> FetchScheduler::Begin(const std::string&
   state.bytes_in_flight[IndexOf(fetch_class)] += size_bytes;
   if (fetch_class != FetchClass::kDemand) {
     buffered_bytes_ += size_bytes;
+  } else {
+    state.hedge_credit = std::min(state.hedge_credit + 1, kMaxHedgeCredit);
   }
   if (fetch_class != FetchClass::kBackground) {
     state.last_urgent = now;
@@ -151,6 +153,21 @@ uint64_t FetchScheduler::RoundTripBytes(const std::string& host) {
   MutexLock lock(mutex_);
   const LinkEstimate& link = hosts_[host].link;
   return RequestBytesIn(link, link.round_trip());
+}
+
+milliseconds FetchScheduler::LateAfter(const std::string& host) {
+  MutexLock lock(mutex_);
+  return std::chrono::ceil<milliseconds>(hosts_[host].link.late());
+}
+
+bool FetchScheduler::TakeHedge(const std::string& host) {
+  MutexLock lock(mutex_);
+  Host& state = hosts_[host];
+  if (closed_ || state.hedge_credit < kHedgeCost) {
+    return false;
+  }
+  state.hedge_credit -= kHedgeCost;
+  return true;
 }
 
 void FetchScheduler::Close() {

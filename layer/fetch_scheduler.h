@@ -91,12 +91,20 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
   /// What the link to `host` moves in a round trip: fetching that much more costs a reader who
   /// waits for one about as much again.
   uint64_t RoundTripBytes(const std::string& host);
+  /// After how long without a byte a demand request to `host` is late.
+  std::chrono::milliseconds LateAfter(const std::string& host);
+  /// Takes the right to send a second request for what one to `host` is late with: one for each 20
+  /// demand requests to it, the first at once and at most 5 in a row, so that a host is not made
+  /// worse by what it is slow with. False when there is none left.
+  bool TakeHedge(const std::string& host);
   /// Nothing is begun from now on; lets go of the dependencies.
   void Close();
 
  private:
   using TimePoint = std::chrono::steady_clock::time_point;
   static constexpr size_t kClasses = 4;
+  static constexpr int kHedgeCost = 20;
+  static constexpr int kMaxHedgeCredit = 5 * kHedgeCost;
 
   /// A rate that is kept by waiting after it was exceeded.
   struct Allowance {
@@ -109,6 +117,7 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
     LinkEstimate link;
     std::array<std::deque<std::weak_ptr<Feed>>, kClasses> feeds;
     std::array<uint64_t, kClasses> bytes_in_flight{};
+    int hedge_credit = kHedgeCost;  // one more with each demand request
     TimePoint last_urgent;  // when something more urgent than background was last on its way
     bool is_pumping = false;
     bool pump_again = false;

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <memory>
+#include <stop_token>
 
 #include "base/clock.h"
 #include "layer/member_decoder.h"
@@ -68,14 +70,58 @@ struct LazyLayer::Request {
   std::vector<SpilledChunk> spilled GUARDED_BY(mutex);
 };
 
-/// One fetch while its bytes come; parts come one at a time.
-struct LazyLayer::Download {
-  Fetch fetch;
+/// One request for what a fetch wants.
+struct LazyLayer::Attempt {
   BlobSources::Source source;
   std::shared_ptr<FetchScheduler::Flight> flight;  // null without a scheduler
-  uint32_t member = 0;                             // whose bytes come next
-  Bytes bytes;                                     // that came of it
+  std::stop_source stop;
 };
+
+/// One fetch while its bytes come.
+struct LazyLayer::Download {
+  explicit Download(Fetch fetch_in) : fetch(std::move(fetch_in)), member(fetch.plan.first_member) {}
+
+  /// True for the attempt that was the first to bring bytes; ends the others then.
+  bool Wins(const std::shared_ptr<Attempt>& attempt);
+  /// Adds a second attempt if the first is still without a byte.
+  bool AddSecond(const std::shared_ptr<Attempt>& attempt);
+
+  const Fetch fetch;
+  // Only the winner's parts, which come one at a time, touch these.
+  uint32_t member = 0;  // whose bytes come next
+  Bytes bytes;          // that came of it
+
+  Mutex mutex;                                                      // leaf
+  std::vector<std::shared_ptr<Attempt>> running GUARDED_BY(mutex);  // until there is a winner
+  std::shared_ptr<Attempt> winner GUARDED_BY(mutex);
+  std::vector<BlobSources::Id> lost_sources GUARDED_BY(mutex);  // that failed without a byte
+};
+
+bool LazyLayer::Download::Wins(const std::shared_ptr<Attempt>& attempt) {
+  std::vector<std::shared_ptr<Attempt>> losers;
+  {
+    MutexLock lock(mutex);
+    if (winner) {
+      return winner == attempt;
+    }
+    winner = attempt;
+    losers.swap(running);
+  }
+  std::erase(losers, attempt);
+  for (const std::shared_ptr<Attempt>& loser : losers) {
+    loser->stop.request_stop();
+  }
+  return true;
+}
+
+bool LazyLayer::Download::AddSecond(const std::shared_ptr<Attempt>& attempt) {
+  MutexLock lock(mutex);
+  if (winner || running.size() != 1) {
+    return false;
+  }
+  running.push_back(attempt);
+  return true;
+}
 
 StatusOr<std::shared_ptr<LazyLayer>> LazyLayer::Open(std::shared_ptr<store::StoredLayer> stored,
                                                      Executor& cpu, FetchCounters& counters,
@@ -447,12 +493,12 @@ void LazyLayer::OpenSources() {
 }
 
 void LazyLayer::ReadBlob(const BlobSources::Source& source, const Fetch& fetch) {
-  counters_.requests.fetch_add(1, std::memory_order_relaxed);
-  const auto download = std::make_shared<Download>(
-      Download{.fetch = fetch, .source = source, .flight = {}, .member = fetch.plan.first_member});
-  if (scheduler_) {
-    download->flight =
-        scheduler_->Begin(source.host, fetch.fetch_class, fetch.plan.range.size_bytes);
+  const auto download = std::make_shared<Download>(fetch);
+  const auto attempt =
+      std::make_shared<Attempt>(Attempt{.source = source, .flight = {}, .stop = {}});
+  {
+    MutexLock lock(download->mutex);
+    download->running.push_back(attempt);
   }
   oci::ReadOptions options{.fetch_class = fetch.fetch_class};
   BlobSources::Experience after_failure = fetch.sources;
@@ -460,20 +506,89 @@ void LazyLayer::ReadBlob(const BlobSources::Source& source, const Fetch& fetch) 
   if (sources_.HasOther(after_failure)) {
     options.max_retries = kRetriesBeforeTheNext;
   }
+  HedgeIfLate(download, source.host);
+  SendAttempt(download, attempt, options);
+}
+
+void LazyLayer::SendAttempt(const std::shared_ptr<Download>& download,
+                            const std::shared_ptr<Attempt>& attempt,
+                            const oci::ReadOptions& options) {
+  const Fetch& fetch = download->fetch;
+  counters_.requests.fetch_add(1, std::memory_order_relaxed);
+  if (scheduler_) {
+    attempt->flight =
+        scheduler_->Begin(attempt->source.host, fetch.fetch_class, fetch.plan.range.size_bytes);
+  }
+  oci::ReadOptions with_stop = options;
+  with_stop.stop = attempt->stop.get_token();
   // The callbacks own layer and reader, so both outlive them.
-  source.reader->Stream(
-      fetch.plan.range, options,
-      [self = shared_from_this(), download](ByteSpan part) { self->OnPart(download, part); },
-      [self = shared_from_this(), download](const Status& status) {
-        self->OnDownloaded(download, status);
+  attempt->source.reader->Stream(
+      fetch.plan.range, with_stop,
+      [self = shared_from_this(), download, attempt](ByteSpan part) {
+        self->OnPart(download, attempt, part);
+      },
+      [self = shared_from_this(), download, attempt](const Status& status) {
+        self->OnEnded(download, attempt, status);
       });
 }
 
+/// A refetch is not hedged: the other source is where it came from.
+void LazyLayer::HedgeIfLate(const std::shared_ptr<Download>& download, const std::string& host) {
+  const Fetch& fetch = download->fetch;
+  if (!scheduler_ || fetch.fetch_class != oci::FetchClass::kDemand || fetch.is_refetch) {
+    return;
+  }
+  scheduler_->RunAfter(
+      scheduler_->LateAfter(host),
+      [weak = weak_from_this(), weak_download = std::weak_ptr<Download>(download)] {
+        const auto late = weak_download.lock();
+        const auto self = weak.lock();
+        if (late && self) {
+          self->PostToCpu(Urgency::kAwaited, [self, late] { self->Hedge(late); });
+        }
+      });
+}
+
+/// Sends what is late a second time: to another source that is well, or else to the same one.
+void LazyLayer::Hedge(const std::shared_ptr<Download>& download) {
+  std::shared_ptr<Attempt> first;
+  {
+    MutexLock lock(download->mutex);
+    if (download->winner || download->running.size() != 1) {
+      return;
+    }
+    first = download->running.front();
+  }
+  oci::ReadOptions options{
+      .fetch_class = download->fetch.fetch_class, .max_retries = 0, .own_connection = true};
+  BlobSources::Source source = first->source;
+  BlobSources::Experience elsewhere = download->fetch.sources;
+  elsewhere.failed.push_back(source.id);
+  if (sources_.HasHealthyOther(elsewhere, Now())) {
+    if (auto other = sources_.OpenBest(elsewhere, Now()); other.ok()) {
+      source = *std::move(other);
+      options.own_connection = false;
+    }
+  }
+  if (source.reader->IsPaused() || !scheduler_->TakeHedge(first->source.host)) {
+    return;
+  }
+  const auto second =
+      std::make_shared<Attempt>(Attempt{.source = source, .flight = {}, .stop = {}});
+  if (download->AddSecond(second)) {
+    SendAttempt(download, second, options);
+  }
+}
+
 /// Cuts what comes into members and hands on each that is whole.
-void LazyLayer::OnPart(const std::shared_ptr<Download>& download, ByteSpan part) {
+void LazyLayer::OnPart(const std::shared_ptr<Download>& download,
+                       const std::shared_ptr<Attempt>& attempt, ByteSpan part) {
   counters_.bytes.fetch_add(part.size(), std::memory_order_relaxed);
-  if (download->flight) {
-    download->flight->OnBytes(part.size());
+  if (attempt->flight) {
+    attempt->flight->OnBytes(part.size());
+  }
+  if (!download->Wins(attempt)) {
+    return;
   }
   while (!part.empty() && download->member < download->fetch.plan.last_member) {
     const uint64_t member_bytes = table_.members()[download->member].blob_size;
@@ -483,13 +598,36 @@ void LazyLayer::OnPart(const std::shared_ptr<Download>& download, ByteSpan part)
     bytes.insert(bytes.end(), taken.begin(), taken.end());
     part = part.subspan(taken.size());
     if (bytes.size() == member_bytes) {
-      PostDecode(download, download->member++, std::exchange(bytes, {}));
+      PostDecode(download, attempt, download->member++, std::exchange(bytes, {}));
     }
   }
 }
 
-void LazyLayer::OnDownloaded(const std::shared_ptr<Download>& download, Status status) {
-  PlannedFetch rest = download->fetch.plan;
+void LazyLayer::OnEnded(const std::shared_ptr<Download>& download,
+                        const std::shared_ptr<Attempt>& attempt, Status status) {
+  Fetch failed = download->fetch;
+  bool may_still_come = false;
+  {
+    MutexLock lock(download->mutex);
+    if (!download->winner) {
+      std::erase(download->running, attempt);
+      may_still_come = !download->running.empty();
+      if (may_still_come) {
+        download->lost_sources.push_back(attempt->source.id);
+      } else {
+        download->winner = attempt;
+      }
+    }
+    if (!may_still_come && download->winner != attempt) {
+      return;
+    }
+    std::ranges::copy(download->lost_sources, std::back_inserter(failed.sources.failed));
+  }
+  if (may_still_come) {
+    sources_.OnFailed(attempt->source.id, Now());
+    return;
+  }
+  PlannedFetch& rest = failed.plan;
   if (download->member == rest.last_member) {
     return;
   }
@@ -499,9 +637,7 @@ void LazyLayer::OnDownloaded(const std::shared_ptr<Download>& download, Status s
   rest.first_member = download->member;
   const uint64_t rest_offset = table_.members()[rest.first_member].blob_offset;
   rest.range = {.blob_offset = rest_offset, .size_bytes = rest.range.end() - rest_offset};
-  Fetch failed = download->fetch;
-  failed.plan = rest;
-  const bool goes_on = GoesOnElsewhere(failed, download->source.id, status);
+  const bool goes_on = GoesOnElsewhere(failed, attempt->source.id, status);
   PostToCpu(Urgency::kAwaited, [self = shared_from_this(), failed, status, goes_on] {
     if (goes_on) {
       self->StartFetch(failed);
@@ -526,7 +662,8 @@ bool LazyLayer::GoesOnElsewhere(Fetch& fetch, BlobSources::Id source, const Stat
 }
 
 /// Members that somebody waits for come first.
-void LazyLayer::PostDecode(const std::shared_ptr<Download>& download, uint32_t member,
+void LazyLayer::PostDecode(const std::shared_ptr<Download>& download,
+                           const std::shared_ptr<Attempt>& attempt, uint32_t member,
                            Bytes compressed) {
   bool is_awaited = false;
   {
@@ -535,9 +672,9 @@ void LazyLayer::PostDecode(const std::shared_ptr<Download>& download, uint32_t m
     is_awaited = found != in_flight_.end() && !found->second.empty();
   }
   PostToCpu(is_awaited ? Urgency::kAwaited : Urgency::kWelcome,
-            [self = shared_from_this(), download, member,
+            [self = shared_from_this(), download, attempt, member,
              bytes = std::make_shared<const Bytes>(std::move(compressed))] {
-              self->DecodeMember(download, member, *bytes);
+              self->DecodeMember(download->fetch, attempt->source.id, member, *bytes);
             });
 }
 
@@ -578,7 +715,7 @@ void LazyLayer::OnFetchFailed(const Fetch& fetch, const Status& error) {
   }
 }
 
-void LazyLayer::DecodeMember(const std::shared_ptr<Download>& download, uint32_t member,
+void LazyLayer::DecodeMember(const Fetch& fetch, BlobSources::Id source, uint32_t member,
                              ByteSpan compressed) {
   const Outcome outcome = StoreMember(member, compressed);
   const bool is_broken =
@@ -586,16 +723,15 @@ void LazyLayer::DecodeMember(const std::shared_ptr<Download>& download, uint32_t
       std::ranges::any_of(outcome.failed_chunks, [](const std::pair<uint32_t, Status>& failed) {
         return failed.second.code() == StatusCode::kDataLoss;
       });
-  if (is_broken && !download->fetch.is_refetch) {
+  if (is_broken && !fetch.is_refetch) {
     // A cache on the way may have spoiled it: ask once more, elsewhere if possible.
-    const BlobSources::Id source = download->source.id;
     sources_.OnFailed(source, Now());
     const MemberRecord& record = table_.members()[member];
     StartFetch(
         {.plan = {.range = {.blob_offset = record.blob_offset, .size_bytes = record.blob_size},
                   .first_member = member,
                   .last_member = member + 1},
-         .fetch_class = download->fetch.fetch_class,
+         .fetch_class = fetch.fetch_class,
          .is_refetch = true,
          .sources = {.failed = {}, .spoiled = source}});
     return;

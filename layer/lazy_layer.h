@@ -33,7 +33,8 @@ struct FetchCounters {
 /// A read of absent bytes enlists itself with the gzip members that hold them; each absent member
 /// is fetched, decoded, verified and stored once, however many readers wait for it, and as soon as
 /// its last byte has come, however long the rest of its request takes. A failed fetch is not
-/// remembered: the next read tries again.
+/// remembered: the next read tries again. With a scheduler, a demand request that is late is sent a
+/// second time, elsewhere if possible; the first that brings bytes counts.
 ///
 /// Threads: safe. No call blocks for the network. Callbacks run on the executor's threads or, once
 /// closed, on the caller's, with no lock held. Owned by shared_ptr only; requests on their way own
@@ -95,6 +96,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
  private:
   struct Request;
   struct Download;
+  struct Attempt;
   struct Fetch {
     PlannedFetch plan;
     oci::FetchClass fetch_class = oci::FetchClass::kDemand;
@@ -138,12 +140,19 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   void StartFetch(const Fetch& fetch);
   void OpenSources();
   void ReadBlob(const BlobSources::Source& source, const Fetch& fetch);
-  void OnPart(const std::shared_ptr<Download>& download, ByteSpan part);
-  void OnDownloaded(const std::shared_ptr<Download>& download, Status status);
+  void SendAttempt(const std::shared_ptr<Download>& download,
+                   const std::shared_ptr<Attempt>& attempt, const oci::ReadOptions& options);
+  void HedgeIfLate(const std::shared_ptr<Download>& download, const std::string& host);
+  void Hedge(const std::shared_ptr<Download>& download);
+  void OnPart(const std::shared_ptr<Download>& download, const std::shared_ptr<Attempt>& attempt,
+              ByteSpan part);
+  void OnEnded(const std::shared_ptr<Download>& download, const std::shared_ptr<Attempt>& attempt,
+               Status status);
   bool GoesOnElsewhere(Fetch& fetch, BlobSources::Id source, const Status& error);
   void OnFetchFailed(const Fetch& fetch, const Status& error);
-  void PostDecode(const std::shared_ptr<Download>& download, uint32_t member, Bytes compressed);
-  void DecodeMember(const std::shared_ptr<Download>& download, uint32_t member,
+  void PostDecode(const std::shared_ptr<Download>& download,
+                  const std::shared_ptr<Attempt>& attempt, uint32_t member, Bytes compressed);
+  void DecodeMember(const Fetch& fetch, BlobSources::Id source, uint32_t member,
                     ByteSpan compressed);
   Outcome StoreMember(uint32_t member, ByteSpan compressed);
   void Finish(uint32_t member, const Outcome& outcome);

@@ -9,6 +9,8 @@ using std::chrono::microseconds;
 
 constexpr std::chrono::seconds kWindow(10);
 constexpr std::chrono::milliseconds kFirstRoundTrip(20);
+constexpr std::chrono::seconds kFirstLate(1);
+constexpr std::chrono::milliseconds kLeastLate(250);
 constexpr uint64_t kFirstRate = 50'000'000;
 // A rate is taken over this time or this many bytes: over less it is the burst of some buffer on
 // the way and says nothing about the link.
@@ -40,6 +42,7 @@ void LinkEstimate::OnBytes(Flight& flight, uint64_t bytes, TimePoint now) {
     flight.first_byte = now;
     flight.delivered_bytes = delivered_bytes_;
     round_trip_.Note(now - flight.begin, now);
+    NoteFirstByte(now - flight.begin);
     return;
   }
   const Duration taken = now - *flight.first_byte;
@@ -48,6 +51,23 @@ void LinkEstimate::OnBytes(Flight& flight, uint64_t bytes, TimePoint now) {
   if (taken_us > 0 && (taken >= kSampleTime || came_bytes >= kSampleBytes)) {
     rate_.Note(came_bytes * 1'000'000 / static_cast<uint64_t>(taken_us), now);
   }
+}
+
+void LinkEstimate::NoteFirstByte(Duration taken) {
+  if (!smoothed_) {
+    smoothed_ = taken;
+    deviation_ = taken / 2;
+    return;
+  }
+  deviation_ = (3 * deviation_ + std::chrono::abs(*smoothed_ - taken)) / 4;
+  smoothed_ = (7 * *smoothed_ + taken) / 8;
+}
+
+LinkEstimate::Duration LinkEstimate::late() const {
+  if (!smoothed_) {
+    return kFirstLate;
+  }
+  return std::max<Duration>({*smoothed_ + 4 * deviation_, 4 * round_trip(), kLeastLate});
 }
 
 LinkEstimate::Duration LinkEstimate::round_trip() const {

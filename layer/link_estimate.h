@@ -29,10 +29,16 @@ class LinkEstimate {
   /// Until something was measured: 20 ms and 50 MB/s, an ordinary link to a registry.
   Duration round_trip() const;
   uint64_t bytes_per_second() const;
+  /// After how long without a byte a request is late: hardly one in twenty is, and it is worth
+  /// asking again. The smoothed time to the first byte and four times its deviation (RFC 6298,
+  /// section 2), at least 4 round trips and 250 ms. Until something was measured: 1 s.
+  Duration late() const;
   /// Bytes that the link moves in `duration`.
   uint64_t BytesIn(Duration duration) const;
 
  private:
+  void NoteFirstByte(Duration taken);
+
   /// The best of the last one to two windows, so that what is no longer true is forgotten.
   template <typename Value, typename Better>
   struct Recent {
@@ -51,6 +57,8 @@ class LinkEstimate {
   };
 
   uint64_t delivered_bytes_ = 0;
+  std::optional<Duration> smoothed_;  // time to the first byte
+  Duration deviation_{};
   Recent<Duration, Shorter> round_trip_;
   Recent<uint64_t, Higher> rate_;
 };

@@ -61,6 +61,10 @@ class MemoryBlob : public oci::BlobReader {
     MutexLock lock(mutex_);
     hold_streams_after_ = size_bytes;
   }
+  void SetPaused(bool is_paused) {
+    MutexLock lock(mutex_);
+    is_paused_ = is_paused;
+  }
   /// Changes a stored byte for good.
   void Spoil(uint64_t blob_offset) {
     MutexLock lock(mutex_);
@@ -93,6 +97,10 @@ class MemoryBlob : public oci::BlobReader {
   uint64_t SizeBytes() const override {
     MutexLock lock(mutex_);
     return bytes_.size();
+  }
+  bool IsPaused() override {
+    MutexLock lock(mutex_);
+    return is_paused_;
   }
   void Read(oci::BlobRange range, const oci::ReadOptions& options, Done done) override {
     {
@@ -179,6 +187,7 @@ class MemoryBlob : public oci::BlobReader {
   Bytes bytes_ GUARDED_BY(mutex_);
   uint64_t readable_bytes_ GUARDED_BY(mutex_) = UINT64_MAX;
   bool is_holding_ GUARDED_BY(mutex_) = false;
+  bool is_paused_ GUARDED_BY(mutex_) = false;
   std::vector<std::pair<oci::BlobRange, Done>> held_ GUARDED_BY(mutex_);
   std::optional<uint64_t> hold_streams_after_ GUARDED_BY(mutex_);
   std::vector<std::function<void()>> held_streams_ GUARDED_BY(mutex_);

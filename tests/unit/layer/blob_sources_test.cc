@@ -75,8 +75,11 @@ TEST_F(BlobSourcesTest, ASourceThatFailedRests) {
   const auto first = Best();
   sources_.OnFailed(first.id, now_);
   EXPECT_EQ(Best().name, "second");
+  EXPECT_TRUE(sources_.HasHealthyOther({.failed = {first.id}, .spoiled = {}}, now_));
   now_ += std::chrono::seconds(1);
   sources_.OnFailed(Best().id, now_);
+  EXPECT_FALSE(sources_.HasHealthyOther({.failed = {first.id}, .spoiled = {}}, now_));
+  EXPECT_TRUE(sources_.HasOther({.failed = {first.id}, .spoiled = {}}));
   EXPECT_EQ(Best().name, "first") << "when all failed, the one whose failure is the longest ago";
   now_ += BlobSources::kRest - std::chrono::milliseconds(1001);
   EXPECT_EQ(Best({.failed = {first.id}, .spoiled = {}}).name, "second");

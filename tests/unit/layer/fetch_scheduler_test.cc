@@ -174,6 +174,35 @@ TEST_F(FetchSchedulerTest, FollowsTheLink) {
   EXPECT_EQ(feed->size_bytes(), 2'000'000u) << "10 ms of 200 MB/s";
 }
 
+TEST_F(FetchSchedulerTest, FewDemandRequestsMayBeSentTwice) {
+  EXPECT_EQ(scheduler_->LateAfter("a"), std::chrono::seconds(1));
+  EXPECT_TRUE(scheduler_->TakeHedge("a"));
+  EXPECT_FALSE(scheduler_->TakeHedge("a"));
+  EXPECT_TRUE(scheduler_->TakeHedge("b")) << "of each host";
+  const auto demand = [this](int requests) {
+    for (int i = 0; i < requests; ++i) {
+      scheduler_->Begin("a", FetchClass::kDemand, 1);
+      scheduler_->Begin("a", FetchClass::kReadahead, 1);
+    }
+  };
+  demand(19);
+  EXPECT_FALSE(scheduler_->TakeHedge("a"));
+  demand(1);
+  EXPECT_TRUE(scheduler_->TakeHedge("a"));
+  demand(1000);
+  int in_a_row = 0;
+  while (scheduler_->TakeHedge("a")) {
+    ++in_a_row;
+  }
+  EXPECT_EQ(in_a_row, 5);
+  const auto flight = scheduler_->Begin("a", FetchClass::kDemand, 1);
+  clock_.Advance(milliseconds(10));
+  flight->OnBytes(1);
+  EXPECT_EQ(scheduler_->LateAfter("a"), milliseconds(250));
+  scheduler_->Close();
+  EXPECT_FALSE(scheduler_->TakeHedge("b"));
+}
+
 TEST_F(FetchSchedulerTest, CapsHoldBackAllButDemand) {
   Make({.max_bytes_per_second = 1'000'000});
   const auto prefetch = Enlist(FetchClass::kPrefetch, 5);

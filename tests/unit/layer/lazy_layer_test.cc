@@ -5,6 +5,7 @@
 
 #include <future>
 #include <random>
+#include <thread>
 
 #include "base/temp_dir.h"
 #include "erofs/image_writer.h"
@@ -117,6 +118,26 @@ class LazyLayerTest : public testing::Test {
     const auto blob = std::make_shared<MemoryBlob>(blob_->Tail(blob_->SizeBytes()));
     layer_->AddSource(name, name, [blob] { return blob; });
     return blob;
+  }
+  /// Begins a read whose request gets no answer, and lets it be late.
+  std::future<StatusOr<Bytes>> StartLateRead(DataRange range) {
+    blob_->Hold();
+    const size_t before = blob_->requests();
+    auto read = StartRead(range);
+    AwaitRequests(*blob_, before + 1);
+    timer_.Advance(std::chrono::seconds(1));
+    return read;
+  }
+  static void AwaitRequests(const MemoryBlob& blob, size_t requests) {
+    while (blob.requests() < requests) {
+      std::this_thread::yield();
+    }
+  }
+  /// Waits for what was posted to the executor before.
+  void Settle() {
+    std::promise<void> done;
+    cpu_.Post([&done] { done.set_value(); });
+    done.get_future().get();
   }
   std::future<void> Complete() {
     auto promise = std::make_shared<std::promise<void>>();
@@ -381,6 +402,120 @@ TEST_F(LazyLayerTest, SpoiledBytesAreAskedForAgainWhenNobodyElseHasThem) {
   second->FailNext(MakeError(StatusCode::kNotFound, "gone"));
   ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
   EXPECT_EQ(first->requests(), 2U);
+  EXPECT_EQ(second->requests(), 1U);
+}
+
+TEST_F(LazyLayerTest, ALateReadIsSentAgainElsewhere) {
+  OpenScheduled();
+  const auto second = AddMemorySource("second");
+  ExpectContent(StartLateRead(ChunkRange(0)).get(), ChunkRange(0));
+  EXPECT_EQ(second->ranges(), blob_->ranges());
+  EXPECT_EQ(second->last_options().max_retries, 0);
+  EXPECT_FALSE(second->last_options().own_connection);
+  EXPECT_TRUE(blob_->last_options().stop.stop_requested());
+  EXPECT_FALSE(second->last_options().stop.stop_requested());
+  blob_->Release();  // its bytes come too late
+  ExpectContent(Read({0, contents_.size()}), {0, contents_.size()});
+  EXPECT_EQ(counters_.requests, 2U);
+}
+
+TEST_F(LazyLayerTest, ALateReadIsSentAgainToTheOnlySource) {
+  OpenScheduled();
+  auto read = StartLateRead(ChunkRange(0));
+  AwaitRequests(*blob_, 2);
+  EXPECT_TRUE(blob_->last_options().own_connection);
+  timer_.Advance(std::chrono::seconds(10));
+  Settle();
+  EXPECT_EQ(blob_->requests(), 2U) << "once";
+  blob_->Release();
+  ExpectContent(read.get(), ChunkRange(0));
+  EXPECT_EQ(blob_->requests(), 2U);
+}
+
+TEST_F(LazyLayerTest, NotEveryLateReadIsSentAgain) {
+  OpenScheduled();
+  files_.set_free_bytes(0);  // so that each read fetches again
+  const auto present = [this] {
+    const auto promise = std::make_shared<std::promise<Status>>();
+    layer_->MakePresent(ChunkRange(0), FetchClass::kDemand,
+                        [promise](const Status& status) { promise->set_value(status); });
+    return promise->get_future();
+  };
+  size_t hedged = 0;
+  size_t before = 0;
+  for (int i = 0; i < 40; ++i) {
+    blob_->Hold();
+    auto late = present();
+    AwaitRequests(*blob_, before + 1);
+    timer_.Advance(std::chrono::seconds(1));
+    Settle();
+    Settle();
+    blob_->Release();
+    EXPECT_EQ(late.get().code(), StatusCode::kResourceExhausted);
+    const size_t after = blob_->requests();
+    hedged += after - before - 1;
+    before = after;
+  }
+  EXPECT_GE(hedged, 1U);
+  EXPECT_LE(hedged, 3U) << "the first, and one of twenty";
+}
+
+TEST_F(LazyLayerTest, AReadIsNotSentAgainToAHostThatAskedForAPause) {
+  OpenScheduled();
+  blob_->SetPaused(true);
+  auto read = StartLateRead(ChunkRange(0));
+  Settle();
+  EXPECT_EQ(blob_->requests(), 1U);
+  blob_->Release();
+  ExpectContent(read.get(), ChunkRange(0));
+  EXPECT_EQ(blob_->requests(), 1U);
+}
+
+TEST_F(LazyLayerTest, WhatComesInTimeIsSentOnce) {
+  OpenScheduled();
+  const auto second = AddMemorySource("second");
+  ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
+  timer_.Advance(std::chrono::seconds(1));
+  Settle();
+  EXPECT_EQ(blob_->requests(), 1U);
+  EXPECT_EQ(second->requests(), 0U);
+}
+
+TEST_F(LazyLayerTest, TheFirstOfTwoMayFailWithoutAByte) {
+  OpenScheduled();
+  const auto second = AddMemorySource("second");
+  second->Hold();
+  auto read = StartLateRead(ChunkRange(0));
+  AwaitRequests(*second, 1);
+  blob_->FailNext(MakeError(StatusCode::kUnavailable, "away"));
+  blob_->Release();
+  EXPECT_EQ(read.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
+  second->Release();
+  ExpectContent(read.get(), ChunkRange(0));
+  EXPECT_EQ(blob_->requests() + second->requests(), 2U);
+}
+
+TEST_F(LazyLayerTest, TheSecondOfTwoMayFailWithoutAByte) {
+  OpenScheduled();
+  const auto second = AddMemorySource("second");
+  second->FailNext(MakeError(StatusCode::kUnavailable, "away"));
+  auto read = StartLateRead(ChunkRange(0));
+  AwaitRequests(*second, 1);
+  EXPECT_EQ(read.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
+  blob_->Release();
+  ExpectContent(read.get(), ChunkRange(0));
+  EXPECT_EQ(blob_->requests() + second->requests(), 2U);
+}
+
+TEST_F(LazyLayerTest, WhoWonAndBreaksOffIsFollowedByTheOther) {
+  OpenScheduled();
+  const auto second = AddMemorySource("second");
+  second->BreakNext(members_[0].blob_size, MakeError(StatusCode::kUnavailable, "reset"));
+  auto read = StartLateRead({0, 2 * kChunk});
+  AwaitRequests(*blob_, 2);
+  EXPECT_EQ(blob_->ranges()[1].blob_offset, members_[1].blob_offset) << "the rest";
+  blob_->Release();
+  ExpectContent(read.get(), {0, 2 * kChunk});
   EXPECT_EQ(second->requests(), 1U);
 }
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
 namespace starling::layer {
 namespace {
 
@@ -37,6 +39,32 @@ TEST_F(LinkEstimateTest, TakesTheShortestRoundTripAndTheHighestRate) {
   Answer(milliseconds(80), 2'000'000, milliseconds(100));
   EXPECT_EQ(link_.round_trip(), milliseconds(10));
   EXPECT_EQ(link_.bytes_per_second(), 20'000'000u);
+}
+
+TEST_F(LinkEstimateTest, LateIsWhatHardlyARequestIs) {
+  const struct {
+    const char* name;
+    std::vector<int> latencies_ms;
+    milliseconds least;
+    milliseconds most;
+  } cases[] = {
+      {"nothing measured", {}, milliseconds(1000), milliseconds(1000)},
+      {"a near host", std::vector<int>(50, 2), milliseconds(250), milliseconds(250)},
+      {"a far host", std::vector<int>(50, 100), milliseconds(400), milliseconds(410)},
+      {"a fickle host",
+       {100, 500, 100, 500, 100, 500, 100, 500},
+       milliseconds(800),
+       milliseconds(1400)},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    link_ = {};
+    for (const int latency : c.latencies_ms) {
+      Answer(milliseconds(latency), 0, milliseconds(0));
+    }
+    EXPECT_GE(link_.late(), c.least);
+    EXPECT_LE(link_.late(), c.most);
+  }
 }
 
 TEST_F(LinkEstimateTest, CountsWhatOthersBroughtMeanwhile) {
