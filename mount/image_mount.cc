@@ -2,7 +2,6 @@
 
 #include <sys/mount.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <vector>
 
@@ -14,8 +13,6 @@ namespace {
 
 // mount(2) copies one page of options and cuts off the rest in silence.
 constexpr size_t kMaxMountOptions = 4095;
-/// Layers that are opened at once: enough to hide the round trips of an ordinary image.
-constexpr size_t kOpeners = 8;
 
 StatusOr<LayerSpec> SpecOf(const oci::Descriptor& layer, const std::string& image,
                            const oci::Digest& manifest) {
@@ -33,25 +30,17 @@ StatusOr<LayerSpec> SpecOf(const oci::Descriptor& layer, const std::string& imag
                    .manifest = manifest};
 }
 
-/// All at once, because each waits for the registry. The first layer's error is the one to tell.
-StatusOr<std::vector<MountedLayer>> OpenLayers(LayerHost& host,
-                                               const std::vector<LayerSpec>& specs) {
-  std::vector<StatusOr<MountedLayer>> opened(
-      specs.size(), MakeError(StatusCode::kInternal, "the layer was not opened"));
-  {
-    ThreadPool openers("open", std::min(specs.size(), kOpeners));
-    for (size_t i = 0; i < specs.size(); ++i) {
-      openers.Post([&host, &spec = specs[i], &layer = opened[i], number = i + 1] {
-        layer = host.Mount(number, spec);
-      });
-    }
-  }
+/// The first layer's error is the one to tell.
+StatusOr<std::vector<MountedLayer>> MountEach(LayerHost& host,
+                                              const std::vector<LayerSpec>& specs) {
+  host.OpenAhead(specs);
   std::vector<MountedLayer> layers;
-  for (size_t i = 0; i < specs.size(); ++i) {
-    if (!opened[i].ok()) {
-      return Annotate(opened[i].status(), fmt::format("layer {}", specs[i].layer.ToString()));
+  for (const LayerSpec& spec : specs) {
+    StatusOr<MountedLayer> layer = host.Mount(layers.size() + 1, spec);
+    if (!layer.ok()) {
+      return Annotate(layer.status(), fmt::format("layer {}", spec.layer.ToString()));
     }
-    layers.push_back(*std::move(opened[i]));
+    layers.push_back(*std::move(layer));
   }
   return layers;
 }
@@ -110,7 +99,7 @@ StatusOr<std::unique_ptr<ImageMount>> ImageMount::Start(Options options,
            },
            .files = files,
            .recorder = std::move(options.recorder)}));
-  ASSIGN_OR_RETURN(const std::vector<MountedLayer> layers, OpenLayers(*host, specs));
+  ASSIGN_OR_RETURN(const std::vector<MountedLayer> layers, MountEach(*host, specs));
   RETURN_IF_ERROR(MountLayers(layers, options.directory));
   return std::unique_ptr<ImageMount>(
       new ImageMount(std::move(image), std::move(options.directory), std::move(host)));

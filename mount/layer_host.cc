@@ -21,6 +21,7 @@
 #include "layer/profile_store.h"
 #include "mount/erofs_mount.h"
 #include "mount/erofs_plane.h"
+#include "mount/image_opener.h"
 #include "oci/reference.h"
 #include "store/layer_store.h"
 
@@ -29,6 +30,9 @@ namespace {
 
 using layer::LazyLayer;
 using store::LayerKey;
+
+/// Layers opened at once: enough to hide the round trips of an image of many layers.
+constexpr size_t kOpeners = 16;
 
 /// One mount with the layers in it.
 struct View {
@@ -102,7 +106,7 @@ struct LayerHost::State {
     std::shared_ptr<LazyLayer> layer;
     std::shared_ptr<store::StoredLayer> stored;
   };
-  /// A layer that is shown, under at least one number.
+  /// A layer that is shown, or (without a number) opened ahead.
   struct Shown {
     Held held;
     std::set<uint64_t> numbers;
@@ -114,15 +118,21 @@ struct LayerHost::State {
   StatusOr<Held> Acquire(uint64_t number, const LayerSpec& spec, Network network);
   StatusOr<Held> OpenLayer(const LayerSpec& spec, Network network);
   StatusOr<Held> OpenStored(std::shared_ptr<store::StoredLayer> stored);
+  void OpenAhead(const LayerSpec& spec);
+  void LetGo(const LayerKey& key);
   std::filesystem::path ShowAsMount(uint64_t number, const Held& held);
   std::shared_ptr<store::StoredLayer> StoredIfComplete(const LayerKey& key);
   std::set<uint64_t> NumbersOf(const LayerKey& key);
   void UseStored(const LayerKey& key);
   void UseStoredSoon(const LayerKey& key);
   Status ChoosePlane();
-  void FetchAhead(const std::shared_ptr<LazyLayer>& layer, const LayerSpec& spec);
+  void AddSource(LazyLayer& layer, const LayerSpec& spec);
+  void Prefetch(const std::shared_ptr<LazyLayer>& layer, const LayerSpec& spec);
+  void FetchAll(LazyLayer& layer);
   std::shared_ptr<layer::PrefetchPlan> PlanOf(const LayerSpec& spec);
   Status Hide(uint64_t number, Data data);
+  Status Close(const LayerKey& key, Held held, Data data);
+  bool TakeUnshown(const LayerKey& key, Held& held);
 
   const Options options;
   const Dependencies dependencies;
@@ -139,6 +149,8 @@ struct LayerHost::State {
   bool can_replace = false;           // a mount over FUSE by one of the stored files
   /// Replaces mounts: that may wait for reads, so no thread that answers them does it.
   std::unique_ptr<ThreadPool> replacing;
+  std::unique_ptr<ThreadPool> openers;
+  std::shared_ptr<ImageOpener> opener;
 
   Mutex mutex;  // above a plan's; never held over a call that blocks
   Condition changed;
@@ -165,6 +177,14 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::Start(Options options, Dependenc
   RETURN_IF_ERROR(state->plain.Start(state->options));
   RETURN_IF_ERROR(state->with_xattrs.Start(state->options));
   RETURN_IF_ERROR(state->ChoosePlane());
+  state->openers = std::make_unique<ThreadPool>("open", kOpeners);
+  state->opener = std::make_shared<ImageOpener>(ImageOpener::Dependencies{
+      .sources = state->dependencies.sources,
+      .open = [host = state.get()](const LayerSpec& layer) { host->OpenAhead(layer); },
+      .let_go = [host = state.get()](const LayerKey& layer) { host->LetGo(layer); },
+      .openers = *state->openers,
+      .timer = state->timer,
+      .clock = SystemClock()});
   return std::unique_ptr<LayerHost>(new LayerHost(std::move(state)));
 }
 
@@ -206,6 +226,8 @@ Status LayerHost::State::ChoosePlane() {
 LayerHost::LayerHost(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 LayerHost::~LayerHost() {
+  state_->opener->Stop();
+  state_->openers.reset();
   std::map<LayerKey, State::Shown> shown;
   {
     MutexLock lock(state_->mutex);
@@ -240,6 +262,22 @@ StatusOr<MountedLayer> LayerHost::Restore(uint64_t number, const LayerSpec& laye
 
 Status LayerHost::Unmount(uint64_t number, Data data) { return state_->Hide(number, data); }
 
+void LayerHost::OpenAhead(std::vector<LayerSpec> layers) {
+  state_->opener->OpenAll(std::move(layers));
+}
+
+Status LayerHost::DiscardUnshown() {
+  ASSIGN_OR_RETURN(const std::vector<LayerKey> stored, state_->layers->List());
+  Status first;
+  for (const LayerKey& key : stored) {
+    State::Held held;
+    if (state_->TakeUnshown(key, held)) {
+      first.Update(state_->Close(key, std::move(held), Data::kDiscard));
+    }
+  }
+  return first;
+}
+
 void LayerHost::OnComplete(const store::LayerKey& key) { state_->UseStoredSoon(key); }
 
 const PlaneChoice& LayerHost::data_plane() const { return state_->plane; }
@@ -257,13 +295,13 @@ StatusOr<MountedLayer> LayerHost::State::Show(uint64_t number, const LayerSpec& 
   }
   ASSIGN_OR_RETURN(const Held held, Acquire(number, spec, network));
   LazyLayer& layer = *held.layer;
-  layer.AddSource(spec.image, HostOf(spec.image),
-                  SourceOf(dependencies, spec, layer.chunks().blob_size_bytes()));
+  AddSource(layer, spec);
   if (Status status = ViewOf(layer).layers.Add(number, held.layer); !status.ok()) {
     (void)Hide(number, Data::kKeep);  // the first error is the one to tell
     return status;
   }
-  FetchAhead(held.layer, spec);
+  Prefetch(held.layer, spec);
+  FetchAll(layer);
   return MountedLayer{.number = number,
                       .path = ShowAsMount(number, held),
                       .data_bytes = layer.chunks().data_size_bytes(),
@@ -333,13 +371,24 @@ std::set<uint64_t> LayerHost::State::NumbersOf(const LayerKey& key) {
 /// The one object of the layer, shared by all numbers, with `number` registered.
 StatusOr<LayerHost::State::Held> LayerHost::State::Acquire(uint64_t number, const LayerSpec& spec,
                                                            Network network) {
-  const LayerKey key{.layer = spec.layer, .toc = spec.toc};
+  const LayerKey key = spec.key();
+  bool is_shown = false;
   {
     MutexLock lock(mutex);
     if (!numbers.try_emplace(number, key).second) {
       return MakeError(StatusCode::kAlreadyExists,
                        fmt::format("layer number {} is in use", number));
     }
+    const auto found = shown.find(key);
+    is_shown = found != shown.end() && !found->second.numbers.empty();
+  }
+  // Before its own opening, which need not wait for the others. A layer that is shown already says
+  // nothing about those above it.
+  if (network == Network::kAllowed && !is_shown) {
+    opener->Ask(spec);
+  }
+  {
+    MutexLock lock(mutex);
     while (busy.contains(key)) {
       changed.Wait(mutex);
     }
@@ -365,7 +414,7 @@ StatusOr<LayerHost::State::Held> LayerHost::State::Acquire(uint64_t number, cons
 
 StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& spec,
                                                              Network network) {
-  const LayerKey key{.layer = spec.layer, .toc = spec.toc};
+  const LayerKey key = spec.key();
   StatusOr<std::shared_ptr<store::StoredLayer>> stored = layers->Find(key);
   if (stored.ok()) {
     return OpenStored(*std::move(stored));
@@ -389,23 +438,87 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& sp
   return held;
 }
 
-void LayerHost::State::FetchAhead(const std::shared_ptr<LazyLayer>& layer, const LayerSpec& spec) {
-  if (options.fetch.prefetch) {
-    if (const auto plan = PlanOf(spec)) {
-      plan->Attach(layer, HostOf(spec.image));
-    } else if (!layer->chunks().no_prefetch()) {
-      const uint64_t wished = spec.prefetch_bytes.value_or(options.fetch.prefetch_bytes);
-      if (const uint64_t bytes = layer->chunks().prefetch_end().value_or(wished); bytes > 0) {
-        layer->Prefetch(bytes);
-      }
+/// Opens a layer for whoever mounts it next, unless that happens already, and begins its prefetch.
+/// Its failure is not told: who mounts it tries again and meets the reason.
+void LayerHost::State::OpenAhead(const LayerSpec& spec) {
+  const LayerKey key = spec.key();
+  {
+    MutexLock lock(mutex);
+    if (shown.contains(key) || !busy.insert(key).second) {
+      return;
     }
   }
-  layer->WhenComplete([this, key = layer->key()] {
+  const StatusOr<Held> held = OpenLayer(spec, Network::kAllowed);
+  if (held.ok()) {
+    AddSource(*held->layer, spec);
+    Prefetch(held->layer, spec);
+  }
+  {
+    MutexLock lock(mutex);
+    busy.erase(key);
+    if (held.ok()) {
+      shown[key] = {.held = *held, .numbers = {}};
+    }
+  }
+  changed.NotifyAll();
+}
+
+/// Drops a layer that was opened ahead and that nobody mounted.
+void LayerHost::State::LetGo(const LayerKey& key) {
+  Held held;
+  if (!TakeUnshown(key, held)) {
+    return;
+  }
+  log::Debug("a layer that was opened ahead is let go", {{"layer", key.layer.ToString()}});
+  if (const Status status = Close(key, std::move(held), Data::kDiscard); !status.ok()) {
+    log::Warning("a layer's data stays on the disk until the next start",
+                 {{"layer", key.layer.ToString()}, {"error", Describe(status)}});
+  }
+}
+
+/// Makes the caller the only one who has to do with a layer that no number shows, until its Close.
+/// `held` is what was opened of it. False when somebody shows, opens or closes it.
+bool LayerHost::State::TakeUnshown(const LayerKey& key, Held& held) {
+  MutexLock lock(mutex);
+  const auto found = shown.find(key);
+  if (busy.contains(key) || (found != shown.end() && !found->second.numbers.empty())) {
+    return false;
+  }
+  busy.insert(key);
+  if (found != shown.end()) {
+    held = std::move(found->second.held);
+    shown.erase(found);
+  }
+  return true;
+}
+
+void LayerHost::State::AddSource(LazyLayer& layer, const LayerSpec& spec) {
+  layer.AddSource(spec.image, HostOf(spec.image),
+                  SourceOf(dependencies, spec, layer.chunks().blob_size_bytes()));
+}
+
+void LayerHost::State::Prefetch(const std::shared_ptr<LazyLayer>& layer, const LayerSpec& spec) {
+  if (!options.fetch.prefetch) {
+    return;
+  }
+  if (const auto plan = PlanOf(spec)) {
+    plan->Attach(layer, HostOf(spec.image));
+  } else if (!layer->chunks().no_prefetch()) {
+    const uint64_t wished = spec.prefetch_bytes.value_or(options.fetch.prefetch_bytes);
+    if (const uint64_t bytes = layer->chunks().prefetch_end().value_or(wished); bytes > 0) {
+      layer->Prefetch(bytes);
+    }
+  }
+}
+
+/// Everything, if that is the policy, and what is to be done when everything is there.
+void LayerHost::State::FetchAll(LazyLayer& layer) {
+  layer.WhenComplete([this, key = layer.key()] {
     log::Debug("layer is complete", {{"layer", key.layer.ToString()}});
     UseStoredSoon(key);
   });
   if (options.fetch.background) {
-    layer->FetchAll();
+    layer.FetchAll();
   }
 }
 
@@ -477,8 +590,13 @@ Status LayerHost::State::Hide(uint64_t number, Data data) {
   }
   view.layers.Remove(number);
   view.session->ForgetLayer(number);
-  if (!is_last) {
-    return OkStatus();
+  return is_last ? Close(key, std::move(held), data) : OkStatus();
+}
+
+/// Closes a layer that is busy, and ends that.
+Status LayerHost::State::Close(const LayerKey& key, Held held, Data data) {
+  if (held.layer) {
+    held.layer->Close();
   }
   held = {};
   const Status status = data == Data::kDiscard ? layers->Remove(key) : OkStatus();

@@ -4,17 +4,16 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/executor.h"
 #include "base/file_system.h"
 #include "base/status.h"
 #include "mount/erofs_probe.h"
-#include "oci/digest.h"
+#include "mount/layer_spec.h"
 #include "oci/image_store.h"
-#include "oci/toc_digest.h"
 #include "store/layer_store.h"
 
 namespace starling::layer {
@@ -43,19 +42,6 @@ enum class DataPlane {
 struct PlaneChoice {
   DataPlane plane = DataPlane::kTree;  // or kErofs
   std::string reason;
-};
-
-/// What a layer is and where its bytes come from.
-struct LayerSpec {
-  std::string image;  // as the source factory understands it
-  oci::Digest layer;  // of the blob
-  oci::Digest toc;    // of its TOC; required: without it nothing can be verified
-  oci::TocDigestOf toc_of = oci::TocDigestOf::kJson;  // what `toc` is the digest of
-  uint64_t size_bytes = 0;                            // of the blob; 0 when unknown
-  /// Of the image's manifest, when it is known: its access profile goes by it.
-  std::optional<oci::Digest> manifest;
-  /// How much of the blob's front the client asks to prefetch where no landmark says it.
-  std::optional<uint64_t> prefetch_bytes;
 };
 
 /// What is fetched before anybody reads it.
@@ -116,15 +102,22 @@ class LayerHost {
 
   /// Shows the layer under `number` (never used before, 1 to 2^23 - 1). Blocks for the network when
   /// the layer is not stored yet: two requests at most. One layer may be shown under several
-  /// numbers: its data and its fetches are shared. kDataLoss, kUnavailable, kNotFound (not
+  /// numbers: its data and its fetches are shared. The layers above it in its image, when the
+  /// client names some, are opened meanwhile (ImageOpener). kDataLoss, kUnavailable, kNotFound (not
   /// eStargz): the caller falls back to an ordinary layer.
   StatusOr<MountedLayer> Mount(uint64_t number, const LayerSpec& layer);
-  /// The same from disk alone: never asks the network. kNotFound when the layer is not stored.
+  /// Begins to open all layers of one image, bottom first, and returns: who mounts them one after
+  /// the other then waits for all of them together.
+  void OpenAhead(std::vector<LayerSpec> layers);
+  /// As Mount, from disk alone: never asks the network. kNotFound when the layer is not stored.
   StatusOr<MountedLayer> Restore(uint64_t number, const LayerSpec& layer);
   /// Takes the layer out of view and, when no other number shows it and `data` says so, its data
   /// off the disk.
   enum class Data { kKeep, kDiscard };
   Status Unmount(uint64_t number, Data data);
+  /// Takes the data of all layers that nothing shows off the disk. For after the restores of a
+  /// start: what was opened ahead and not mounted before the last end is left there.
+  Status DiscardUnshown();
 
   /// To be told when all of a layer is held: then it is shown from the store alone. Returns at
   /// once; does nothing for a layer that is not shown or not complete. From then on the store must

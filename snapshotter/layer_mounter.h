@@ -43,6 +43,9 @@ class LayerMounter {
   virtual StatusOr<LayerMount> Restore(uint64_t number, const LayerRequest& layer) = 0;
   /// The snapshot is gone: hides the layer and drops its data unless another number shows it.
   virtual Status Discard(uint64_t number) = 0;
+  /// Every layer that is needed is restored: drops the data of all others, which an earlier process
+  /// has left.
+  virtual Status DiscardOthers() = 0;
 };
 
 }  // namespace starling::snapshotter

@@ -75,6 +75,7 @@ StatusOr<std::unique_ptr<Snapshotter>> Snapshotter::Open(Options options,
 
 Status Snapshotter::RestoreLayers() {
   ASSIGN_OR_RETURN(const std::vector<StoredLayer> stored, metadata_.Layers());
+  bool all_restored = true;
   for (const StoredLayer& layer : stored) {
     StatusOr<LayerMount> mount = layers_.Restore(layer.number, layer.request);
     if (!layer.in_use) {
@@ -86,6 +87,7 @@ Status Snapshotter::RestoreLayers() {
       continue;
     }
     if (!mount.ok()) {
+      all_restored = false;
       startup_problems_.push_back(
           Annotate(mount.status(),
                    fmt::format("layer {} of {} is not shown yet", layer.request.layer.ToString(),
@@ -94,6 +96,11 @@ Status Snapshotter::RestoreLayers() {
     MutexLock lock(mutex_);
     shown_[layer.number] = {.request = layer.request,
                             .mount = mount.ok() ? std::optional(*std::move(mount)) : std::nullopt};
+  }
+  if (all_restored) {  // else the data of one that is needed might seem to be nobody's
+    if (const Status discarded = layers_.DiscardOthers(); !discarded.ok()) {
+      startup_problems_.push_back(discarded);
+    }
   }
   return OkStatus();
 }

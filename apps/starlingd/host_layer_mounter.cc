@@ -11,7 +11,8 @@ mount::LayerSpec SpecOf(const snapshotter::LayerRequest& layer) {
           .toc_of = layer.toc_of,
           .size_bytes = 0,
           .manifest = layer.manifest,
-          .prefetch_bytes = layer.prefetch_bytes};
+          .prefetch_bytes = layer.prefetch_bytes,
+          .image_layers = layer.image_layers};
 }
 
 StatusOr<snapshotter::LayerMount> Convert(StatusOr<mount::MountedLayer> mounted) {
@@ -36,5 +37,7 @@ StatusOr<snapshotter::LayerMount> HostLayerMounter::Restore(
 Status HostLayerMounter::Discard(uint64_t number) {
   return host_.Unmount(number, mount::LayerHost::Data::kDiscard);
 }
+
+Status HostLayerMounter::DiscardOthers() { return host_.DiscardUnshown(); }
 
 }  // namespace starling

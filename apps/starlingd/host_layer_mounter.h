@@ -15,6 +15,7 @@ class HostLayerMounter final : public snapshotter::LayerMounter {
   StatusOr<snapshotter::LayerMount> Restore(uint64_t number,
                                             const snapshotter::LayerRequest& layer) override;
   Status Discard(uint64_t number) override;
+  Status DiscardOthers() override;
 
  private:
   mount::LayerHost& host_;

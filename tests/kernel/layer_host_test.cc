@@ -16,6 +16,7 @@
 
 #include "base/temp_dir.h"
 #include "fuse/mount_table.h"
+#include "oci/manifest.h"
 #include "tests/support/file_tree.h"
 #include "tests/support/lazy_image.h"
 #include "tests/support/private_mounts.h"
@@ -284,6 +285,73 @@ TEST_P(LayerHostTest, ParallelMountsAndReadersGetTheirOwnBytes) {
     EXPECT_TRUE(reader.get());
   }
   EXPECT_EQ(image_->opened(), 4) << "one open for each layer";
+}
+
+TEST_P(LayerHostTest, TheFirstMountOpensTheLayersAbove) {
+  constexpr int kLayers = 5;
+  std::vector<LazyLayerBlob> layers;
+  std::vector<oci::Digest> digests;
+  oci::Manifest manifest{.media_type = std::string(oci::media_type::kOciManifest)};
+  manifest.config = {.media_type = std::string(oci::media_type::kOciConfig),
+                     .digest = oci::Digest::Of(AsBytes("{}")),
+                     .size_bytes = 2};
+  for (int i = 0; i < kLayers; ++i) {
+    layers.push_back(MakeLayer(fmt::format("t{}", i), fmt::format("echo {} > $TREE/f", i)));
+    image_->Add(layers.back());
+    digests.push_back(layers.back().digest);
+    manifest.layers.push_back({.media_type = std::string(oci::media_type::kOciLayerGzip),
+                               .digest = layers.back().digest,
+                               .size_bytes = layers.back().blob.size()});
+    manifest.layers.back().annotations["containerd.io/snapshot/stargz/toc.digest"] =
+        layers.back().toc.ToString();
+  }
+  const std::string json = manifest.ToJson();
+  const oci::Digest digest = oci::Digest::Of(AsBytes(json));
+  image_->SetManifest({.media_type = manifest.media_type,
+                       .digest = digest,
+                       .bytes = Bytes(AsBytes(json).begin(), AsBytes(json).end())});
+  const auto ask = [&](size_t i) {
+    return LayerSpec{.image = "image",
+                     .layer = layers[i].digest,
+                     .toc = layers[i].toc,
+                     .manifest = digest,
+                     .image_layers = {digests.begin() + static_cast<ptrdiff_t>(i), digests.end()}};
+  };
+  ASSERT_TRUE(host_->Mount(1, ask(0)).ok());
+  image_->WaitUntilOpened(kLayers);
+  for (size_t i = 1; i + 1 < layers.size(); ++i) {
+    const auto mounted = host_->Mount(i + 1, ask(i));
+    ASSERT_TRUE(mounted.ok()) << mounted.status();
+    EXPECT_EQ(ReadWhole(mounted->path / "f"), fmt::format("{}\n", i));
+  }
+  EXPECT_EQ(image_->opened(), kLayers) << "each once";
+  EXPECT_EQ(image_->manifests_read(), 1);
+  // Nobody mounts the last one; what is shown stays.
+  host_.reset();
+  StartHost();
+  ASSERT_TRUE(host_->Restore(1, ask(0)).ok());
+  const size_t last = layers.size() - 1;
+  ASSERT_TRUE(host_->Restore(last + 1, ask(last)).ok()) << "its opening has ended with the host";
+  ASSERT_TRUE(host_->Unmount(last + 1, LayerHost::Data::kKeep).ok());
+  ASSERT_TRUE(host_->DiscardUnshown().ok());
+  EXPECT_EQ(host_->Restore(last + 1, ask(last)).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(host_->Restore(2, ask(1)).status().code(), StatusCode::kNotFound);
+  ASSERT_TRUE(host_->Restore(9, ask(0)).ok());
+  EXPECT_EQ(image_->opened(), kLayers);
+}
+
+TEST_P(LayerHostTest, EndsWithLayersThatNobodyMounted) {
+  std::vector<LayerSpec> specs;
+  for (int i = 0; i < 3; ++i) {
+    const LazyLayerBlob layer =
+        MakeLayer(fmt::format("t{}", i), fmt::format("echo {} > $TREE/f", i));
+    image_->Add(layer);
+    specs.push_back(SpecOf(layer));
+  }
+  host_->OpenAhead(specs);
+  image_->WaitUntilOpened(1);
+  host_.reset();
+  EXPECT_EQ(image_->manifests_read(), 0);
 }
 
 TEST_P(LayerHostTest, BrokenBytesFailTheirFileAlone) {

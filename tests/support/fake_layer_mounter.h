@@ -46,6 +46,12 @@ class FakeLayerMounter final : public snapshotter::LayerMounter {
     return OkStatus();
   }
 
+  Status DiscardOthers() override {
+    const std::lock_guard lock(mutex_);
+    ++discards_of_others_;
+    return OkStatus();
+  }
+
   /// Mount calls wait until they are let go.
   void HoldMounts() {
     Set([this] { held_ = true; });
@@ -69,6 +75,7 @@ class FakeLayerMounter final : public snapshotter::LayerMounter {
 
   size_t mounts() const { return Get(mounts_); }
   size_t restores() const { return Get(restores_); }
+  size_t discards_of_others() const { return Get(discards_of_others_); }
   std::vector<uint64_t> numbers() const { return Get(numbers_); }
   std::vector<uint64_t> discarded() const { return Get(discarded_); }
   std::vector<snapshotter::LayerRequest> requests() const { return Get(requests_); }
@@ -102,6 +109,7 @@ class FakeLayerMounter final : public snapshotter::LayerMounter {
   bool held_ = false;
   size_t mounts_ = 0;
   size_t restores_ = 0;
+  size_t discards_of_others_ = 0;
   Status mount_error_;
   Status restore_error_;
   Status discard_error_;

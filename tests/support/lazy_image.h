@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "base/mutex.h"
 #include "estargz/writer.h"
@@ -38,6 +39,19 @@ class LazyImage : public oci::ImageSource {
     blobs_[layer.digest] = blob;
     return blob;
   }
+  /// The image's only manifest, under any name. Before it is shared.
+  void SetManifest(oci::RawManifest manifest) { manifest_ = std::move(manifest); }
+  int manifests_read() const {
+    MutexLock lock(mutex_);
+    return manifests_read_;
+  }
+  /// Waits until that many blobs were opened.
+  void WaitUntilOpened(int count) {
+    MutexLock lock(mutex_);
+    while (opened_ < count) {
+      changed_.Wait(mutex_);
+    }
+  }
   /// Opens with a tail; requests of the blobs themselves are counted by them.
   int opened() const {
     MutexLock lock(mutex_);
@@ -45,8 +59,8 @@ class LazyImage : public oci::ImageSource {
   }
 
   std::string Name() const override { return "lazy"; }
-  StatusOr<oci::RawManifest> ReadTopManifest() override { return NoManifest(); }
-  StatusOr<oci::RawManifest> ReadManifest(const oci::Descriptor&) override { return NoManifest(); }
+  StatusOr<oci::RawManifest> ReadTopManifest() override { return Manifest(); }
+  StatusOr<oci::RawManifest> ReadManifest(const oci::Descriptor&) override { return Manifest(); }
   Status ReadBlob(const oci::Descriptor&, ByteSink&) override { return NoManifest(); }
   StatusOr<oci::OpenedBlob> OpenBlob(const oci::Descriptor& blob, uint64_t tail_bytes) override {
     ASSIGN_OR_RETURN(const std::shared_ptr<MemoryBlob> found, Find(blob.digest));
@@ -54,6 +68,7 @@ class LazyImage : public oci::ImageSource {
       MutexLock lock(mutex_);
       ++opened_;
     }
+    changed_.NotifyAll();
     return oci::OpenedBlob{.reader = found, .tail = found->Tail(tail_bytes)};
   }
   StatusOr<std::shared_ptr<oci::BlobReader>> BlobAt(const oci::Descriptor& blob) override {
@@ -63,6 +78,14 @@ class LazyImage : public oci::ImageSource {
  private:
   static Status NoManifest() {
     return MakeError(StatusCode::kUnimplemented, "only blobs are read here");
+  }
+  StatusOr<oci::RawManifest> Manifest() {
+    MutexLock lock(mutex_);
+    ++manifests_read_;
+    if (manifest_.bytes.empty()) {
+      return NoManifest();
+    }
+    return manifest_;
   }
   StatusOr<std::shared_ptr<MemoryBlob>> Find(const oci::Digest& digest) const {
     MutexLock lock(mutex_);
@@ -74,6 +97,9 @@ class LazyImage : public oci::ImageSource {
   }
 
   mutable Mutex mutex_;  // leaf
+  Condition changed_;
+  oci::RawManifest manifest_;
+  int manifests_read_ GUARDED_BY(mutex_) = 0;
   std::map<oci::Digest, std::shared_ptr<MemoryBlob>> blobs_ GUARDED_BY(mutex_);
   int opened_ GUARDED_BY(mutex_) = 0;
 };

@@ -257,9 +257,11 @@ TEST_F(SnapshotterTest, ARestartShowsLazyLayersFromDiskAlone) {
   MakeLazy("one", "");
   ASSERT_TRUE(life_->Prepare("c", RemoteSnapshotName("one", ""), {}).ok());
   const auto before = *life_->Mounts("c");
+  const size_t discards = life_.layers().discards_of_others();
   life_.Restart();
   EXPECT_EQ(life_.layers().mounts(), 1U) << "no network at start";
   EXPECT_EQ(life_.layers().restores(), 1U);
+  EXPECT_EQ(life_.layers().discards_of_others(), discards + 1) << "what no snapshot has goes";
   EXPECT_EQ(*life_->Mounts("c"), before);
   EXPECT_TRUE(life_->startup_problems().empty());
 }
@@ -268,8 +270,10 @@ TEST_F(SnapshotterTest, ALayerThatCannotBeShownHoldsUpOnlyItsOwnSnapshots) {
   MakeLazy("one", "");
   ASSERT_TRUE(life_->Prepare("c", RemoteSnapshotName("one", ""), {}).ok());
   life_.layers().FailRestores(MakeError(StatusCode::kDataLoss, "damaged"));
+  const size_t discards = life_.layers().discards_of_others();
   life_.Restart();
   EXPECT_EQ(life_->startup_problems().size(), 1U);
+  EXPECT_EQ(life_.layers().discards_of_others(), discards) << "its data might go with the rest";
   EXPECT_EQ(life_->Mounts("c").status().code(), StatusCode::kUnavailable);
   EXPECT_TRUE(life_->Prepare("other", "", {}).ok());
   EXPECT_EQ(life_.layers().mounts(), 1U);

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "oci/digest.h"
+#include "oci/toc_digest.h"
+#include "store/layer_store.h"
+
+namespace starling::mount {
+
+/// What a layer is and where its bytes come from.
+struct LayerSpec {
+  std::string image;  // as the source factory understands it
+  oci::Digest layer;  // of the blob
+  oci::Digest toc;    // of its TOC; required: without it nothing can be verified
+  oci::TocDigestOf toc_of = oci::TocDigestOf::kJson;  // what `toc` is the digest of
+  uint64_t size_bytes = 0;                            // of the blob; 0 when unknown
+  /// Of the image's manifest, when it is known: its access profile goes by it.
+  std::optional<oci::Digest> manifest;
+  /// How much of the blob's front the client asks to prefetch where no landmark says it.
+  std::optional<uint64_t> prefetch_bytes;
+  /// This layer and those above it in its image, as far as the client names them.
+  std::vector<oci::Digest> image_layers;
+
+  store::LayerKey key() const { return {.layer = layer, .toc = toc}; }
+};
+
+}  // namespace starling::mount
