@@ -72,6 +72,18 @@ Status ForgetWhatPowerLossTook(FileSystem& files, const std::filesystem::path& d
   return WriteFileAtomically(files, directory / kBootFile, AsBytes(boot_id), kPrivate);
 }
 
+/// Forces what it writes to the disk.
+Status WriteAllButData(FileSystem& files, const std::filesystem::path& path,
+                       const LayerRecord& record, ByteSpan index, ByteSpan chunk_table,
+                       std::string_view boot_id, ByteSpan present) {
+  RETURN_IF_ERROR(WriteNewFile(files, path / kIndexFile, index, kWrittenOnce));
+  RETURN_IF_ERROR(WriteNewFile(files, path / kChunkTableFile, chunk_table, kWrittenOnce));
+  RETURN_IF_ERROR(WriteNewFile(files, path / kPresentFile, present, kPrivate));
+  RETURN_IF_ERROR(WriteNewFile(files, path / kBootFile, AsBytes(boot_id), kPrivate));
+  RETURN_IF_ERROR(WriteNewFile(files, path / kRecordFile, AsBytes(record.ToJson()), kWrittenOnce));
+  return SyncDirectory(files, path);
+}
+
 }  // namespace
 
 Status SyncDirectory(FileSystem& files, const std::filesystem::path& path) {
@@ -82,14 +94,18 @@ Status SyncDirectory(FileSystem& files, const std::filesystem::path& path) {
 Status LayerDirectory::Write(FileSystem& files, const std::filesystem::path& path,
                              const LayerRecord& record, ByteSpan index, ByteSpan chunk_table,
                              std::string_view boot_id) {
-  RETURN_IF_ERROR(WriteNewFile(files, path / kIndexFile, index, kWrittenOnce));
-  RETURN_IF_ERROR(WriteNewFile(files, path / kChunkTableFile, chunk_table, kWrittenOnce));
   RETURN_IF_ERROR(MakeDataFile(files, path / kDataFile, DataFileBytes(record.info)));
-  RETURN_IF_ERROR(WriteNewFile(files, path / kPresentFile,
-                               PresenceMap::Empty(record.info.chunk_count), kPrivate));
-  RETURN_IF_ERROR(WriteNewFile(files, path / kBootFile, AsBytes(boot_id), kPrivate));
-  RETURN_IF_ERROR(WriteNewFile(files, path / kRecordFile, AsBytes(record.ToJson()), kWrittenOnce));
-  return SyncDirectory(files, path);
+  return WriteAllButData(files, path, record, index, chunk_table, boot_id,
+                         PresenceMap::Empty(record.info.chunk_count));
+}
+
+Status LayerDirectory::WriteAround(FileSystem& files, const std::filesystem::path& path,
+                                   const LayerRecord& record, ByteSpan index, ByteSpan chunk_table,
+                                   std::string_view boot_id, int data, uint64_t data_bytes) {
+  RETURN_IF_ERROR(
+      Annotate(files.Resize(data, DataFileBytes(record.info)), (path / kDataFile).string()));
+  return WriteAllButData(files, path, record, index, chunk_table, boot_id,
+                         PresenceMap::Full(record.info.chunk_count, data_bytes));
 }
 
 StatusOr<LayerDirectory> LayerDirectory::Open(FileSystem& files, const std::filesystem::path& path,

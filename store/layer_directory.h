@@ -33,6 +33,11 @@ struct LayerDirectory {
   static Status Write(FileSystem& files, const std::filesystem::path& path,
                       const LayerRecord& record, ByteSpan index, ByteSpan chunk_table,
                       std::string_view boot_id);
+  /// The same where `data` is the data file, in place already, with all of the layer in it:
+  /// `data_bytes` bytes of chunks. The data itself is not forced to the disk: Checkpoint does that.
+  static Status WriteAround(FileSystem& files, const std::filesystem::path& path,
+                            const LayerRecord& record, ByteSpan index, ByteSpan chunk_table,
+                            std::string_view boot_id, int data, uint64_t data_bytes);
   /// Opens and checks what Write made. After another boot than the last one, chunks that no
   /// checkpoint covers are absent. kDataLoss or kNotFound when it is damaged.
   static StatusOr<LayerDirectory> Open(FileSystem& files, const std::filesystem::path& path,

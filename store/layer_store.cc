@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <map>
@@ -125,6 +126,15 @@ StatusOr<std::string> ReadBootId(FileSystem& files) {
   return boot_id;
 }
 
+LayerRecord RecordOf(const LayerKey& key, const LayerInfo& info, ByteSpan index,
+                     ByteSpan chunk_table) {
+  return {
+      .key = key,
+      .info = info,
+      .index = {.size_bytes = index.size(), .digest = oci::Digest::Of(index)},
+      .chunk_table = {.size_bytes = chunk_table.size(), .digest = oci::Digest::Of(chunk_table)}};
+}
+
 bool IsDamage(const Status& status) {
   return status.code() == StatusCode::kDataLoss || status.code() == StatusCode::kNotFound;
 }
@@ -162,6 +172,13 @@ struct LayerStore::State {
         boot_id(std::move(running_boot)) {}
 
   std::filesystem::path PathOf(const LayerKey& key) const { return root / NameOf(key); }
+
+  /// Gives a complete directory its name.
+  Status Publish(TempDir& unfinished, const LayerKey& key) const {
+    RETURN_IF_ERROR(files.Rename(unfinished.path(), PathOf(key)));
+    unfinished.Release();
+    return SyncDirectory(files, root);
+  }
 
   std::shared_ptr<StoredLayer> Held(const LayerKey& key) {
     const MutexLock guard(mutex);
@@ -247,18 +264,60 @@ StatusOr<std::shared_ptr<StoredLayer>> LayerStore::Create(const LayerKey& key,
       existing.ok() || existing.status().code() != StatusCode::kNotFound) {
     return existing;
   }
-  const LayerRecord record = {
-      .key = key,
-      .info = info,
-      .index = {.size_bytes = index.size(), .digest = oci::Digest::Of(index)},
-      .chunk_table = {.size_bytes = chunk_table.size(), .digest = oci::Digest::Of(chunk_table)}};
   ASSIGN_OR_RETURN(TempDir unfinished, TempDir::Make(state_->root, kUnfinishedPrefix));
-  RETURN_IF_ERROR(LayerDirectory::Write(state_->files, unfinished.path(), record, index,
-                                        chunk_table, state_->boot_id));
-  RETURN_IF_ERROR(state_->files.Rename(unfinished.path(), state_->PathOf(key)));
-  unfinished.Release();
-  RETURN_IF_ERROR(SyncDirectory(state_->files, state_->root));
+  RETURN_IF_ERROR(LayerDirectory::Write(state_->files, unfinished.path(),
+                                        RecordOf(key, info, index, chunk_table), index, chunk_table,
+                                        state_->boot_id));
+  RETURN_IF_ERROR(state_->Publish(unfinished, key));
   return FindLeased(key);
+}
+
+struct LayerWriter::State {
+  LayerStore& store;
+  LayerKey key;
+  TempDir unfinished;
+  UniqueFd data;
+  std::atomic<uint64_t> written_bytes = 0;
+};
+
+LayerWriter::LayerWriter(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+LayerWriter::~LayerWriter() = default;
+
+StatusOr<std::unique_ptr<LayerWriter>> LayerStore::Begin(const LayerKey& key) {
+  ASSIGN_OR_RETURN(TempDir unfinished, TempDir::Make(state_->root, kUnfinishedPrefix));
+  ASSIGN_OR_RETURN(UniqueFd data, state_->files.Open(unfinished.path() / kDataFile,
+                                                     O_WRONLY | O_CREAT | O_EXCL, 0600));
+  return std::unique_ptr<LayerWriter>(new LayerWriter(std::unique_ptr<LayerWriter::State>(
+      new LayerWriter::State{.store = *this,
+                             .key = key,
+                             .unfinished = std::move(unfinished),
+                             .data = std::move(data)})));
+}
+
+Status LayerWriter::Write(uint64_t data_address, ByteSpan bytes) {
+  RETURN_IF_ERROR(
+      Annotate(state_->store.state_->files.WriteAt(state_->data.get(), data_address, bytes),
+               (state_->unfinished.path() / kDataFile).string()));
+  state_->written_bytes.fetch_add(bytes.size(), std::memory_order_relaxed);
+  return OkStatus();
+}
+
+StatusOr<std::shared_ptr<StoredLayer>> LayerWriter::Commit(const LayerInfo& info, ByteSpan index,
+                                                           ByteSpan chunk_table) {
+  RETURN_IF_ERROR(CheckInfo(info));
+  LayerStore& store = state_->store;
+  LayerStore::State& shared = *store.state_;
+  const LayerStore::State::Lease lease(shared, state_->key);
+  if (auto existing = store.FindLeased(state_->key);
+      existing.ok() || existing.status().code() != StatusCode::kNotFound) {
+    return existing;
+  }
+  RETURN_IF_ERROR(LayerDirectory::WriteAround(
+      shared.files, state_->unfinished.path(), RecordOf(state_->key, info, index, chunk_table),
+      index, chunk_table, shared.boot_id, state_->data.get(), state_->written_bytes));
+  RETURN_IF_ERROR(shared.Publish(state_->unfinished, state_->key));
+  return store.FindLeased(state_->key);
 }
 
 Status LayerStore::Remove(const LayerKey& key) {

@@ -89,6 +89,28 @@ class StoredLayer {
   std::unique_ptr<State> state_;
 };
 
+/// A layer whose data is written before its index is known. Nobody sees it before Commit, and
+/// without one everything goes with the object, or with the next Open after a crash.
+/// Threads: Write is safe; Commit comes alone and last. All calls block for the disk.
+class LayerWriter {
+ public:
+  ~LayerWriter();
+  /// Errors: kResourceExhausted when the disk is full.
+  Status Write(uint64_t data_address, ByteSpan bytes);
+  /// Stores the layer with every chunk present (in one step: a crash leaves nothing or all) and
+  /// opens it; the existing one when it is already there. The caller has checked the digests of
+  /// what it wrote. The data survives a loss of power from the next checkpoint on: until then such
+  /// a loss leaves a layer without chunks. Call once.
+  StatusOr<std::shared_ptr<StoredLayer>> Commit(const LayerInfo& info, ByteSpan index,
+                                                ByteSpan chunk_table);
+
+ private:
+  friend class LayerStore;
+  struct State;
+  explicit LayerWriter(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
 /// The directory of all layers. Threads: safe. All calls block for the disk.
 class LayerStore {
  public:
@@ -107,6 +129,8 @@ class LayerStore {
   /// it. Returns the existing one when it is already there.
   StatusOr<std::shared_ptr<StoredLayer>> Create(const LayerKey& key, const LayerInfo& info,
                                                 ByteSpan index, ByteSpan chunk_table);
+  /// Begins a layer whose data comes first. The writer must end before the store.
+  StatusOr<std::unique_ptr<LayerWriter>> Begin(const LayerKey& key);
   /// Removes the layer's files; kNotFound when there are none. Holders keep reading until they let
   /// go.
   Status Remove(const LayerKey& key);
@@ -116,6 +140,7 @@ class LayerStore {
   Status Checkpoint();
 
  private:
+  friend class LayerWriter;
   struct State;
   explicit LayerStore(std::unique_ptr<State> state);
   StatusOr<std::shared_ptr<StoredLayer>> FindLeased(const LayerKey& key);

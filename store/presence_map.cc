@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstring>
+#include <limits>
 
 namespace starling::store {
 namespace {
@@ -40,6 +41,17 @@ Bytes PresenceMap::Empty(uint64_t chunk_count) {
   Bytes bytes(FileBytes(chunk_count));
   StoreWord(bytes, kMagicAt, kMagic);
   StoreWord(bytes, kChunkCountAt, chunk_count);
+  return bytes;
+}
+
+Bytes PresenceMap::Full(uint64_t chunk_count, uint64_t present_bytes) {
+  Bytes bytes = Empty(chunk_count);
+  StoreWord(bytes, kPresentBytesAt, present_bytes);
+  for (uint64_t chunk = 0; chunk < chunk_count; chunk += kWordBits) {
+    const uint64_t left = chunk_count - chunk;
+    StoreWord(bytes, WordOffset(chunk),
+              left < kWordBits ? Bit(left) - 1 : std::numeric_limits<uint64_t>::max());
+  }
   return bytes;
 }
 

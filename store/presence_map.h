@@ -21,6 +21,8 @@ class PresenceMap {
   /// A file in which all chunks are absent. It must be written as it is, not left sparse: a store
   /// to a mapped hole of a full disk would end the process.
   static Bytes Empty(uint64_t chunk_count);
+  /// The same with all chunks present, `present_bytes` bytes together.
+  static Bytes Full(uint64_t chunk_count, uint64_t present_bytes);
   /// kDataLoss unless `bytes` are a map of `chunk_count` chunks.
   static Status Check(ByteSpan bytes, uint64_t chunk_count);
   static StatusOr<std::unique_ptr<PresenceMap>> Open(FileSystem& files,

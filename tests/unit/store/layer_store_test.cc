@@ -136,6 +136,139 @@ TEST_F(LayerStoreTest, AFullDiskLeavesNothingBehind) {
   EXPECT_TRUE(Create(*layers).ok());
 }
 
+/// A layer whose data came first; its chunks lie as those of StoreFixture.
+StatusOr<std::shared_ptr<StoredLayer>> WriteAndCommit(LayerStore& layers, const LayerKey& key,
+                                                      const LayerInfo& info, ByteSpan data) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<LayerWriter> writer, layers.Begin(key));
+  RETURN_IF_ERROR(writer->Write(0, data));
+  return writer->Commit(info, AsBytes("the index"), AsBytes("the chunk table"));
+}
+
+class LayerWriterTest : public LayerStoreTest {
+ protected:
+  static Bytes AllChunks() {
+    Bytes data;
+    for (uint64_t chunk = 0; chunk < kChunks; ++chunk) {
+      const Bytes bytes = ChunkOf(chunk);
+      data.insert(data.end(), bytes.begin(), bytes.end());
+    }
+    return data;
+  }
+  static void ExpectComplete(const StoredLayer& layer) {
+    EXPECT_TRUE(layer.complete());
+    EXPECT_EQ(layer.present_bytes(), kChunks * kChunkBytes);
+    EXPECT_TRUE(layer.IsPresent(kChunks - 1));
+    EXPECT_TRUE(HoldsRightBytes(layer, 0));
+    EXPECT_TRUE(HoldsRightBytes(layer, kChunks - 1));
+    EXPECT_EQ(AsText(layer.index()), "the index");
+  }
+};
+
+TEST_F(LayerWriterTest, ALayerAppearsWithAllOfItsData) {
+  {
+    const auto layers = OpenStore();
+    const auto writer = layers->Begin(Key());
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    ASSERT_TRUE((*writer)->Write(kChunkBytes, ByteSpan(AllChunks()).subspan(kChunkBytes)).ok());
+    ASSERT_TRUE((*writer)->Write(0, ByteSpan(AllChunks()).first(kChunkBytes)).ok());
+    EXPECT_EQ(layers->Find(Key()).status().code(), StatusCode::kNotFound);
+    EXPECT_TRUE(layers->List()->empty());
+    const auto layer = (*writer)->Commit(Info(), AsBytes("the index"), AsBytes("the chunk table"));
+    ASSERT_TRUE(layer.ok()) << layer.status();
+    ExpectComplete(**layer);
+    EXPECT_EQ(layers->Find(Key())->get(), layer->get());
+  }
+  const auto layers = OpenStore();
+  ExpectComplete(**layers->Find(Key()));
+}
+
+TEST_F(LayerWriterTest, WithoutCommitNothingStays) {
+  const auto layers = OpenStore();
+  {
+    const auto writer = layers->Begin(Key());
+    ASSERT_TRUE((*writer)->Write(0, AllChunks()).ok());
+  }
+  EXPECT_THAT(RootEntries(), UnorderedElementsAre("lock", "version"));
+}
+
+TEST_F(LayerWriterTest, WhatIsThereAlreadyStays) {
+  const auto layers = OpenStore();
+  const auto first = *Create(*layers);
+  const auto second = WriteAndCommit(*layers, Key(), Info(), AllChunks());
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(second->get(), first.get());
+  EXPECT_FALSE(first->complete());
+}
+
+TEST_F(LayerWriterTest, ALossOfPowerBeforeTheCheckpointLeavesNoChunks) {
+  for (const bool has_checkpoint : {false, true}) {
+    SCOPED_TRACE(has_checkpoint);
+    SetBoot("1");
+    {
+      const auto layers = OpenStore();
+      (void)layers->Remove(Key());
+      const auto layer = WriteAndCommit(*layers, Key(), Info(), AllChunks());
+      ASSERT_TRUE(layer.ok()) << layer.status();
+      if (has_checkpoint) {
+        ASSERT_TRUE((*layer)->Checkpoint().ok());
+      }
+    }
+    SetBoot("2");
+    const auto layers = OpenStore();
+    const auto layer = layers->Find(Key());
+    ASSERT_TRUE(layer.ok()) << layer.status();
+    EXPECT_EQ((*layer)->complete(), has_checkpoint);
+    EXPECT_EQ((*layer)->IsPresent(0), has_checkpoint);
+  }
+}
+
+TEST_F(LayerWriterTest, ACrashBetweenAnyTwoStepsLeavesAllOrNothing) {
+  OpenStore();
+  int step = 0;
+  for (bool crashed = true; crashed; ++step) {
+    ASSERT_LT(step, 200);
+    crashed = RunAndKill([&] {
+                const auto layers = OpenStore();
+                int left = step;
+                files_.set_hook([&](const FaultyFileSystem::Call&) {
+                  if (left-- == 0) {
+                    ::_exit(1);
+                  }
+                  return OkStatus();
+                });
+                (void)WriteAndCommit(*layers, Key(), Info(), AllChunks());
+              }) == 1;
+    const auto layers = OpenStore();
+    const auto layer = layers->Find(Key());
+    if (layer.ok()) {
+      ExpectComplete(**layer);
+    } else {
+      EXPECT_THAT(MessageOf(layer.status()), HasSubstr("is not stored")) << "half a layer";
+      EXPECT_THAT(RootEntries(), UnorderedElementsAre("lock", "version"));
+    }
+    (void)layers->Remove(Key());
+  }
+  EXPECT_GT(step, 15) << "every call should have been a crash";
+}
+
+TEST_F(LayerWriterTest, AFullDiskLeavesNothingBehind) {
+  const auto layers = OpenStore();
+  const uint64_t data_bytes = kChunks * kChunkBytes;
+  for (const uint64_t free_bytes : {uint64_t{0}, data_bytes - 1, data_bytes + 20}) {
+    SCOPED_TRACE(free_bytes);
+    files_.set_free_bytes(free_bytes);
+    EXPECT_EQ(WriteAndCommit(*layers, Key(), Info(), AllChunks()).status().code(),
+              StatusCode::kResourceExhausted);
+    EXPECT_THAT(RootEntries(), UnorderedElementsAre("lock", "version"));
+  }
+}
+
+TEST_F(LayerWriterTest, RefusesImpossibleSizes) {
+  const auto layers = OpenStore();
+  EXPECT_EQ(WriteAndCommit(*layers, Key(), {.chunk_count = uint64_t{1} << 33}, {}).status().code(),
+            StatusCode::kInvalidArgument);
+}
+
 TEST_F(LayerStoreTest, CreateReturnsWhatIsThere) {
   const auto layers = OpenStore();
   const auto first = *Create(*layers);

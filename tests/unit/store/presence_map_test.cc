@@ -97,5 +97,14 @@ TEST_F(PresenceMapTest, LosesNoBitOfManyThreads) {
   EXPECT_EQ(map->present_bytes(), kChunks);
 }
 
+TEST(PresenceMapFull, HasExactlyTheChunksOfTheLayer) {
+  for (const uint64_t count : {0, 1, 63, 64, 65, 128, 1000}) {
+    SCOPED_TRACE(count);
+    const Bytes map = PresenceMap::Full(count, 12345);
+    EXPECT_TRUE(PresenceMap::Check(map, count).ok());
+    EXPECT_EQ(CountPresent(map), count);
+  }
+}
+
 }  // namespace
 }  // namespace starling::store
