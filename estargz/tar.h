@@ -76,6 +76,8 @@ class TarReader : public TarEntrySource {
   explicit TarReader(ByteSource& tar, const TarLimits& limits = {});
   StatusOr<std::optional<TarEntry>> Next() override;
   Status ReadPayload(std::span<std::byte> out) override;
+  /// Bytes of the tar that were read: after Next, where the entry's payload begins.
+  uint64_t tar_offset() const { return tar_offset_; }
 
  private:
   using Block = std::array<std::byte, kTarBlockBytes>;

@@ -236,7 +236,9 @@ Status TocWriter::AddFile(const TarEntry& entry, const oci::Digest& digest,
   for (const PlacedChunk& chunk : chunks) {
     if (chunk.file_offset == 0) {
       RETURN_IF_ERROR(BeginEntry(entry, name));
-      AppendText(json_, "digest", digest.ToString());
+      if (!digest.empty()) {
+        AppendText(json_, "digest", digest.ToString());
+      }
     } else {
       ++entries_;
       json_ += R"(,{"type":"chunk")";

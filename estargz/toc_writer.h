@@ -29,7 +29,8 @@ class TocWriter {
   /// Everything but regular files with content.
   /// Errors, also of AddFile: kResourceExhausted for an entry that readers of ours refuse.
   Status AddEntry(const TarEntry& entry);
-  /// A regular file; `chunks` cover its content in order, at least one.
+  /// A regular file; `chunks` cover its content in order, at least one. An empty `digest` is left
+  /// out: those of the chunks say it all.
   Status AddFile(const TarEntry& entry, const oci::Digest& digest,
                  const std::vector<PlacedChunk>& chunks);
   /// The JSON. Call once, last.

@@ -111,8 +111,8 @@ StatusOr<ChunkTable> ChunkTable::Open(ByteSpan table) {
       (header.version != kVersion && header.version != kVersionWithoutCodec)) {
     return Broken("unknown format or version");
   }
-  const bool may_be_zstd = header.version != kVersionWithoutCodec;
-  if (header.codec != Codec::kGzip && !(may_be_zstd && header.codec == Codec::kZstd)) {
+  const Codec last_codec = header.version == kVersionWithoutCodec ? Codec::kGzip : Codec::kWhole;
+  if (header.codec > last_codec) {
     return Broken("unknown codec");
   }
   // The bounds make the sum below exact.

@@ -37,7 +37,13 @@ struct ChunkRecord {
 static_assert(sizeof(ChunkRecord) == 64);
 
 /// How the members of a layer are compressed. The numbers are stored.
-enum class Codec : uint32_t { kGzip = 0, kZstd = 1 };
+enum class Codec : uint32_t {
+  kGzip = 0,
+  kZstd = 1,
+  /// However the blob is: it is one member that is read from front to end, never in pieces. Its
+  /// inner offsets are those of the tar.
+  kWhole = 2,
+};
 
 /// One gzip member, or the zstd frames in its place, as stored in the table, little-endian.
 struct MemberRecord {

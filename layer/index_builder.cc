@@ -16,13 +16,18 @@ using estargz::LayerTree;
 // EROFS counts blocks in 32 bits.
 constexpr uint64_t kMaxDataBytes = erofs::kBlockBytes << 32;
 
+uint64_t AlignToBlock(uint64_t bytes) {
+  return (bytes + erofs::kBlockBytes - 1) & ~(erofs::kBlockBytes - 1);
+}
+
 struct DataLayout {
   std::vector<uint64_t> addresses;  // by inode; 0 for what has no content
   std::vector<uint32_t> files;      // inodes with content, by address
   uint64_t data_size_bytes = 0;
 };
 
-StatusOr<DataLayout> LayOut(const LayerTree& tree) {
+/// The inodes with content, in the order of the blob.
+DataLayout LayoutOf(const LayerTree& tree) {
   const std::vector<Inode>& inodes = tree.inodes();
   DataLayout layout{.addresses = std::vector<uint64_t>(inodes.size())};
   for (uint32_t number = 0; number < inodes.size(); ++number) {
@@ -30,20 +35,51 @@ StatusOr<DataLayout> LayOut(const LayerTree& tree) {
       layout.files.push_back(number);
     }
   }
-  // In the order of the blob: files that are fetched together lie together.
   std::ranges::stable_sort(layout.files, [&](uint32_t a, uint32_t b) {
     const Chunk& left = tree.chunks()[inodes[a].first_chunk];
     const Chunk& right = tree.chunks()[inodes[b].first_chunk];
     return std::tie(left.blob_offset, left.inner_offset) <
            std::tie(right.blob_offset, right.inner_offset);
   });
+  return layout;
+}
+
+/// Gives the file `number` its place; the device ends behind it.
+Status Place(uint32_t number, uint64_t data_address, uint64_t size_bytes, DataLayout& layout) {
+  if (data_address > kMaxDataBytes || size_bytes > kMaxDataBytes - data_address) {
+    return MakeError(StatusCode::kResourceExhausted, "layer: more than 16 TiB of files");
+  }
+  layout.addresses[number] = data_address;
+  layout.data_size_bytes = AlignToBlock(data_address + size_bytes);
+  return OkStatus();
+}
+
+/// Files that are fetched together lie together.
+StatusOr<DataLayout> LayOut(const LayerTree& tree) {
+  DataLayout layout = LayoutOf(tree);
   for (const uint32_t number : layout.files) {
-    const uint64_t size_bytes = inodes[number].size_bytes;
-    if (size_bytes > kMaxDataBytes - layout.data_size_bytes) {
-      return MakeError(StatusCode::kResourceExhausted, "layer: more than 16 TiB of files");
+    RETURN_IF_ERROR(
+        Place(number, layout.data_size_bytes, tree.inodes()[number].size_bytes, layout));
+  }
+  return layout;
+}
+
+StatusOr<DataLayout> LayOutPlaced(const LayerTree& tree, std::span<const PlacedFile> placed) {
+  DataLayout layout = LayoutOf(tree);
+  auto place = placed.begin();
+  for (const uint32_t number : layout.files) {
+    const Inode& inode = tree.inodes()[number];
+    const uint64_t inner_offset = tree.chunks()[inode.first_chunk].inner_offset;
+    // Those of files that were replaced by later ones.
+    while (place != placed.end() && place->inner_offset < inner_offset) {
+      ++place;
     }
-    layout.addresses[number] = layout.data_size_bytes;
-    layout.data_size_bytes += (size_bytes + erofs::kBlockBytes - 1) & ~(erofs::kBlockBytes - 1);
+    if (place == placed.end() || place->inner_offset != inner_offset ||
+        place->data_address % erofs::kBlockBytes != 0 ||
+        place->data_address < layout.data_size_bytes) {
+      return MakeError(StatusCode::kInvalidArgument, "layer: a file without a place of its own");
+    }
+    RETURN_IF_ERROR(Place(number, place->data_address, inode.size_bytes, layout));
   }
   return layout;
 }
@@ -144,10 +180,8 @@ std::vector<erofs::InodeSpec> SpecsOf(const LayerTree& tree, const DataLayout& l
   return specs;
 }
 
-}  // namespace
-
-StatusOr<LayerIndex> BuildIndex(const LayerTree& tree, uint64_t blob_size_bytes, Codec codec) {
-  ASSIGN_OR_RETURN(const DataLayout layout, LayOut(tree));
+StatusOr<LayerIndex> BuildLaidOut(const LayerTree& tree, const DataLayout& layout,
+                                  uint64_t blob_size_bytes, Codec codec) {
   ASSIGN_OR_RETURN(ChunkTableSpec table, TableOf(tree, layout));
   table.blob_size_bytes = blob_size_bytes;
   table.codec = codec;
@@ -160,6 +194,19 @@ StatusOr<LayerIndex> BuildIndex(const LayerTree& tree, uint64_t blob_size_bytes,
   const std::vector<erofs::InodeSpec> specs = SpecsOf(tree, layout, storage);
   ASSIGN_OR_RETURN(index.image, erofs::WriteImage(specs, layout.data_size_bytes));
   return index;
+}
+
+}  // namespace
+
+StatusOr<LayerIndex> BuildIndex(const LayerTree& tree, uint64_t blob_size_bytes, Codec codec) {
+  ASSIGN_OR_RETURN(const DataLayout layout, LayOut(tree));
+  return BuildLaidOut(tree, layout, blob_size_bytes, codec);
+}
+
+StatusOr<LayerIndex> BuildIndexOfPlaced(const LayerTree& tree, uint64_t blob_size_bytes,
+                                        std::span<const PlacedFile> placed) {
+  ASSIGN_OR_RETURN(const DataLayout layout, LayOutPlaced(tree, placed));
+  return BuildLaidOut(tree, layout, blob_size_bytes, Codec::kWhole);
 }
 
 }  // namespace starling::layer

@@ -440,6 +440,13 @@ bool LazyLayer::TakeSpilled(uint32_t chunk, Request& request) {
 
 void LazyLayer::StartFetch(const Fetch& fetch) {
   const MemberRecord& first = table_.members()[fetch.plan.first_member];
+  if (table_.codec() == Codec::kWhole) {
+    Finish(fetch.plan.first_member,
+           {.error = MakeError(StatusCode::kFailedPrecondition,
+                               "layer: it was fetched as a whole and has lost a part: remove its "
+                               "image and pull it again")});
+    return;
+  }
   if (first.blob_size > kMaxMemberBytes) {
     Finish(fetch.plan.first_member,
            {.error = MakeError(StatusCode::kResourceExhausted,

@@ -27,6 +27,9 @@ Status DecodeZstdPrefix(ByteSpan compressed, uint64_t wanted_bytes, std::span<st
 }  // namespace
 
 StatusOr<DecodedBytes> DecodePrefix(Codec codec, ByteSpan compressed, uint64_t wanted_bytes) {
+  if (codec == Codec::kWhole) {
+    return MakeError(StatusCode::kFailedPrecondition, "member: a whole layer, not read in pieces");
+  }
   if (wanted_bytes > kMaxMemberBytes) {
     return MakeError(StatusCode::kResourceExhausted,
                      fmt::format("member: a chunk ends {} bytes into it, more than the {} that are "

@@ -22,7 +22,8 @@ struct DecodedBytes {
 
 /// The first `wanted_bytes` of what `compressed`, a member and perhaps more behind it, decompresses
 /// to by `codec`. Nothing proves them yet. Threads: safe; each keeps its working memory.
-/// Errors: kDataLoss when they cannot be had; kResourceExhausted beyond kMaxMemberBytes.
+/// Errors: kDataLoss when they cannot be had; kResourceExhausted beyond kMaxMemberBytes;
+/// kFailedPrecondition for Codec::kWhole.
 StatusOr<DecodedBytes> DecodePrefix(Codec codec, ByteSpan compressed, uint64_t wanted_bytes);
 
 }  // namespace starling::layer

@@ -28,4 +28,8 @@ inline constexpr std::string_view kCompressedTocLabel =
 /// can be helped, how.
 StatusOr<TocDigest> FindTocDigest(const Annotations& annotations);
 
+/// A plain layer (no lazy format, or nothing vouches for its TOC) is its own table of contents: it
+/// goes by the digest of its blob where others have that of their TOC, which can never be equal.
+inline bool IsPlain(const Digest& layer, const Digest& toc) { return layer == toc; }
+
 }  // namespace starling::oci

@@ -53,7 +53,8 @@ TEST(ChunkTable, KnowsTheCodec) {
       {"zstd", Codec::kZstd, 2, 1, StatusCode::kOk},
       {"written before there were codecs", Codec::kGzip, 1, 0, StatusCode::kOk},
       {"a codec before there were any", Codec::kZstd, 1, 1, StatusCode::kDataLoss},
-      {"an unknown codec", Codec::kGzip, 2, 2, StatusCode::kDataLoss},
+      {"a whole layer", Codec::kWhole, 2, 2, StatusCode::kOk},
+      {"an unknown codec", Codec::kGzip, 2, 3, StatusCode::kDataLoss},
       {"a later version", Codec::kGzip, 3, 0, StatusCode::kDataLoss},
       {"no version", Codec::kGzip, 0, 0, StatusCode::kDataLoss},
   };

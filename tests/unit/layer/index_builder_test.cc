@@ -54,6 +54,37 @@ TEST(BuildIndex, FilesThatShareAMemberShareItsFetch) {
   EXPECT_EQ(image->Stat(*nid)->data_address, 8192U);
 }
 
+TEST(BuildIndexOfPlaced, FilesKeepTheirPlaces) {
+  const auto build = [](std::span<const PlacedFile> placed) -> StatusOr<LayerIndex> {
+    const std::string first = File("z", 5000, 0, 512, '1');
+    const std::string later = File("a", 7, 0, 20'000, '2');
+    ASSIGN_OR_RETURN(estargz::Toc toc, estargz::Toc::Parse(AsBytes(TocDocument({first, later}))));
+    ASSIGN_OR_RETURN(const estargz::LayerTree tree,
+                     estargz::LayerTree::Build(std::move(toc), 3000));
+    return BuildIndexOfPlaced(tree, 3000, placed);
+  };
+  // One in between was replaced.
+  const auto index = build(std::vector<PlacedFile>{{512, 0}, {8000, 8192}, {20'000, 16384}});
+  ASSERT_TRUE(index.ok()) << index.status();
+  const auto table = ChunkTable::Open(index->chunk_table);
+  ASSERT_TRUE(table.ok()) << table.status();
+  EXPECT_EQ(table->codec(), Codec::kWhole);
+  ASSERT_EQ(table->members().size(), 1U);
+  EXPECT_EQ(table->members()[0].end(), 3000U);
+  ASSERT_EQ(table->chunks().size(), 2U);
+  EXPECT_EQ(table->chunks()[1].range(), (DataRange{16384, 7}));
+  EXPECT_EQ(table->chunks()[1].inner_offset, 20'000U);
+  EXPECT_EQ(index->info.data_size_bytes, 20480U);
+  const std::vector<PlacedFile> impossible[] = {
+      {{512, 0}},                    // one has none
+      {{512, 0}, {20'001, 8192}},    // of another file
+      {{512, 0}, {20'000, 4096}},    // inside of the first one
+      {{512, 0}, {20'000, 16385}}};  // no block
+  for (const auto& placed : impossible) {
+    EXPECT_EQ(build(placed).status().code(), StatusCode::kInvalidArgument);
+  }
+}
+
 TEST(BuildIndex, HolesHaveAnAddressAndNoChunk) {
   const std::string digest = FakeDigest('1');
   const std::string first = fmt::format(

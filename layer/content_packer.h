@@ -1,0 +1,70 @@
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "base/executor.h"
+#include "base/mutex.h"
+#include "estargz/tar.h"
+#include "estargz/toc_writer.h"
+#include "layer/index_builder.h"
+#include "store/layer_store.h"
+
+namespace starling::layer {
+
+/// Writes the content of a tar's files to a layer's data, each file from the next multiple of
+/// 4 KiB, and lists the entries as the TOC of a blob that is one member. Content is gathered into
+/// batches, which are hashed and written on the executor; only a few of them are in memory.
+/// Threads: one at a time.
+class ContentPacker {
+ public:
+  /// Borrows all for its life. More than `max_data_bytes` is kResourceExhausted.
+  ContentPacker(store::LayerWriter& data, Executor& cpu, uint64_t max_data_bytes)
+      : data_(data), cpu_(cpu), max_data_bytes_(max_data_bytes) {}
+  /// Waits for what is on its way.
+  ~ContentPacker();
+
+  /// Takes `entry`, whose payload `payload` gives and the tar has at `tar_offset`.
+  Status Add(estargz::TarEntry entry, uint64_t tar_offset, estargz::TarEntrySource& payload);
+  /// Waits until all is written; the TOC's JSON. Call once, last.
+  StatusOr<std::string> Finish();
+  /// Where the files went, in the order of the tar.
+  const std::vector<PlacedFile>& placed() const { return placed_; }
+
+ private:
+  struct Batch;
+  /// A part of a file's content.
+  struct Part {
+    std::shared_ptr<Batch> batch;
+    size_t number = 0;  // in the batch
+    uint64_t file_offset = 0;
+    uint64_t tar_offset = 0;
+  };
+  /// An entry that waits for the digests of its content.
+  struct Pending {
+    estargz::TarEntry entry;
+    std::vector<Part> parts;
+  };
+
+  Status AddContent(estargz::TarEntry entry, uint64_t tar_offset, estargz::TarEntrySource& payload);
+  void Submit();
+  Status WaitForOldest();
+  Status ListFinished();
+  Status List(const Pending& pending);
+
+  store::LayerWriter& data_;
+  Executor& cpu_;
+  const uint64_t max_data_bytes_;
+  estargz::TocWriter toc_;
+  std::vector<PlacedFile> placed_;
+  uint64_t next_address_ = 0;
+  std::shared_ptr<Batch> filling_;                // may be null
+  std::deque<std::shared_ptr<Batch>> submitted_;  // not waited for yet, in order
+  std::deque<Pending> pending_;
+
+  Mutex mutex_;  // leaf
+  Condition written_;
+};
+
+}  // namespace starling::layer

@@ -1,0 +1,121 @@
+#include "layer/layer_ingest.h"
+
+#include <utility>
+
+#include "estargz/decompress.h"
+#include "estargz/footer.h"
+#include "estargz/layer_tree.h"
+#include "estargz/tar.h"
+#include "layer/content_packer.h"
+#include "layer/layer_opener.h"
+#include "layer/toc_fetch.h"
+
+namespace starling::layer {
+namespace {
+
+constexpr size_t kDrainBytes = 64 << 10;
+
+bool IsLazyFormat(const oci::OpenedBlob& blob) {
+  return estargz::ParseFooter(blob.tail, blob.reader->SizeBytes()).ok();
+}
+
+/// Whatever stands behind the compressed tar is covered by the digest, too.
+Status Drain(ByteSource& source) {
+  Bytes dropped(kDrainBytes);
+  for (size_t count = 1; count > 0;) {
+    ASSIGN_OR_RETURN(count, source.Read(dropped));
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+Status LayerIngest::Run(oci::ImageSource& source, const std::string& host, const oci::Digest& layer,
+                        uint64_t size_bytes, Formats formats) {
+  const std::string name = fmt::format("layer {}", layer.ToString());
+  oci::Descriptor descriptor;
+  descriptor.media_type = oci::media_type::kOciLayerGzip;
+  descriptor.digest = layer;
+  descriptor.size_bytes = size_bytes;
+  dependencies_.counters.requests.fetch_add(1, std::memory_order_relaxed);
+  // The tail tells the size and the format; a small layer is all in it.
+  StatusOr<oci::OpenedBlob> blob = source.OpenBlob(descriptor, kTailBytes);
+  if (!blob.ok()) {
+    return Annotate(blob.status(), name);
+  }
+  dependencies_.counters.bytes.fetch_add(blob->tail.size(), std::memory_order_relaxed);
+  const uint64_t blob_bytes = blob->reader->SizeBytes();
+  if ((size_bytes != 0 && blob_bytes != size_bytes) ||
+      blob->tail.size() != std::min(kTailBytes, blob_bytes)) {
+    return MakeError(StatusCode::kDataLoss,
+                     fmt::format("{}: {} bytes long instead of {}", name, blob_bytes, size_bytes));
+  }
+  if (formats == Formats::kPlainOnly && IsLazyFormat(*blob)) {
+    return MakeError(StatusCode::kFailedPrecondition, fmt::format("{}: not a plain one", name));
+  }
+  ASSIGN_OR_RETURN(const std::shared_ptr<RangeStream> stream, OpenStream(*std::move(blob), host));
+  ASSIGN_OR_RETURN(writer_, dependencies_.layers.Begin({.layer = layer, .toc = layer}));
+  Status status = Ingest(*stream, blob_bytes);
+  if (status.ok() && stream->Finish() != layer) {
+    status = MakeError(StatusCode::kDataLoss, "the blob is not what its digest says");
+  }
+  if (!status.ok()) {
+    writer_.reset();
+  }
+  return Annotate(status, name);
+}
+
+StatusOr<std::shared_ptr<RangeStream>> LayerIngest::OpenStream(oci::OpenedBlob blob,
+                                                               const std::string& host) {
+  auto stream = std::make_shared<RangeStream>(std::move(blob), host, dependencies_.scheduler,
+                                              dependencies_.counters, options_.ranges);
+  MutexLock lock(mutex_);
+  if (cancelled_) {
+    return MakeError(StatusCode::kCancelled, "the layer is not wanted any more");
+  }
+  stream_ = stream;
+  return stream;
+}
+
+Status LayerIngest::Ingest(ByteSource& blob, uint64_t blob_bytes) {
+  std::string json;
+  std::vector<PlacedFile> placed;
+  {
+    estargz::DecompressedTar decompressed(blob);
+    estargz::TarReader tar(decompressed);
+    ContentPacker packer(*writer_, dependencies_.cpu, options_.max_data_bytes);
+    for (;;) {
+      ASSIGN_OR_RETURN(std::optional<estargz::TarEntry> entry, tar.Next());
+      if (!entry) {
+        break;
+      }
+      RETURN_IF_ERROR(packer.Add(*std::move(entry), tar.tar_offset(), tar));
+    }
+    RETURN_IF_ERROR(Drain(blob));
+    ASSIGN_OR_RETURN(json, packer.Finish());
+    placed = packer.placed();
+  }
+  const estargz::TocLimits limits;
+  ASSIGN_OR_RETURN(estargz::Toc toc, estargz::Toc::Parse(AsBytes(json), limits));
+  json = {};
+  ASSIGN_OR_RETURN(const estargz::LayerTree tree,
+                   estargz::LayerTree::Build(std::move(toc), blob_bytes, limits));
+  ASSIGN_OR_RETURN(index_, BuildIndexOfPlaced(tree, blob_bytes, placed));
+  return OkStatus();
+}
+
+void LayerIngest::Cancel() {
+  MutexLock lock(mutex_);
+  cancelled_ = true;
+  if (stream_) {
+    stream_->Cancel();
+  }
+}
+
+StatusOr<std::shared_ptr<store::StoredLayer>> LayerIngest::Commit() {
+  const std::unique_ptr<store::LayerWriter> writer = std::move(writer_);
+  const LayerIndex index = std::exchange(index_, {});
+  return writer->Commit(index.info, index.image, index.chunk_table);
+}
+
+}  // namespace starling::layer

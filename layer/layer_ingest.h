@@ -1,0 +1,72 @@
+/// Layers that cannot be read lazily, taken into the store in one pass over their blob.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/executor.h"
+#include "base/mutex.h"
+#include "layer/fetch_scheduler.h"
+#include "layer/index_builder.h"
+#include "layer/lazy_layer.h"
+#include "layer/range_stream.h"
+#include "oci/image_store.h"
+#include "store/layer_store.h"
+
+namespace starling::layer {
+
+/// One plain layer (a tar, as it is or compressed by gzip or zstd) on its way into the store: its
+/// blob is fetched in parallel ranges while it is decoded, its files written and its index made.
+/// The tree is that of the same tar as eStargz. Nothing of it is in the store before Commit, which
+/// follows only after the blob's digest was checked.
+/// Threads: one calls Run, then Commit; Cancel is safe.
+class LayerIngest {
+ public:
+  struct Options {
+    RangeStream::Options ranges;
+    /// What the layer's files may take on the disk: more is kResourceExhausted.
+    uint64_t max_data_bytes = UINT64_MAX;
+  };
+  struct Dependencies {
+    store::LayerStore& layers;
+    Executor& cpu;  // hashes and writes the files' content
+    FetchCounters& counters;
+    std::shared_ptr<FetchScheduler> scheduler;  // may be null
+  };
+  /// Which blobs to take.
+  enum class Formats {
+    kAll,
+    kPlainOnly,  // kFailedPrecondition for one of a lazy format
+  };
+
+  /// Borrows what is in `dependencies` for its life.
+  LayerIngest(const Dependencies& dependencies, const Options& options)
+      : dependencies_(dependencies), options_(options) {}
+
+  /// Fetches and decodes the blob `layer` of `size_bytes` (0: unknown) from `host`. Blocks until
+  /// that is done.
+  /// Errors: kDataLoss for a blob that is not what its digest says or no good tar;
+  /// kUnimplemented for what containerd cannot unpack either; kResourceExhausted beyond a limit or
+  /// with a full disk; kCancelled; else those of the source.
+  Status Run(oci::ImageSource& source, const std::string& host, const oci::Digest& layer,
+             uint64_t size_bytes, Formats formats = Formats::kAll);
+  /// Makes Run end soon.
+  void Cancel();
+  /// After a Run without error, once.
+  StatusOr<std::shared_ptr<store::StoredLayer>> Commit();
+
+ private:
+  Status Ingest(ByteSource& blob, uint64_t blob_bytes);
+  StatusOr<std::shared_ptr<RangeStream>> OpenStream(oci::OpenedBlob blob, const std::string& host);
+
+  const Dependencies dependencies_;
+  const Options options_;
+  std::unique_ptr<store::LayerWriter> writer_;
+  LayerIndex index_;
+
+  Mutex mutex_;  // above the stream's
+  bool cancelled_ GUARDED_BY(mutex_) = false;
+  std::shared_ptr<RangeStream> stream_ GUARDED_BY(mutex_);
+};
+
+}  // namespace starling::layer

@@ -1,0 +1,341 @@
+#include "layer/layer_ingest.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <future>
+#include <random>
+#include <thread>
+
+#include "base/temp_dir.h"
+#include "layer/layer_opener.h"
+#include "layer/toc_fetch.h"
+#include "tests/support/faulty_file_system.h"
+#include "tests/support/gzip.h"
+#include "tests/support/lazy_image.h"
+#include "tests/support/tar_builder.h"
+#include "tests/support/zstd_blob.h"
+
+namespace starling::layer {
+namespace {
+
+using testing_support::Gzip;
+using testing_support::LazyImage;
+using testing_support::LazyLayerBlob;
+using testing_support::MemoryBlob;
+using testing_support::TarBuilder;
+using testing_support::TarDialect;
+using testing_support::Zstd;
+
+/// Does not compress, so that a blob has several ranges.
+std::string Noise(size_t size_bytes, unsigned seed) {
+  std::mt19937_64 generator(seed);
+  std::string text(size_bytes, '\0');
+  for (char& c : text) {
+    c = static_cast<char>(generator());
+  }
+  return text;
+}
+
+std::string TarOfEverything() {
+  return TarBuilder()
+      .Add({.name = "./", .type = '5', .mode = 0755})
+      .Add({.name = "d", .type = '5', .mode = 01777, .uid = 5, .modified_seconds = 77})
+      .Add({.name = "replaced", .content = Noise(9000, 1)})
+      .Add({.name = "d/large", .content = Noise(9'000'000, 2)})
+      .Add({.name = "d/suid", .content = std::string(4096, 's'), .mode = 04755})
+      .Add({.name = "empty"})
+      .Add({.name = "replaced", .content = "the later one"})
+      .Add({.name = "hard", .type = '1', .link_name = "d/large"})
+      .Add({.name = "soft", .type = '2', .link_name = "../x"})
+      .Add({.name = "null", .type = '3', .device_major = 1, .device_minor = 3})
+      .Add({.name = "pipe", .type = '6'})
+      .Add({.name = "d/.wh.gone"})
+      .Add({.name = "opaque/.wh..wh..opq"})
+      .Add({.name = "tagged",
+            .content = "x",
+            .pax = {{"SCHILY.xattr.user.color", "red"}, {"path", "implied/parent/tagged"}}})
+      .Add({.name = "was-a-file", .content = "gone with it"})
+      .Add({.name = "was-a-file", .type = '5', .mode = 0700})
+      .Add({.name = "was-a-file/inside", .content = std::string(5000, 'i')})
+      .Finish();
+}
+
+LazyLayerBlob Plain(const std::string& blob) {
+  const oci::Digest digest = oci::Digest::Of(AsBytes(blob));
+  return {.blob = ToBytes(blob), .digest = digest, .toc = digest};
+}
+
+/// Every path of a layer with all that can be seen of it, its content read through the engine.
+class Listing {
+ public:
+  Listing(std::shared_ptr<store::StoredLayer> stored, FetchCounters& counters,
+          std::shared_ptr<oci::BlobReader> reader)
+      : pool_("read", 1) {
+    auto layer = LazyLayer::Open(std::move(stored), pool_, counters);
+    EXPECT_TRUE(layer.ok()) << layer.status();
+    layer_ = *std::move(layer);
+    if (reader) {
+      layer_->UseReader(std::move(reader));
+    }
+    Walk(layer_->index().root(), "");
+    layer_->Close();
+  }
+  const std::map<std::string, std::string>& entries() const { return entries_; }
+
+ private:
+  void Walk(erofs::Nid nid, const std::string& path) {
+    const erofs::ImageReader& index = layer_->index();
+    const erofs::Attributes a = *index.Stat(nid);
+    std::string& entry = entries_[path];
+    entry = fmt::format("{:o} {}:{} n{} {} t{} {}:{}", a.mode, a.uid, a.gid, a.nlink,
+                        S_ISDIR(a.mode) ? 0 : a.size_bytes, a.modified_seconds, a.device_major,
+                        a.device_minor);
+    const std::vector<std::string> names = *index.ListXattrs(nid);
+    for (const std::string& name : names) {
+      entry += fmt::format(" {}={}", name, AsText(*index.GetXattr(nid, name)));
+    }
+    if (S_ISLNK(a.mode)) {
+      entry += fmt::format(" -> {}", *index.ReadLink(nid));
+    } else if (S_ISREG(a.mode) && a.size_bytes > 0) {
+      entry += " " + oci::Digest::Of(Content(a)).Hex();
+    } else if (S_ISDIR(a.mode)) {
+      std::vector<std::pair<std::string, erofs::Nid>> children;
+      EXPECT_TRUE(index
+                      .ReadDirectory(nid, 0,
+                                     [&](const erofs::ImageReader::DirectoryEntry& child) {
+                                       if (child.name != "." && child.name != "..") {
+                                         children.emplace_back(child.name, child.nid);
+                                       }
+                                       return true;
+                                     })
+                      .ok());
+      for (const auto& [name, child] : children) {
+        Walk(child, fmt::format("{}/{}", path, name));
+      }
+    }
+  }
+  Bytes Content(const erofs::Attributes& file) {
+    std::promise<StatusOr<Bytes>> promise;
+    layer_->Read({.data_address = file.data_address, .size_bytes = file.size_bytes},
+                 oci::FetchClass::kDemand,
+                 [&promise](StatusOr<Bytes> bytes) { promise.set_value(std::move(bytes)); });
+    StatusOr<Bytes> bytes = promise.get_future().get();
+    EXPECT_TRUE(bytes.ok()) << bytes.status();
+    return bytes.ok() ? *std::move(bytes) : Bytes();
+  }
+
+  ThreadPool pool_;
+  std::shared_ptr<LazyLayer> layer_;
+  std::map<std::string, std::string> entries_;
+};
+
+class LayerIngestTest : public testing::Test {
+ protected:
+  static constexpr uint64_t kRangeBytes = 1 << 20;
+
+  void SetUp() override {
+    auto layers = store::LayerStore::Open(directory_.path() / "store", files_);
+    ASSERT_TRUE(layers.ok()) << layers.status();
+    layers_ = *std::move(layers);
+  }
+  std::shared_ptr<LayerIngest> Make(uint64_t max_data_bytes = UINT64_MAX) {
+    return std::make_shared<LayerIngest>(
+        LayerIngest::Dependencies{
+            .layers = *layers_, .cpu = cpu_, .counters = counters_, .scheduler = nullptr},
+        LayerIngest::Options{.ranges = {.range_bytes = kRangeBytes, .ranges_in_flight = 3},
+                             .max_data_bytes = max_data_bytes});
+  }
+  StatusOr<std::shared_ptr<store::StoredLayer>> Ingest(const LazyLayerBlob& layer,
+                                                       uint64_t max_data_bytes = UINT64_MAX) {
+    const auto ingest = Make(max_data_bytes);
+    RETURN_IF_ERROR(ingest->Run(image_, "host", layer.digest, 0));
+    return ingest->Commit();
+  }
+  void ExpectEmptyStore() {
+    EXPECT_TRUE(layers_->List()->empty());
+    for (const auto& entry : std::filesystem::directory_iterator(directory_.path() / "store")) {
+      EXPECT_FALSE(entry.is_directory()) << entry.path();
+    }
+  }
+
+  TempDir directory_ = *TempDir::Make("/tmp", "layer-ingest-");
+  testing_support::FaultyFileSystem files_;
+  LazyImage image_;
+  std::unique_ptr<store::LayerStore> layers_;
+  FetchCounters counters_;
+  ThreadPool cpu_{"cpu", 2};
+};
+
+TEST_F(LayerIngestTest, ShowsWhatTheSameTarShowsLazily) {
+  const std::string tar = TarOfEverything();
+  const auto lazy = testing_support::MakeLazyLayer(tar, 64 << 10);
+  ASSERT_TRUE(lazy.ok()) << lazy.status();
+  const auto lazy_blob = image_.Add(*lazy);
+  const auto opened =
+      OpenLayer(image_, {.layer = lazy->digest, .toc = lazy->toc}, 0, *layers_, counters_);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  const Listing want(opened->stored, counters_, lazy_blob);
+  ASSERT_TRUE(want.entries().contains("/implied/parent/tagged"));
+  const struct {
+    std::string_view name;
+    std::string blob;
+  } cases[] = {
+      {.name = "tar", .blob = tar},
+      {.name = "gzip", .blob = Gzip(tar)},
+      {.name = "gzip members", .blob = Gzip(tar.substr(0, 700'000)) + Gzip(tar.substr(700'000))},
+      {.name = "zstd", .blob = Zstd(tar)},
+      {.name = "bytes behind the tar", .blob = Gzip(tar + std::string(100'000, '\0'))},
+      {.name = "eStargz", .blob = std::string(AsText(lazy->blob))},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const LazyLayerBlob layer = Plain(c.blob);
+    const auto blob = image_.Add(layer);
+    const uint64_t requests_before = counters_.requests;
+    const uint64_t bytes_before = counters_.bytes;
+    const auto stored = Ingest(layer);
+    ASSERT_TRUE(stored.ok()) << stored.status();
+    EXPECT_EQ((*stored)->key(), (store::LayerKey{.layer = layer.digest, .toc = layer.digest}));
+    EXPECT_TRUE((*stored)->complete());
+    // One pass: the tail with the size, then each range once.
+    EXPECT_EQ(counters_.bytes - bytes_before, layer.blob.size());
+    const uint64_t ranges = (layer.blob.size() - kTailBytes + kRangeBytes - 1) / kRangeBytes;
+    EXPECT_EQ(blob->requests(), ranges);
+    EXPECT_EQ(counters_.requests - requests_before, ranges + 1);
+    const Listing got(*stored, counters_, nullptr);
+    EXPECT_EQ(got.entries(), want.entries());
+    EXPECT_EQ(counters_.bytes - bytes_before, layer.blob.size()) << "nothing is fetched again";
+  }
+}
+
+TEST_F(LayerIngestTest, ASmallLayerCostsOneRequest) {
+  const LazyLayerBlob layer =
+      Plain(Gzip(TarBuilder().Add({.name = "f", .content = "hello"}).Finish()));
+  const auto blob = image_.Add(layer);
+  ASSERT_TRUE(Ingest(layer).ok());
+  EXPECT_EQ(blob->requests(), 0U);
+  EXPECT_EQ(counters_.requests, 1U);
+  EXPECT_EQ(counters_.bytes, layer.blob.size());
+}
+
+TEST_F(LayerIngestTest, TakesManySmallFilesAndEmptyOnes) {
+  TarBuilder tar;
+  for (int i = 0; i < 20'000; ++i) {
+    tar.Add({.name = fmt::format("empty-{}", i)});
+  }
+  for (int i = 0; i < 3000; ++i) {
+    tar.Add({.name = fmt::format("small-{}", i), .content = std::to_string(i)});
+  }
+  const LazyLayerBlob layer = Plain(Zstd(tar.Finish()));
+  image_.Add(layer);
+  const auto stored = Ingest(layer);
+  ASSERT_TRUE(stored.ok()) << stored.status();
+  EXPECT_EQ((*stored)->info().chunk_count, 3000U);
+  const auto index = erofs::ImageReader::Open((*stored)->index());
+  ASSERT_TRUE(index.ok());
+  EXPECT_EQ(index->inode_count(), 23'001U);
+  Bytes content(4);
+  ASSERT_TRUE((*stored)->Read(2999U * 4096, content).ok());
+  EXPECT_EQ(AsText(content), "2999");
+}
+
+TEST_F(LayerIngestTest, RefusesWhatIsNotTheLayerOrNoTar) {
+  const std::string tar = TarOfEverything();
+  const std::string zipped = Gzip(tar);
+  std::string flipped = zipped;
+  flipped[flipped.size() / 2] ^= 1;
+  LazyLayerBlob wrong_digest = Plain(zipped);
+  wrong_digest.digest = oci::Digest::Of(AsBytes("another"));
+  const std::string cut_header = tar.substr(0, 512 * 3 + 100);
+  const std::string sparse =
+      TarBuilder(TarDialect::kGnu).Add({.name = "holes", .type = 'S', .content = "x"}).Finish();
+  const std::string long_name =
+      TarBuilder().Add({.name = "n", .pax = {{"path", std::string(300, 'n')}}}).Finish();
+  const struct {
+    std::string_view name;
+    LazyLayerBlob layer;
+    StatusCode want;
+  } cases[] = {
+      {"another digest", wrong_digest, StatusCode::kDataLoss},
+      {"a truncated stream", Plain(zipped.substr(0, zipped.size() / 2)), StatusCode::kDataLoss},
+      {"a damaged stream", Plain(flipped), StatusCode::kDataLoss},
+      {"a truncated tar", Plain(Gzip(cut_header)), StatusCode::kDataLoss},
+      {"no tar", Plain(Gzip(Noise(100'000, 3))), StatusCode::kDataLoss},
+      {"bzip2", Plain("BZh91AY&SY" + Noise(1000, 4)), StatusCode::kUnimplemented},
+      {"a sparse file", Plain(Gzip(sparse)), StatusCode::kUnimplemented},
+      {"a component of 300 bytes", Plain(Gzip(long_name)), StatusCode::kResourceExhausted},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    image_.Add(c.layer);
+    const auto stored = Ingest(c.layer);
+    EXPECT_EQ(stored.status().code(), c.want) << stored.status();
+    EXPECT_NE(MessageOf(stored.status()).find(c.layer.digest.ToString()), std::string_view::npos);
+    ExpectEmptyStore();
+  }
+}
+
+TEST_F(LayerIngestTest, TakesNoMoreThanTheDiskHasToSpare) {
+  const LazyLayerBlob bomb = Plain(
+      Gzip(TarBuilder().Add({.name = "zeros", .content = std::string(30 << 20, '\0')}).Finish()));
+  ASSERT_LT(bomb.blob.size(), 100'000U);
+  image_.Add(bomb);
+  EXPECT_EQ(Ingest(bomb, 10 << 20).status().code(), StatusCode::kResourceExhausted);
+  ExpectEmptyStore();
+  files_.set_free_bytes(10 << 20);
+  EXPECT_EQ(Ingest(bomb).status().code(), StatusCode::kResourceExhausted);
+  ExpectEmptyStore();
+}
+
+TEST_F(LayerIngestTest, PassesOnWhatTheSourceSays) {
+  const LazyLayerBlob layer = Plain(Gzip(TarOfEverything()));
+  EXPECT_EQ(Ingest(layer).status().code(), StatusCode::kNotFound);
+  const auto blob = image_.Add(layer);
+  blob->FailNext(OkStatus());
+  blob->FailNext(MakeError(StatusCode::kUnavailable, "the registry is away"));
+  EXPECT_EQ(Ingest(layer).status().code(), StatusCode::kUnavailable);
+  ExpectEmptyStore();
+  EXPECT_TRUE(Ingest(layer).ok()) << "another try";
+}
+
+TEST_F(LayerIngestTest, LeavesLazyFormatsAloneWhenTold) {
+  const auto lazy = testing_support::MakeLazyLayer(TarOfEverything(), 64 << 10);
+  ASSERT_TRUE(lazy.ok()) << lazy.status();
+  const auto blob = image_.Add(*lazy);
+  EXPECT_EQ(Make()->Run(image_, "host", lazy->digest, 0, LayerIngest::Formats::kPlainOnly).code(),
+            StatusCode::kFailedPrecondition);
+  EXPECT_EQ(blob->requests(), 0U) << "the tail says it";
+}
+
+TEST_F(LayerIngestTest, CancelEndsIt) {
+  const LazyLayerBlob layer = Plain(Gzip(TarOfEverything()));
+  const auto blob = image_.Add(layer);
+  blob->Hold();
+  const auto ingest = Make();
+  auto running =
+      std::async(std::launch::async, [&] { return ingest->Run(image_, "host", layer.digest, 0); });
+  while (blob->requests() < 3) {
+    std::this_thread::yield();
+  }
+  ingest->Cancel();
+  EXPECT_EQ(running.get().code(), StatusCode::kCancelled);
+  ExpectEmptyStore();
+  EXPECT_EQ(ingest->Run(image_, "host", layer.digest, 0).code(), StatusCode::kCancelled)
+      << "for good";
+  blob->Release();
+}
+
+TEST_F(LayerIngestTest, WithoutCommitNothingStays) {
+  const LazyLayerBlob layer = Plain(Gzip(TarOfEverything()));
+  image_.Add(layer);
+  {
+    const auto ingest = Make();
+    ASSERT_TRUE(ingest->Run(image_, "host", layer.digest, 0).ok());
+    EXPECT_TRUE(layers_->List()->empty());
+  }
+  ExpectEmptyStore();
+}
+
+}  // namespace
+}  // namespace starling::layer
