@@ -16,18 +16,19 @@ constexpr size_t kMaxMountOptions = 4095;
 
 StatusOr<LayerSpec> SpecOf(const oci::Descriptor& layer, const std::string& image,
                            const oci::Digest& manifest) {
+  LayerSpec spec{.image = image,
+                 .layer = layer.digest,
+                 .toc = layer.digest,
+                 .size_bytes = layer.size_bytes,
+                 .manifest = manifest};
   const StatusOr<oci::TocDigest> toc = oci::FindTocDigest(layer.annotations);
-  if (!toc.ok()) {
-    return MakeError(StatusCode::kFailedPrecondition,
-                     fmt::format("layer {} cannot be mounted lazily: {}", layer.digest.ToString(),
-                                 MessageOf(toc.status())));
+  if (toc.ok()) {
+    spec.toc = toc->digest;
+    spec.toc_of = toc->of;
+  } else if (toc.status().code() != StatusCode::kNotFound) {
+    return Annotate(toc.status(), fmt::format("layer {}", layer.digest.ToString()));
   }
-  return LayerSpec{.image = image,
-                   .layer = layer.digest,
-                   .toc = toc->digest,
-                   .toc_of = toc->of,
-                   .size_bytes = layer.size_bytes,
-                   .manifest = manifest};
+  return spec;
 }
 
 /// The first layer's error is the one to tell.

@@ -25,8 +25,9 @@ class ImageMount {
     /// Opens another image by name, for layers whose TOCs are kept apart.
     std::function<StatusOr<std::shared_ptr<oci::ImageSource>>(const std::string& image)> open_image;
   };
-  /// Opens every layer (at most two requests each) and mounts their overlay. Errors say which layer
-  /// cannot be lazy and why; then nothing stays mounted.
+  /// Opens every layer (at most two requests for a lazy one; plain ones are fetched as a whole) and
+  /// mounts their overlay. Errors say which layer cannot be shown and why; then nothing stays
+  /// mounted.
   static StatusOr<std::unique_ptr<ImageMount>> Start(Options options,
                                                      std::shared_ptr<oci::ImageSource> source,
                                                      FileSystem& files);

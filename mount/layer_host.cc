@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "base/log.h"
 #include "base/mutex.h"
@@ -19,10 +20,10 @@
 #include "layer/lazy_layer.h"
 #include "layer/prefetch_plan.h"
 #include "layer/profile_store.h"
+#include "mount/eager_layers.h"
 #include "mount/erofs_mount.h"
 #include "mount/erofs_plane.h"
 #include "mount/image_opener.h"
-#include "oci/reference.h"
 #include "store/layer_store.h"
 
 namespace starling::mount {
@@ -62,10 +63,11 @@ std::shared_ptr<oci::BlobReader> KeepTogether(std::shared_ptr<oci::ImageSource> 
   return {both, both->second.get()};
 }
 
-/// Images of one registry share its link.
-std::string HostOf(const std::string& image) {
-  const StatusOr<oci::Reference> reference = oci::Reference::Parse(image);
-  return reference.ok() ? std::string(reference->domain()) : image;
+/// What one layer may take of the disk: not all, so that the node goes on.
+uint64_t BytesToSpare(const std::filesystem::path& root) {
+  std::error_code error;
+  const std::filesystem::space_info space = std::filesystem::space(root, error);
+  return error ? UINT64_MAX : space.available / 10 * 9;
 }
 
 layer::LazyLayer::BlobSource SourceOf(const LayerHost::Dependencies& dependencies,
@@ -117,6 +119,7 @@ struct LayerHost::State {
   StatusOr<MountedLayer> Show(uint64_t number, const LayerSpec& spec, Network network);
   StatusOr<Held> Acquire(uint64_t number, const LayerSpec& spec, Network network);
   StatusOr<Held> OpenLayer(const LayerSpec& spec, Network network);
+  StatusOr<Held> OpenPlain(const LayerSpec& spec);
   StatusOr<Held> OpenStored(std::shared_ptr<store::StoredLayer> stored);
   void OpenAhead(const LayerSpec& spec);
   void LetGo(const LayerKey& key);
@@ -151,6 +154,9 @@ struct LayerHost::State {
   std::unique_ptr<ThreadPool> replacing;
   std::unique_ptr<ThreadPool> openers;
   std::shared_ptr<ImageOpener> opener;
+  std::shared_ptr<EagerLayers> eager;
+  /// Forces to the disk what came at once and in bulk, while nobody waits for it.
+  std::unique_ptr<ThreadPool> syncing;
 
   Mutex mutex;  // above a plan's; never held over a call that blocks
   Condition changed;
@@ -174,6 +180,15 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::Start(Options options, Dependenc
       {.max_bytes_per_second = policy.max_bytes_per_second,
        .max_background_bytes_per_second = policy.max_background_bytes_per_second},
       {.clock = SystemClock(), .executor = *state->cpu, .timer = state->timer});
+  state->eager = std::make_shared<EagerLayers>(EagerLayers::Dependencies{
+      .sources = state->dependencies.sources,
+      .ingest = {.layers = *state->layers,
+                 .cpu = *state->cpu,
+                 .counters = state->counters,
+                 .scheduler = state->scheduler},
+      .clock = SystemClock(),
+      .disk_bytes = [root = state->options.root] { return BytesToSpare(root); }});
+  state->syncing = std::make_unique<ThreadPool>("sync", 1);
   RETURN_IF_ERROR(state->plain.Start(state->options));
   RETURN_IF_ERROR(state->with_xattrs.Start(state->options));
   RETURN_IF_ERROR(state->ChoosePlane());
@@ -227,6 +242,7 @@ LayerHost::LayerHost(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 LayerHost::~LayerHost() {
   state_->opener->Stop();
+  state_->eager->Close();  // an opener may wait for it
   state_->openers.reset();
   std::map<LayerKey, State::Shown> shown;
   {
@@ -234,6 +250,7 @@ LayerHost::~LayerHost() {
     shown.swap(state_->shown);
   }
   state_->scheduler->Close();
+  state_->syncing.reset();
   // First the layers, so that nobody waits for the network; they answer from the disk until the
   // end.
   for (const auto& [key, entry] : shown) {
@@ -254,6 +271,16 @@ LayerHost::~LayerHost() {
 
 StatusOr<MountedLayer> LayerHost::Mount(uint64_t number, const LayerSpec& layer) {
   return state_->Show(number, layer, State::Network::kAllowed);
+}
+
+void LayerHost::BeginAhead(std::span<const LayerSpec> layers) {
+  std::vector<LayerSpec> absent;
+  for (const LayerSpec& spec : layers) {
+    if (!state_->layers->Find(spec.key()).ok()) {
+      absent.push_back(spec);
+    }
+  }
+  state_->eager->BeginAhead(absent);
 }
 
 StatusOr<MountedLayer> LayerHost::Restore(uint64_t number, const LayerSpec& layer) {
@@ -384,7 +411,7 @@ StatusOr<LayerHost::State::Held> LayerHost::State::Acquire(uint64_t number, cons
   }
   // Before its own opening, which need not wait for the others. A layer that is shown already says
   // nothing about those above it.
-  if (network == Network::kAllowed && !is_shown) {
+  if (network == Network::kAllowed && !is_shown && !oci::IsPlain(spec.layer, spec.toc)) {
     opener->Ask(spec);
   }
   {
@@ -415,12 +442,21 @@ StatusOr<LayerHost::State::Held> LayerHost::State::Acquire(uint64_t number, cons
 StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& spec,
                                                              Network network) {
   const LayerKey key = spec.key();
+  const bool is_plain = oci::IsPlain(spec.layer, spec.toc);
   StatusOr<std::shared_ptr<store::StoredLayer>> stored = layers->Find(key);
+  if (is_plain && stored.ok() && !(*stored)->complete()) {
+    // Its chunks went with a loss of power, and they cannot be fetched one by one.
+    RETURN_IF_ERROR(layers->Remove(key));
+    stored = MakeError(StatusCode::kNotFound, "the layer was not on the disk yet as a whole");
+  }
   if (stored.ok()) {
     return OpenStored(*std::move(stored));
   }
   if (network == Network::kForbidden || stored.status().code() != StatusCode::kNotFound) {
     return stored.status();
+  }
+  if (is_plain) {
+    return OpenPlain(spec);
   }
   ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> source,
                    dependencies.sources(spec.image));
@@ -436,6 +472,24 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& sp
   ASSIGN_OR_RETURN(Held held, OpenStored(std::move(opened.stored)));
   held.layer->UseReader(KeepTogether(source, std::move(opened.reader)));
   return held;
+}
+
+/// Fetches all of a layer that cannot be lazy.
+StatusOr<LayerHost::State::Held> LayerHost::State::OpenPlain(const LayerSpec& spec) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<store::StoredLayer> stored, eager->Fetch(spec));
+  ::malloc_trim(0);
+  log::Info("a plain layer was fetched as a whole",
+            {{"layer", spec.layer.ToString()},
+             {"image", spec.image},
+             {"blob-bytes", fmt::format("{}", stored->info().blob_size_bytes)},
+             {"data-bytes", fmt::format("{}", stored->info().data_size_bytes)}});
+  syncing->Post([stored] {
+    if (const Status status = stored->Checkpoint(); !status.ok()) {
+      log::Warning("a layer may have to be fetched again after a reboot",
+                   {{"layer", stored->key().layer.ToString()}, {"error", Describe(status)}});
+    }
+  });
+  return OpenStored(stored);
 }
 
 /// Opens a layer for whoever mounts it next, unless that happens already, and begins its prefetch.

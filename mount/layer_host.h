@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -101,14 +102,19 @@ class LayerHost {
   ~LayerHost();
 
   /// Shows the layer under `number` (never used before, 1 to 2^23 - 1). Blocks for the network when
-  /// the layer is not stored yet: two requests at most. One layer may be shown under several
-  /// numbers: its data and its fetches are shared. The layers above it in its image, when the
-  /// client names some, are opened meanwhile (ImageOpener). kDataLoss, kUnavailable, kNotFound (not
-  /// eStargz): the caller falls back to an ordinary layer.
+  /// the layer is not stored yet: two requests at most for a lazy layer, all of the blob for a
+  /// plain one. One layer may be shown under several numbers: its data and its fetches are shared.
+  /// The lazy layers above it in its image, when the client names some, are opened meanwhile
+  /// (ImageOpener). kDataLoss, kUnavailable, kNotFound (not eStargz): the caller falls back to an
+  /// ordinary layer.
   StatusOr<MountedLayer> Mount(uint64_t number, const LayerSpec& layer);
-  /// Begins to open all layers of one image, bottom first, and returns: who mounts them one after
-  /// the other then waits for all of them together.
+  /// Begins to open the lazy layers of one image, bottom first, and returns: who mounts them one
+  /// after the other then waits for all of them together.
   void OpenAhead(std::vector<LayerSpec> layers);
+  /// Begins to fetch plain layers that will be mounted soon, in this order, and returns at once.
+  /// Those that are stored, or turn out to be lazy, are left alone. What is not mounted within some
+  /// minutes leaves nothing.
+  void BeginAhead(std::span<const LayerSpec> layers);
   /// As Mount, from disk alone: never asks the network. kNotFound when the layer is not stored.
   StatusOr<MountedLayer> Restore(uint64_t number, const LayerSpec& layer);
   /// Takes the layer out of view and, when no other number shows it and `data` says so, its data

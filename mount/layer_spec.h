@@ -15,7 +15,8 @@ namespace starling::mount {
 struct LayerSpec {
   std::string image;  // as the source factory understands it
   oci::Digest layer;  // of the blob
-  oci::Digest toc;    // of its TOC; required: without it nothing can be verified
+  /// Of its TOC, which then lets it be read lazily; the layer's own digest for a plain layer.
+  oci::Digest toc;
   oci::TocDigestOf toc_of = oci::TocDigestOf::kJson;  // what `toc` is the digest of
   uint64_t size_bytes = 0;                            // of the blob; 0 when unknown
   /// Of the image's manifest, when it is known: its access profile goes by it.

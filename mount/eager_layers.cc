@@ -1,0 +1,243 @@
+#include "mount/eager_layers.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "oci/reference.h"
+
+namespace starling::mount {
+namespace {
+
+using layer::LayerIngest;
+
+Status Closed() { return MakeError(StatusCode::kCancelled, "layers are not fetched any more"); }
+
+constexpr std::chrono::minutes kSweepInterval(1);
+
+}  // namespace
+
+std::string HostOf(const std::string& image) {
+  const StatusOr<oci::Reference> reference = oci::Reference::Parse(image);
+  return reference.ok() ? std::string(reference->domain()) : image;
+}
+
+EagerLayers::EagerLayers(Dependencies dependencies)
+    : dependencies_(std::move(dependencies)),
+      decoders_(std::make_unique<ThreadPool>("eager", kDecoders)) {}
+
+EagerLayers::~EagerLayers() { Close(); }
+
+std::shared_ptr<EagerLayers::Entry> EagerLayers::AddEntry(const LayerSpec& spec) {
+  auto entry = std::make_shared<Entry>();
+  entry->spec = spec;
+  entry->order = next_order_++;
+  entry->last_sign = dependencies_.clock.Now();
+  entries_[spec.layer] = entry;
+  return entry;
+}
+
+/// The pull of `image` is alive.
+void EagerLayers::NoteSign(const std::string& image) {
+  const TimePoint now = dependencies_.clock.Now();
+  for (const auto& [layer, entry] : entries_) {
+    if (entry->spec.image == image) {
+      entry->last_sign = now;
+    }
+  }
+}
+
+void EagerLayers::PostNext() {
+  decoders_->Post([this] { RunNext(); });
+}
+
+StatusOr<std::shared_ptr<store::StoredLayer>> EagerLayers::Fetch(const LayerSpec& spec) {
+  std::shared_ptr<Entry> entry;
+  {
+    MutexLock lock(mutex_);
+    if (closed_) {
+      return Closed();
+    }
+    const auto begun = entries_.find(spec.layer);
+    if (begun != entries_.end()) {
+      entry = begun->second;
+      if (entry->stage == Stage::kEnded && !entry->result.ok()) {
+        entry->stage = Stage::kWaiting;
+        PostNext();
+      }
+    } else {
+      entry = AddEntry(spec);
+      PostNext();
+    }
+    entry->is_awaited = true;
+    NoteSign(spec.image);
+    while (!closed_ && entry->stage != Stage::kEnded) {
+      changed_.Wait(mutex_);
+    }
+    NoteSign(spec.image);
+    if (closed_) {
+      return Closed();
+    }
+    entries_.erase(spec.layer);
+  }
+  RETURN_IF_ERROR(entry->result);
+  return entry->ingest->Commit();
+}
+
+void EagerLayers::BeginAhead(std::span<const LayerSpec> specs) {
+  MutexLock lock(mutex_);
+  for (const LayerSpec& spec : specs) {
+    if (!closed_ && !entries_.contains(spec.layer)) {
+      AddEntry(spec);
+      PostNext();
+      SweepLater();
+    }
+  }
+}
+
+void EagerLayers::SweepLater() {
+  if (!dependencies_.ingest.scheduler || std::exchange(sweeps_later_, true)) {
+    return;
+  }
+  dependencies_.ingest.scheduler->RunAfter(kSweepInterval, [weak = weak_from_this()] {
+    if (const auto self = weak.lock()) {
+      self->Sweep();
+    }
+  });
+}
+
+void EagerLayers::Sweep() {
+  MutexLock lock(mutex_);
+  sweeps_later_ = false;
+  if (closed_ || entries_.empty()) {
+    return;
+  }
+  SweepLater();
+  decoders_->Post([this] { DropUnclaimed(); });
+}
+
+/// What somebody waits for comes first, then what was begun first.
+std::shared_ptr<EagerLayers::Entry> EagerLayers::TakeNext() {
+  std::shared_ptr<Entry> next;
+  for (const auto& [layer, entry] : entries_) {
+    if (entry->stage == Stage::kWaiting &&
+        (!next ||
+         std::pair(!entry->is_awaited, entry->order) < std::pair(!next->is_awaited, next->order))) {
+      next = entry;
+    }
+  }
+  return next;
+}
+
+/// On a decoder's thread.
+void EagerLayers::RunNext() {
+  std::shared_ptr<Entry> entry;
+  LayerSpec spec;
+  std::shared_ptr<LayerIngest> ingest;
+  auto formats = LayerIngest::Formats::kAll;
+  {
+    MutexLock lock(mutex_);
+    entry = closed_ ? nullptr : TakeNext();
+    if (!entry) {
+      return;
+    }
+    ingest = std::make_shared<LayerIngest>(
+        dependencies_.ingest,
+        LayerIngest::Options{.ranges = {}, .max_data_bytes = dependencies_.disk_bytes()});
+    entry->stage = Stage::kRunning;
+    entry->ingest = ingest;
+    entry->is_ahead = !entry->is_awaited;
+    formats = entry->is_ahead ? LayerIngest::Formats::kPlainOnly : LayerIngest::Formats::kAll;
+    spec = entry->spec;
+  }
+  const Status status = Run(ingest, spec, formats);
+  MutexLock lock(mutex_);
+  entry->result = status;
+  entry->stage = Stage::kEnded;
+  if (!status.ok() && entry->is_ahead) {
+    log::Debug("a layer is not fetched ahead",
+               {{"layer", spec.layer.ToString()}, {"error", Describe(status)}});
+    if (entry->is_awaited && !closed_) {
+      // Who asked for it meanwhile gets a try of their own.
+      entry->stage = Stage::kWaiting;
+      PostNext();
+    }
+  }
+  changed_.NotifyAll();
+}
+
+Status EagerLayers::Run(const std::shared_ptr<LayerIngest>& ingest, const LayerSpec& spec,
+                        LayerIngest::Formats formats) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> source,
+                   dependencies_.sources(spec.image));
+  return ingest->Run(*source, HostOf(spec.image), spec.layer, spec.size_bytes, formats);
+}
+
+void EagerLayers::DropUnclaimed() {
+  // Dropped at the end, without the lock: their files are removed.
+  std::vector<std::shared_ptr<Entry>> dropped;
+  MutexLock lock(mutex_);
+  std::vector<std::string> alive;
+  for (const auto& [layer, entry] : entries_) {
+    if (entry->is_awaited) {
+      alive.push_back(entry->spec.image);
+    }
+  }
+  for (const std::string& image : alive) {
+    NoteSign(image);
+  }
+  const TimePoint now = dependencies_.clock.Now();
+  for (auto at = entries_.begin(); at != entries_.end();) {
+    const std::shared_ptr<Entry> entry = at->second;
+    if (now - entry->last_sign < kUnclaimed) {
+      ++at;
+      continue;
+    }
+    if (entry->stage == Stage::kRunning) {
+      entry->ingest->Cancel();  // it goes the next time
+      ++at;
+      continue;
+    }
+    dropped.push_back(entry);
+    at = entries_.erase(at);
+  }
+}
+
+size_t EagerLayers::under_way() const {
+  MutexLock lock(mutex_);
+  return entries_.size();
+}
+
+bool EagerLayers::is_awaited(const oci::Digest& layer) const {
+  MutexLock lock(mutex_);
+  const auto found = entries_.find(layer);
+  return found != entries_.end() && found->second->is_awaited;
+}
+
+bool EagerLayers::has_ended(const oci::Digest& layer) const {
+  MutexLock lock(mutex_);
+  const auto found = entries_.find(layer);
+  return found != entries_.end() && found->second->stage == Stage::kEnded;
+}
+
+void EagerLayers::Close() {
+  std::unique_ptr<ThreadPool> decoders;
+  std::map<oci::Digest, std::shared_ptr<Entry>> entries;
+  {
+    MutexLock lock(mutex_);
+    closed_ = true;
+    for (const auto& [layer, entry] : entries_) {
+      if (entry->ingest) {
+        entry->ingest->Cancel();
+      }
+    }
+    decoders.swap(decoders_);
+    changed_.NotifyAll();
+  }
+  decoders.reset();
+  MutexLock lock(mutex_);
+  entries.swap(entries_);
+}
+
+}  // namespace starling::mount
