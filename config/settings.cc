@@ -160,6 +160,17 @@ Status ReadDataPlane(Reader& reader, const toml::node& node, std::string_view ke
   return OkStatus();
 }
 
+Status ReadPlainLayers(Reader& reader, const toml::node& node, std::string_view key) {
+  ASSIGN_OR_RETURN(const std::string name, ReadText(reader, node, key));
+  if (name != "eager" && name != "containerd") {
+    return reader.ErrorAt(node.source(),
+                          fmt::format("{} must be eager or containerd, not \"{}\"", key, name));
+  }
+  reader.settings().fetch.plain_layers =
+      name == "eager" ? PlainLayers::kEager : PlainLayers::kContainerd;
+  return OkStatus();
+}
+
 Status ReadPlainHttpHosts(Reader& reader, const toml::node& node, std::string_view key) {
   if (!node.is_array()) {
     return WrongType(reader, node, key, "a list of texts");
@@ -242,6 +253,7 @@ const std::vector<Rule>& Rules() {
         {"store.decode_threads", ReadDecodeThreads},
         {"fuse.threads", ReadFuseThreads},
         {"mount.data_plane", ReadDataPlane},
+        {"fetch.plain_layers", ReadPlainLayers},
         {"fetch.prefetch", Switch(&Settings::Fetch::prefetch, true)},
         {"fetch.prefetch_size_bytes", ByteCount(&Settings::Fetch::prefetch_size_bytes)},
         {"fetch.background", Switch(&Settings::Fetch::background, true)},

@@ -14,6 +14,9 @@ namespace starling::config {
 /// How lazy layers are shown: files of FUSE, or mounts of EROFS with their data on FUSE.
 enum class DataPlane { kAuto, kTree, kErofs };
 
+/// Who fetches layers that cannot be lazy: we, as a whole, or containerd.
+enum class PlainLayers { kEager, kContainerd };
+
 /// What an operator can choose; the defaults work. config/default.toml shows and explains every
 /// key.
 struct Settings {
@@ -53,6 +56,7 @@ struct Settings {
 
   /// What is fetched before anybody reads it.
   struct Fetch {
+    PlainLayers plain_layers = PlainLayers::kEager;
     bool prefetch = true;
     uint64_t prefetch_size_bytes = 0;
     bool background = true;

@@ -74,14 +74,26 @@ void ToProto(const std::vector<Mount>& mounts,
   }
 }
 
+std::string_view WhatWasPrepared(Snapshotter::Fetch fetch) {
+  switch (fetch) {
+    case Snapshotter::Fetch::kLazy:
+      return "prepared a lazy layer";
+    case Snapshotter::Fetch::kWhole:
+      return "prepared a plain layer, which cannot be lazy without a TOC digest: all of it is here";
+    case Snapshotter::Fetch::kPresent:
+      break;
+  }
+  return "prepared a layer that was here";
+}
+
 // The field "remote-snapshot-prepared" is what stargz-snapshotter logs and its test suites count.
 void LogRemote(const Snapshotter::Prepared& prepared, const pb::PrepareSnapshotRequest& request) {
   if (prepared.remote == Snapshotter::Remote::kPrepared) {
-    log::Info("prepared a lazy layer", {{"remote-snapshot-prepared", "true"},
-                                        {"key", request.key()},
-                                        {"parent", request.parent()}});
+    log::Info(WhatWasPrepared(prepared.fetch), {{"remote-snapshot-prepared", "true"},
+                                                {"key", request.key()},
+                                                {"parent", request.parent()}});
   } else if (prepared.remote == Snapshotter::Remote::kRefused) {
-    log::Warning("the layer cannot be lazy: containerd downloads it",
+    log::Warning("the layer is left to containerd, which downloads it",
                  {{"remote-snapshot-prepared", "false"},
                   {"key", request.key()},
                   {"parent", request.parent()},

@@ -95,9 +95,15 @@ StatusOr<LayerRequest> LayerRequestFromLabels(const Labels& labels) {
   RETURN_IF_ERROR(CheckReference(family->reference, request.image_reference));
   ASSIGN_OR_RETURN(request.layer, ParseDigestLabel(family->digest, Find(labels, family->digest)));
   // A layer's annotations become the labels of its Prepare.
-  ASSIGN_OR_RETURN(const oci::TocDigest toc, oci::FindTocDigest(labels));
-  request.toc = toc.digest;
-  request.toc_of = toc.of;
+  const StatusOr<oci::TocDigest> toc = oci::FindTocDigest(labels);
+  if (toc.ok()) {
+    request.toc = toc->digest;
+    request.toc_of = toc->of;
+  } else if (toc.status().code() == StatusCode::kNotFound) {
+    request.toc = request.layer;
+  } else {
+    return toc.status();
+  }
   if (const auto manifest = oci::Digest::Parse(Find(labels, snapshot_label::kCriManifestDigest));
       manifest.ok()) {
     request.manifest = *manifest;

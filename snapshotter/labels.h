@@ -15,9 +15,9 @@ namespace starling::snapshotter {
 /// containerd's own unpacker (`containerd.io/snapshot/cri.*`) count before stargz's
 /// (`.../remote/stargz.*`). All of them come from an image's author: a digest that does not parse
 /// is an error, one in the list of neighbours and a wish to prefetch are left out. URLs and wishes
-/// to skip verification are not read at all. Errors say why the layer cannot be lazy: kNotFound
-/// without an image reference, layer digest or TOC digest; kInvalidArgument and kUnimplemented for
-/// values that cannot be used.
+/// to skip verification are not read at all. A layer without a TOC digest is a plain one. Errors
+/// say why the layer cannot be shown: kNotFound without an image reference or layer digest;
+/// kInvalidArgument and kUnimplemented for values that cannot be used.
 StatusOr<LayerRequest> LayerRequestFromLabels(const Labels& labels);
 
 /// The snapshot.ref of an extraction Prepare; none on others.

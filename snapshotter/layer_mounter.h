@@ -15,7 +15,7 @@ namespace starling::snapshotter {
 struct LayerRequest {
   std::string image_reference;
   oci::Digest layer;
-  oci::Digest toc;
+  oci::Digest toc;  // the layer's own digest for a plain one: oci::IsPlain
   /// What `toc` is the digest of. Not kept over a restart: a layer on disk was proven.
   oci::TocDigestOf toc_of = oci::TocDigestOf::kJson;
   /// The layers of the same image, this one included, as far as the labels name them; bottom first.
@@ -32,12 +32,14 @@ struct LayerMount {
   uint64_t inodes = 0;
 };
 
-/// Makes layers readable without downloading them. Threads: safe; every call may block.
+/// Makes layers readable without containerd's downloading them. Threads: safe; every call may
+/// block.
 class LayerMounter {
  public:
   virtual ~LayerMounter() = default;
-  /// Shows the layer under `number`, which is never used again. An error means: not lazily, so the
-  /// caller falls back to an ordinary snapshot and logs the reason.
+  /// Shows the layer under `number`, which is never used again: lazily or, when it is plain, once
+  /// all of it is there. An error means: not so, and the caller falls back to an ordinary snapshot
+  /// and logs the reason.
   virtual StatusOr<LayerMount> Mount(uint64_t number, const LayerRequest& layer) = 0;
   /// The same after a restart, from what is on disk alone: never asks the network.
   virtual StatusOr<LayerMount> Restore(uint64_t number, const LayerRequest& layer) = 0;

@@ -133,28 +133,38 @@ StatusOr<Snapshotter::Prepared> Snapshotter::Prepare(const std::string& key,
   Prepared prepared;
   if (const std::optional<std::string> ref = SnapshotRefOf(labels); ref.has_value()) {
     RETURN_IF_ERROR(metadata_.CheckInsert(key, parent));
-    prepared.refusal = PrepareRemote(*ref, parent, labels);
-    if (prepared.refusal.ok()) {
+    const StatusOr<Fetch> fetch = PrepareRemote(*ref, parent, labels);
+    if (fetch.ok()) {
       prepared.remote = Remote::kPrepared;
+      prepared.fetch = *fetch;
       return prepared;
     }
     prepared.remote = Remote::kRefused;
+    prepared.refusal = fetch.status();
   }
   ASSIGN_OR_RETURN(prepared.mounts, Create(Kind::kActive, key, parent, labels));
   return prepared;
 }
 
 // OK: a snapshot that shows the layer is committed for `ref` on `parent`.
-Status Snapshotter::PrepareRemote(const std::string& ref, const std::string& parent,
-                                  const Labels& labels) {
+StatusOr<Snapshotter::Fetch> Snapshotter::PrepareRemote(const std::string& ref,
+                                                        const std::string& parent,
+                                                        const Labels& labels) {
   const std::string name = RemoteSnapshotName(ref, parent);
   // A racing pull of the same layer waits here and then finds the snapshot.
   const KeyedGate::Pass pass = gate_.Enter(name);
   const StatusOr<Info> existing = metadata_.Stat(name);
-  if (existing.ok() || existing.status().code() != StatusCode::kNotFound) {
+  if (existing.ok()) {
+    return Fetch::kPresent;
+  }
+  if (existing.status().code() != StatusCode::kNotFound) {
     return existing.status();
   }
   ASSIGN_OR_RETURN(const LayerRequest request, LayerRequestFromLabels(labels));
+  const bool is_plain = oci::IsPlain(request.layer, request.toc);
+  if (is_plain && options_.plain_layers == PlainLayers::kContainerd) {
+    return oci::FindTocDigest(labels).status();
+  }
   ASSIGN_OR_RETURN(const uint64_t number, metadata_.AddLayer(request));
   StatusOr<LayerMount> mount = layers_.Mount(number, request);
   if (!mount.ok()) {
@@ -169,8 +179,9 @@ Status Snapshotter::PrepareRemote(const std::string& ref, const std::string& par
   if (!committed.ok()) {
     // If this fails too, the next start discards the layer.
     (void)DiscardLayer(number);
+    return committed;
   }
-  return committed;
+  return is_plain ? Fetch::kWhole : Fetch::kLazy;
 }
 
 Status Snapshotter::CommitRemote(uint64_t number, const LayerMount& mount, const std::string& name,

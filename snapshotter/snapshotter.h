@@ -27,9 +27,15 @@ namespace starling::snapshotter {
 /// network too.
 class Snapshotter {
  public:
+  /// Who fetches layers that cannot be lazy.
+  enum class PlainLayers {
+    kEager,      // the LayerMounter, as a whole
+    kContainerd  // containerd, which unpacks them
+  };
   struct Options {
     std::filesystem::path root;
     OverlayFeatures overlay;
+    PlainLayers plain_layers = PlainLayers::kEager;
   };
   struct Dependencies {
     MetadataStore& metadata;
@@ -38,14 +44,17 @@ class Snapshotter {
   /// Shows the lazy layers of an earlier life again and clears what a crash left. Asks no network.
   static StatusOr<std::unique_ptr<Snapshotter>> Open(Options options, Dependencies dependencies);
 
-  /// What became of a Prepare that asked for a lazy layer.
+  /// What became of a Prepare that asked for a layer.
   enum class Remote {
     kNotAsked,
     kPrepared,  // committed under RemoteSnapshotName: the client must be told ALREADY_EXISTS
     kRefused,   // `refusal` says why; the snapshot is an ordinary one
   };
+  /// How the layer of a prepared one is fetched.
+  enum class Fetch { kPresent, kLazy, kWhole };
   struct Prepared {
     Remote remote = Remote::kNotAsked;
+    Fetch fetch = Fetch::kPresent;
     Status refusal;
     std::vector<Mount> mounts;  // empty when kPrepared
   };
@@ -96,7 +105,8 @@ class Snapshotter {
                                       const Labels& labels);
   Status MakeSnapshotDirectories(uint64_t id, Kind kind,
                                  const std::vector<std::filesystem::path>& lower);
-  Status PrepareRemote(const std::string& ref, const std::string& parent, const Labels& labels);
+  StatusOr<Fetch> PrepareRemote(const std::string& ref, const std::string& parent,
+                                const Labels& labels);
   Status CommitRemote(uint64_t number, const LayerMount& mount, const std::string& name,
                       const std::string& parent, const Labels& labels);
   Status DiscardLayer(uint64_t number);

@@ -78,6 +78,12 @@ mount::DataPlane DataPlaneOf(config::DataPlane plane) {
   return mount::DataPlane::kAuto;
 }
 
+snapshotter::Snapshotter::PlainLayers PlainLayersOf(config::PlainLayers plain) {
+  using snapshotter::Snapshotter;
+  return plain == config::PlainLayers::kEager ? Snapshotter::PlainLayers::kEager
+                                              : Snapshotter::PlainLayers::kContainerd;
+}
+
 // Notification is a courtesy: without it the daemon works all the same.
 void Notify(std::string_view state) {
   if (const Status notified = snapshotter::NotifyServiceManager(state); !notified.ok()) {
@@ -146,7 +152,9 @@ Status RunDaemon(const config::Settings& settings,
   HostLayerMounter mounter(layers->host());
   ASSIGN_OR_RETURN(
       const std::unique_ptr<snapshotter::Snapshotter> snapshots,
-      snapshotter::Snapshotter::Open({.root = root, .overlay = snapshotter::ProbeOverlay("/")},
+      snapshotter::Snapshotter::Open({.root = root,
+                                      .overlay = snapshotter::ProbeOverlay("/"),
+                                      .plain_layers = PlainLayersOf(settings.fetch.plain_layers)},
                                      {.metadata = *metadata, .layers = mounter}));
   for (const Status& problem : snapshots->startup_problems()) {
     log::Warning("left from an earlier run", {{"error", Describe(problem)}});

@@ -1,5 +1,8 @@
 #include "apps/starlingd/host_layer_mounter.h"
 
+#include <algorithm>
+#include <vector>
+
 namespace starling {
 namespace {
 
@@ -22,10 +25,24 @@ StatusOr<snapshotter::LayerMount> Convert(StatusOr<mount::MountedLayer> mounted)
                                  .inodes = mounted->inodes};
 }
 
+/// `layer` and those above it as plain ones: clients prepare one after the other.
+std::vector<mount::LayerSpec> PlainOnesFrom(const snapshotter::LayerRequest& layer) {
+  std::vector<mount::LayerSpec> specs;
+  for (auto next = std::ranges::find(layer.image_layers, layer.layer);
+       next != layer.image_layers.end(); ++next) {
+    specs.push_back(
+        {.image = layer.image_reference, .layer = *next, .toc = *next, .manifest = layer.manifest});
+  }
+  return specs;
+}
+
 }  // namespace
 
 StatusOr<snapshotter::LayerMount> HostLayerMounter::Mount(uint64_t number,
                                                           const snapshotter::LayerRequest& layer) {
+  if (oci::IsPlain(layer.layer, layer.toc)) {
+    host_.BeginAhead(PlainOnesFrom(layer));
+  }
   return Convert(host_.Mount(number, SpecOf(layer)));
 }
 

@@ -27,11 +27,12 @@ TEST(ParseSettings, TheDefaultFileShowsTheDefaults) {
   const ParsedSettings parsed = MustParse(AsText(*text));
   EXPECT_EQ(parsed.settings, Settings());
   EXPECT_TRUE(parsed.warnings.empty());
-  for (const char* key : {"\nroot = ", "\naddress = ", "\nlog_level = ", "\nplain_http_hosts = ",
-                          "\nrequest_timeout_sec = ", "\nblob_timeout_sec = ", "\nmax_retries = ",
-                          "\ndecode_threads = ", "\nthreads = ", "\ndata_plane = ", "\nprefetch = ",
-                          "\nprefetch_size_bytes = ", "\nbackground = ",
-                          "\nmax_bytes_per_second = ", "\nbackground_max_bytes_per_second = "}) {
+  for (const char* key :
+       {"\nroot = ", "\naddress = ", "\nlog_level = ", "\nplain_http_hosts = ",
+        "\nrequest_timeout_sec = ", "\nblob_timeout_sec = ", "\nmax_retries = ",
+        "\ndecode_threads = ", "\nthreads = ", "\ndata_plane = ", "\nplain_layers = ",
+        "\nprefetch = ", "\nprefetch_size_bytes = ", "\nbackground = ", "\nmax_bytes_per_second = ",
+        "\nbackground_max_bytes_per_second = "}) {
     EXPECT_NE(AsText(*text).find(key), std::string_view::npos) << key;
   }
 }
@@ -53,6 +54,7 @@ TEST(ParseSettings, ReadsEveryKey) {
     [mount]
     data_plane = "tree"
     [fetch]
+    plain_layers = "containerd"
     prefetch = false
     prefetch_size_bytes = 5
     background = false
@@ -68,7 +70,8 @@ TEST(ParseSettings, ReadsEveryKey) {
   want.registry.blob_timeout = std::chrono::seconds(8);
   want.registry.max_retries = 0;
   want.store.decode_threads = 3;
-  want.fetch = {.prefetch = false,
+  want.fetch = {.plain_layers = PlainLayers::kContainerd,
+                .prefetch = false,
                 .prefetch_size_bytes = 5,
                 .background = false,
                 .max_bytes_per_second = 6,

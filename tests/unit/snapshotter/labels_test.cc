@@ -86,8 +86,6 @@ TEST(LayerRequestFromLabels, SaysWhyALayerIsNotLazy) {
     std::string_view message;
   } cases[] = {
       {"no labels", {}, StatusCode::kNotFound, "no label names the image"},
-      {"no TOC digest", with(std::string(oci::annotation::kTocDigest), ""), StatusCode::kNotFound,
-       "no annotation containerd.io/snapshot/stargz/toc.digest"},
       {"TOC digest of another algorithm",
        with(std::string(oci::annotation::kTocDigest), "sha512:" + std::string(128, '0')),
        StatusCode::kUnimplemented, "toc.digest"},
@@ -119,6 +117,15 @@ TEST(LayerRequestFromLabels, TakesTheDigestOfACompressedTocWhenThereIsNoOther) {
   EXPECT_EQ(LayerRequestFromLabels(labels)->toc_of, oci::TocDigestOf::kCompressed);
   labels[std::string(oci::kCompressedTocLabel)] = "sha256:1";
   EXPECT_EQ(LayerRequestFromLabels(labels).status().code(), StatusCode::kInvalidArgument);
+}
+
+TEST(LayerRequestFromLabels, ALayerWithoutATocDigestIsPlain) {
+  Labels labels = LazyLabels("chain");
+  EXPECT_FALSE(oci::IsPlain(DigestOf(kLayerDigest), LayerRequestFromLabels(labels)->toc));
+  labels[std::string(oci::annotation::kTocDigest)] = "";
+  const auto request = LayerRequestFromLabels(labels);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_TRUE(oci::IsPlain(request->layer, request->toc));
 }
 
 TEST(LayerRequestFromLabels, LeavesOutNeighboursThatAreNoDigests) {

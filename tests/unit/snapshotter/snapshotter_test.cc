@@ -218,14 +218,48 @@ TEST_F(SnapshotterTest, ARefusedLayerBecomesAnOrdinarySnapshot) {
   EXPECT_EQ(life_.layers().numbers(), (std::vector<uint64_t>{1, 2}));
 }
 
-TEST_F(SnapshotterTest, WithoutATocDigestNothingIsMounted) {
-  Labels labels = LazyLabels("one");
+Labels PlainLabels(const std::string& ref) {
+  Labels labels = LazyLabels(ref);
   labels.erase(std::string(oci::annotation::kTocDigest));
   labels["containerd.io/snapshot/remote/stargz.skipverify"] = "true";
-  const auto prepared = life_->Prepare("extract", "", labels);
-  ASSERT_TRUE(prepared.ok());
+  return labels;
+}
+
+TEST_F(SnapshotterTest, APlainLayerIsMountedAsWhatItIs) {
+  const auto prepared = life_->Prepare("extract", "", PlainLabels("one"));
+  ASSERT_TRUE(prepared.ok()) << prepared.status();
+  EXPECT_EQ(prepared->remote, Snapshotter::Remote::kPrepared);
+  EXPECT_EQ(prepared->fetch, Snapshotter::Fetch::kWhole);
+  const LayerRequest asked = life_.layers().requests().at(0);
+  EXPECT_TRUE(oci::IsPlain(asked.layer, asked.toc));
+  EXPECT_EQ(life_->Prepare("again", "", PlainLabels("one"))->fetch, Snapshotter::Fetch::kPresent);
+  EXPECT_EQ(life_->Prepare("lazy", "", LazyLabels("two"))->fetch, Snapshotter::Fetch::kLazy);
+  life_.Restart();
+  const LayerRequest restored = life_.layers().requests().at(2);
+  EXPECT_TRUE(oci::IsPlain(restored.layer, restored.toc)) << "a restart keeps it";
+}
+
+TEST_F(SnapshotterTest, APlainLayerThatCannotBeFetchedBecomesAnOrdinarySnapshot) {
+  life_.layers().FailMounts(MakeError(StatusCode::kUnimplemented, "a sparse file"));
+  const auto prepared = life_->Prepare("extract", "", PlainLabels("one"));
+  ASSERT_TRUE(prepared.ok()) << prepared.status();
   EXPECT_EQ(prepared->remote, Snapshotter::Remote::kRefused);
+  EXPECT_EQ(prepared->mounts.size(), 1U);
+  EXPECT_TRUE(life_.metadata().Layers()->empty());
+}
+
+TEST_F(SnapshotterTest, PlainLayersMayBeLeftToContainerd) {
+  auto opened = Snapshotter::Open(
+      {.root = Root(), .overlay = {}, .plain_layers = Snapshotter::PlainLayers::kContainerd},
+      {.metadata = life_.metadata(), .layers = life_.layers()});
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  const auto prepared = (*opened)->Prepare("extract", "", PlainLabels("one"));
+  ASSERT_TRUE(prepared.ok()) << prepared.status();
+  EXPECT_EQ(prepared->remote, Snapshotter::Remote::kRefused);
+  EXPECT_EQ(prepared->refusal.code(), StatusCode::kNotFound) << prepared->refusal;
   EXPECT_EQ(life_.layers().mounts(), 0U);
+  EXPECT_EQ((*opened)->Prepare("lazy", "", LazyLabels("two"))->remote,
+            Snapshotter::Remote::kPrepared);
 }
 
 TEST_F(SnapshotterTest, RemovingALazySnapshotDiscardsItsLayer) {
