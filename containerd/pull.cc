@@ -289,9 +289,16 @@ class Pull {
       const StatusOr<Labels> shown = client_.StatSnapshot(options_.snapshotter, layer.chain_id);
       if (shown.ok()) {
         // Without the label it is one that another pull has unpacked meanwhile.
-        const bool lazy = shown->contains(std::string(snapshot_label::kRemote));
-        ++(lazy ? report_.lazy_layers : report_.present_layers);
-        progress_.End(part, lazy ? "lazy" : "already there");
+        if (!shown->contains(std::string(snapshot_label::kRemote))) {
+          ++report_.present_layers;
+          progress_.End(part, "already there");
+        } else if (oci::FindTocDigest(layer.descriptor.annotations).ok()) {
+          ++report_.lazy_layers;
+          progress_.End(part, "lazy");
+        } else {
+          ++report_.whole_layers;
+          progress_.End(part, "fetched by the snapshotter");
+        }
         return OkStatus();
       }
     }

@@ -22,13 +22,14 @@ struct PullOptions {
 struct PullReport {
   oci::Digest target;  // what the image's name stands for now
   size_t lazy_layers = 0;
+  size_t whole_layers = 0;       // plain ones that the snapshotter fetched itself
   size_t present_layers = 0;     // unpacked or lazy before
-  size_t downloaded_layers = 0;  // the snapshotter did not take them lazily
+  size_t downloaded_layers = 0;  // the snapshotter did not take them
 };
 
 /// Brings an image into containerd through the remote snapshotter protocol: manifest and
 /// configuration go to the content store, each layer is offered to the snapshotter first, and only
-/// what it does not take lazily is downloaded and unpacked. Works with every containerd since 1.6,
+/// what it does not take is downloaded and unpacked. Works with every containerd since 1.6,
 /// whose own pull does so only in some versions and configurations. Source: containerd core/unpack
 /// and core/snapshots, "remote snapshotter".
 StatusOr<PullReport> PullImage(Client& client, oci::ImageSource& source, const PullOptions& options,

@@ -79,11 +79,10 @@ Status Pull(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const containerd::PullReport report,
                    containerd::PullImage(client, *source, options, *progress));
   if (arguments.json) {
-    const nlohmann::ordered_json json = {{"name", options.reference.ToString()},
-                                         {"digest", report.target.ToString()},
-                                         {"lazyLayers", report.lazy_layers},
-                                         {"presentLayers", report.present_layers},
-                                         {"downloadedLayers", report.downloaded_layers}};
+    const nlohmann::ordered_json json = {
+        {"name", options.reference.ToString()},   {"digest", report.target.ToString()},
+        {"lazyLayers", report.lazy_layers},       {"wholeLayers", report.whole_layers},
+        {"presentLayers", report.present_layers}, {"downloadedLayers", report.downloaded_layers}};
     std::printf("%s\n", json.dump(2).c_str());
   } else {
     std::printf("%s\n", options.reference.ToString().c_str());

@@ -31,7 +31,7 @@ mapfile -t layers < <(layer_digests "$work/oci:esgz")
 expect "layers of the image" "${#layers[@]}" 3
 
 # What a pull and a run ask for by themselves is counted below.
-starlingd_settings=$'[fetch]\nbackground = false'
+starlingd_settings=$'[fetch]\nbackground = false\nplain_layers = "containerd"'
 start_starlingd "$work"
 start_containerd "$work"
 

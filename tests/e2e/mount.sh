@@ -64,7 +64,6 @@ refused() {
 coproc BAD { exec python3 "$here/bad_registry.py" "$work/oci" esgz; }
 E2E_PIDS+=("$BAD_PID")
 read -r bad <&"${BAD[0]}"
-refused "not eStargz" "oci:$work/oci:plain" 'starling convert'
 refused "no such tag" "oci:$work/oci:nothing" 'nothing'
 refused "no such layout" "oci:$work/none:x" 'none'
 refused "no such archive" "oci-archive:$work/none.tar" 'none'

@@ -112,6 +112,18 @@ TEST_F(ImageMountTest, ShowsASingleLayer) {
   EXPECT_EQ(ReadWhole(MountPoint() / "d/hidden"), "below");
 }
 
+TEST_F(ImageMountTest, FetchesPlainLayersAsAWhole) {
+  const oci::Descriptor plain = source_->Add(oci::media_type::kOciLayerTar, AsBytes(LowerTar()));
+  for (int run = 0; run < 2; ++run) {
+    const auto mount = Start({plain, AddLayer(UpperTar())});
+    ASSERT_TRUE(mount.ok()) << mount.status();
+    EXPECT_THAT(NamesIn(MountPoint()), ElementsAre("d", "kept"));
+    EXPECT_EQ(ReadWhole(MountPoint() / "kept"), "above");
+  }
+  EXPECT_EQ(source_->blobs_opened(), 2) << "the second mount opens what is stored";
+  EXPECT_EQ(source_->blobs_streamed(), 0);
+}
+
 TEST_F(ImageMountTest, MountsAgainFromWhatItHolds) {
   const std::vector<oci::Descriptor> layers = {AddLayer(LowerTar()), AddLayer(UpperTar())};
   for (int run = 0; run < 2; ++run) {
@@ -131,11 +143,11 @@ TEST_F(ImageMountTest, GoesAlthoughSomebodyIsInside) {
   EXPECT_THAT(NamesIn(MountPoint()), ElementsAre());
 }
 
-TEST_F(ImageMountTest, SaysWhichLayerCannotBeLazyAndWhy) {
+TEST_F(ImageMountTest, SaysWhichLayerCannotBeShownAndWhy) {
   const oci::Descriptor lazy = AddLayer(LowerTar());
-  oci::Descriptor unpromised = AddLayer(UpperTar());
-  oci::Descriptor other_toc = unpromised;
-  unpromised.annotations.clear();
+  oci::Descriptor unusable = AddLayer(UpperTar());
+  oci::Descriptor other_toc = unusable;
+  unusable.annotations[std::string(oci::annotation::kTocDigest)] = "sha256:short";
   other_toc.annotations[std::string(oci::annotation::kTocDigest)] =
       oci::Digest::Of(AsBytes("another")).ToString();
   oci::Descriptor absent = lazy;
@@ -146,7 +158,9 @@ TEST_F(ImageMountTest, SaysWhichLayerCannotBeLazyAndWhy) {
     StatusCode want;
     const char* reason;
   } cases[] = {
-      {"no TOC promised", unpromised, StatusCode::kFailedPrecondition, "starling convert"},
+      {"no digest of the TOC", unusable, StatusCode::kInvalidArgument, "toc.digest"},
+      {"no tar", source_->Add(oci::media_type::kOciLayerTar, AsBytes(std::string(600, 'x'))),
+       StatusCode::kDataLoss, "tar"},
       {"another TOC promised", other_toc, StatusCode::kDataLoss, "TOC"},
       {"no such blob", absent, StatusCode::kNotFound, "no content"},
   };
@@ -160,11 +174,11 @@ TEST_F(ImageMountTest, SaysWhichLayerCannotBeLazyAndWhy) {
   }
 }
 
-TEST_F(ImageMountTest, OpensNothingOfAnImageThatCannotBeLazy) {
+TEST_F(ImageMountTest, OpensNothingOfAnImageThatCannotBeShown) {
   const oci::Descriptor lazy = AddLayer(LowerTar());
-  oci::Descriptor unpromised = AddLayer(UpperTar());
-  unpromised.annotations.clear();
-  EXPECT_FALSE(Start({lazy, unpromised}).ok());
+  oci::Descriptor unusable = AddLayer(UpperTar());
+  unusable.annotations[std::string(oci::annotation::kTocDigest)] = "sha256:short";
+  EXPECT_FALSE(Start({lazy, unusable}).ok());
   EXPECT_EQ(source_->blobs_opened(), 0);
 }
 

@@ -18,6 +18,7 @@
 #include "fuse/mount_table.h"
 #include "oci/manifest.h"
 #include "tests/support/file_tree.h"
+#include "tests/support/gzip.h"
 #include "tests/support/lazy_image.h"
 #include "tests/support/private_mounts.h"
 
@@ -112,6 +113,13 @@ class LayerHostFixture : public testing::Test {
     auto layer = testing_support::MakeLazyLayer(ReadWhole(tar), chunk_size_bytes);
     EXPECT_TRUE(layer.ok()) << layer.status();
     return layer.ok() ? *std::move(layer) : LazyLayerBlob{};
+  }
+  /// The same as an ordinary gzip layer.
+  LazyLayerBlob MakePlainLayer(const std::string& name, std::string_view script) {
+    MakeLayer(name, script);
+    const std::string zipped = testing_support::Gzip(ReadWhole(Path(name + ".tar")));
+    const oci::Digest digest = oci::Digest::Of(AsBytes(zipped));
+    return {.blob = ToBytes(zipped), .digest = digest, .toc = digest};
   }
   static LayerSpec SpecOf(const LazyLayerBlob& layer) {
     return {
@@ -246,6 +254,71 @@ TEST_P(LayerHostTest, KeepsDataOverARestartWithoutTheNetwork) {
   EXPECT_EQ(host_->counters().blob_requests, 0U);
   EXPECT_TRUE(ReadWhole(restored->path / "z") == ReadWhole(Path("tree") / "z"));
   EXPECT_GT(host_->counters().blob_requests, 0U) << "what is absent is fetched again";
+}
+
+TEST_P(LayerHostTest, ShowsAPlainLayerAsAWhole) {
+  const LazyLayerBlob layer = MakePlainLayer("tree", kMakeTree);
+  const auto blob = image_->Add(layer);
+  const auto path = MountLayer(7, layer);
+  EXPECT_EQ(path, Shown("l", 7));
+  const uint64_t requests = host_->counters().blob_requests;
+  EXPECT_EQ(host_->counters().blob_bytes, layer.blob.size()) << "every byte once";
+  TreeComparison comparison;
+  comparison.CompareBelow(Path("tree"), path);
+  EXPECT_GT(comparison.compared(), 700U);
+  // From the disk alone, also in the next life.
+  host_.reset();
+  StartHost();
+  const auto restored = host_->Restore(7, SpecOf(layer));
+  ASSERT_TRUE(restored.ok()) << restored.status();
+  TreeComparison().CompareBelow(Path("tree"), restored->path);
+  EXPECT_EQ(host_->counters().blob_requests, 0U);
+  EXPECT_EQ(image_->opened() + blob->requests(), requests);
+}
+
+TEST_P(LayerHostTest, PlainLayersThatWereBegunAreJoined) {
+  const LazyLayerBlob one = MakePlainLayer("one", "cd $TREE; head -c 2000000 /dev/urandom > one");
+  const LazyLayerBlob two = MakePlainLayer("two", "cd $TREE; head -c 2000000 /dev/urandom > two");
+  const auto first = image_->Add(one);
+  const auto second = image_->Add(two);
+  second->Hold();
+  host_->BeginAhead({{SpecOf(one), SpecOf(two)}});
+  TreeComparison().CompareBelow(Path("one"), MountLayer(1, one));
+  while (second->requests() == 0) {
+    std::this_thread::yield();
+  }
+  auto mounting = std::async(std::launch::async, [&] { return MountLayer(2, two); });
+  second->Release();
+  TreeComparison().CompareBelow(Path("two"), mounting.get());
+  EXPECT_EQ(image_->opened(), 2);
+  EXPECT_EQ(host_->counters().blob_bytes, one.blob.size() + two.blob.size());
+  // What is shown, or stored, is not begun again.
+  host_->BeginAhead({{SpecOf(one), SpecOf(two)}});
+  EXPECT_TRUE(host_->Unmount(2, LayerHost::Data::kDiscard).ok());
+  EXPECT_EQ(image_->opened(), 2);
+}
+
+TEST_P(LayerHostTest, APlainLayerThatAPowerLossTookIsFetchedAgain) {
+  const LazyLayerBlob layer = MakePlainLayer("tree", "cd $TREE; seq 1000 > a");
+  image_->Add(layer);
+  MountLayer(1, layer);
+  host_.reset();
+  const auto stored = Path("host") / "store" / (layer.digest.Hex() + "." + layer.digest.Hex());
+  std::filesystem::remove(stored / "present.synced");
+  Shell(fmt::format("printf 'another boot' > {}", (stored / "boot").native()));
+  StartHost();
+  EXPECT_EQ(host_->Restore(1, SpecOf(layer)).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(host_->counters().blob_requests, 0U);
+  TreeComparison().CompareBelow(Path("tree"), MountLayer(1, layer));
+}
+
+TEST_P(LayerHostTest, APlainLayerThatCannotBeReadLeavesNothing) {
+  LazyLayerBlob layer = MakePlainLayer("tree", "cd $TREE; seq 1000 > a");
+  layer.blob[layer.blob.size() / 2] ^= std::byte{1};
+  image_->Add(layer);
+  EXPECT_EQ(host_->Mount(1, SpecOf(layer)).status().code(), StatusCode::kDataLoss);
+  EXPECT_EQ(testing_support::NamesIn(Path("host") / "store"),
+            (std::vector<std::string>{"lock", "version"}));
 }
 
 TEST_P(LayerHostTest, SharesOneLayerUnderTwoNumbers) {
@@ -408,13 +481,13 @@ TEST_P(LayerHostTest, RefusesWhatCannotBeVerified) {
   LayerSpec spec = SpecOf(layer);
   spec.toc = {};
   EXPECT_EQ(host_->Mount(1, spec).status().code(), StatusCode::kInvalidArgument);
-  spec.toc = layer.digest;
+  spec.toc = oci::Digest::Of(AsBytes("another"));
   EXPECT_EQ(host_->Mount(1, spec).status().code(), StatusCode::kDataLoss);
   spec = SpecOf(layer);
   spec.size_bytes += 1;
   EXPECT_EQ(host_->Mount(1, spec).status().code(), StatusCode::kDataLoss);
   LazyLayerBlob plain{
-      .blob = ToBytes(std::string(1000, 'x')), .digest = layer.toc, .toc = layer.toc};
+      .blob = ToBytes(std::string(1000, 'x')), .digest = layer.toc, .toc = layer.digest};
   image_->Add(plain);
   EXPECT_EQ(host_->Mount(1, SpecOf(plain)).status().code(), StatusCode::kNotFound);
   EXPECT_TRUE(host_->Mount(1, SpecOf(layer)).ok()) << "a failed number is free again";
