@@ -258,6 +258,8 @@ const std::vector<Rule>& Rules() {
         {"fetch.prefetch_size_bytes", ByteCount(&Settings::Fetch::prefetch_size_bytes)},
         {"fetch.background", Switch(&Settings::Fetch::background, true)},
         {"fetch.max_bytes_per_second", ByteCount(&Settings::Fetch::max_bytes_per_second)},
+        {"fetch.max_bytes_per_second_per_image",
+         ByteCount(&Settings::Fetch::max_bytes_per_second_per_image)},
         {"fetch.background_max_bytes_per_second",
          ByteCount(&Settings::Fetch::background_max_bytes_per_second)},
         // Keys of containerd-stargz-grpc that mean the same.

@@ -61,6 +61,7 @@ struct Settings {
     uint64_t prefetch_size_bytes = 0;
     bool background = true;
     uint64_t max_bytes_per_second = 0;  // 0: no cap
+    uint64_t max_bytes_per_second_per_image = 0;
     uint64_t background_max_bytes_per_second = 0;
 
     friend bool operator==(const Fetch&, const Fetch&) = default;

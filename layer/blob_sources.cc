@@ -144,10 +144,10 @@ void BlobSources::OnFailed(Id id, TimePoint now) {
   }
 }
 
-std::string BlobSources::BestHost(TimePoint now) {
+BlobSources::Source BlobSources::Preferred(TimePoint now) {
   MutexLock lock(mutex_);
   const Entry* const best = Best({}, now);
-  return best == nullptr ? std::string() : best->source.host;
+  return best == nullptr ? Source() : best->source;
 }
 
 }  // namespace starling::layer

@@ -60,8 +60,8 @@ class BlobSources {
   /// The same of one that has not failed lately.
   bool HasHealthyOther(const Experience& experience, TimePoint now);
   void OnFailed(Id id, TimePoint now);
-  /// The host of the source that a fetch would go to; empty when none is known.
-  std::string BestHost(TimePoint now);
+  /// The source that a fetch would go to, open or not; without name and host when none is known.
+  Source Preferred(TimePoint now);
 
  private:
   struct Entry {

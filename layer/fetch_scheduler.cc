@@ -17,6 +17,9 @@ constexpr uint64_t kMaxRequestBytes = 4 << 20;
 /// for the decoders.
 constexpr milliseconds kMinRequestTime(10);
 
+/// More images than run at once: those that keep their cap by now are forgotten.
+constexpr size_t kManyImages = 256;
+
 size_t IndexOf(FetchClass fetch_class) { return static_cast<size_t>(fetch_class); }
 
 /// What the link moves in `time`, as far as it fits a request.
@@ -67,7 +70,8 @@ std::shared_ptr<FetchScheduler> FetchScheduler::Make(const Options& options,
 
 std::shared_ptr<FetchScheduler::Flight> FetchScheduler::Begin(const std::string& host,
                                                               FetchClass fetch_class,
-                                                              uint64_t size_bytes) {
+                                                              uint64_t size_bytes,
+                                                              const std::string& image) {
   MutexLock lock(mutex_);
   const TimePoint now = dependencies_.clock.Now();
   Host& state = hosts_[host];
@@ -83,6 +87,7 @@ std::shared_ptr<FetchScheduler::Flight> FetchScheduler::Begin(const std::string&
     background_.Spend(size_bytes, now);
   }
   all_.Spend(size_bytes, now);
+  SpendOfImage(image, size_bytes, now);
   return std::make_shared<Flight>(shared_from_this(), host, fetch_class, size_bytes,
                                   state.link.Begin(now));
 }
@@ -104,17 +109,17 @@ void FetchScheduler::End(const Flight& flight) {
 }
 
 void FetchScheduler::Enlist(const std::string& host, FetchClass fetch_class,
-                            const std::shared_ptr<Feed>& feed) {
+                            const std::shared_ptr<Feed>& feed, const std::string& image) {
   MutexLock lock(mutex_);
   if (closed_) {
     return;
   }
   auto& feeds = hosts_[host].feeds[IndexOf(fetch_class)];
-  const bool known = std::ranges::any_of(feeds, [&feed](const std::weak_ptr<Feed>& other) {
-    return !other.owner_before(feed) && !feed.owner_before(other);
+  const bool known = std::ranges::any_of(feeds, [&feed](const WaitingFeed& other) {
+    return !other.feed.owner_before(feed) && !feed.owner_before(other.feed);
   });
   if (!known) {
-    feeds.push_back(feed);
+    feeds.push_back({.feed = feed, .image = image});
   }
   RequestPump(host);
 }
@@ -218,34 +223,73 @@ void FetchScheduler::Pump(const std::string& host) {
     }
     MutexLock lock(mutex_);
     if (!closed_) {
-      hosts_[host].feeds[IndexOf(turn.fetch_class)].push_back(turn.feed);
+      hosts_[host].feeds[IndexOf(turn.fetch_class)].push_back(
+          {.feed = turn.feed, .image = turn.image});
     }
   }
 }
 
 /// Takes the next feed out of its queue; none when nothing waits or nothing may begin now.
 FetchScheduler::Turn FetchScheduler::NextTurn(const std::string& name, Host& host) {
-  const TimePoint now = dependencies_.clock.Now();
+  std::optional<TimePoint> wake_at;
+  Turn turn = FindTurn(host, dependencies_.clock.Now(), wake_at);
+  if (!turn.feed && wake_at) {
+    WakeAt(name, host, *wake_at);
+  }
+  return turn;
+}
+
+FetchScheduler::Turn FetchScheduler::FindTurn(Host& host, TimePoint now,
+                                              std::optional<TimePoint>& wake_at) {
+  const auto wake_no_later_than = [&wake_at](TimePoint when) {
+    wake_at = std::min(wake_at.value_or(when), when);
+  };
   for (const FetchClass fetch_class : kWaitingClasses) {
     auto& feeds = host.feeds[IndexOf(fetch_class)];
-    while (!feeds.empty()) {
-      const std::optional<TimePoint> start = StartTime(host, fetch_class);
-      if (!start || *start > now) {
-        if (start) {
-          WakeAt(name, host, *start);
-        }
-        return {};
+    std::erase_if(feeds, [](const WaitingFeed& waiting) { return waiting.feed.expired(); });
+    if (feeds.empty()) {
+      continue;
+    }
+    const std::optional<TimePoint> start = StartTime(host, fetch_class);
+    if (!start || *start > now) {
+      if (start) {
+        wake_no_later_than(*start);
       }
-      std::shared_ptr<Feed> feed = feeds.front().lock();
-      feeds.pop_front();
-      if (feed) {
-        return {.feed = std::move(feed),
+      return {};
+    }
+    for (auto waiting = feeds.begin(); waiting != feeds.end(); ++waiting) {
+      if (const TimePoint image_start = StartTimeOfImage(waiting->image); image_start > now) {
+        wake_no_later_than(image_start);
+        continue;
+      }
+      Turn turn{.feed = waiting->feed.lock(),
+                .image = waiting->image,
                 .fetch_class = fetch_class,
                 .size_bytes = RequestBytesOf(host)};
+      if (turn.feed) {
+        feeds.erase(waiting);
+        return turn;
       }
     }
   }
   return {};
+}
+
+void FetchScheduler::SpendOfImage(const std::string& image, uint64_t bytes, TimePoint now) {
+  if (options_.max_bytes_per_second_per_image == 0 || image.empty()) {
+    return;
+  }
+  if (images_.size() >= kManyImages) {
+    std::erase_if(images_, [now](const auto& entry) { return entry.second.paid_until <= now; });
+  }
+  Allowance& allowance = images_[image];
+  allowance.bytes_per_second = options_.max_bytes_per_second_per_image;
+  allowance.Spend(bytes, now);
+}
+
+FetchScheduler::TimePoint FetchScheduler::StartTimeOfImage(const std::string& image) const {
+  const auto found = images_.find(image);
+  return found == images_.end() ? TimePoint() : found->second.paid_until;
 }
 
 std::optional<FetchScheduler::TimePoint> FetchScheduler::StartTime(const Host& host,
@@ -273,18 +317,22 @@ std::optional<FetchScheduler::TimePoint> FetchScheduler::StartTime(const Host& h
 }
 
 void FetchScheduler::WakeAt(const std::string& name, Host& host, TimePoint when) {
-  if (std::exchange(host.has_timer, true)) {
+  if (host.timer_at && *host.timer_at <= when) {
     return;
   }
+  host.timer_at = when;
   const auto delay = std::chrono::ceil<milliseconds>(when - dependencies_.clock.Now());
-  dependencies_.timer.RunAfter(delay, [weak = weak_from_this(), name] {
+  dependencies_.timer.RunAfter(delay, [weak = weak_from_this(), name, when] {
     const auto self = weak.lock();
     if (!self) {
       return;
     }
     MutexLock lock(self->mutex_);
     if (!self->closed_) {
-      self->hosts_[name].has_timer = false;
+      std::optional<TimePoint>& timer_at = self->hosts_[name].timer_at;
+      if (timer_at == when) {
+        timer_at.reset();
+      }
       self->RequestPump(name);
     }
   });

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/clock.h"
@@ -37,6 +38,7 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
     /// up for it.
     uint64_t max_bytes_per_second = 0;
     uint64_t max_background_bytes_per_second = 0;
+    uint64_t max_bytes_per_second_per_image = 0;
   };
   struct Dependencies {
     const Clock& clock;
@@ -77,13 +79,14 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
   static std::shared_ptr<FetchScheduler> Make(const Options& options,
                                               const Dependencies& dependencies);
 
-  /// Counts a request of `size_bytes` that is sent now.
+  /// Counts a request of `size_bytes` that is sent now, for `image` if it has a name.
   std::shared_ptr<Flight> Begin(const std::string& host, oci::FetchClass fetch_class,
-                                uint64_t size_bytes);
+                                uint64_t size_bytes, const std::string& image = {});
   /// Lets `feed` begin requests to `host` until it has nothing left; then it enlists again when it
-  /// has more. Enlisting what is enlisted does nothing. A feed that has gone is forgotten.
+  /// has more. Enlisting what is enlisted does nothing. A feed that has gone is forgotten; one
+  /// whose image has used up its bandwidth lets others go first.
   void Enlist(const std::string& host, oci::FetchClass fetch_class,
-              const std::shared_ptr<Feed>& feed);
+              const std::shared_ptr<Feed>& feed, const std::string& image = {});
   /// The clock's time; nothing in particular once closed.
   std::chrono::steady_clock::time_point Now();
   /// Runs `task`, which must not block, after a delay, unless closed by then.
@@ -113,18 +116,23 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
 
     void Spend(uint64_t bytes, TimePoint now);
   };
+  struct WaitingFeed {
+    std::weak_ptr<Feed> feed;
+    std::string image;
+  };
   struct Host {
     LinkEstimate link;
-    std::array<std::deque<std::weak_ptr<Feed>>, kClasses> feeds;
+    std::array<std::deque<WaitingFeed>, kClasses> feeds;
     std::array<uint64_t, kClasses> bytes_in_flight{};
     int hedge_credit = kHedgeCost;  // one more with each demand request
     TimePoint last_urgent;  // when something more urgent than background was last on its way
     bool is_pumping = false;
     bool pump_again = false;
-    bool has_timer = false;
+    std::optional<TimePoint> timer_at;
   };
   struct Turn {
     std::shared_ptr<Feed> feed;
+    std::string image;
     oci::FetchClass fetch_class = oci::FetchClass::kBackground;
     uint64_t size_bytes = 0;
   };
@@ -136,6 +144,12 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
   void RequestPump(const std::string& host) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Pump(const std::string& host);
   Turn NextTurn(const std::string& name, Host& host) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  /// Without a feed when nothing may begin now; `wake_at` is when something may, if time decides.
+  Turn FindTurn(Host& host, TimePoint now, std::optional<TimePoint>& wake_at)
+      EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SpendOfImage(const std::string& image, uint64_t bytes, TimePoint now)
+      EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  TimePoint StartTimeOfImage(const std::string& image) const EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   /// When the class may begin another request; nothing while it must wait for one to end.
   std::optional<TimePoint> StartTime(const Host& host, oci::FetchClass fetch_class) const
       EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -151,6 +165,7 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
   uint64_t buffered_bytes_ GUARDED_BY(mutex_) = 0;
   Allowance all_ GUARDED_BY(mutex_);
   Allowance background_ GUARDED_BY(mutex_);
+  std::map<std::string, Allowance> images_ GUARDED_BY(mutex_);  // that have a cap to keep
 };
 
 }  // namespace starling::layer

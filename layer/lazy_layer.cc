@@ -234,7 +234,7 @@ FetchLimits LazyLayer::LimitsNow() {
   if (!scheduler_) {
     return limits_;
   }
-  const uint64_t round_trip_bytes = scheduler_->RoundTripBytes(CurrentHost());
+  const uint64_t round_trip_bytes = scheduler_->RoundTripBytes(PreferredSource().host);
   return {.neighbourhood_bytes = round_trip_bytes / 2,
           .merge_gap_bytes = round_trip_bytes,
           .request_bytes = limits_.request_bytes};
@@ -243,8 +243,6 @@ FetchLimits LazyLayer::LimitsNow() {
 BlobSources::TimePoint LazyLayer::Now() const {
   return scheduler_ ? scheduler_->Now() : SystemClock().Now();
 }
-
-std::string LazyLayer::CurrentHost() { return sources_.BestHost(Now()); }
 
 /// Registers `request` with every absent member that it needs; returns the fetches that nobody
 /// has started yet.
@@ -321,7 +319,8 @@ bool LazyLayer::StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) {
 }
 
 void LazyLayer::EnlistFeed(oci::FetchClass fetch_class) {
-  scheduler_->Enlist(CurrentHost(), fetch_class, shared_from_this());
+  const BlobSources::Source source = PreferredSource();
+  scheduler_->Enlist(source.host, fetch_class, shared_from_this(), source.name);
 }
 
 void LazyLayer::Prefetch(uint64_t blob_bytes) {
@@ -523,8 +522,8 @@ void LazyLayer::SendAttempt(const std::shared_ptr<Download>& download,
   const Fetch& fetch = download->fetch;
   counters_.requests.fetch_add(1, std::memory_order_relaxed);
   if (scheduler_) {
-    attempt->flight =
-        scheduler_->Begin(attempt->source.host, fetch.fetch_class, fetch.plan.range.size_bytes);
+    attempt->flight = scheduler_->Begin(attempt->source.host, fetch.fetch_class,
+                                        fetch.plan.range.size_bytes, attempt->source.name);
   }
   oci::ReadOptions with_stop = options;
   with_stop.stop = attempt->stop.get_token();

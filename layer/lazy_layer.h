@@ -55,13 +55,16 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
 
   /// Names a place to fetch from, in addition to the earlier ones; the same `name` replaces. A
   /// fetch that fails at one goes on at the next, once at each. Sources with the same `host` share
-  /// its link.
+  /// its link; the name is that of the image whose bandwidth a fetch counts for.
   void AddSource(const std::string& name, const std::string& host, BlobSource source);
   /// Fetches from an already opened blob until that fails.
   void UseReader(std::shared_ptr<oci::BlobReader> reader);
 
   /// Tells `observer` what ReadPresent and demand reads ask for. Before the first of them.
   void Observe(std::shared_ptr<ReadObserver> observer) { observer_ = std::move(observer); }
+
+  /// Where the next fetch goes to.
+  BlobSources::Source PreferredSource() { return sources_.Preferred(Now()); }
 
   const store::LayerKey& key() const { return stored_->key(); }
   const erofs::ImageReader& index() const { return index_; }
@@ -125,7 +128,6 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   void CheckCompletion();
   FetchLimits LimitsNow();
   BlobSources::TimePoint Now() const;
-  std::string CurrentHost();
 
   void Note(DataRange range) const;
   void Start(const std::shared_ptr<Request>& request);

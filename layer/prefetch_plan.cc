@@ -34,7 +34,8 @@ void PrefetchPlan::Attach(const std::shared_ptr<LazyLayer>& layer, const std::st
       }
     }
   }
-  scheduler_->Enlist(host, oci::FetchClass::kPrefetch, shared_from_this());
+  scheduler_->Enlist(host, oci::FetchClass::kPrefetch, shared_from_this(),
+                     layer->PreferredSource().name);
 }
 
 bool PrefetchPlan::HasLayers() {

@@ -178,7 +178,8 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::Start(Options options, Dependenc
   const FetchPolicy& policy = state->options.fetch;
   state->scheduler = layer::FetchScheduler::Make(
       {.max_bytes_per_second = policy.max_bytes_per_second,
-       .max_background_bytes_per_second = policy.max_background_bytes_per_second},
+       .max_background_bytes_per_second = policy.max_background_bytes_per_second,
+       .max_bytes_per_second_per_image = policy.max_bytes_per_second_per_image},
       {.clock = SystemClock(), .executor = *state->cpu, .timer = state->timer});
   state->eager = std::make_shared<EagerLayers>(EagerLayers::Dependencies{
       .sources = state->dependencies.sources,

@@ -55,6 +55,7 @@ struct FetchPolicy {
   bool background = false;
   /// In bytes a second; 0 is no cap.
   uint64_t max_bytes_per_second = 0;
+  uint64_t max_bytes_per_second_per_image = 0;
   uint64_t max_background_bytes_per_second = 0;
 };
 

@@ -63,6 +63,7 @@ mount::FetchPolicy FetchPolicyOf(const config::Settings::Fetch& settings) {
           .prefetch_bytes = settings.prefetch_size_bytes,
           .background = settings.background,
           .max_bytes_per_second = settings.max_bytes_per_second,
+          .max_bytes_per_second_per_image = settings.max_bytes_per_second_per_image,
           .max_background_bytes_per_second = settings.background_max_bytes_per_second};
 }
 

@@ -32,7 +32,7 @@ TEST(ParseSettings, TheDefaultFileShowsTheDefaults) {
         "\nrequest_timeout_sec = ", "\nblob_timeout_sec = ", "\nmax_retries = ",
         "\ndecode_threads = ", "\nthreads = ", "\ndata_plane = ", "\nplain_layers = ",
         "\nprefetch = ", "\nprefetch_size_bytes = ", "\nbackground = ", "\nmax_bytes_per_second = ",
-        "\nbackground_max_bytes_per_second = "}) {
+        "\nmax_bytes_per_second_per_image = ", "\nbackground_max_bytes_per_second = "}) {
     EXPECT_NE(AsText(*text).find(key), std::string_view::npos) << key;
   }
 }
@@ -59,6 +59,7 @@ TEST(ParseSettings, ReadsEveryKey) {
     prefetch_size_bytes = 5
     background = false
     max_bytes_per_second = 6
+    max_bytes_per_second_per_image = 8
     background_max_bytes_per_second = 9
   )");
   Settings want;
@@ -75,6 +76,7 @@ TEST(ParseSettings, ReadsEveryKey) {
                 .prefetch_size_bytes = 5,
                 .background = false,
                 .max_bytes_per_second = 6,
+                .max_bytes_per_second_per_image = 8,
                 .background_max_bytes_per_second = 9};
   want.fuse.threads = 4;
   want.mount.data_plane = DataPlane::kTree;

@@ -43,7 +43,7 @@ class BlobSourcesTest : public testing::Test {
 TEST_F(BlobSourcesTest, OpensTheFirstOnceWhenItIsAskedFor) {
   const auto first = Add("first");
   Add("second");
-  EXPECT_EQ(sources_.BestHost(now_), "first.example");
+  EXPECT_EQ(sources_.Preferred(now_).host, "first.example");
   EXPECT_FALSE(sources_.Opened({}, now_).has_value());
   EXPECT_TRUE(opened_.empty());
   EXPECT_EQ(Best().reader, first);
@@ -83,7 +83,7 @@ TEST_F(BlobSourcesTest, ASourceThatFailedRests) {
   EXPECT_EQ(Best().name, "first") << "when all failed, the one whose failure is the longest ago";
   now_ += BlobSources::kRest - std::chrono::milliseconds(1001);
   EXPECT_EQ(Best({.failed = {first.id}, .spoiled = {}}).name, "second");
-  EXPECT_EQ(sources_.BestHost(now_), "first.example");
+  EXPECT_EQ(sources_.Preferred(now_).host, "first.example");
   sources_.OnFailed(first.id, now_);
   now_ += std::chrono::milliseconds(1001);
   EXPECT_EQ(Best().name, "second") << "has rested";
@@ -106,7 +106,7 @@ TEST_F(BlobSourcesTest, AnOpenedBlobBelongsToTheFirst) {
   const auto blob = std::make_shared<MemoryBlob>(Bytes(1));
   sources_.Use(blob);
   EXPECT_EQ(Best().reader, blob);
-  EXPECT_EQ(sources_.BestHost(now_), "");
+  EXPECT_EQ(sources_.Preferred(now_).host, "");
   Add("first");
   Add("second");
   EXPECT_EQ(Best().reader, blob);
@@ -143,7 +143,7 @@ TEST_F(BlobSourcesTest, CloseLetsGoOfEverything) {
   sources_.Use(std::make_shared<MemoryBlob>(Bytes(1)));
   BlobSources::Experience experience;
   EXPECT_EQ(sources_.OpenBest(experience, now_).status().code(), StatusCode::kUnavailable);
-  EXPECT_EQ(sources_.BestHost(now_), "");
+  EXPECT_EQ(sources_.Preferred(now_).host, "");
 }
 
 }  // namespace

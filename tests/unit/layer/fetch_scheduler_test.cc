@@ -18,8 +18,8 @@ constexpr uint64_t kRequest = 1'000'000;
 /// Begins requests as it is told and keeps them on their way until the test ends them.
 class FakeFeed : public FetchScheduler::Feed {
  public:
-  FakeFeed(FetchScheduler& scheduler, std::string host, size_t requests)
-      : scheduler_(scheduler), host_(std::move(host)), left_(requests) {}
+  FakeFeed(FetchScheduler& scheduler, std::string host, size_t requests, std::string image = {})
+      : scheduler_(scheduler), host_(std::move(host)), image_(std::move(image)), left_(requests) {}
   bool StartNext(FetchClass fetch_class, uint64_t size_bytes) override {
     if (left_ == 0) {
       return false;
@@ -27,7 +27,7 @@ class FakeFeed : public FetchScheduler::Feed {
     --left_;
     ++begun_;
     size_bytes_ = size_bytes;
-    flights_.push_back(scheduler_.Begin(host_, fetch_class, size_bytes));
+    flights_.push_back(scheduler_.Begin(host_, fetch_class, size_bytes, image_));
     return true;
   }
   void EndOne() { flights_.erase(flights_.begin()); }
@@ -38,6 +38,7 @@ class FakeFeed : public FetchScheduler::Feed {
  private:
   FetchScheduler& scheduler_;
   const std::string host_;
+  const std::string image_;
   size_t left_;
   size_t begun_ = 0;
   uint64_t size_bytes_ = 0;
@@ -54,9 +55,9 @@ class FetchSchedulerTest : public testing::Test {
     timer_.Advance(std::chrono::hours(1));
   }
   std::shared_ptr<FakeFeed> Enlist(FetchClass fetch_class, size_t requests,
-                                   const std::string& host = "a") {
-    auto feed = std::make_shared<FakeFeed>(*scheduler_, host, requests);
-    scheduler_->Enlist(host, fetch_class, feed);
+                                   const std::string& host = "a", const std::string& image = {}) {
+    auto feed = std::make_shared<FakeFeed>(*scheduler_, host, requests, image);
+    scheduler_->Enlist(host, fetch_class, feed, image);
     executor_.RunAll();
     return feed;
   }
@@ -224,6 +225,54 @@ TEST_F(FetchSchedulerTest, BackgroundHasACapOfItsOwn) {
   EXPECT_EQ(background->begun(), 1u);
   const auto prefetch = Enlist(FetchClass::kPrefetch, 2);
   EXPECT_EQ(prefetch->begun(), 2u);
+}
+
+TEST_F(FetchSchedulerTest, AnImageThatKeepsItsCapLetsOthersGoFirst) {
+  Make({.max_bytes_per_second_per_image = 1'000'000});
+  scheduler_->Begin("a", FetchClass::kDemand, 2 * kRequest, "one");
+  const auto one = Enlist(FetchClass::kPrefetch, 5, "a", "one");
+  EXPECT_EQ(one->begun(), 0u) << "makes up for the demand read";
+  const auto other = Enlist(FetchClass::kPrefetch, 5, "a", "other");
+  EXPECT_EQ(other->begun(), 1u);
+  EndOne(*other);
+  EXPECT_EQ(other->begun(), 1u);
+  const auto nameless = Enlist(FetchClass::kReadahead, 3, "a");
+  EXPECT_EQ(nameless->begun(), 2u);
+  EndOne(*nameless);
+  EndOne(*nameless);
+  EndOne(*nameless);
+  EXPECT_EQ(nameless->begun(), 3u) << "has no cap";
+  timer_.Advance(milliseconds(1000));
+  executor_.RunAll();
+  EXPECT_EQ(other->begun(), 2u) << "its time comes first";
+  EXPECT_EQ(one->begun(), 0u);
+  EndOne(*other);
+  timer_.Advance(milliseconds(1000));
+  executor_.RunAll();
+  EXPECT_EQ(one->begun(), 1u);
+  EXPECT_EQ(other->begun(), 3u);
+}
+
+TEST_F(FetchSchedulerTest, AnImageUnderItsCapIsNotHeldUpByLessUrgentWork) {
+  Make({.max_bytes_per_second_per_image = 1'000'000});
+  const auto background = Enlist(FetchClass::kBackground, 5, "a", "one");
+  EXPECT_EQ(background->begun(), 1u);
+  const auto readahead = Enlist(FetchClass::kReadahead, 1, "a", "other");
+  EXPECT_EQ(readahead->begun(), 1u);
+  EXPECT_EQ(scheduler_->RoundTripBytes("a"), kRequest);
+}
+
+TEST_F(FetchSchedulerTest, ManyImagesAreForgotten) {
+  Make({.max_bytes_per_second_per_image = 1'000'000});
+  for (int i = 0; i < 1000; ++i) {
+    scheduler_->Begin("a", FetchClass::kDemand, 1000, std::to_string(i));
+    clock_.Advance(milliseconds(1));
+  }
+  scheduler_->Begin("a", FetchClass::kDemand, kRequest, "last");
+  const auto last = Enlist(FetchClass::kPrefetch, 1, "a", "last");
+  EXPECT_EQ(last->begun(), 0u);
+  const auto first = Enlist(FetchClass::kPrefetch, 1, "a", "0");
+  EXPECT_EQ(first->begun(), 1u);
 }
 
 TEST_F(FetchSchedulerTest, EnlistingTwiceIsEnlistingOnce) {
