@@ -39,15 +39,20 @@ inline constexpr size_t kDeviceSlotAt = 88;
 inline constexpr size_t kBytes = 128;
 }  // namespace superblock
 
-/// The device table has one slot, right behind the superblock.
+/// The device table has a slot for each device, right behind the superblock.
 inline constexpr uint64_t kDeviceSlotBytes = 128;
 inline constexpr uint16_t kDeviceSlot = 9;
-inline constexpr uint64_t kDeviceSlotAddress = kDeviceSlot * kDeviceSlotBytes;
-static_assert(kDeviceSlotAddress == kSuperblockAddress + superblock::kBytes);
+static_assert(kDeviceSlot * kDeviceSlotBytes == kSuperblockAddress + superblock::kBytes);
+/// Of the slot of device number `device`, counted from 1.
+constexpr uint64_t DeviceSlotAddress(uint64_t device) {
+  return (kDeviceSlot + device - 1) * kDeviceSlotBytes;
+}
 namespace device {
 inline constexpr size_t kBlocksAt = 64;
 inline constexpr size_t kMappedBlockAt = 68;
 }  // namespace device
+/// The root follows the device table, and its number has 16 bits, which reach 2 MiB.
+inline constexpr size_t kMaxDevices = 16000;
 
 inline constexpr uint64_t kInodeSlotBytes = 32;
 /// Offsets in an extended inode.
@@ -75,7 +80,6 @@ inline constexpr uint64_t kChunkIndexBytes = 8;
 inline constexpr uint64_t kChunkIndexAlignment = 8;
 inline constexpr uint16_t kChunkFormatIndexes = 0x20;
 inline constexpr uint32_t kMaxChunkBits = 31;
-inline constexpr uint16_t kDataDevice = 1;
 /// A block number of all ones means "no block".
 inline constexpr uint64_t kNullBlock = 0xFFFFFFFF;
 

@@ -37,7 +37,7 @@ uint32_t DirentType(uint8_t on_disk) {
 }  // namespace
 
 struct ImageReader::Inode {
-  Attributes attributes;  // without data_address
+  Attributes attributes;  // without where the data is
   Layout layout = Layout::kFlatPlain;
   uint32_t layout_field = 0;  // start block, device number or chunk format
   uint64_t xattr_address = 0;
@@ -100,7 +100,7 @@ class ImageReader::DirectoryBlock {
   size_t names_at_;
 };
 
-StatusOr<ImageReader> ImageReader::Open(ByteSpan image) {
+StatusOr<ImageReader> ImageReader::Open(ByteSpan image, uint16_t devices) {
   namespace field = format::superblock;
   if (image.size() < kBlockBytes || image.size() % kBlockBytes != 0) {
     return Damaged(fmt::format("{} bytes are no image", image.size()));
@@ -113,7 +113,7 @@ StatusOr<ImageReader> ImageReader::Open(ByteSpan image) {
       Load<uint32_t>(superblock, field::kMetaBlockAt) != 0 ||
       Load<uint32_t>(superblock, field::kFeatureIncompatAt) !=
           (format::kIncompatChunkedFile | format::kIncompatDeviceTable) ||
-      Load<uint16_t>(superblock, field::kExtraDevicesAt) != 1 ||
+      Load<uint16_t>(superblock, field::kExtraDevicesAt) != devices || devices == 0 ||
       Load<uint16_t>(superblock, field::kDeviceSlotAt) != format::kDeviceSlot) {
     return Damaged("it is not one of ours");
   }
@@ -121,9 +121,10 @@ StatusOr<ImageReader> ImageReader::Open(ByteSpan image) {
     return Damaged(fmt::format("{} blocks in {} bytes",
                                Load<uint32_t>(superblock, field::kBlocksAt), image.size()));
   }
-  ImageReader reader(image);
-  const ByteSpan slot = image.subspan(format::kDeviceSlotAddress, format::kDeviceSlotBytes);
-  reader.data_device_bytes_ = Load<uint32_t>(slot, format::device::kBlocksAt) * kBlockBytes;
+  if (format::DeviceSlotAddress(devices + uint64_t{1}) > image.size()) {
+    return Damaged(fmt::format("{} devices in {} bytes", devices, image.size()));
+  }
+  ImageReader reader(image, devices);
   reader.inode_count_ = Load<uint64_t>(superblock, field::kInodesAt);
   if (reader.inode_count_ > image.size() / format::inode::kBytes) {
     return Damaged(fmt::format("{} inodes in {} bytes", reader.inode_count_, image.size()));
@@ -134,6 +135,11 @@ StatusOr<ImageReader> ImageReader::Open(ByteSpan image) {
     return Damaged("the root is not a directory");
   }
   return reader;
+}
+
+uint64_t ImageReader::data_device_bytes(uint16_t device) const {
+  return Load<uint32_t>(image_, format::DeviceSlotAddress(device) + format::device::kBlocksAt) *
+         kBlockBytes;
 }
 
 StatusOr<ByteSpan> ImageReader::Range(uint64_t address, uint64_t size_bytes) const {
@@ -196,16 +202,18 @@ StatusOr<Attributes> ImageReader::Stat(Nid nid) const {
   ASSIGN_OR_RETURN(const Inode inode, LoadInode(nid));
   Attributes attributes = inode.attributes;
   if (inode.type() == S_IFREG && attributes.size_bytes > 0) {
-    ASSIGN_OR_RETURN(attributes.data_address, DataAddress(inode));
+    ASSIGN_OR_RETURN(const Extent content, ContentOf(inode));
+    attributes.data_device = content.device;
+    attributes.data_address = content.address;
   }
   return attributes;
 }
 
-StatusOr<uint64_t> ImageReader::DataAddress(const Inode& inode) const {
+StatusOr<ImageReader::Extent> ImageReader::ContentOf(const Inode& inode) const {
   const uint64_t size_bytes = inode.attributes.size_bytes;
-  // Checked first: it bounds the number of indexes below.
-  if (size_bytes > data_device_bytes_) {
-    return Damaged("a file is larger than the data device");
+  // Checked first: it bounds the number of indexes below, none of which can be outside the image.
+  if (format::ChunkCountFor(size_bytes) > image_.size() / format::kChunkIndexBytes) {
+    return Damaged("a file is larger than its indexes");
   }
   const uint32_t chunk_bits = format::ChunkBitsFor(size_bytes);
   if (inode.layout != Layout::kChunkBased ||
@@ -216,18 +224,23 @@ StatusOr<uint64_t> ImageReader::DataAddress(const Inode& inode) const {
   ASSIGN_OR_RETURN(const ByteSpan indexes,
                    Range(format::RoundUp(inode.tail_address(), format::kChunkIndexAlignment),
                          chunk_count * format::kChunkIndexBytes));
+  const auto device = Load<uint16_t>(indexes, 2);
   const uint64_t first_block = Load<uint32_t>(indexes, 4);
+  if (device == 0 || device > devices_) {
+    return Damaged("a file is on a device that the image does not have");
+  }
   for (uint64_t chunk = 0; chunk < chunk_count; ++chunk) {
     const ByteSpan index = indexes.subspan(chunk * format::kChunkIndexBytes);
-    if (Load<uint16_t>(index, 0) != 0 || Load<uint16_t>(index, 2) != format::kDataDevice ||
+    if (Load<uint16_t>(index, 0) != 0 || Load<uint16_t>(index, 2) != device ||
         Load<uint32_t>(index, 4) != first_block + (chunk << chunk_bits)) {
       return Damaged("a file's content is not one extent of the data device");
     }
   }
-  if (first_block * kBlockBytes > data_device_bytes_ - size_bytes) {
-    return Damaged("a file goes beyond the data device");
+  const uint64_t device_bytes = data_device_bytes(device);
+  if (size_bytes > device_bytes || first_block * kBlockBytes > device_bytes - size_bytes) {
+    return Damaged("a file goes beyond its data device");
   }
-  return first_block * kBlockBytes;
+  return Extent{.device = device, .address = first_block * kBlockBytes};
 }
 
 /// Block number `block` of a directory or symlink; shorter than a block at the content's end.

@@ -24,7 +24,8 @@ struct Attributes {
   uint32_t modified_nanoseconds = 0;
   uint32_t device_major = 0;
   uint32_t device_minor = 0;
-  uint64_t data_address = 0;  // regular files: on the data device, in bytes
+  uint64_t data_address = 0;  // regular files: on their data device, in bytes
+  uint16_t data_device = 1;   // which of the devices, counted from 1
 };
 
 /// Reads an image that WriteImage made, without copying or allocating. Every access is checked, so
@@ -34,15 +35,19 @@ struct Attributes {
 /// Threads: safe. Borrows the bytes.
 class ImageReader {
  public:
-  /// Checks superblock and root; the rest is checked when it is touched.
-  static StatusOr<ImageReader> Open(ByteSpan image);
+  /// Checks superblock and root; the rest is checked when it is touched. An image with another
+  /// number of data devices is refused: a layer's has one.
+  static StatusOr<ImageReader> Open(ByteSpan image, uint16_t devices = 1);
 
   Nid root() const { return root_; }
   uint64_t inode_count() const { return inode_count_; }
-  /// Rounded up to whole blocks.
-  uint64_t data_device_bytes() const { return data_device_bytes_; }
+  /// Of the image itself.
+  uint64_t size_bytes() const { return image_.size(); }
+  /// Rounded up to whole blocks. `device` is one that the image has, counted from 1.
+  uint64_t data_device_bytes(uint16_t device = 1) const;
 
-  /// For a regular file that has content, data_address + size_bytes is inside the data device.
+  /// For a regular file that has content, data_address + size_bytes is inside its data device,
+  /// which the image has.
   StatusOr<Attributes> Stat(Nid nid) const;
   /// kNotFound, without a message, when there is no such name; kInvalidArgument when `directory` is
   /// none. Binary search; allocates nothing for either answer.
@@ -71,11 +76,16 @@ class ImageReader {
   struct Xattr;
   class DirectoryBlock;
 
-  explicit ImageReader(ByteSpan image) : image_(image) {}
+  struct Extent {
+    uint16_t device = 1;
+    uint64_t address = 0;  // on the device, in bytes
+  };
+
+  ImageReader(ByteSpan image, uint16_t devices) : image_(image), devices_(devices) {}
   StatusOr<ByteSpan> Range(uint64_t address, uint64_t size_bytes) const;
   StatusOr<Inode> LoadInode(Nid nid) const;
   StatusOr<Inode> LoadDirectory(Nid nid) const;
-  StatusOr<uint64_t> DataAddress(const Inode& inode) const;
+  StatusOr<Extent> ContentOf(const Inode& inode) const;
   StatusOr<ByteSpan> FlatBlock(const Inode& inode, uint64_t block) const;
   StatusOr<DirectoryBlock> LoadDirectoryBlock(const Inode& directory, uint64_t block) const;
   /// Calls `visit` for each xattr until it returns false.
@@ -83,9 +93,9 @@ class ImageReader {
   Status ForEachXattr(Nid nid, Visit visit) const;
 
   ByteSpan image_;
+  uint16_t devices_;
   Nid root_ = 0;
   uint64_t inode_count_ = 0;
-  uint64_t data_device_bytes_ = 0;
 };
 
 }  // namespace starling::erofs

@@ -14,8 +14,6 @@ namespace {
 using format::Layout;
 using format::Store;
 
-constexpr uint64_t kFirstInodeAddress = kBlockBytes;
-
 uint32_t TypeOf(const InodeSpec& inode) { return inode.mode & S_IFMT; }
 
 /// 0 for a mode that no file has.
@@ -155,21 +153,26 @@ Status CheckDevice(const InodeSpec& inode, uint32_t number) {
   return OkStatus();
 }
 
-Status CheckContent(const InodeSpec& inode, uint32_t number, uint64_t data_device_bytes) {
+Status CheckContent(const InodeSpec& inode, uint32_t number,
+                    std::span<const uint64_t> data_device_bytes) {
   if (inode.size_bytes == 0) {
     return OkStatus();
   }
+  if (inode.data_device == 0 || inode.data_device > data_device_bytes.size()) {
+    return Broken(number, fmt::format("there is no data device {}", inode.data_device));
+  }
+  const uint64_t device_bytes = data_device_bytes[inode.data_device - 1U];
   if (inode.data_address % kBlockBytes != 0) {
     return Broken(number, "its content does not start at a block");
   }
-  if (inode.data_address > data_device_bytes ||
-      inode.size_bytes > data_device_bytes - inode.data_address) {
+  if (inode.data_address > device_bytes || inode.size_bytes > device_bytes - inode.data_address) {
     return Broken(number, "its content goes beyond the data device");
   }
   return OkStatus();
 }
 
-Status CheckInode(const InodeSpec& inode, uint32_t number, uint64_t data_device_bytes) {
+Status CheckInode(const InodeSpec& inode, uint32_t number,
+                  std::span<const uint64_t> data_device_bytes) {
   if (inode.mode > std::numeric_limits<uint16_t>::max() || FileTypeOnDisk(inode.mode) == 0) {
     return Broken(number, fmt::format("mode {:o} has no file type", inode.mode));
   }
@@ -222,9 +225,11 @@ StatusOr<uint32_t> XattrBytes(const InodeSpec& inode, uint32_t number) {
 
 class ImageBuilder {
  public:
-  ImageBuilder(std::span<const InodeSpec> inodes, uint64_t data_device_bytes)
+  ImageBuilder(std::span<const InodeSpec> inodes, std::span<const uint64_t> data_device_bytes)
       : inodes_(inodes),
-        data_blocks_(format::RoundUp(data_device_bytes, kBlockBytes) / kBlockBytes) {}
+        data_device_bytes_(data_device_bytes),
+        next_address_(format::RoundUp(format::DeviceSlotAddress(data_device_bytes.size() + 1),
+                                      kBlockBytes)) {}
 
   /// Decides where every inode and every block goes.
   Status Place();
@@ -234,6 +239,7 @@ class ImageBuilder {
   Status PlaceInode(uint32_t number);
   void PlaceFlat(Placement& placement, uint64_t whole_blocks, uint64_t tail_bytes);
   void WriteSuperblock();
+  void WriteDeviceTable();
   void WriteInode(uint32_t number);
   void WriteXattrs(const InodeSpec& inode, const Placement& placement);
   void WriteChunkIndexes(const InodeSpec& inode, const Placement& placement);
@@ -245,9 +251,9 @@ class ImageBuilder {
   }
 
   std::span<const InodeSpec> inodes_;
-  uint64_t data_blocks_;
+  std::span<const uint64_t> data_device_bytes_;
   std::vector<Placement> placements_;
-  uint64_t next_address_ = kFirstInodeAddress;
+  uint64_t next_address_;      // of an inode
   uint64_t inode_blocks_ = 0;  // superblock and inodes
   uint64_t whole_blocks_ = 0;  // behind them
   Bytes image_;
@@ -312,6 +318,7 @@ void ImageBuilder::PlaceFlat(Placement& placement, uint64_t whole_blocks, uint64
 Bytes ImageBuilder::Write() {
   image_.resize((inode_blocks_ + whole_blocks_) * kBlockBytes);
   WriteSuperblock();
+  WriteDeviceTable();
   for (uint32_t number = 0; number < inodes_.size(); ++number) {
     WriteInode(number);
   }
@@ -331,14 +338,22 @@ void ImageBuilder::WriteSuperblock() {
   Store(superblock, field::kMetaBlockAt, uint32_t{0});
   Store(superblock, field::kFeatureIncompatAt,
         format::kIncompatChunkedFile | format::kIncompatDeviceTable);
-  Store(superblock, field::kExtraDevicesAt, uint16_t{1});
+  Store(superblock, field::kExtraDevicesAt, static_cast<uint16_t>(data_device_bytes_.size()));
   Store(superblock, field::kDeviceSlotAt, format::kDeviceSlot);
+}
 
-  std::byte* slot = image_.data() + format::kDeviceSlotAddress;
-  Store(slot, format::device::kBlocksAt, static_cast<uint32_t>(data_blocks_));
+void ImageBuilder::WriteDeviceTable() {
   // Only used where image and data are one file, one behind the other: 0 says "nowhere".
-  if (blocks + data_blocks_ < format::kNullBlock) {
-    Store(slot, format::device::kMappedBlockAt, blocks);
+  uint64_t mapped_block = inode_blocks_ + whole_blocks_;
+  for (size_t device = 1; device <= data_device_bytes_.size(); ++device) {
+    const uint64_t blocks =
+        format::RoundUp(data_device_bytes_[device - 1], kBlockBytes) / kBlockBytes;
+    std::byte* slot = image_.data() + format::DeviceSlotAddress(device);
+    Store(slot, format::device::kBlocksAt, static_cast<uint32_t>(blocks));
+    if (mapped_block + blocks < format::kNullBlock) {
+      Store(slot, format::device::kMappedBlockAt, static_cast<uint32_t>(mapped_block));
+    }
+    mapped_block += blocks;
   }
 }
 
@@ -406,7 +421,7 @@ void ImageBuilder::WriteChunkIndexes(const InodeSpec& inode, const Placement& pl
   for (uint64_t chunk = 0; chunk < format::ChunkCountFor(inode.size_bytes); ++chunk) {
     std::byte* index =
         image_.data() + placement.chunk_index_address() + chunk * format::kChunkIndexBytes;
-    Store(index, 2, format::kDataDevice);
+    Store(index, 2, inode.data_device);
     Store(index, 4,
           static_cast<uint32_t>(inode.data_address / kBlockBytes + (chunk << chunk_bits)));
   }
@@ -455,18 +470,26 @@ void ImageBuilder::WriteDirectoryBlock(const DirectoryRows& rows, size_t first, 
 
 }  // namespace
 
-StatusOr<Bytes> WriteImage(std::span<const InodeSpec> inodes, uint64_t data_device_bytes) {
+StatusOr<Bytes> WriteImage(std::span<const InodeSpec> inodes,
+                           std::span<const uint64_t> data_device_bytes) {
   if (inodes.empty() || TypeOf(inodes[0]) != S_IFDIR || inodes[0].parent != 0) {
     return Broken(0, "the root must be a directory and its own parent");
   }
   if (inodes.size() >= std::numeric_limits<uint32_t>::max()) {
     return MakeError(StatusCode::kResourceExhausted, "too many inodes");
   }
-  // Every block number of the device, and their count, must be less than kNullBlock.
-  if (data_device_bytes > (format::kNullBlock - 1) * kBlockBytes) {
-    return MakeError(
-        StatusCode::kResourceExhausted,
-        fmt::format("a data device of {} bytes is too large, at most 16 TiB", data_device_bytes));
+  if (data_device_bytes.empty() || data_device_bytes.size() > format::kMaxDevices) {
+    return MakeError(StatusCode::kResourceExhausted,
+                     fmt::format("{} data devices, but an image has 1 to {}",
+                                 data_device_bytes.size(), format::kMaxDevices));
+  }
+  for (const uint64_t device_bytes : data_device_bytes) {
+    // Every block number of the device, and their count, must be less than kNullBlock.
+    if (device_bytes > (format::kNullBlock - 1) * kBlockBytes) {
+      return MakeError(
+          StatusCode::kResourceExhausted,
+          fmt::format("a data device of {} bytes is too large, at most 16 TiB", device_bytes));
+    }
   }
   std::vector<bool> named_directories(inodes.size());
   for (uint32_t number = 0; number < inodes.size(); ++number) {
@@ -482,6 +505,10 @@ StatusOr<Bytes> WriteImage(std::span<const InodeSpec> inodes, uint64_t data_devi
   ImageBuilder builder(inodes, data_device_bytes);
   RETURN_IF_ERROR(builder.Place());
   return builder.Write();
+}
+
+StatusOr<Bytes> WriteImage(std::span<const InodeSpec> inodes, uint64_t data_device_bytes) {
+  return WriteImage(inodes, std::span(&data_device_bytes, 1));
 }
 
 }  // namespace starling::erofs

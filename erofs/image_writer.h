@@ -39,18 +39,22 @@ struct InodeSpec {
   std::string_view symlink_target;  // 1 to 4095 bytes
   std::span<const XattrSpec> xattrs;
   std::span<const ChildSpec> children;  // strictly ascending by name, without "." and ".."
-  /// Regular files: where the content starts on the data device, in bytes, a multiple of
+  /// Regular files: where the content starts on its data device, in bytes, a multiple of
   /// kBlockBytes.
   uint64_t data_address = 0;
+  uint16_t data_device = 1;  // which of the devices, counted from 1
 };
 
 /// Writes an EROFS metadata image: extended inodes, sorted directories, inline xattrs; each file's
-/// content is one extent of device 1, the data device of `data_device_bytes` bytes.
+/// content is one extent of a data device, whose sizes are `data_device_bytes`.
 /// inodes[0] is the root. A directory is named by its parent only; any other inode may be named
 /// often (hard links). Inodes that nothing names are written too. Deterministic.
 /// Errors: kInvalidArgument for a broken tree; kResourceExhausted when a field of the format
 /// overflows: the message names the inode.
 /// Source: Linux fs/erofs/erofs_fs.h. fsck.erofs and the kernel accept the result.
+StatusOr<Bytes> WriteImage(std::span<const InodeSpec> inodes,
+                           std::span<const uint64_t> data_device_bytes);
+/// With one data device.
 StatusOr<Bytes> WriteImage(std::span<const InodeSpec> inodes, uint64_t data_device_bytes);
 
 }  // namespace starling::erofs

@@ -111,7 +111,9 @@ class Tree {
 /// xattrs that span blocks.
 class TreeGenerator {
  public:
-  explicit TreeGenerator(uint64_t seed) : random_(seed) {}
+  /// kFew: most names are those of other trees, too, as in the layers of one image.
+  enum class Names { kAny, kFew };
+  explicit TreeGenerator(uint64_t seed, Names names = Names::kAny) : random_(seed), names_(names) {}
 
   Tree Make(size_t inodes) {
     Tree tree;
@@ -148,6 +150,12 @@ class TreeGenerator {
   }
 
   std::string NewName(const TreeInode& directory) {
+    for (int tries = 0; names_ == Names::kFew && tries < 8; ++tries) {
+      std::string name = Text(1, "!-AZaz");
+      if (!directory.children.contains(name)) {
+        return name;
+      }
+    }
     for (;;) {
       static constexpr std::string_view kNameBytes = "!-.09AZaz\x01\x7f\xc3\xa9\xff";
       const size_t length = Below(20) == 0 ? 1 + Below(255) : 1 + Below(12);
@@ -215,6 +223,7 @@ class TreeGenerator {
   }
 
   std::mt19937_64 random_;
+  const Names names_;
 };
 
 }  // namespace starling::testing_support

@@ -126,6 +126,24 @@ TEST(ImageReader, ReadsWhatTheWriterWroteForRandomTrees) {
   }
 }
 
+TEST(ImageReader, OpensAnImageWithAsManyDevicesAsExpected) {
+  const ChildSpec child = {.name = "f", .inode = 1};
+  const InodeSpec inodes[] = {
+      {.mode = S_IFDIR | 0755, .children = std::span(&child, 1)},
+      {.mode = S_IFREG | 0644, .size_bytes = 9, .data_address = kBlockBytes, .data_device = 2}};
+  const uint64_t devices[] = {kBlockBytes, 2 * kBlockBytes};
+  const Bytes image = *WriteImage(inodes, devices);
+  for (const uint16_t other : std::initializer_list<uint16_t>{0, 1, 3, 65535}) {
+    EXPECT_EQ(ImageReader::Open(image, other).status().code(), StatusCode::kDataLoss) << other;
+  }
+  const ImageReader reader = *ImageReader::Open(image, 2);
+  EXPECT_EQ(reader.data_device_bytes(1), kBlockBytes);
+  EXPECT_EQ(reader.data_device_bytes(2), 2 * kBlockBytes);
+  const Attributes file = *reader.Stat(*reader.Lookup(reader.root(), "f"));
+  EXPECT_EQ(file.data_device, 2);
+  EXPECT_EQ(file.data_address, kBlockBytes);
+}
+
 TEST(ImageReader, FindsEveryNameOfALargeDirectory) {
   Tree tree;
   const uint32_t file = tree.Add(0, "file", {});

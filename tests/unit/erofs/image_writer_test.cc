@@ -95,6 +95,40 @@ TEST(WriteImage, RefusesADeviceThatBlockNumbersCannotReach) {
             StatusCode::kResourceExhausted);
 }
 
+TEST(WriteImage, RefusesDevicesThatItDoesNotHave) {
+  const ChildSpec child = {.name = "f", .inode = 1};
+  InodeSpec inodes[] = {{.mode = S_IFDIR | 0755, .children = std::span(&child, 1)},
+                        {.mode = S_IFREG | 0644, .size_bytes = 1}};
+  const uint64_t devices[] = {kBlockBytes, 0};
+  const struct {
+    uint16_t device;
+    StatusCode want;
+  } cases[] = {{1, StatusCode::kOk},
+               {2, StatusCode::kInvalidArgument},  // which is empty
+               {0, StatusCode::kInvalidArgument},
+               {3, StatusCode::kInvalidArgument}};
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.device);
+    inodes[1].data_device = c.device;
+    EXPECT_EQ(WriteImage(inodes, devices).status().code(), c.want);
+  }
+  EXPECT_EQ(WriteImage(inodes, std::span<const uint64_t>()).status().code(),
+            StatusCode::kResourceExhausted);
+}
+
+TEST(WriteImage, HasRoomForTheLongestDeviceTable) {
+  const InodeSpec root = {.mode = S_IFDIR | 0755};
+  std::vector<uint64_t> devices(16000, kBlockBytes);
+  const auto image = WriteImage(std::span(&root, 1), devices);
+  ASSERT_TRUE(image.ok()) << Describe(image.status());
+  const auto reader = ImageReader::Open(*image, 16000);
+  ASSERT_TRUE(reader.ok()) << Describe(reader.status());
+  EXPECT_EQ(reader->data_device_bytes(16000), kBlockBytes);
+  devices.push_back(0);
+  EXPECT_EQ(WriteImage(std::span(&root, 1), devices).status().code(),
+            StatusCode::kResourceExhausted);
+}
+
 TEST(WriteImage, HoldsAMillionInodes) {
   constexpr uint32_t kDirectories = 1000;
   constexpr uint32_t kFiles = 1000;  // in each
