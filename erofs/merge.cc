@@ -3,7 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <deque>
+#include <cstddef>
 #include <limits>
 #include <map>
 #include <set>
@@ -91,7 +91,7 @@ class Merger {
   std::vector<XattrSpec> xattrs_;
   std::set<std::string, std::less<>> xattr_names_;  // that xattrs_ borrows
   std::map<Source, uint32_t> linked_;               // files with several names
-  std::deque<Directory> open_;
+  std::vector<Directory> open_;
   std::vector<Entry> entries_;  // of the directory at hand
 };
 
@@ -108,9 +108,12 @@ StatusOr<Bytes> Merger::Merge() {
   inodes_[root.inode].nlink = 2;
   open_.push_back(std::move(root));
   while (!open_.empty()) {
-    const Directory directory = std::move(open_.front());
-    open_.pop_front();
+    const Directory directory = std::move(open_.back());
+    open_.pop_back();
+    const auto before = static_cast<std::ptrdiff_t>(open_.size());
     RETURN_IF_ERROR(MergeDirectory(directory));
+    // Its first directory next: inodes lie in the order in which a tree is walked.
+    std::reverse(open_.begin() + before, open_.end());
   }
   for (size_t number = 0; number < inodes_.size(); ++number) {
     const Extent& children = children_of_[number];
