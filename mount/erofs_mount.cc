@@ -97,7 +97,9 @@ StatusOr<UniqueFd> MakeErofsMount(const ErofsImage& image, const ErofsOptions& o
     return MountError(errno, "erofs: open");
   }
   RETURN_IF_ERROR(SetParameter(context.get(), "source", image.index));
-  RETURN_IF_ERROR(SetParameter(context.get(), "device", image.data));
+  for (const std::filesystem::path& data : image.data) {
+    RETURN_IF_ERROR(SetParameter(context.get(), "device", data));
+  }
   if (options.device_reads == ErofsOptions::DeviceReads::kExact) {
     RETURN_IF_ERROR(SetFlag(context.get(), "directio"));
   }

@@ -3,16 +3,17 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <vector>
 
 #include "base/status.h"
 #include "base/unique_fd.h"
 
 namespace starling::mount {
 
-/// An EROFS image in two files.
+/// An EROFS image in several files.
 struct ErofsImage {
-  std::filesystem::path index;  // the metadata
-  std::filesystem::path data;   // the one data device that it names
+  std::filesystem::path index;              // the metadata
+  std::vector<std::filesystem::path> data;  // the data devices that it names, in their order
 };
 
 struct ErofsOptions {
@@ -23,7 +24,7 @@ struct ErofsOptions {
 };
 
 /// A read-only mount of `image` that no path leads to yet; it lasts as long as the descriptor.
-/// The kernel opens both files now and keeps them open. Calls at the same time, or another
+/// The kernel opens the files now and keeps them open. Calls at the same time, or another
 /// process's, may leave read-ahead at the kernel's default.
 /// Errors: kUnimplemented for a kernel that cannot do this; kInvalidArgument for a path of more
 /// than 255 bytes; else the kernel's own, with what it says about the reason.

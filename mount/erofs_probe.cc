@@ -47,7 +47,7 @@ class Probe {
 
   Status TryOverFuse(const std::filesystem::path& fuse_file) {
     ASSIGN_OR_RETURN(const UniqueFd mount,
-                     MakeErofsMount({.index = Path("index"), .data = fuse_file}, kReadsOverFuse));
+                     MakeErofsMount({.index = Path("index"), .data = {fuse_file}}, kReadsOverFuse));
     RETURN_IF_ERROR(AttachMount(mount.get(), Path("mount")));
     RETURN_IF_ERROR(Overlay("mount", "overlay"));
     RETURN_IF_ERROR(Overlay("overlay", "nested"));
@@ -57,7 +57,7 @@ class Probe {
   Status TryReplacing() {
     ASSIGN_OR_RETURN(
         const UniqueFd mount,
-        MakeErofsMount({.index = Path("index"), .data = Path("data")}, kReadsOfStored));
+        MakeErofsMount({.index = Path("index"), .data = {Path("data")}}, kReadsOfStored));
     RETURN_IF_ERROR(ReplaceMount(mount.get(), Path("mount")));
     return ExpectContent(Path("mount"), OtherContent());
   }

@@ -3,6 +3,7 @@
 #include <sys/mount.h>
 
 #include <cerrno>
+#include <optional>
 #include <vector>
 
 #include "oci/manifest.h"
@@ -46,11 +47,17 @@ StatusOr<std::vector<MountedLayer>> MountEach(LayerHost& host,
   return layers;
 }
 
-Status MountLayers(const std::vector<MountedLayer>& layers,
+Status MountLayers(LayerHost& host, const std::vector<MountedLayer>& layers,
                    const std::filesystem::path& directory) {
-  if (layers.size() == 1) {
+  std::vector<uint64_t> numbers;
+  for (const MountedLayer& layer : layers) {
+    numbers.push_back(layer.number);
+  }
+  const std::optional<std::filesystem::path> whole =
+      layers.size() == 1 ? layers.front().path : host.ShowChain(numbers);
+  if (whole) {
     // Overlayfs wants two lower directories, or an upper one.
-    if (::mount(layers.front().path.c_str(), directory.c_str(), nullptr, MS_BIND, nullptr) != 0) {
+    if (::mount(whole->c_str(), directory.c_str(), nullptr, MS_BIND, nullptr) != 0) {
       return ErrnoError(errno, fmt::format("mount {}", directory.string()));
     }
     return OkStatus();
@@ -101,7 +108,7 @@ StatusOr<std::unique_ptr<ImageMount>> ImageMount::Start(Options options,
            .files = files,
            .recorder = std::move(options.recorder)}));
   ASSIGN_OR_RETURN(const std::vector<MountedLayer> layers, MountEach(*host, specs));
-  RETURN_IF_ERROR(MountLayers(layers, options.directory));
+  RETURN_IF_ERROR(MountLayers(*host, layers, options.directory));
   return std::unique_ptr<ImageMount>(
       new ImageMount(std::move(image), std::move(options.directory), std::move(host)));
 }

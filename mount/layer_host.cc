@@ -20,6 +20,7 @@
 #include "layer/lazy_layer.h"
 #include "layer/prefetch_plan.h"
 #include "layer/profile_store.h"
+#include "mount/chain_mount.h"
 #include "mount/eager_layers.h"
 #include "mount/erofs_mount.h"
 #include "mount/erofs_plane.h"
@@ -87,6 +88,7 @@ layer::LazyLayer::BlobSource SourceOf(const LayerHost::Dependencies& dependencie
 }  // namespace
 
 void DetachLeftMounts(const std::filesystem::path& root) {
+  (void)DetachMountsBelow(root / kMergedChains);
   (void)DetachMountsBelow(root / kErofsLayers);
   for (const std::string_view name : {kPlainLayers, kLayersWithXattrs}) {
     (void)DetachMount(root / name);
@@ -124,6 +126,11 @@ struct LayerHost::State {
   void OpenAhead(const LayerSpec& spec);
   void LetGo(const LayerKey& key);
   std::filesystem::path ShowAsMount(uint64_t number, const Held& held);
+  std::filesystem::path DataOverFuse(uint64_t number, const Held& held) {
+    return ViewOf(*held.layer).path / fuse::DeviceNameOf(number);
+  }
+  std::optional<std::filesystem::path> ShowChain(std::span<const uint64_t> chain);
+  std::optional<std::vector<ChainLayer>> LayersOf(std::span<const uint64_t> chain);
   std::shared_ptr<store::StoredLayer> StoredIfComplete(const LayerKey& key);
   std::set<uint64_t> NumbersOf(const LayerKey& key);
   void UseStored(const LayerKey& key);
@@ -148,8 +155,9 @@ struct LayerHost::State {
   View plain;
   View with_xattrs;
   PlaneChoice plane;
-  std::unique_ptr<ErofsPlane> erofs;  // null: FUSE trees
-  bool can_replace = false;           // a mount over FUSE by one of the stored files
+  std::unique_ptr<ErofsPlane> erofs;    // null: FUSE trees
+  std::unique_ptr<ChainMounts> chains;  // null as `erofs` is
+  bool can_replace = false;             // a mount over FUSE by one of the stored files
   /// Replaces mounts: that may wait for reads, so no thread that answers them does it.
   std::unique_ptr<ThreadPool> replacing;
   std::unique_ptr<ThreadPool> openers;
@@ -173,6 +181,7 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::Start(Options options, Dependenc
   ASSIGN_OR_RETURN(state->layers, store::LayerStore::Open(state->options.root / "store",
                                                           state->dependencies.files));
   // Now that nobody else uses the root; what is left on FUSE is the sessions' affair.
+  RETURN_IF_ERROR(DetachMountsBelow(state->options.root / kMergedChains));
   RETURN_IF_ERROR(DetachMountsBelow(state->options.root / kErofsLayers));
   state->cpu = std::make_unique<ThreadPool>("cpu", state->options.decode_threads);
   const FetchPolicy& policy = state->options.fetch;
@@ -219,6 +228,7 @@ Status LayerHost::State::ChoosePlane() {
   const ErofsSupport support =
       dependencies.probe(directory, plain.path / fuse::kProbeName, dependencies.files);
   if (support.over_fuse.ok()) {
+    ASSIGN_OR_RETURN(chains, ChainMounts::Start(options.root / kMergedChains, dependencies.files));
     can_replace = support.replacing.ok();
     replacing = std::make_unique<ThreadPool>("mount", 1);
     plane = {.plane = DataPlane::kErofs,
@@ -259,6 +269,7 @@ LayerHost::~LayerHost() {
   }
   state_->cpu.reset();
   state_->replacing.reset();
+  state_->chains.reset();
   state_->erofs.reset();  // before FUSE, which must answer the reads that are on their way
   state_->plain.session.reset();
   state_->with_xattrs.session.reset();
@@ -306,6 +317,10 @@ Status LayerHost::DiscardUnshown() {
   return first;
 }
 
+std::optional<std::filesystem::path> LayerHost::ShowChain(std::span<const uint64_t> numbers) {
+  return state_->ShowChain(numbers);
+}
+
 void LayerHost::OnComplete(const store::LayerKey& key) { state_->UseStoredSoon(key); }
 
 const PlaneChoice& LayerHost::data_plane() const { return state_->plane; }
@@ -339,14 +354,13 @@ StatusOr<MountedLayer> LayerHost::State::Show(uint64_t number, const LayerSpec& 
 /// Mounts the layer's index if that is how layers are shown; else, and when it fails, the
 /// directory on FUSE that is there anyway. Returns the layer's root.
 std::filesystem::path LayerHost::State::ShowAsMount(uint64_t number, const Held& held) {
-  const std::filesystem::path& fuse_root = ViewOf(*held.layer).path;
   if (erofs) {
     const bool is_complete = held.stored->complete();
-    const auto path = erofs->Show(
-        number,
-        {.index = held.stored->index_path(),
-         .data = is_complete ? held.stored->data_path() : fuse_root / fuse::DeviceNameOf(number)},
-        is_complete ? ErofsPlane::Data::kStored : ErofsPlane::Data::kOverFuse);
+    const auto path =
+        erofs->Show(number,
+                    {.index = held.stored->index_path(),
+                     .data = {is_complete ? held.stored->data_path() : DataOverFuse(number, held)}},
+                    is_complete ? ErofsPlane::Data::kStored : ErofsPlane::Data::kOverFuse);
     if (path.ok()) {
       // The last bytes may have come after the question and before there was a mount to replace.
       if (!is_complete && held.stored->complete()) {
@@ -357,7 +371,7 @@ std::filesystem::path LayerHost::State::ShowAsMount(uint64_t number, const Held&
     log::Warning("a layer is shown as a FUSE tree", {{"layer", held.stored->key().layer.ToString()},
                                                      {"error", Describe(path.status())}});
   }
-  return fuse_root / fuse::DirectoryNameOf(number);
+  return ViewOf(*held.layer).path / fuse::DirectoryNameOf(number);
 }
 
 /// The layer's files if it is shown and complete, else null.
@@ -376,12 +390,47 @@ void LayerHost::State::UseStored(const LayerKey& key) {
   }
   for (const uint64_t number : NumbersOf(key)) {
     const Status status =
-        erofs->UseStored(number, {.index = stored->index_path(), .data = stored->data_path()});
+        erofs->UseStored(number, {.index = stored->index_path(), .data = {stored->data_path()}});
     if (!status.ok()) {
       log::Warning("a complete layer goes on over FUSE",
                    {{"layer", key.layer.ToString()}, {"error", Describe(status)}});
     }
+    chains->UseStored(number);
   }
+}
+
+/// The layers of a chain; nothing when one of them is not shown.
+std::optional<std::vector<ChainLayer>> LayerHost::State::LayersOf(std::span<const uint64_t> chain) {
+  std::vector<ChainLayer> found_layers;
+  MutexLock lock(mutex);
+  for (const uint64_t number : chain) {
+    const auto key = numbers.find(number);
+    const auto found = key == numbers.end() ? shown.end() : shown.find(key->second);
+    if (found == shown.end()) {
+      return std::nullopt;
+    }
+    const Held& held = found->second.held;
+    found_layers.push_back(
+        {.number = number, .stored = held.stored, .data_over_fuse = DataOverFuse(number, held)});
+  }
+  return found_layers;
+}
+
+std::optional<std::filesystem::path> LayerHost::State::ShowChain(std::span<const uint64_t> chain) {
+  if (!chains || chain.empty() || chain.size() < options.merge_from_layers) {
+    return std::nullopt;
+  }
+  const auto merged = LayersOf(chain);
+  if (!merged) {
+    return std::nullopt;
+  }
+  const auto path = chains->Show(*merged);
+  if (!LayersOf(chain)) {
+    // One was hidden meanwhile, perhaps before there was a chain to hide with it.
+    chains->HideThoseWith(chain.back());
+    return std::nullopt;
+  }
+  return path;
 }
 
 void LayerHost::State::UseStoredSoon(const LayerKey& key) {
@@ -641,6 +690,7 @@ Status LayerHost::State::Hide(uint64_t number, Data data) {
     held.layer->Close();  // before the kernel drops its pages: it waits for reads on their way
   }
   if (erofs) {
+    chains->HideThoseWith(number);
     erofs->Hide(number);
   }
   view.layers.Remove(number);

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,11 +25,12 @@ class AccessRecorder;
 namespace starling::mount {
 
 /// Where a host mounts, below its root: FUSE for layers without xattrs, and for those that have
-/// some; EROFS for each layer. Short, because every layer's path stands in the options of overlay
-/// mounts.
+/// some; EROFS for each layer, and for each merged chain of layers. Short, because every layer's
+/// path stands in the options of overlay mounts.
 inline constexpr std::string_view kPlainLayers = "l";
 inline constexpr std::string_view kLayersWithXattrs = "x";
 inline constexpr std::string_view kErofsLayers = "e";
+inline constexpr std::string_view kMergedChains = "m";
 
 /// Takes away what a host that was killed left mounted below its root.
 void DetachLeftMounts(const std::filesystem::path& root);
@@ -85,6 +87,8 @@ class LayerHost {
     FetchPolicy fetch;
     std::filesystem::path fuse_device = "/dev/fuse";
     DataPlane data_plane = DataPlane::kAuto;
+    /// Chains of fewer layers are not merged; measured in docs/decisions/0018-merged-chains.md.
+    size_t merge_from_layers = 10;
   };
   struct Dependencies {
     /// The source of an image by LayerSpec::image, or by the name of the image that keeps its TOCs.
@@ -125,6 +129,12 @@ class LayerHost {
   /// Takes the data of all layers that nothing shows off the disk. For after the restores of a
   /// start: what was opened ahead and not mounted before the last end is left there.
   Status DiscardUnshown();
+
+  /// One directory that shows what an overlay of these layers would, bottom first: all numbers are
+  /// shown, and no other list ends with the last. Nothing when there is none: by FUSE trees, for
+  /// fewer layers than Options::merge_from_layers, and where the kernel or the layers do not allow
+  /// it. The directory lasts until one of the layers is unmounted. Never asks the network.
+  std::optional<std::filesystem::path> ShowChain(std::span<const uint64_t> numbers);
 
   /// To be told when all of a layer is held: then it is shown from the store alone. Returns at
   /// once; does nothing for a layer that is not shown or not complete. From then on the store must

@@ -59,9 +59,10 @@ class ErofsPlaneTest : public testing::Test {
     const auto index = erofs::WriteImage(inodes, erofs::kBlockBytes);
     EXPECT_TRUE(index.ok()) << index.status();
     const std::string data(erofs::kBlockBytes, letter);
-    const ErofsImage image{.index = Path(name + ".index"), .data = Path(name + ".data")};
+    const ErofsImage image{.index = Path(name + ".index"), .data = {Path(name + ".data")}};
     EXPECT_TRUE(WriteFileAtomically(RealFileSystem(), image.index, *index, 0600).ok());
-    EXPECT_TRUE(WriteFileAtomically(RealFileSystem(), image.data, AsBytes(data), 0600).ok());
+    EXPECT_TRUE(
+        WriteFileAtomically(RealFileSystem(), image.data.front(), AsBytes(data), 0600).ok());
     return image;
   }
 
@@ -135,10 +136,10 @@ TEST_F(ErofsPlaneTest, WhatIsBusyIsHiddenAndGoesOn) {
 
 TEST_F(ErofsPlaneTest, SaysWhyAnImageIsRefused) {
   const ErofsImage image = MakeImage("image", 'a');
-  const ErofsImage no_data{.index = image.index, .data = Path("none")};
+  const ErofsImage no_data{.index = image.index, .data = {Path("none")}};
   EXPECT_EQ(plane_->Show(1, no_data, ErofsPlane::Data::kStored).status().code(),
             StatusCode::kNotFound);
-  const ErofsImage no_image{.index = image.data, .data = image.data};
+  const ErofsImage no_image{.index = image.data.front(), .data = image.data};
   EXPECT_FALSE(plane_->Show(1, no_image, ErofsPlane::Data::kStored).ok());
   const ErofsImage long_name{.index = Path(std::string(250, 'x')), .data = image.data};
   EXPECT_EQ(plane_->Show(1, long_name, ErofsPlane::Data::kStored).status().code(),

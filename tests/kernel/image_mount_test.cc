@@ -75,7 +75,8 @@ class ImageMountTest : public testing::Test {
     return descriptor;
   }
   StatusOr<std::unique_ptr<ImageMount>> Start(const std::vector<oci::Descriptor>& layers,
-                                              const std::filesystem::path& root) {
+                                              const std::filesystem::path& root,
+                                              DataPlane plane = DataPlane::kAuto) {
     oci::Manifest manifest;
     manifest.media_type = oci::media_type::kOciManifest;
     manifest.config = source_->Add(oci::media_type::kOciConfig, AsBytes("{}"));
@@ -83,7 +84,8 @@ class ImageMountTest : public testing::Test {
     source_->SetTop(source_->Add(manifest));
     return ImageMount::Start({.root = root,
                               .directory = MountPoint(),
-                              .platform = {.os = "linux", .architecture = "amd64"}},
+                              .platform = {.os = "linux", .architecture = "amd64"},
+                              .data_plane = plane},
                              source_, RealFileSystem());
   }
   StatusOr<std::unique_ptr<ImageMount>> Start(const std::vector<oci::Descriptor>& layers) {
@@ -122,6 +124,20 @@ TEST_F(ImageMountTest, FetchesPlainLayersAsAWhole) {
   }
   EXPECT_EQ(source_->blobs_opened(), 2) << "the second mount opens what is stored";
   EXPECT_EQ(source_->blobs_streamed(), 0);
+}
+
+TEST_F(ImageMountTest, ManyLayersAreOneMount) {
+  if (!testing_support::KernelKnowsFileSystem("erofs")) {
+    GTEST_SKIP() << "this kernel has no erofs";
+  }
+  std::vector<oci::Descriptor> layers(39, AddLayer(LowerTar()));
+  layers.push_back(AddLayer(UpperTar()));
+  // As an overlay they would need more mount options than the kernel takes.
+  auto mount = Start(layers, directory_.path() / std::string(100, 'r'));
+  ASSERT_TRUE(mount.ok()) << mount.status();
+  EXPECT_THAT(NamesIn(MountPoint()), ElementsAre("d", "kept"));
+  EXPECT_THAT(NamesIn(MountPoint() / "d"), ElementsAre("new"));
+  EXPECT_EQ(ReadWhole(MountPoint() / "kept"), "above");
 }
 
 TEST_F(ImageMountTest, MountsAgainFromWhatItHolds) {
@@ -196,7 +212,7 @@ TEST_F(ImageMountTest, RefusesWhatCannotBeMounted) {
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
-    const auto mount = Start(c.layers, directory_.path() / c.root);
+    const auto mount = Start(c.layers, directory_.path() / c.root, DataPlane::kTree);
     EXPECT_EQ(mount.status().code(), c.want) << mount.status();
     EXPECT_EQ(Mounts(), 0);
   }

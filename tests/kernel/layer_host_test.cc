@@ -86,7 +86,7 @@ class LayerHostFixture : public testing::Test {
 
   std::filesystem::path Path(const std::string& name) const { return directory_->path() / name; }
   StatusOr<std::unique_ptr<LayerHost>> MakeHost(DataPlane plane, ErofsProbe probe = ProbeErofs) {
-    return LayerHost::Start({.root = Path("host"), .data_plane = plane},
+    return LayerHost::Start({.root = Path("host"), .data_plane = plane, .merge_from_layers = 2},
                             {.sources = [image = image_](const std::string&)
                                  -> StatusOr<std::shared_ptr<oci::ImageSource>> { return image; },
                              .files = RealFileSystem(),
@@ -662,6 +662,134 @@ TEST_F(ErofsLayerHostTest, ARestartShowsACompleteLayerFromItsFiles) {
   host_.reset();
   TreeComparison().CompareBelow(Path("tree"), overlay);
   Shell("umount " + overlay.native());
+}
+
+/// Chains of two layers, merged.
+class ChainLayerHostTest : public ErofsLayerHostTest {
+ protected:
+  /// Of `chain`, bottom first, by the kernel's overlayfs.
+  std::filesystem::path OverlayOf(const std::vector<std::filesystem::path>& chain) {
+    std::string lower;
+    for (const std::filesystem::path& layer : chain) {
+      lower = layer.native() + (lower.empty() ? "" : ":") + lower;
+    }
+    Shell(fmt::format("mkdir -p {0}; mount -t overlay o -o lowerdir={1} {0}",
+                      Path("expected").native(), lower));
+    return Path("expected");
+  }
+  LazyLayerBlob MakeChanges() {
+    return MakeLayer("changes", R"(cd "$TREE"
+      mkdir d many; : > .wh.text; : > many/.wh..wh..opq; echo new > many/new; echo more > d/more)");
+  }
+
+  const std::vector<uint64_t> kChain = {1, 2};
+};
+
+TEST_F(ChainLayerHostTest, IsWhatTheOverlayOfItsLayersIs) {
+  const LazyLayerBlob base = MakeLayer("base", kMakeTree);
+  const LazyLayerBlob changes = MakeChanges();
+  image_->Add(base);
+  image_->Add(changes);
+  const auto expected = OverlayOf({MountLayer(1, base), MountLayer(2, changes)});
+  const uint64_t requests = host_->counters().blob_requests;
+  const auto path = host_->ShowChain(kChain);
+  ASSERT_TRUE(path.has_value());
+  EXPECT_EQ(*path, Path("host/m/2"));
+  EXPECT_EQ(host_->counters().blob_requests, requests) << "never asks the network";
+  EXPECT_EQ(testing_support::NamesIn(*path / "many"), std::vector<std::string>{"new"});
+  TreeComparison().CompareBelow(expected, *path);
+  EXPECT_EQ(host_->ShowChain(kChain), path);
+  Shell("umount " + expected.native());
+}
+
+TEST_F(ChainLayerHostTest, ACompleteChainNeedsNoServer) {
+  const LazyLayerBlob base = MakeLayer("base", kMakeTree);
+  const LazyLayerBlob changes = MakeChanges();
+  image_->Add(base);
+  image_->Add(changes);
+  const auto lower = MountLayer(1, base);
+  const auto upper = MountLayer(2, changes);
+  const auto path = host_->ShowChain(kChain);
+  ASSERT_TRUE(path.has_value());
+  const dev_t over_fuse = DeviceOf(*path);
+  const auto before = OverlayOver(*path, "before");
+  // Each layer's files, by way of the layers: that completes the chain, too.
+  TreeComparison().CompareBelow(Path("base"), lower);
+  Shell(fmt::format("find {} -type f -exec cat {{}} + > /dev/null", upper.native()));
+  ASSERT_TRUE(WaitForAnotherMount(*path, over_fuse));
+  const auto after = OverlayOver(*path, "after");
+  const auto expected = OverlayOf({lower, upper});
+  TreeComparison().CompareBelow(expected, before);
+  Shell("umount " + expected.native());
+  host_.reset();
+  EXPECT_FALSE(std::filesystem::exists(*path));
+  DropCaches();
+  EXPECT_EQ(ReadWhole(after / "d/more"), "more\n");
+  EXPECT_TRUE(ReadWhole(after / "big") == ReadWhole(Path("base") / "big"));
+  Shell(fmt::format("umount {} {}", before.native(), after.native()));
+}
+
+TEST_F(ChainLayerHostTest, IsRefusedWhereThereIsNone) {
+  const LazyLayerBlob base = MakeLayer("base", "echo x > $TREE/f");
+  const LazyLayerBlob changes = MakeLayer("changes", "echo y > $TREE/g");
+  image_->Add(base);
+  image_->Add(changes);
+  MountLayer(1, base);
+  EXPECT_EQ(host_->ShowChain({}), std::nullopt);
+  EXPECT_EQ(host_->ShowChain(std::span(kChain).first(1)), std::nullopt) << "it has a directory";
+  EXPECT_EQ(host_->ShowChain(kChain), std::nullopt) << "the second is not shown";
+  MountLayer(2, changes);
+  EXPECT_EQ(host_->ShowChain(kChain), Path("host/m/2"));
+  EXPECT_TRUE(host_->Unmount(1, LayerHost::Data::kDiscard).ok());
+  EXPECT_FALSE(std::filesystem::exists(Path("host/m/2"))) << "no mount outlives its layers";
+  EXPECT_EQ(host_->ShowChain(kChain), std::nullopt);
+  host_.reset();
+  auto tree = MakeHost(DataPlane::kTree);
+  ASSERT_TRUE(tree.ok()) << tree.status();
+  host_ = *std::move(tree);
+  MountLayer(1, base);
+  MountLayer(2, changes);
+  EXPECT_EQ(host_->ShowChain(kChain), std::nullopt);
+}
+
+TEST_F(ChainLayerHostTest, ComesBackAfterARestartWithoutTheNetwork) {
+  const LazyLayerBlob base = MakeLayer("base", "seq 1000 > $TREE/f");
+  const LazyLayerBlob changes = MakeLayer("changes", "seq 2000 > $TREE/g");
+  image_->Add(base);
+  image_->Add(changes);
+  MountLayer(1, base);
+  MountLayer(2, changes);
+  const auto path = host_->ShowChain(kChain);
+  ASSERT_TRUE(path.has_value());
+  const std::string held = ReadWhole(*path / "f") + ReadWhole(*path / "g");
+  host_.reset();
+  StartHost();
+  ASSERT_TRUE(host_->Restore(1, SpecOf(base)).ok());
+  ASSERT_TRUE(host_->Restore(2, SpecOf(changes)).ok());
+  EXPECT_EQ(host_->ShowChain(kChain), path);
+  EXPECT_EQ(ReadWhole(*path / "f") + ReadWhole(*path / "g"), held);
+  EXPECT_EQ(host_->counters().blob_requests, 0U);
+}
+
+TEST_F(ChainLayerHostTest, ManyAskForItWhileALayerGoes) {
+  const LazyLayerBlob base = MakeLayer("base", "echo x > $TREE/f");
+  const LazyLayerBlob changes = MakeLayer("changes", "echo y > $TREE/g");
+  image_->Add(base);
+  image_->Add(changes);
+  for (int round = 0; round < 10; ++round) {
+    MountLayer(1, base);
+    MountLayer(2, changes);
+    std::vector<std::future<void>> askers;
+    for (int i = 0; i < 4; ++i) {
+      askers.push_back(std::async(std::launch::async, [this] { host_->ShowChain(kChain); }));
+    }
+    EXPECT_TRUE(host_->Unmount(2, LayerHost::Data::kKeep).ok());
+    for (auto& asker : askers) {
+      asker.get();
+    }
+    EXPECT_FALSE(std::filesystem::exists(Path("host/m/2")));
+    EXPECT_TRUE(host_->Unmount(1, LayerHost::Data::kKeep).ok());
+  }
 }
 
 TEST_F(ErofsLayerHostTest, WithoutTheServerNothingIsWrong) {
