@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,11 @@ class LayerMounter {
   virtual StatusOr<LayerMount> Mount(uint64_t number, const LayerRequest& layer) = 0;
   /// The same after a restart, from what is on disk alone: never asks the network.
   virtual StatusOr<LayerMount> Restore(uint64_t number, const LayerRequest& layer) = 0;
+  /// One directory that shows what an overlay of these layers would, bottom first, all of them
+  /// shown; nothing when there is none, so that the overlay needs each of them. The same list gets
+  /// the same answer, and the directory lasts, until one of the layers is discarded. Never asks
+  /// the network.
+  virtual std::optional<std::filesystem::path> ShowChain(std::span<const uint64_t> numbers) = 0;
   /// The snapshot is gone: hides the layer and drops its data unless another number shows it.
   virtual Status Discard(uint64_t number) = 0;
   /// Every layer that is needed is restored: drops the data of all others, which an earlier process

@@ -376,6 +376,18 @@ StatusOr<std::vector<fs::path>> Snapshotter::LowerOf(std::span<const ChainLink> 
     ASSIGN_OR_RETURN(const fs::path path, LayerPath(*link.layer));
     lower.push_back(path);
   }
+  // The lazy layers below the lowest ordinary one may be one directory.
+  std::vector<uint64_t> lazy;  // bottom first
+  for (auto link = links.rbegin(); link != links.rend() && link->layer.has_value(); ++link) {
+    lazy.push_back(*link->layer);
+  }
+  if (lazy.size() < 2) {
+    return lower;
+  }
+  if (std::optional<fs::path> merged = layers_.ShowChain(lazy); merged.has_value()) {
+    lower.resize(lower.size() - lazy.size());
+    lower.push_back(*std::move(merged));
+  }
   return lower;
 }
 

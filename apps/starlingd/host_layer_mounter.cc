@@ -51,6 +51,11 @@ StatusOr<snapshotter::LayerMount> HostLayerMounter::Restore(
   return Convert(host_.Restore(number, SpecOf(layer)));
 }
 
+std::optional<std::filesystem::path> HostLayerMounter::ShowChain(
+    std::span<const uint64_t> numbers) {
+  return host_.ShowChain(numbers);
+}
+
 Status HostLayerMounter::Discard(uint64_t number) {
   return host_.Unmount(number, mount::LayerHost::Data::kDiscard);
 }

@@ -38,6 +38,17 @@ class FakeLayerMounter final : public snapshotter::LayerMounter {
     return Show(number);
   }
 
+  std::optional<std::filesystem::path> ShowChain(std::span<const uint64_t> numbers) override {
+    const std::lock_guard lock(mutex_);
+    chains_.emplace_back(numbers.begin(), numbers.end());
+    if (!merges_) {
+      return std::nullopt;
+    }
+    const std::filesystem::path path = ChainPathOf(numbers.back());
+    std::filesystem::create_directories(path);
+    return path;
+  }
+
   Status Discard(uint64_t number) override {
     const std::lock_guard lock(mutex_);
     RETURN_IF_ERROR(discard_error_);
@@ -69,6 +80,9 @@ class FakeLayerMounter final : public snapshotter::LayerMounter {
   void FailRestores(Status error) {
     Set([&] { restore_error_ = std::move(error); });
   }
+  void MergeChains() {
+    Set([this] { merges_ = true; });
+  }
   void FailDiscards(Status error) {
     Set([&] { discard_error_ = std::move(error); });
   }
@@ -79,6 +93,11 @@ class FakeLayerMounter final : public snapshotter::LayerMounter {
   std::vector<uint64_t> numbers() const { return Get(numbers_); }
   std::vector<uint64_t> discarded() const { return Get(discarded_); }
   std::vector<snapshotter::LayerRequest> requests() const { return Get(requests_); }
+  /// What was asked for, bottom first.
+  std::vector<std::vector<uint64_t>> chains() const { return Get(chains_); }
+  std::filesystem::path ChainPathOf(uint64_t top) const {
+    return root_ / "m" / std::to_string(top);
+  }
   std::filesystem::path PathOf(uint64_t number) const {
     return root_ / "l" / std::to_string(number);
   }
@@ -113,6 +132,8 @@ class FakeLayerMounter final : public snapshotter::LayerMounter {
   Status mount_error_;
   Status restore_error_;
   Status discard_error_;
+  bool merges_ = false;
+  std::vector<std::vector<uint64_t>> chains_;
   std::vector<uint64_t> numbers_;
   std::vector<uint64_t> discarded_;
   std::vector<snapshotter::LayerRequest> requests_;

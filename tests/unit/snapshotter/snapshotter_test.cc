@@ -165,6 +165,56 @@ TEST_F(SnapshotterTest, LazyAndOrdinaryLayersMix) {
             (Mount{.type = "bind", .source = Root() / "l/1", .options = {"ro", "rbind"}}));
 }
 
+TEST_F(SnapshotterTest, LazyLayersBelowTheLowestOrdinaryOneAreOneDirectory) {
+  using Numbers = std::vector<uint64_t>;
+  FakeLayerMounter& layers = life_.layers();
+  layers.MergeChains();
+  MakeLazy("sha256:1", "");
+  const std::string one = RemoteSnapshotName("sha256:1", "");
+  ASSERT_TRUE(life_->View("of one", one, {}).ok());
+  EXPECT_TRUE(layers.chains().empty()) << "one layer has a directory";
+  MakeLazy("sha256:2", one);
+  const std::string two = RemoteSnapshotName("sha256:2", one);
+  EXPECT_TRUE(layers.chains().empty()) << "a lazy snapshot needs nothing below it";
+  const uint64_t bottom = layers.numbers().at(0);
+  const uint64_t top = layers.numbers().at(1);
+  const std::string merged = layers.ChainPathOf(top).string();
+
+  const auto prepared = life_->Prepare("a", two, {});
+  ASSERT_TRUE(prepared.ok()) << prepared.status();
+  EXPECT_EQ(layers.chains().back(), (Numbers{bottom, top}));
+  EXPECT_EQ(Lowerdir(prepared->mounts), merged);
+  EXPECT_EQ(prepared->mounts.at(0).type, "overlay") << "there is an upper directory";
+  EXPECT_EQ(*life_->Mounts("a"), prepared->mounts);
+  const auto view = life_->View("v", two, {});
+  EXPECT_EQ(view->at(0).type, "bind");
+  EXPECT_EQ(view->at(0).source, merged);
+
+  ASSERT_TRUE(life_->Commit("a", "A", "", {}).ok());
+  MakeLazy("sha256:3", "A");
+  const auto above = life_->Prepare("b", RemoteSnapshotName("sha256:3", "A"), {});
+  ASSERT_TRUE(above.ok()) << above.status();
+  EXPECT_EQ(layers.chains().back(), (Numbers{bottom, top})) << "what stands above stands alone";
+  const std::string lower = Lowerdir(above->mounts);
+  EXPECT_TRUE(lower.starts_with(layers.PathOf(layers.numbers().back()).string() + ":")) << lower;
+  EXPECT_TRUE(lower.ends_with("/fs:" + merged)) << lower;
+
+  life_.Restart();
+  EXPECT_EQ(*life_->Mounts("b"), above->mounts);
+}
+
+TEST_F(SnapshotterTest, WithoutAMergedChainEachLayerIsADirectory) {
+  MakeLazy("sha256:1", "");
+  const std::string one = RemoteSnapshotName("sha256:1", "");
+  MakeLazy("sha256:2", one);
+  const auto prepared = life_->Prepare("a", RemoteSnapshotName("sha256:2", one), {});
+  ASSERT_TRUE(prepared.ok()) << prepared.status();
+  EXPECT_EQ(life_.layers().chains().size(), 1U) << "asked for";
+  const std::vector<uint64_t> numbers = life_.layers().numbers();
+  EXPECT_EQ(Lowerdir(prepared->mounts), life_.layers().PathOf(numbers.at(1)).string() + ":" +
+                                            life_.layers().PathOf(numbers.at(0)).string());
+}
+
 TEST_F(SnapshotterTest, TheSameChainOverTwoParentsIsTwoSnapshots) {
   MakeCommitted("unpacked", "");
   MakeLazy("one", "");
