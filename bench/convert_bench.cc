@@ -1,7 +1,9 @@
 // How long does it take to make layers eStargz, and how large do they get?
 //
-//   convert_bench [--level N] [--threads N] [--min-chunk-size BYTES] [--gzip] [--out FILE] LAYER...
+//   convert_bench [--format FORMAT] [--level N] [--threads N] [--min-chunk-size BYTES] [--gzip]
+//                 [--out FILE] LAYER...
 //
+// FORMAT is estargz, zstd:chunked (of containers/storage) or zstdchunked (of stargz-snapshotter).
 // LAYER is a tar, plain or compressed. --gzip also runs `gzip -9` on each (minutes) and prints the
 // ratio of the sizes. --out keeps the last blob.
 #include <fcntl.h>
@@ -21,6 +23,7 @@
 namespace {
 
 using starling::StatusOr;
+using starling::estargz::WriteFormat;
 
 struct Arguments {
   starling::estargz::WriteOptions options;
@@ -35,6 +38,11 @@ bool Parse(int argc, char** argv, Arguments& arguments) {
     const bool has_value = i + 1 < argc;
     if (word == "--gzip") {
       arguments.gzip = true;
+    } else if (word == "--format" && has_value) {
+      const std::string_view format = argv[++i];
+      arguments.options.format = format == "zstd:chunked"  ? WriteFormat::kContainersZstd
+                                 : format == "zstdchunked" ? WriteFormat::kStargzZstd
+                                                           : WriteFormat::kEstargz;
     } else if (word == "--level" && has_value) {
       arguments.options.compression_level = std::atoi(argv[++i]);
     } else if (word == "--threads" && has_value) {
@@ -98,8 +106,8 @@ int main(int argc, char** argv) {
   if (!Parse(argc, argv, arguments)) {
     std::fprintf(
         stderr,
-        "usage: convert_bench [--level N] [--threads N] [--min-chunk-size BYTES] [--gzip] [--out "
-        "FILE] LAYER...\n");
+        "usage: convert_bench [--format FORMAT] [--level N] [--threads N] [--min-chunk-size BYTES] "
+        "[--gzip] [--out FILE] LAYER...\n");
     return 2;
   }
   double seconds = 0;
@@ -120,7 +128,9 @@ int main(int argc, char** argv) {
     stored_bytes += written->size_bytes;
     gzip_bytes += arguments.gzip ? GzipBytes(layer) : 0;
   }
-  std::printf("level %d, %zu threads: %.2f s, %.3f MB\n", arguments.options.compression_level,
+  std::printf("level %d, %zu threads: %.2f s, %.3f MB\n",
+              arguments.options.compression_level.value_or(
+                  starling::estargz::DefaultLevel(arguments.options.format)),
               arguments.options.threads, seconds, static_cast<double>(stored_bytes) / 1e6);
   if (gzip_bytes > 0) {
     std::printf("gzip -9: %.3f MB, ratio %.4f\n", static_cast<double>(gzip_bytes) / 1e6,

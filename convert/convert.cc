@@ -235,7 +235,7 @@ class Conversion {
     manifest.config.size_bytes = config_json.size();
     for (oci::Descriptor& layer : manifest.layers) {
       // Reused ones may still be called Docker's: the same bytes by another name.
-      layer.media_type = oci::media_type::kOciLayerGzip;
+      layer.media_type = MediaTypeOf(options_.layer.format);
     }
     RETURN_IF_ERROR(SendBytes(manifest.config, AsBytes(config_json)));
     return Encode(manifest.media_type, manifest.ToJson());
@@ -289,7 +289,7 @@ class Conversion {
     auto result = MakeLayer(from, part);
     progress_.End(part, !result.ok()      ? "failed"
                         : result->diff_id ? "converted"
-                                          : "eStargz already");
+                                          : "has the format already");
     RETURN_IF_ERROR(result.status());
     layers_.emplace(from.digest, *result);
     report_.layers.push_back(
@@ -299,7 +299,7 @@ class Conversion {
 
   StatusOr<LayerResult> MakeLayer(const oci::Descriptor& from, const std::string& part) {
     if (!options_.force) {
-      ASSIGN_OR_RETURN(const bool lazy_already, IsEstargz(source_, from));
+      ASSIGN_OR_RETURN(const bool lazy_already, HasFormat(source_, from, options_.layer.format));
       if (lazy_already) {
         RETURN_IF_ERROR(CopyBlob(from));
         return LayerResult{.to = from};

@@ -16,14 +16,14 @@ struct ConvertOptions {
   /// Where finished layers wait to be sent, in a private directory that is always removed. Made
   /// when missing; empty is the system's directory for temporary files.
   std::filesystem::path spool_directory;
-  /// Write again layers that are eStargz already.
+  /// Write again layers that have the format already.
   bool force = false;
 };
 
 struct ConvertedLayer {
   oci::Descriptor from;
   oci::Descriptor to;
-  bool reused = false;  // was eStargz already
+  bool reused = false;  // had the format already
 };
 
 struct ConvertReport {
@@ -31,14 +31,14 @@ struct ConvertReport {
   std::vector<ConvertedLayer> layers;
 };
 
-/// Writes `source` to `destination` with every layer as eStargz: OCI media types, TOC digest and
-/// size annotations, diff IDs and digests rewritten in config, manifest and index. What needs no
-/// change (an image of eStargz layers only, an artifact in an index) keeps its bytes and digest.
-/// Attestations are left out of an index whose images change: they name the digests of the images
-/// before. A layer shared by several images is converted once. On an error the destination's name
-/// stands for what it stood for before. Errors: kUnimplemented for layers that are not distributed
-/// with their image or are no tar; kFailedPrecondition when the name stands for something that is
-/// no image; kDataLoss for content that is not its digest's.
+/// Writes `source` to `destination` with every layer in the format of the options: OCI media types,
+/// the format's annotations, diff IDs and digests rewritten in config, manifest and index. What
+/// needs no change (an image all of whose layers have the format, an artifact in an index) keeps
+/// its bytes and digest. Attestations are left out of an index whose images change: they name the
+/// digests of the images before. A layer shared by several images is converted once. On an error
+/// the destination's name stands for what it stood for before. Errors: kUnimplemented for layers
+/// that are not distributed with their image or are no tar; kFailedPrecondition when the name
+/// stands for something that is no image; kDataLoss for content that is not its digest's.
 StatusOr<ConvertReport> ConvertImage(oci::ImageSource& source, oci::ImageDestination& destination,
                                      const ConvertOptions& options, Progress& progress);
 

@@ -37,6 +37,18 @@ class CountingSink : public ByteSink {
   const std::string& part_;
 };
 
+estargz::FooterKind FooterOf(estargz::WriteFormat format) {
+  switch (format) {
+    case estargz::WriteFormat::kStargzZstd:
+      return estargz::FooterKind::kZstdChunked;
+    case estargz::WriteFormat::kContainersZstd:
+      return estargz::FooterKind::kZstdChunkedTarSplit;
+    case estargz::WriteFormat::kEstargz:
+      break;
+  }
+  return estargz::FooterKind::kEstargz;
+}
+
 }  // namespace
 
 StatusOr<estargz::WrittenLayer> ConvertLayer(oci::ImageSource& source, const oci::Descriptor& from,
@@ -68,13 +80,18 @@ StatusOr<estargz::WrittenLayer> ConvertLayer(oci::ImageSource& source, const oci
   return written;
 }
 
+std::string_view MediaTypeOf(estargz::WriteFormat format) {
+  return format == estargz::WriteFormat::kEstargz ? oci::media_type::kOciLayerGzip
+                                                  : oci::media_type::kOciLayerZstd;
+}
+
 oci::Descriptor DescribeConverted(const oci::Descriptor& from,
                                   const estargz::WrittenLayer& written) {
-  oci::Descriptor to{.media_type = std::string(oci::media_type::kOciLayerGzip),
+  oci::Descriptor to{.media_type = std::string(MediaTypeOf(written.format)),
                      .digest = written.digest,
                      .size_bytes = written.size_bytes};
   for (const auto& [key, value] : from.annotations) {
-    bool former = false;
+    bool former = key == oci::annotation::kTocDigest || key == oci::annotation::kUncompressedSize;
     for (const std::string_view prefix : kFormerPrefixes) {
       former = former || key.starts_with(prefix);
     }
@@ -82,20 +99,46 @@ oci::Descriptor DescribeConverted(const oci::Descriptor& from,
       to.annotations[key] = value;
     }
   }
-  to.annotations[std::string(oci::annotation::kTocDigest)] = written.toc_digest.ToString();
-  to.annotations[std::string(oci::annotation::kUncompressedSize)] =
-      fmt::format("{}", written.uncompressed_bytes);
+  const auto annotate = [&to](std::string_view key, std::string value) {
+    to.annotations[std::string(key)] = std::move(value);
+  };
+  const std::string toc_position =
+      fmt::format("{}:{}:{}:1", written.toc.blob_offset, written.toc.stored_bytes,
+                  written.toc.decompressed_bytes);
+  switch (written.format) {
+    case estargz::WriteFormat::kStargzZstd:
+      annotate(oci::annotation::kOldCompressedTocDigest, written.compressed_toc_digest.ToString());
+      annotate(oci::annotation::kOldTocPosition, toc_position);
+      [[fallthrough]];
+    case estargz::WriteFormat::kEstargz:
+      annotate(oci::annotation::kTocDigest, written.toc_digest.ToString());
+      annotate(oci::annotation::kUncompressedSize, fmt::format("{}", written.uncompressed_bytes));
+      break;
+    case estargz::WriteFormat::kContainersZstd:
+      annotate(oci::annotation::kCompressedTocDigest, written.compressed_toc_digest.ToString());
+      annotate(oci::annotation::kTocPosition, toc_position);
+      if (written.tar_split.stored_bytes > 0) {
+        annotate(oci::annotation::kTarSplitPosition,
+                 fmt::format("{}:{}:{}", written.tar_split.blob_offset,
+                             written.tar_split.stored_bytes, written.tar_split.decompressed_bytes));
+      }
+      break;
+  }
   return to;
 }
 
-StatusOr<bool> IsEstargz(oci::ImageSource& source, const oci::Descriptor& layer) {
+StatusOr<bool> HasFormat(oci::ImageSource& source, const oci::Descriptor& layer,
+                         estargz::WriteFormat format) {
   const auto promised = oci::FindTocDigest(layer.annotations);
-  if (!promised.ok() || promised->of != oci::TocDigestOf::kJson) {
+  const oci::TocDigestOf wanted_digest = format == estargz::WriteFormat::kContainersZstd
+                                             ? oci::TocDigestOf::kCompressed
+                                             : oci::TocDigestOf::kJson;
+  if (!promised.ok() || promised->of != wanted_digest) {
     return false;
   }
   ASSIGN_OR_RETURN(const oci::OpenedBlob blob, source.OpenBlob(layer, estargz::kMaxFooterBytes));
   const auto footer = estargz::ParseFooter(blob.tail, blob.reader->SizeBytes());
-  return footer.ok() && footer->kind == estargz::FooterKind::kEstargz;
+  return footer.ok() && footer->kind == FooterOf(format);
 }
 
 }  // namespace starling::convert

@@ -1,12 +1,15 @@
 #include "estargz/blob_assembler.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "estargz/footer.h"
 #include "estargz/gzip_compressor.h"
 #include "estargz/toc.h"
+#include "estargz/zstd_compressor.h"
 
 namespace starling::estargz {
 namespace {
@@ -54,8 +57,20 @@ class Buffer {
   size_t capacity_ = 0;
 };
 
+std::unique_ptr<MemberCompressor> MakeCompressor(WriteFormat format, int level) {
+  if (format == WriteFormat::kEstargz) {
+    return std::make_unique<GzipCompressor>(level);
+  }
+  return std::make_unique<ZstdCompressor>(level);
+}
+
+bool IsZeros(ByteSpan bytes) {
+  return bytes.empty() || (bytes[0] == std::byte{0} &&
+                           std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+}
+
 /// Appends `bytes` as one member to `out`; returns the member's size.
-size_t AppendMember(ByteSpan bytes, GzipCompressor& compressor, Buffer& out) {
+size_t AppendMember(ByteSpan bytes, MemberCompressor& compressor, Buffer& out) {
   const size_t begin = out.size();
   const size_t size =
       compressor.CompressMember(bytes, out.Extend(compressor.BoundBytes(bytes.size())));
@@ -63,7 +78,7 @@ size_t AppendMember(ByteSpan bytes, GzipCompressor& compressor, Buffer& out) {
   return size;
 }
 
-/// A gzip member: chunks of files, if any, and what of the tar follows each.
+/// A member: chunks of files, if any, and what of the tar follows each.
 struct Member {
   size_t begin = 0;  // in the batch's tar bytes
   size_t size_bytes = 0;
@@ -86,12 +101,15 @@ struct Record {
   uint64_t file_offset = 0;
   bool last = false;        // the file ends with this chunk
   oci::Digest file_digest;  // of the last chunk of several
+  uint64_t file_crc64 = 0;  // of the last chunk, when it is asked for
+  bool is_zeros = false;    // when it is asked for
 };
 
 }  // namespace
 
 struct BlobAssembler::Batch {
-  explicit Batch(int level) : compressor(level) {}
+  explicit Batch(std::unique_ptr<MemberCompressor> compressor_of_format)
+      : compressor(std::move(compressor_of_format)) {}
 
   ByteSpan Content(const Record& record) const {
     return tar.bytes().subspan(members[record.member].begin + record.inner_offset,
@@ -106,7 +124,7 @@ struct BlobAssembler::Batch {
     records.clear();
   }
 
-  GzipCompressor compressor;
+  const std::unique_ptr<MemberCompressor> compressor;
   Buffer tar;
   Buffer stored;
   std::vector<Member> members;
@@ -116,12 +134,17 @@ struct BlobAssembler::Batch {
 
 BlobAssembler::BlobAssembler(ByteSink& blob, const WriteOptions& options)
     : options_(options),
+      level_(options.compression_level.value_or(DefaultLevel(options.format))),
       sink_(blob),
+      toc_(for_containers() ? TocDialect::kContainers : TocDialect::kStargz),
       hasher_("estargz-hash", 1),
       compressors_("estargz-deflate", options.threads) {
+  if (for_containers()) {
+    tar_split_.emplace(level_);
+  }
   // Two for each thread, one being filled and one being written.
   for (size_t i = 0; i < 2 * options.threads + 2; ++i) {
-    ring_.push_back(std::make_unique<Batch>(options.compression_level));
+    ring_.push_back(std::make_unique<Batch>(MakeCompressor(options.format, level_)));
   }
   current().members.emplace_back();
 }
@@ -132,9 +155,11 @@ BlobAssembler::Batch& BlobAssembler::current() { return *ring_[filled_ % ring_.s
 
 Status BlobAssembler::Add(TarEntry entry, TarEntrySource& payload) {
   RETURN_IF_ERROR(AppendHeader(entry.header));
-  entry.header = Bytes();
-  if (entry.type == TarType::kGlobalHeader) {
-    return OkStatus();
+  if (!tar_split_) {
+    entry.header = Bytes();
+    if (entry.type == TarType::kGlobalHeader) {
+      return OkStatus();
+    }
   }
   if (entry.size_bytes > 0) {
     return AddContent(std::move(entry), payload);
@@ -167,6 +192,9 @@ Status BlobAssembler::AddContent(TarEntry entry, TarEntrySource& payload) {
     member.size_bytes += count;
     member.content_end = member.size_bytes;
     file_offset += count;
+  }
+  if (for_containers()) {
+    RETURN_IF_ERROR(BeginMember(0));
   }
   Batch& batch = current();
   batch.tar.AppendZeros(TarPadding(size_bytes));
@@ -237,11 +265,12 @@ void BlobAssembler::Compress(Batch& batch) {
   for (Record& record : batch.records) {
     if (record.kind != RecordKind::kEntry) {
       record.digest = oci::Digest::Of(batch.Content(record));
+      record.is_zeros = for_containers() && IsZeros(batch.Content(record));
     }
   }
   for (Member& member : batch.members) {
     member.stored_bytes = AppendMember(batch.tar.bytes().subspan(member.begin, member.size_bytes),
-                                       batch.compressor, batch.stored);
+                                       *batch.compressor, batch.stored);
   }
   EndStage(batch);
 }
@@ -251,7 +280,14 @@ void BlobAssembler::HashTar(Batch& batch) {
   tar_hash_.Update(batch.tar.bytes());
   tar_bytes_ += batch.tar.size();
   for (Record& record : batch.records) {
-    if (record.kind == RecordKind::kEntry || (record.file_offset == 0 && record.last)) {
+    if (record.kind == RecordKind::kEntry) {
+      continue;
+    }
+    if (tar_split_) {
+      file_crc64_ = Crc64(record.file_offset == 0 ? 0 : file_crc64_, batch.Content(record));
+      record.file_crc64 = file_crc64_;
+    }
+    if (record.file_offset == 0 && record.last) {
       continue;  // one chunk: its digest is the file's
     }
     if (record.kind == RecordKind::kFirstChunk) {
@@ -293,7 +329,12 @@ Status BlobAssembler::WriteToc(Batch& batch) {
   size_t next_member = 0;
   for (Record& record : batch.records) {
     if (record.kind == RecordKind::kEntry) {
-      RETURN_IF_ERROR(toc_.AddEntry(record.entry));
+      if (tar_split_) {
+        tar_split_->Add(record.entry, 0);
+      }
+      if (record.entry.type != TarType::kGlobalHeader) {
+        RETURN_IF_ERROR(toc_.AddEntry(record.entry));
+      }
       continue;
     }
     for (; next_member < record.member; ++next_member) {
@@ -306,9 +347,14 @@ Status BlobAssembler::WriteToc(Batch& batch) {
     open_chunks_.push_back({.file_offset = record.file_offset,
                             .size_bytes = record.size_bytes,
                             .blob_offset = blob_offset,
+                            .blob_end = blob_offset + batch.members[record.member].stored_bytes,
                             .inner_offset = record.inner_offset,
-                            .digest = record.digest});
+                            .digest = record.digest,
+                            .is_zeros = record.is_zeros});
     if (record.last) {
+      if (tar_split_) {
+        tar_split_->Add(open_file_, record.file_crc64);
+      }
       const bool one_chunk = open_chunks_.size() == 1;
       RETURN_IF_ERROR(
           toc_.AddFile(open_file_, one_chunk ? record.digest : record.file_digest, open_chunks_));
@@ -318,10 +364,21 @@ Status BlobAssembler::WriteToc(Batch& batch) {
 }
 
 StatusOr<WrittenLayer> BlobAssembler::Finish() {
+  const bool estargz = options_.format == WriteFormat::kEstargz;
+  if (!estargz) {
+    // The TOC is not in the tar, which therefore ends here.
+    current().tar.AppendZeros(kEndOfArchiveBytes);
+    current().members.back().size_bytes += kEndOfArchiveBytes;
+  }
   RETURN_IF_ERROR(Submit());
   while (written_ < filled_) {
     RETURN_IF_ERROR(Write(*ring_[written_ % ring_.size()]));
   }
+  return estargz ? FinishEstargz() : FinishZstd();
+}
+
+/// Like FinishZstd, once no batch is in flight: the hashing thread's state is the caller's then.
+StatusOr<WrittenLayer> BlobAssembler::FinishEstargz() {
   const uint64_t toc_offset = sink_.size_bytes();
   ASSIGN_OR_RETURN(const std::string json, toc_.Finish());
   const oci::Digest toc_digest = oci::Digest::Of(AsBytes(json));
@@ -330,17 +387,57 @@ StatusOr<WrittenLayer> BlobAssembler::Finish() {
   tar.Append(AsBytes(json));
   tar.AppendZeros(TarPadding(json.size()) + kEndOfArchiveBytes);
   Buffer stored;
-  GzipCompressor compressor(std::max(options_.compression_level, kTocLevel));
+  GzipCompressor compressor(std::max(level_, kTocLevel));
   AppendMember(tar.bytes(), compressor, stored);
   RETURN_IF_ERROR(sink_.Write(stored.bytes()));
   RETURN_IF_ERROR(sink_.Write(MakeFooter(toc_offset)));
-  // No batch is in flight any more: the hashing thread's state is ours.
   tar_hash_.Update(tar.bytes());
   return WrittenLayer{.digest = sink_.Finish(),
                       .size_bytes = sink_.size_bytes(),
                       .diff_id = tar_hash_.Finish(),
                       .uncompressed_bytes = tar_bytes_ + tar.size(),
                       .toc_digest = toc_digest};
+}
+
+/// A frame that decoders of the tar skip.
+Status BlobAssembler::WriteFramed(ByteSpan payload) {
+  if (payload.size() > std::numeric_limits<uint32_t>::max()) {
+    return MakeError(StatusCode::kResourceExhausted,
+                     "the layer's tar-split has no room in a frame of 4 GiB");
+  }
+  RETURN_IF_ERROR(sink_.Write(MakeSkippableHeader(static_cast<uint32_t>(payload.size()))));
+  return sink_.Write(payload);
+}
+
+StatusOr<WrittenLayer> BlobAssembler::FinishZstd() {
+  WrittenLayer layer{
+      .format = options_.format, .diff_id = tar_hash_.Finish(), .uncompressed_bytes = tar_bytes_};
+  std::optional<TarSplit> tar_split;
+  if (tar_split_) {
+    tar_split = tar_split_->Finish(std::array<std::byte, kEndOfArchiveBytes>{});
+  }
+  ASSIGN_OR_RETURN(const std::string json,
+                   toc_.Finish(tar_split ? tar_split->digest : oci::Digest()));
+  layer.toc_digest = oci::Digest::Of(AsBytes(json));
+  Buffer stored;
+  ZstdCompressor compressor(std::max(level_, kTocLevel));
+  AppendMember(AsBytes(json), compressor, stored);
+  layer.compressed_toc_digest = oci::Digest::Of(stored.bytes());
+  layer.toc = {.blob_offset = sink_.size_bytes() + kSkippableHeaderBytes,
+               .stored_bytes = stored.size(),
+               .decompressed_bytes = json.size()};
+  RETURN_IF_ERROR(WriteFramed(stored.bytes()));
+  if (tar_split) {
+    layer.tar_split = {.blob_offset = sink_.size_bytes() + kSkippableHeaderBytes,
+                       .stored_bytes = tar_split->frame.size(),
+                       .decompressed_bytes = tar_split->decompressed_bytes};
+    RETURN_IF_ERROR(WriteFramed(tar_split->frame));
+  }
+  RETURN_IF_ERROR(sink_.Write(for_containers() ? MakeZstdTarSplitFooter(layer.toc, layer.tar_split)
+                                               : MakeZstdFooter(layer.toc)));
+  layer.digest = sink_.Finish();
+  layer.size_bytes = sink_.size_bytes();
+  return layer;
 }
 
 }  // namespace starling::estargz

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -8,20 +9,23 @@
 #include "base/io.h"
 #include "base/mutex.h"
 #include "estargz/tar.h"
+#include "estargz/tar_split_writer.h"
 #include "estargz/toc_writer.h"
 #include "estargz/writer.h"
 #include "oci/digest.h"
 
 namespace starling::estargz {
 
-/// Cuts a tar, given entry by entry, into gzip members and writes them with their TOC and footer.
+/// Cuts a tar, given entry by entry, into gzip members or zstd frames, both called members here,
+/// and writes them with their TOC and footer.
 ///
 /// A member starts at the blob's start, at each chunk of a file unless small ones may share, and
 /// where headers alone have grown to a MiB; a chunk's member goes on with the padding and headers
-/// that follow. Members are
-/// independent and small ones are compressed in batches. A fixed ring of batches is in flight: each
-/// is filled by the caller, then compressed by one thread and hashed, in order, by another, and
-/// written by the caller in order. That bounds memory and makes the bytes independent of threads.
+/// that follow, except in containers/storage's format, where those have members of their own.
+/// Members are independent and small ones are compressed in batches. A fixed ring of batches is in
+/// flight: each is filled by the caller, then compressed by one thread and hashed, in order, by
+/// another, and written by the caller in order. That bounds memory and makes the bytes independent
+/// of threads.
 ///
 /// Threads: one at a time; it blocks on its own threads and on the sink.
 class BlobAssembler {
@@ -50,10 +54,16 @@ class BlobAssembler {
   void EndStage(Batch& batch);
   Status Write(Batch& batch);
   Status WriteToc(Batch& batch);
+  Status WriteFramed(ByteSpan payload);
+  StatusOr<WrittenLayer> FinishEstargz();
+  StatusOr<WrittenLayer> FinishZstd();
+  bool for_containers() const { return options_.format == WriteFormat::kContainersZstd; }
 
   const WriteOptions options_;
+  const int level_;
   oci::DigestingSink sink_;
   TocWriter toc_;
+  std::optional<TarSplitWriter> tar_split_;  // of containers/storage's format
 
   std::vector<std::unique_ptr<Batch>> ring_;
   size_t filled_ = 0;   // batches submitted so far
@@ -66,6 +76,7 @@ class BlobAssembler {
   // Of the hashing thread while a batch is in flight.
   oci::Sha256 tar_hash_;
   oci::Sha256 file_hash_;
+  uint64_t file_crc64_ = 0;
   uint64_t tar_bytes_ = 0;
 
   Mutex mutex_;  // leaf; guards Batch::stages_left

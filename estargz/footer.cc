@@ -19,6 +19,8 @@ constexpr size_t kSubfieldHeaderBytes = 4;  // SI1, SI2, LEN
 constexpr std::string_view kExternalMagic = "STARGZEXTERNALTOC";
 // Of the frames that the two zstd dialects write; others would be skipped as well.
 constexpr std::string_view kSkippableMagic = "\x50\x2a\x4d\x18";
+constexpr std::string_view kZstdMagic = "GnUlInUx";
+constexpr std::string_view kZstdTarSplitMagic = "GNUlInUx";
 constexpr uint64_t kTocType = 1;
 
 unsigned ByteAt(ByteSpan bytes, size_t index) { return std::to_integer<unsigned>(bytes[index]); }
@@ -34,6 +36,24 @@ uint64_t LittleEndian(ByteSpan bytes) {
     value = value << 8 | ByteAt(bytes, i);
   }
   return value;
+}
+
+void AppendLittleEndian(std::string& out, uint64_t value, size_t bytes = sizeof(uint64_t)) {
+  for (size_t i = 0; i < bytes; ++i) {
+    out += static_cast<char>(value >> (8 * i) & 0xff);
+  }
+}
+
+std::string SkippableHeader(uint32_t payload_bytes) {
+  std::string header(kSkippableMagic);
+  AppendLittleEndian(header, payload_bytes, sizeof(payload_bytes));
+  return header;
+}
+
+void AppendPart(std::string& out, const FramedPart& part) {
+  AppendLittleEndian(out, part.blob_offset);
+  AppendLittleEndian(out, part.stored_bytes);
+  AppendLittleEndian(out, part.decompressed_bytes);
 }
 
 /// The extra field of the gzip member that starts `member`, or nothing.
@@ -137,8 +157,8 @@ StatusOr<std::optional<Footer>> ParseZstd(ByteSpan tail, uint64_t blob_size) {
     FooterKind kind;
     uint64_t size_bytes;
     std::string_view magic;
-  } kKinds[] = {{FooterKind::kZstdChunked, kZstdFooterBytes, "GnUlInUx"},
-                {FooterKind::kZstdChunkedTarSplit, kZstdTarSplitFooterBytes, "GNUlInUx"}};
+  } kKinds[] = {{FooterKind::kZstdChunked, kZstdFooterBytes, kZstdMagic},
+                {FooterKind::kZstdChunkedTarSplit, kZstdTarSplitFooterBytes, kZstdTarSplitMagic}};
   for (const auto& candidate : kKinds) {
     if (tail.size() < candidate.size_bytes) {
       continue;
@@ -205,6 +225,29 @@ std::array<std::byte, kFooterBytes> MakeFooter(uint64_t toc_offset) {
   std::array<std::byte, kFooterBytes> result{};
   std::ranges::copy(AsBytes(footer), result.begin());
   return result;
+}
+
+std::array<std::byte, kSkippableHeaderBytes> MakeSkippableHeader(uint32_t payload_bytes) {
+  std::array<std::byte, kSkippableHeaderBytes> result{};
+  std::ranges::copy(AsBytes(SkippableHeader(payload_bytes)), result.begin());
+  return result;
+}
+
+Bytes MakeZstdFooter(const FramedPart& toc) {
+  std::string footer = SkippableHeader(kZstdFooterBytes - kSkippableHeaderBytes);
+  AppendPart(footer, toc);
+  AppendLittleEndian(footer, kTocType);
+  footer += kZstdMagic;
+  return ToBytes(footer);
+}
+
+Bytes MakeZstdTarSplitFooter(const FramedPart& toc, const FramedPart& tar_split) {
+  std::string footer = SkippableHeader(kZstdTarSplitFooterBytes - kSkippableHeaderBytes);
+  AppendPart(footer, toc);
+  AppendLittleEndian(footer, kTocType);
+  AppendPart(footer, tar_split);
+  footer += kZstdTarSplitMagic;
+  return ToBytes(footer);
 }
 
 }  // namespace starling::estargz

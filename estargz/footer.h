@@ -56,4 +56,21 @@ StatusOr<Footer> ParseFooter(ByteSpan tail, uint64_t blob_size);
 /// The footer of a new eStargz layer.
 std::array<std::byte, kFooterBytes> MakeFooter(uint64_t toc_offset);
 
+/// What a skippable frame of a blob holds.
+struct FramedPart {
+  uint64_t blob_offset = 0;   // behind the frame's header
+  uint64_t stored_bytes = 0;  // compressed
+  uint64_t decompressed_bytes = 0;
+
+  friend bool operator==(const FramedPart&, const FramedPart&) = default;
+};
+
+/// What stands in front of `payload_bytes` that decoders are to skip.
+std::array<std::byte, kSkippableHeaderBytes> MakeSkippableHeader(uint32_t payload_bytes);
+
+/// The footer of a new zstd:chunked layer, in stargz' dialect.
+Bytes MakeZstdFooter(const FramedPart& toc);
+/// In that of containers/storage. A layer without a tar-split has an empty one.
+Bytes MakeZstdTarSplitFooter(const FramedPart& toc, const FramedPart& tar_split);
+
 }  // namespace starling::estargz

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "base/bytes.h"
+#include "estargz/member_compressor.h"
 
 struct libdeflate_compressor;
 
@@ -32,17 +33,13 @@ class IncompressibleProbe {
 };
 
 /// Makes gzip members at one level; incompressible ones are stored. Keeps its working memory.
-/// Threads: one call at a time; make one for each thread.
-class GzipCompressor {
+class GzipCompressor : public MemberCompressor {
  public:
   /// libdeflate's level, 1 to 12.
   explicit GzipCompressor(int level);
 
-  /// The most that a member of `size_bytes` decompressed bytes takes.
-  size_t BoundBytes(size_t size_bytes);
-  /// Writes `bytes` as one member to `out`, which has BoundBytes; returns the member's size. The
-  /// member depends on the bytes and the level only.
-  size_t CompressMember(ByteSpan bytes, std::span<std::byte> out);
+  size_t BoundBytes(size_t size_bytes) override;
+  size_t CompressMember(ByteSpan bytes, std::span<std::byte> out) override;
 
  private:
   DeflateCompressor compressor_;

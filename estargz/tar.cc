@@ -33,6 +33,8 @@ constexpr Field kGroupName{297, 32};
 constexpr Field kDeviceMajor{329, 8};
 constexpr Field kDeviceMinor{337, 8};
 constexpr Field kPrefix{345, 155};
+constexpr Field kGnuAccessed{345, 12};
+constexpr Field kGnuChanged{357, 12};
 constexpr Field kStarPrefix{345, 131};
 constexpr Field kStarTrailer{508, 4};
 
@@ -120,24 +122,31 @@ std::optional<uint64_t> ParseDecimal(std::string_view text) {
   return number;
 }
 
-/// Whole seconds of a PAX time, rounded down: "12.5" is 12, "-12.5" is -13.
-std::optional<int64_t> ParseSeconds(std::string_view text) {
+/// A PAX time: "-12.5" is 500 milliseconds after -13. More than nine digits are cut off.
+std::optional<TarTime> ParseTime(std::string_view text) {
+  constexpr size_t kDigits = 9;
+  constexpr uint32_t kNanosecondsPerSecond = 1'000'000'000;
   const size_t point = text.find('.');
   const std::string_view whole = text.substr(0, point);
   const std::string_view fraction =
       point == std::string_view::npos ? std::string_view() : text.substr(point + 1);
-  int64_t seconds = 0;
-  const auto [end, error] = std::from_chars(whole.data(), whole.data() + whole.size(), seconds);
+  TarTime time;
+  const auto [end, error] =
+      std::from_chars(whole.data(), whole.data() + whole.size(), time.seconds);
   if (error != std::errc() || end != whole.data() + whole.size() ||
       fraction.find_first_not_of("0123456789") != std::string_view::npos) {
     return std::nullopt;
   }
-  const bool has_fraction = fraction.find_first_not_of('0') != std::string_view::npos;
-  const bool negative = whole.starts_with('-');
-  if (negative && has_fraction && seconds > std::numeric_limits<int64_t>::min()) {
-    --seconds;
+  for (size_t i = 0; i < kDigits; ++i) {
+    time.nanoseconds = time.nanoseconds * 10 +
+                       (i < fraction.size() ? static_cast<uint32_t>(fraction[i] - '0') : 0);
   }
-  return seconds;
+  if (whole.starts_with('-') && time.nanoseconds > 0 &&
+      time.seconds > std::numeric_limits<int64_t>::min()) {
+    --time.seconds;
+    time.nanoseconds = kNanosecondsPerSecond - time.nanoseconds;
+  }
+  return time;
 }
 
 /// Undoes URL encoding, which LIBARCHIVE.xattr names have.
@@ -203,6 +212,8 @@ Status ParseCommonFields(HeaderBlock header, TarEntry& entry) {
     return Broken(entry.name, "time is not a number");
   }
   entry.mode = static_cast<uint32_t>(*mode & 07777);
+  entry.mode_field = static_cast<uint32_t>(*mode);
+  entry.go_reads_alike = *mode <= std::numeric_limits<uint32_t>::max();
   entry.uid = static_cast<uint32_t>(*uid);
   entry.gid = static_cast<uint32_t>(*gid);
   entry.size_bytes = static_cast<uint64_t>(*size);
@@ -226,6 +237,9 @@ Status ParseDialectFields(HeaderBlock header, TarEntry& entry) {
     if (!prefix.empty()) {
       entry.name = fmt::format("{}/{}", prefix, entry.name);
     }
+    entry.go_reads_alike = entry.go_reads_alike && !star;  // it has two times more
+  } else if (header[kGnuAccessed.at] != std::byte{0} || header[kGnuChanged.at] != std::byte{0}) {
+    entry.go_reads_alike = false;
   }
   const char type = static_cast<char>(header[kTypeAt]);
   if (type == '3' || type == '4') {
@@ -237,6 +251,9 @@ Status ParseDialectFields(HeaderBlock header, TarEntry& entry) {
     }
     entry.device_major = static_cast<uint32_t>(*major);
     entry.device_minor = static_cast<uint32_t>(*minor);
+  } else if (ParseNumber(Raw(header, kDeviceMajor)) != 0 ||
+             ParseNumber(Raw(header, kDeviceMinor)) != 0) {
+    entry.go_reads_alike = false;
   }
   return OkStatus();
 }
@@ -263,6 +280,7 @@ Status ApplyXattr(std::string_view key, std::string_view value, TarEntry& entry)
     }
     // libarchive writes both forms; SCHILY's sorts behind, so that it replaces this one.
     entry.xattrs.emplace(UrlDecode(key.substr(kLibarchive.size())), *std::move(decoded));
+    entry.go_reads_alike = false;
   }
   return OkStatus();
 }
@@ -301,11 +319,17 @@ Status ApplyRecord(std::string_view key, std::string_view value, TarEntry& entry
     }
     entry.size_bytes = *size;
   } else if (key == "mtime") {
-    const std::optional<int64_t> seconds = ParseSeconds(value);
-    if (!seconds) {
+    const std::optional<TarTime> time = ParseTime(value);
+    if (!time) {
       return Broken(entry.name, "PAX mtime is not a number");
     }
-    entry.modified_seconds = *seconds;
+    entry.modified_seconds = time->seconds;
+    entry.modified_nanoseconds = time->nanoseconds;
+  } else if (key == "atime" || key == "ctime") {
+    // Nothing that unpacks a layer sets them, so that a broken one breaks nothing.
+    const std::optional<TarTime> time = ParseTime(value);
+    (key == "atime" ? entry.accessed : entry.changed) = time;
+    entry.go_reads_alike = entry.go_reads_alike && time.has_value();
   }
   return OkStatus();
 }
@@ -397,6 +421,7 @@ StatusOr<std::optional<TarEntry>> TarReader::Next() {
     ASSIGN_OR_RETURN(const Bytes payload, ReadExtension(block, extensions.blocks));
     if (type == 'x') {
       RETURN_IF_ERROR(ParseRecords(AsText(payload), extensions.records));
+      ++extensions.pax_headers;
     } else if (type == 'g') {
       RETURN_IF_ERROR(ParseRecords(AsText(payload), globals_));
       return TarEntry{.type = TarType::kGlobalHeader, .header = std::move(extensions.blocks)};
@@ -436,9 +461,15 @@ StatusOr<TarEntry> TarReader::MakeEntry(const Block& header, Extensions extensio
     return Broken(UpToNul(entry.name), "a name has a NUL in it");
   }
   ASSIGN_OR_RETURN(entry.type, ParseType(static_cast<char>(header[kTypeAt]), entry.name));
-  // Only regular files have a payload, whatever the size says: the rule of Go's archive/tar.
+  // Only regular files have a payload, whatever the size says: the rule of Go's archive/tar, which
+  // however keeps the size. It also knows the type '7' by that name, and one extended header.
   if (entry.type != TarType::kRegular) {
+    entry.go_reads_alike = entry.go_reads_alike && entry.size_bytes == 0;
     entry.size_bytes = 0;
+  }
+  if (static_cast<char>(header[kTypeAt]) == '7' || extensions.pax_headers > 1 ||
+      entry.uses_global_header) {
+    entry.go_reads_alike = false;
   }
   if (entry.size_bytes > limits_.file_bytes) {
     return MakeError(StatusCode::kResourceExhausted,

@@ -32,6 +32,14 @@ struct TarLimits {
   uint64_t file_bytes = 1ULL << 44;
 };
 
+/// A moment of a PAX record.
+struct TarTime {
+  int64_t seconds = 0;  // rounded down
+  uint32_t nanoseconds = 0;
+
+  friend bool operator==(const TarTime&, const TarTime&) = default;
+};
+
 /// One entry with extended headers applied. Names are bytes as the tar has them: not cleaned, any
 /// encoding, but never with a NUL.
 struct TarEntry {
@@ -39,9 +47,13 @@ struct TarEntry {
   TarType type = TarType::kRegular;
   uint64_t size_bytes = 0;  // of the payload; only regular files have one
   uint32_t mode = 0;        // permission bits with setuid, setgid and sticky
+  uint32_t mode_field = 0;  // all bits that the header has there
   uint32_t uid = 0;
   uint32_t gid = 0;
   int64_t modified_seconds = 0;  // rounded down
+  uint32_t modified_nanoseconds = 0;
+  std::optional<TarTime> accessed;
+  std::optional<TarTime> changed;
   std::string link_name;
   std::string user_name;
   std::string group_name;
@@ -50,6 +62,8 @@ struct TarEntry {
   std::map<std::string, Bytes> xattrs;
   /// A PAX global header that an entry takes values from stands above it.
   bool uses_global_header = false;
+  /// Go's archive/tar, with its more narrow view, reads the same values out of this header.
+  bool go_reads_alike = true;
   /// The header as it came, whole blocks, with the extended headers and long names before it.
   Bytes header;
 };
@@ -86,6 +100,7 @@ class TarReader : public TarEntrySource {
   /// Headers that describe the entry after them.
   struct Extensions {
     Records records;
+    int pax_headers = 0;
     std::optional<std::string> name;
     std::optional<std::string> link_name;
     Bytes blocks;

@@ -1,31 +1,10 @@
 #include "estargz/toc_writer.h"
 
-#include <simdjson.h>
-
-#include <algorithm>
-#include <chrono>
-#include <nlohmann/json.hpp>
-
 #include "base/hex.h"
+#include "estargz/json_text.h"
 
 namespace starling::estargz {
 namespace {
-
-bool IsUtf8(std::string_view text) { return simdjson::validate_utf8(text.data(), text.size()); }
-
-void AppendString(std::string& json, std::string_view text) {
-  const bool plain = std::all_of(text.begin(), text.end(), [](char c) {
-    return c >= ' ' && c <= '~' && c != '"' && c != '\\';
-  });
-  if (plain) {
-    json += '"';
-    json += text;
-    json += '"';
-    return;
-  }
-  using Json = nlohmann::json;
-  json += Json(text).dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
-}
 
 void AppendKey(std::string& json, std::string_view key) {
   json += ",\"";
@@ -35,7 +14,7 @@ void AppendKey(std::string& json, std::string_view key) {
 
 void AppendText(std::string& json, std::string_view key, std::string_view text) {
   AppendKey(json, key);
-  AppendString(json, text);
+  AppendJsonText(json, text);
 }
 
 /// Zero is what an absent number means.
@@ -52,21 +31,6 @@ void AppendName(std::string& json, std::string_view key, std::string_view name) 
   if (!IsUtf8(name)) {
     AppendText(json, fmt::format("{}Base64", key), Base64Encode(AsBytes(name)));
   }
-}
-
-/// RFC 3339 has four digits for the year: times outside are moved to its ends.
-std::string FormatTime(int64_t seconds) {
-  using std::chrono::days;
-  using std::chrono::sys_days;
-  constexpr int64_t kFirst = -62'167'219'200;  // 0000-01-01T00:00:00Z
-  constexpr int64_t kLast = 253'402'300'799;   // 9999-12-31T23:59:59Z
-  const std::chrono::sys_seconds time(std::chrono::seconds(std::clamp(seconds, kFirst, kLast)));
-  const sys_days day = std::chrono::floor<days>(time);
-  const std::chrono::year_month_day date(day);
-  const std::chrono::hh_mm_ss clock(time - day);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", static_cast<int>(date.year()),
-                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
-                     clock.hours().count(), clock.minutes().count(), clock.seconds().count());
 }
 
 std::string_view TypeName(TarType type) {
@@ -166,6 +130,38 @@ void TocWriter::AppendOwner(const TarEntry& entry) {
   append("groupName", entry.gid, entry.group_name, group_names_);
 }
 
+void TocWriter::AppendTimes(const TarEntry& entry) {
+  const auto append = [this](std::string_view key, const TarTime& time) {
+    if (time != TarTime{}) {
+      AppendText(json_, key, JsonTime(time.seconds, time.nanoseconds));
+    }
+  };
+  if (dialect_ == TocDialect::kStargz) {
+    append("modtime", {.seconds = entry.modified_seconds});
+    return;
+  }
+  append("modtime", {entry.modified_seconds, entry.modified_nanoseconds});
+  append("accesstime", entry.accessed.value_or(TarTime{}));
+  append("changetime", entry.changed.value_or(TarTime{}));
+}
+
+/// The name as the dialect has it. Only a directory may be the root.
+StatusOr<std::string> TocWriter::NameOf(const TarEntry& entry) const {
+  std::string clean = CleanName(entry.name);
+  if (clean.empty() && entry.type != TarType::kDirectory) {
+    return MakeError(
+        StatusCode::kDataLoss,
+        fmt::format("tar entry \"{}\" names the root, but is no directory", entry.name));
+  }
+  if (dialect_ == TocDialect::kContainers) {
+    return entry.name;
+  }
+  if (entry.type == TarType::kDirectory) {
+    clean += clean.empty() ? "./" : "/";
+  }
+  return clean;
+}
+
 /// Writes what all kinds have; the object stays open.
 Status TocWriter::BeginEntry(const TarEntry& entry, const std::string& name) {
   if (++entries_ > limits_.entries) {
@@ -178,10 +174,8 @@ Status TocWriter::BeginEntry(const TarEntry& entry, const std::string& name) {
   json_ += '"';
   AppendName(json_, "name", name);
   AppendNumber(json_, "size", entry.size_bytes);
-  if (entry.modified_seconds != 0) {
-    AppendText(json_, "modtime", FormatTime(entry.modified_seconds));
-  }
-  AppendNumber(json_, "mode", entry.mode);
+  AppendTimes(entry);
+  AppendNumber(json_, "mode", dialect_ == TocDialect::kContainers ? entry.mode_field : entry.mode);
   AppendOwner(entry);
   AppendNumber(json_, "devMajor", entry.device_major);
   AppendNumber(json_, "devMinor", entry.device_minor);
@@ -191,7 +185,7 @@ Status TocWriter::BeginEntry(const TarEntry& entry, const std::string& name) {
     for (const auto& [key, value] : entry.xattrs) {
       json_ += separator;
       separator = ',';
-      AppendString(json_, key);
+      AppendJsonText(json_, key);
       json_ += ":\"" + Base64Encode(value) + '"';
     }
     json_ += '}';
@@ -200,25 +194,16 @@ Status TocWriter::BeginEntry(const TarEntry& entry, const std::string& name) {
 }
 
 Status TocWriter::AddEntry(const TarEntry& entry) {
-  std::string name = CleanName(entry.name);
-  if (name.empty() && entry.type != TarType::kDirectory) {
-    return MakeError(StatusCode::kDataLoss,
-                     fmt::format("tar entry \"{}\" names the root, but is no "
-                                 "directory",
-                                 entry.name));
-  }
-  if (entry.type == TarType::kDirectory) {
-    name += name.empty() ? "./" : "/";
-  }
+  ASSIGN_OR_RETURN(const std::string name, NameOf(entry));
   RETURN_IF_ERROR(BeginEntry(entry, name));
   if (entry.type == TarType::kSymlink || entry.type == TarType::kHardlink) {
-    const std::string target =
-        entry.type == TarType::kHardlink ? CleanName(entry.link_name) : entry.link_name;
+    const bool clean = entry.type == TarType::kHardlink && dialect_ == TocDialect::kStargz;
+    const std::string target = clean ? CleanName(entry.link_name) : entry.link_name;
     if (target.size() >= limits_.name_bytes) {
       return TooMuch(entry.name, "the link's target is too long");
     }
     AppendName(json_, "linkName", target);
-  } else if (entry.type == TarType::kRegular) {
+  } else if (entry.type == TarType::kRegular && dialect_ == TocDialect::kStargz) {
     AppendText(json_, "digest", oci::Digest::Of({}).ToString());
   }
   json_ += '}';
@@ -227,12 +212,8 @@ Status TocWriter::AddEntry(const TarEntry& entry) {
 
 Status TocWriter::AddFile(const TarEntry& entry, const oci::Digest& digest,
                           const std::vector<PlacedChunk>& chunks) {
-  const std::string name = CleanName(entry.name);
-  if (name.empty()) {
-    return MakeError(
-        StatusCode::kDataLoss,
-        fmt::format("tar entry \"{}\" names the root, but is no directory", entry.name));
-  }
+  ASSIGN_OR_RETURN(const std::string name, NameOf(entry));
+  const bool several = chunks.size() > 1;
   for (const PlacedChunk& chunk : chunks) {
     if (chunk.file_offset == 0) {
       RETURN_IF_ERROR(BeginEntry(entry, name));
@@ -247,15 +228,28 @@ Status TocWriter::AddFile(const TarEntry& entry, const oci::Digest& digest,
     }
     AppendNumber(json_, "offset", chunk.blob_offset);
     AppendNumber(json_, "innerOffset", chunk.inner_offset);
-    AppendNumber(json_, "chunkSize", chunks.size() > 1 ? chunk.size_bytes : 0);
-    AppendText(json_, "chunkDigest", chunk.digest.ToString());
+    AppendNumber(json_, "chunkSize", several ? chunk.size_bytes : 0);
+    if (dialect_ == TocDialect::kContainers) {
+      AppendNumber(json_, "endOffset", chunk.file_offset == 0 ? chunks.back().blob_end : 0);
+    }
+    // In the dialect of containers/storage a lone chunk is the file, which is said already.
+    if (several || dialect_ == TocDialect::kStargz) {
+      AppendText(json_, "chunkDigest", chunk.digest.ToString());
+    }
+    if (several && chunk.is_zeros && dialect_ == TocDialect::kContainers) {
+      AppendText(json_, "chunkType", "zeros");
+    }
     json_ += '}';
   }
   return OkStatus();
 }
 
-StatusOr<std::string> TocWriter::Finish() {
-  json_ += "]}";
+StatusOr<std::string> TocWriter::Finish(const oci::Digest& tar_split) {
+  json_ += ']';
+  if (!tar_split.empty()) {
+    AppendText(json_, "tarSplitDigest", tar_split.ToString());
+  }
+  json_ += '}';
   if (entries_ > limits_.entries || json_.size() > limits_.json_bytes) {
     return MakeError(StatusCode::kResourceExhausted,
                      fmt::format("the layer's TOC has {} entries and {} bytes; the limits are {} "

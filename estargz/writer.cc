@@ -11,7 +11,6 @@
 namespace starling::estargz {
 namespace {
 
-constexpr int kMaxLevel = 12;
 constexpr size_t kMaxThreads = 256;
 
 Status CheckOptions(const WriteOptions& options) {
@@ -25,10 +24,15 @@ Status CheckOptions(const WriteOptions& options) {
                      fmt::format("shared members of {} bytes: at most {}",
                                  options.shared_member_bytes, kMaxSharedMemberBytes));
   }
-  if (options.compression_level < 1 || options.compression_level > kMaxLevel) {
+  if (options.shared_member_bytes > 0 && options.format == WriteFormat::kContainersZstd) {
     return MakeError(StatusCode::kInvalidArgument,
-                     fmt::format("compression level {}: must be from 1 to {}",
-                                 options.compression_level, kMaxLevel));
+                     "shared members: readers of containers/storage's zstd:chunked know none");
+  }
+  const int level = options.compression_level.value_or(DefaultLevel(options.format));
+  if (level < 1 || level > MaxLevel(options.format)) {
+    return MakeError(
+        StatusCode::kInvalidArgument,
+        fmt::format("compression level {}: must be from 1 to {}", level, MaxLevel(options.format)));
   }
   if (options.threads < 1 || options.threads > kMaxThreads) {
     return MakeError(StatusCode::kInvalidArgument,
@@ -60,6 +64,10 @@ StatusOr<std::unique_ptr<TarSpool>> Reorder(TarEntrySource& tar, const WriteOpti
 
 }  // namespace
 
+int DefaultLevel(WriteFormat format) { return format == WriteFormat::kEstargz ? 7 : 6; }
+
+int MaxLevel(WriteFormat format) { return format == WriteFormat::kEstargz ? 12 : 19; }
+
 StatusOr<WrittenLayer> WriteLayer(ByteSource& layer, ByteSink& blob, const WriteOptions& options) {
   RETURN_IF_ERROR(CheckOptions(options));
   DecompressedTar tar(layer);
@@ -71,7 +79,7 @@ StatusOr<WrittenLayer> WriteLayer(ByteSource& layer, ByteSink& blob, const Write
     entries = spool.get();
   }
   BlobAssembler assembler(blob, options);
-  if (spool == nullptr) {
+  if (spool == nullptr && options.format != WriteFormat::kContainersZstd) {
     RETURN_IF_ERROR(assembler.AddLandmark(kNoPrefetchLandmark));
   }
   for (uint64_t number = 0;; ++number) {

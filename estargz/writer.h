@@ -1,11 +1,13 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/io.h"
 #include "base/status.h"
+#include "estargz/footer.h"
 #include "oci/digest.h"
 
 namespace starling::estargz {
@@ -14,17 +16,27 @@ inline constexpr uint64_t kMinChunkBytes = 4 << 10;
 inline constexpr uint64_t kMaxChunkBytes = 256 << 20;
 inline constexpr uint64_t kMaxSharedMemberBytes = 4 << 20;
 
+enum class WriteFormat {
+  kEstargz,
+  /// zstd:chunked as stargz-snapshotter writes it: eStargz with zstd frames for members, and a TOC
+  /// that is not part of the tar.
+  kStargzZstd,
+  /// zstd:chunked as podman, buildah and skopeo write it (containers/storage): a frame holds
+  /// nothing but content, names are those of the tar, a tar-split proves what the tar was.
+  kContainersZstd,
+};
+
 struct WriteOptions {
+  WriteFormat format = WriteFormat::kEstargz;
   /// From kMinChunkBytes to kMaxChunkBytes.
   uint64_t chunk_size_bytes = 4 << 20;
-  /// Files share a gzip member as long as it holds no more than this many bytes of tar, which makes
+  /// Files share a member as long as it holds no more than this many bytes of tar, which makes
   /// layers of small files smaller. 0: each has its own, as every reader expects; shared members
   /// need one that knows "innerOffset", as stargz-snapshotter does for its
-  /// --estargz-min-chunk-size. At most kMaxSharedMemberBytes.
+  /// --estargz-min-chunk-size. At most kMaxSharedMemberBytes; kContainersZstd has no such thing.
   uint64_t shared_member_bytes = 0;
-  /// libdeflate's level, 1 to 12. 7 makes layers smaller than zlib's 9 in the same members does, in
-  /// a sixth of its time. Source: bench/convert_bench.cc on the image ml.
-  int compression_level = 7;
+  /// Up to MaxLevel; DefaultLevel when absent.
+  std::optional<int> compression_level;
   /// That compress; one more hashes. Memory in flight is about 2 * threads + 2 chunks and their
   /// compressed form.
   size_t threads = 2;
@@ -36,19 +48,30 @@ struct WriteOptions {
   std::filesystem::path spool_directory;
 };
 
+/// libdeflate's, or zstd's. The default of the former makes layers smaller than zlib's 9 in the
+/// same members does, in a sixth of its time. Source: bench/convert_bench.cc on the image ml.
+int DefaultLevel(WriteFormat format);
+int MaxLevel(WriteFormat format);
+
 struct WrittenLayer {
+  WriteFormat format = WriteFormat::kEstargz;
   oci::Digest digest;       // of the blob
   uint64_t size_bytes = 0;  // of the blob
-  oci::Digest diff_id;      // of its decompressed tar, TOC entry included
+  oci::Digest diff_id;      // of its decompressed tar; that of eStargz includes the TOC
   uint64_t uncompressed_bytes = 0;
-  oci::Digest toc_digest;
+  oci::Digest toc_digest;  // of the JSON
+  // zstd:chunked only:
+  oci::Digest compressed_toc_digest;
+  FramedPart toc;
+  FramedPart tar_split;  // kContainersZstd; all zero when the tar cannot be described by one
 };
 
 /// Turns a layer in any form containerd accepts (tar, gzip or zstd of a tar; PAX, GNU and old
-/// headers) into eStargz. The bytes written depend on the input and the options, never on the
+/// headers) into a lazy one. The bytes written depend on the input and the options, never on the
 /// number of threads. Headers and content of the tar stay byte for byte; former landmarks, a former
 /// TOC and, where files are prioritized, entries that a later one of the same name replaces are
-/// dropped. `layer` is read to its end, also behind the tar's. Both streams are used by the calling
+/// dropped. Without prioritized files kContainersZstd has no landmark, which podman would show.
+/// `layer` is read to its end, also behind the tar's. Both streams are used by the calling
 /// thread only. After an error `blob` holds a part of a layer. Errors: kDataLoss names the entry at
 /// which the tar breaks; kUnimplemented for sparse files and for compression other than gzip and
 /// zstd; kResourceExhausted for a layer beyond TocLimits; kInvalidArgument for options; those of

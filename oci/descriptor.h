@@ -58,6 +58,13 @@ inline constexpr std::string_view kCompressedTocDigest =
     "io.github.containers.zstd-chunked.manifest-checksum";
 inline constexpr std::string_view kOldCompressedTocDigest =
     "io.containers.zstd-chunked.manifest-checksum";
+/// Where the compressed TOC is: "OFFSET:BYTES:DECOMPRESSED:1", by both writers' names.
+inline constexpr std::string_view kTocPosition =
+    "io.github.containers.zstd-chunked.manifest-position";
+inline constexpr std::string_view kOldTocPosition = "io.containers.zstd-chunked.manifest-position";
+/// "OFFSET:BYTES:DECOMPRESSED" of the tar-split.
+inline constexpr std::string_view kTarSplitPosition =
+    "io.github.containers.zstd-chunked.tarsplit-position";
 /// In an image of external TOCs: the digest of the layer that a TOC is for. Source:
 /// stargz-snapshotter, nativeconverter/estargz/externaltoc.
 inline constexpr std::string_view kTocLayerDigest = "containerd.io/snapshot/stargz/layer.digest";

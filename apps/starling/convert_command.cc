@@ -1,7 +1,9 @@
 #include <cstdio>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <thread>
 
 #include "apps/starling/commands.h"
@@ -20,13 +22,26 @@ struct Arguments {
   std::vector<std::string> platforms;
   std::string prioritized_list;
   size_t threads = std::thread::hardware_concurrency();
-  int level = estargz::WriteOptions().compression_level;
+  estargz::WriteFormat format = estargz::WriteFormat::kEstargz;
+  std::optional<int> level;
   uint64_t chunk_size_bytes = estargz::WriteOptions().chunk_size_bytes;
   uint64_t min_chunk_size_bytes = estargz::WriteOptions().shared_member_bytes;
   bool force = false;
   bool json = false;
   std::vector<std::string> plain_http_hosts;
 };
+
+/// As the tools of each format call it, and without characters that some would rather not type.
+const std::map<std::string, estargz::WriteFormat>& FormatNames() {
+  static const std::map<std::string, estargz::WriteFormat> kNames = {
+      {"estargz", estargz::WriteFormat::kEstargz},
+      {"zstd:chunked", estargz::WriteFormat::kContainersZstd},
+      {"zstd-chunked", estargz::WriteFormat::kContainersZstd},
+      {"zstdchunked", estargz::WriteFormat::kStargzZstd},
+      {"zstd-chunked-stargz", estargz::WriteFormat::kStargzZstd},
+  };
+  return kNames;
+}
 
 StatusOr<std::vector<std::string>> ReadLines(const std::string& path) {
   std::ifstream file(path);
@@ -57,6 +72,7 @@ nlohmann::ordered_json ToJson(const convert::ConvertReport& report) {
 StatusOr<convert::ConvertOptions> OptionsOf(const Arguments& arguments) {
   convert::ConvertOptions options;
   options.layer.threads = std::max<size_t>(arguments.threads, 1);
+  options.layer.format = arguments.format;
   options.layer.compression_level = arguments.level;
   options.layer.chunk_size_bytes = arguments.chunk_size_bytes;
   options.layer.shared_member_bytes = arguments.min_chunk_size_bytes;
@@ -106,7 +122,7 @@ Status Convert(const Arguments& arguments) {
 void AddConvert(CLI::App& app, Run& chosen) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App& command =
-      *app.add_subcommand("convert", "Write an image again with every layer as eStargz");
+      *app.add_subcommand("convert", "Write an image again with every layer in a lazy format");
   command.add_option("IN", arguments->in, "Image to read")->required();
   command.add_option("OUT", arguments->out, "Image to write")->required();
   command.add_option("--platform", arguments->platforms,
@@ -114,9 +130,21 @@ void AddConvert(CLI::App& app, Run& chosen) {
   command.add_option("--threads", arguments->threads, "Compressing threads")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
-  command.add_option("--level", arguments->level, "Compression level of libdeflate")
-      ->check(CLI::Range(1, 12))
-      ->capture_default_str();
+  command
+      .add_option("--format", arguments->format,
+                  "estargz; zstd:chunked (podman, buildah, skopeo); zstdchunked (nerdctl, "
+                  "stargz-snapshotter)")
+      ->transform(CLI::CheckedTransformer(FormatNames()).description(""))
+      ->option_text("FORMAT [estargz]");
+  command
+      .add_option("--level", arguments->level,
+                  fmt::format("Compression level: of libdeflate to {}, default {}; of zstd to {}, "
+                              "default {}",
+                              estargz::MaxLevel(estargz::WriteFormat::kEstargz),
+                              estargz::DefaultLevel(estargz::WriteFormat::kEstargz),
+                              estargz::MaxLevel(estargz::WriteFormat::kStargzZstd),
+                              estargz::DefaultLevel(estargz::WriteFormat::kStargzZstd)))
+      ->check(CLI::Range(1, estargz::MaxLevel(estargz::WriteFormat::kStargzZstd)));
   command.add_option("--chunk-size", arguments->chunk_size_bytes, "Bytes a chunk at most")
       ->check(CLI::Range(estargz::kMinChunkBytes, estargz::kMaxChunkBytes))
       ->capture_default_str();
@@ -128,7 +156,7 @@ void AddConvert(CLI::App& app, Run& chosen) {
       ->capture_default_str();
   command.add_option("--prioritize", arguments->prioritized_list,
                      "File that lists the paths which come first, one a line");
-  command.add_flag("--force", arguments->force, "Write eStargz layers again, too");
+  command.add_flag("--force", arguments->force, "Write again layers that have the format, too");
   command.add_flag("--json", arguments->json, "Print JSON");
   AddPlainHttp(command, arguments->plain_http_hosts);
   command.footer("Example: starling convert docker://debian:12 oci:images:debian-esgz");

@@ -5,7 +5,7 @@ set -euo pipefail
 
 here=$(dirname "$(realpath "$0")")
 cache=${STARLING_TEST_CACHE:-/var/cache/starling-test}
-state=$(cat "$here"/peers/{main.go,go.mod,go.sum} | sha256sum | head -c 16)
+state=$(cat "$here"/peers/{*.go,go.mod,go.sum} | sha256sum | head -c 16)
 program=$cache/peers-$state
 mkdir -p "$cache"
 exec 8>"$cache/peers.lock"

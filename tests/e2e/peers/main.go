@@ -7,6 +7,11 @@
 //	stargz-zstd       zstd:chunked of stargz-snapshotter
 //	stargz-external   eStargz whose TOCs are in the image NEWTAG-esgztoc
 //	containers-zstd   zstd:chunked of containers/storage, as podman and buildah push it
+//
+// Or reads one as their daemons do, and checks all that they promise of it:
+//
+//	peers read LAYOUT TAG stargz
+//	peers read LAYOUT TAG containers DIRECTORY
 package main
 
 import (
@@ -18,6 +23,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/containerd/stargz-snapshotter/estargz"
 	"github.com/containerd/stargz-snapshotter/estargz/externaltoc"
@@ -60,6 +66,10 @@ type layout string
 
 func (l layout) blob(digest string) string {
 	return filepath.Join(string(l), "blobs", "sha256", digest[len("sha256:"):])
+}
+
+func (l layout) content(target descriptor) ([]byte, error) {
+	return os.ReadFile(l.blob(target.Digest))
 }
 
 func (l layout) put(mediaType string, content []byte) descriptor {
@@ -175,6 +185,10 @@ func convert(tar []byte, format string) (layer written) {
 }
 
 func main() {
+	if len(os.Args) > 4 && os.Args[1] == "read" {
+		read(layout(os.Args[2]), os.Args[3], os.Args[4], strings.Join(os.Args[5:], ""))
+		return
+	}
 	if len(os.Args) != 5 {
 		must(fmt.Errorf("usage: peers LAYOUT TAG FORMAT NEWTAG"))
 	}

@@ -14,9 +14,7 @@ using testing_support::ZstdDialect;
 
 constexpr uint64_t kBlobBytes = 0x1000;
 
-std::string Text(const std::array<std::byte, kFooterBytes>& footer) {
-  return std::string(AsText(footer));
-}
+std::string Text(ByteSpan footer) { return std::string(AsText(footer)); }
 
 std::string Modern(std::string_view digits) {
   std::string footer = Text(MakeFooter(0));
@@ -195,6 +193,16 @@ TEST(MakeFooter, IsAnEmptyGzipMemberThatParses) {
   ASSERT_TRUE(member.ok()) << member.status();
   EXPECT_EQ(member->compressed_bytes, kFooterBytes);
   EXPECT_EQ(member->decompressed_bytes, 0U);
+}
+
+TEST(MakeZstdFooter, IsASkippableFrameThatParses) {
+  const FramedPart toc{.blob_offset = 0xabc, .stored_bytes = 0x123, .decompressed_bytes = 5000};
+  const FramedPart tar_split{.blob_offset = 0xbe7, .stored_bytes = 10, .decompressed_bytes = 100};
+  EXPECT_EQ(Text(MakeZstdFooter(toc)),
+            ZstdFooter(0xabc, 0x123, 5000, testing_support::ZstdDialect::kStargz));
+  EXPECT_EQ(Text(MakeZstdTarSplitFooter(toc, tar_split)),
+            ZstdFooter(0xabc, 0x123, 5000, testing_support::ZstdDialect::kContainers));
+  EXPECT_EQ(Text(MakeSkippableHeader(0x10203)), std::string("\x50\x2a\x4d\x18\3\2\1\0", 8));
 }
 
 }  // namespace

@@ -166,9 +166,67 @@ TEST(TarReader, AppliesPaxRecords) {
   EXPECT_EQ(entry.gid, 4'294'967'295U);
   EXPECT_EQ(entry.user_name, "someone");
   EXPECT_EQ(entry.modified_seconds, -2) << "rounded down";
+  EXPECT_EQ(entry.modified_nanoseconds, 500'000'000U);
+  EXPECT_EQ(entry.accessed, TarTime{1});
+  EXPECT_EQ(entry.changed, std::nullopt);
   ASSERT_EQ(entry.xattrs.size(), 2U);
   EXPECT_EQ(AsText(entry.xattrs.at("user.a")), std::string_view("\0\n=", 3));
   EXPECT_EQ(AsText(entry.xattrs.at("user.b=")), std::string_view("\0\1", 2));
+}
+
+TEST(TarReader, ReadsTimesToTheNanosecond) {
+  const struct {
+    std::string_view text;
+    TarTime want;
+  } cases[] = {{"12", {12, 0}},
+               {"12.", {12, 0}},
+               {"12.5", {12, 500'000'000}},
+               {"0.1234567899", {0, 123'456'789}},
+               {"-0.25", {-1, 750'000'000}},
+               {"-3.0", {-3, 0}}};
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.text);
+    const TarEntry entry = OnlyEntry(
+        TarBuilder().Add({.name = "f", .pax = {{"ctime", std::string(c.text)}}}).Finish());
+    EXPECT_EQ(entry.changed, c.want);
+    EXPECT_TRUE(entry.go_reads_alike);
+  }
+}
+
+TEST(TarReader, SaysWhereGoReadsOtherValues) {
+  const auto with_header = [](size_t at, std::string_view bytes, TarDialect dialect) {
+    std::string header = TarBuilder::Header({.name = "f"}, dialect);
+    header.replace(at, bytes.size(), bytes);
+    return TarBuilder().AddBlocks(TarBuilder::Sign(header), "").Finish();
+  };
+  const struct {
+    std::string_view name;
+    std::string tar;
+    bool want;
+  } cases[] = {
+      {"ustar", TarBuilder().Add({.name = "f", .content = "x"}).Finish(), true},
+      {"GNU", TarBuilder(TarDialect::kGnu).Add({.name = "f"}).Finish(), true},
+      {"version 7", TarBuilder(TarDialect::kV7).Add({.name = "f"}).Finish(), true},
+      {"a device", TarBuilder().Add({.name = "f", .type = '3', .device_major = 1}).Finish(), true},
+      {"a file with device numbers", TarBuilder().Add({.name = "f", .device_major = 1}).Finish(),
+       false},
+      {"times of GNU", with_header(345, "00000000001", TarDialect::kGnu), false},
+      {"star", with_header(508, std::string_view("tar\0", 4), TarDialect::kUstar), false},
+      {"a type of its own", TarBuilder().Add({.name = "f", .type = '7'}).Finish(), false},
+      {"libarchive's xattr",
+       TarBuilder().Add({.name = "f", .pax = {{"LIBARCHIVE.xattr.user.a", "AAE="}}}).Finish(),
+       false},
+      {"a broken time", TarBuilder().Add({.name = "f", .pax = {{"atime", "now"}}}).Finish(), false},
+      {"two extended headers",
+       TarBuilder().AddPax('x', {{"uid", "1"}}).Add({.name = "f", .pax = {{"gid", "1"}}}).Finish(),
+       false},
+      {"a directory with a size",
+       TarBuilder().Add({.name = "f", .type = '5', .pax = {{"size", "5"}}}).Finish(), false},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    EXPECT_EQ(OnlyEntry(c.tar).go_reads_alike, c.want);
+  }
 }
 
 TEST(TarReader, PaxSizeReplacesTheHeaders) {

@@ -105,6 +105,73 @@ TEST(TocWriter, WritesChunks) {
   EXPECT_EQ(entries[2].value("innerOffset", 0), 5);
 }
 
+TEST(TocWriter, WritesForContainersWhatTheHeadersSay) {
+  TocWriter writer(TocDialect::kContainers);
+  ASSERT_TRUE(writer
+                  .AddEntry({.name = "./d",
+                             .type = TarType::kDirectory,
+                             .mode = 0755,
+                             .mode_field = 040755,
+                             .modified_seconds = 951'782'400,
+                             .modified_nanoseconds = 250'000'000,
+                             .accessed = TarTime{1, 5},
+                             .changed = TarTime{}})
+                  .ok());
+  ASSERT_TRUE(
+      writer.AddEntry({.name = "h", .type = TarType::kHardlink, .link_name = "./d//f"}).ok());
+  ASSERT_TRUE(writer.AddEntry({.name = "./empty"}).ok());
+  const oci::Digest whole = oci::Digest::Of(AsBytes("whole"));
+  const oci::Digest part = oci::Digest::Of(AsBytes("part"));
+  ASSERT_TRUE(writer
+                  .AddFile({.name = "./f", .size_bytes = 7}, whole,
+                           {{.size_bytes = 7, .blob_offset = 9, .blob_end = 19, .digest = whole}})
+                  .ok());
+  ASSERT_TRUE(writer
+                  .AddFile({.name = "./g", .size_bytes = 7}, whole,
+                           {{.size_bytes = 4, .blob_offset = 20, .blob_end = 30, .digest = part},
+                            {.file_offset = 4,
+                             .size_bytes = 3,
+                             .blob_offset = 30,
+                             .blob_end = 35,
+                             .digest = part,
+                             .is_zeros = true}})
+                  .ok());
+  const StatusOr<std::string> text = writer.Finish(part);
+  ASSERT_TRUE(text.ok());
+  const Json toc = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  EXPECT_EQ(toc.value("tarSplitDigest", ""), part.ToString());
+  const std::string w = whole.ToString();
+  const std::string p = part.ToString();
+  EXPECT_EQ(toc["entries"], (Json{{{"type", "dir"},
+                                   {"name", "./d"},
+                                   {"mode", 040755},
+                                   {"modtime", "2000-02-29T00:00:00.25Z"},
+                                   {"accesstime", "1970-01-01T00:00:01.000000005Z"}},
+                                  {{"type", "hardlink"}, {"name", "h"}, {"linkName", "./d//f"}},
+                                  {{"type", "reg"}, {"name", "./empty"}},
+                                  {{"type", "reg"},
+                                   {"name", "./f"},
+                                   {"size", 7},
+                                   {"digest", w},
+                                   {"offset", 9},
+                                   {"endOffset", 19}},
+                                  {{"type", "reg"},
+                                   {"name", "./g"},
+                                   {"size", 7},
+                                   {"digest", w},
+                                   {"offset", 20},
+                                   {"endOffset", 35},
+                                   {"chunkSize", 4},
+                                   {"chunkDigest", p}},
+                                  {{"type", "chunk"},
+                                   {"name", "./g"},
+                                   {"chunkOffset", 4},
+                                   {"offset", 30},
+                                   {"chunkSize", 3},
+                                   {"chunkDigest", p},
+                                   {"chunkType", "zeros"}}}));
+}
+
 TEST(TocWriter, KeepsTheBytesOfNamesThatAreNotUtf8) {
   TocWriter writer;
   ASSERT_TRUE(writer.AddEntry({.name = "a\xff\"\n", .type = TarType::kFifo}).ok());

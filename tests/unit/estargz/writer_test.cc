@@ -2,16 +2,23 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <zstd.h>
 
+#include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <random>
+#include <sstream>
 
+#include "base/hex.h"
 #include "estargz/decompress.h"
 #include "estargz/footer.h"
 #include "estargz/gzip_member.h"
 #include "estargz/layer_tree.h"
 #include "estargz/tar.h"
 #include "estargz/toc.h"
+#include "estargz/toc_writer.h"
+#include "estargz/zstd_frame.h"
 #include "tests/support/gzip.h"
 #include "tests/support/tar_builder.h"
 
@@ -56,7 +63,7 @@ std::vector<std::string> NamesOf(std::string_view tar) {
 /// What our own reader makes of a blob.
 struct ReadBack {
   LayerTree tree;
-  uint64_t payload_end = 0;
+  FooterKind kind = FooterKind::kEstargz;
 };
 
 StatusOr<ReadBack> Open(const Written& written) {
@@ -64,29 +71,42 @@ StatusOr<ReadBack> Open(const Written& written) {
   ASSIGN_OR_RETURN(
       const Footer footer,
       ParseFooter(blob.last(std::min<size_t>(blob.size(), kMaxFooterBytes)), blob.size()));
-  const size_t toc_end = blob.size() - footer.size_bytes;
-  ASSIGN_OR_RETURN(const TocJson json,
-                   ExtractToc(blob.subspan(footer.toc_offset, toc_end - footer.toc_offset)));
+  const ByteSpan stored = blob.subspan(footer.toc_offset, footer.toc_bytes);
+  if (IsZstd(footer.kind) && oci::Digest::Of(stored) != written.layer.compressed_toc_digest) {
+    return MakeError(StatusCode::kDataLoss, "the compressed TOC has another digest");
+  }
+  ASSIGN_OR_RETURN(const TocJson json, IsZstd(footer.kind)
+                                           ? ExtractZstdToc(stored, footer.json_bytes)
+                                           : ExtractToc(stored));
   if (json.digest != written.layer.toc_digest) {
     return MakeError(StatusCode::kDataLoss, "the TOC has another digest");
   }
   ASSIGN_OR_RETURN(Toc toc, Toc::Parse(json.json));
-  ASSIGN_OR_RETURN(LayerTree tree, LayerTree::Build(std::move(toc), footer.toc_offset));
-  return ReadBack{std::move(tree), footer.toc_offset};
+  ASSIGN_OR_RETURN(LayerTree tree, LayerTree::Build(std::move(toc), footer.payload_end));
+  return ReadBack{std::move(tree), footer.kind};
 }
 
 /// Content of a regular file by its chunks, each checked against its digest.
 std::string ContentOf(const ReadBack& layer, const Inode& inode, ByteSpan blob) {
   std::string content;
   GzipInflater inflater;
+  ZstdDecoder decoder;
   for (uint32_t i = 0; i < inode.chunk_count; ++i) {
     const Chunk& chunk = layer.tree.chunks()[inode.first_chunk + i];
     Bytes bytes(chunk.size_bytes);
     EXPECT_EQ(chunk.file_offset, content.size());
-    EXPECT_TRUE(inflater
-                    .InflateRange(blob.subspan(chunk.blob_offset, chunk.blob_size),
-                                  chunk.inner_offset, bytes)
-                    .ok());
+    if (chunk.is_hole) {
+      content.append(chunk.size_bytes, '\0');
+      continue;
+    }
+    const ByteSpan member = blob.subspan(chunk.blob_offset, chunk.blob_size);
+    if (IsZstd(layer.kind)) {
+      Bytes room(chunk.inner_offset + chunk.size_bytes);
+      EXPECT_TRUE(decoder.DecodePrefix(member, room.size(), room).ok());
+      std::copy(room.end() - static_cast<ptrdiff_t>(bytes.size()), room.end(), bytes.begin());
+    } else {
+      EXPECT_TRUE(inflater.InflateRange(member, chunk.inner_offset, bytes).ok());
+    }
     EXPECT_EQ(oci::Digest::Of(bytes), chunk.digest);
     content += AsText(bytes);
   }
@@ -240,6 +260,131 @@ TEST(WriteLayer, RandomLayersComeBackForAnyNumberOfThreads) {
     for (const TarFile& file : files) {
       ExpectSame(file, *layer, one->blob);
     }
+  }
+}
+
+TEST(WriteLayer, RandomLayersComeBackFromZstd) {
+  for (uint32_t seed = 0; seed < 60; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    const bool containers = seed % 2 == 0;
+    const std::vector<TarFile> files = RandomFiles(random);
+    const std::string tar = Tar(files, seed % 4 < 2 ? TarDialect::kUstar : TarDialect::kGnu);
+    WriteOptions options{
+        .format = containers ? WriteFormat::kContainersZstd : WriteFormat::kStargzZstd,
+        .chunk_size_bytes = 4096U << (seed % 3),
+        .shared_member_bytes = !containers && seed % 8 > 5 ? 20000U : 0U,
+        .threads = 1};
+    const StatusOr<Written> one = Write(tar, options);
+    ASSERT_TRUE(one.ok()) << Describe(one.status());
+    for (const size_t threads : {size_t{2}, size_t{5}}) {
+      options.threads = threads;
+      EXPECT_EQ(Write(tar, options)->blob, one->blob) << threads << " threads";
+    }
+    EXPECT_EQ(one->layer.size_bytes, one->blob.size());
+    EXPECT_EQ(one->layer.digest, oci::Digest::Of(one->blob));
+    const std::string whole = Decompressed(one->blob);
+    EXPECT_EQ(one->layer.diff_id, oci::Digest::Of(AsBytes(whole)));
+    EXPECT_EQ(one->layer.uncompressed_bytes, whole.size());
+    const size_t landmark_bytes = containers ? 0 : 1024;
+    EXPECT_EQ(whole.substr(landmark_bytes), tar) << "the tar stays as it was, its end included";
+
+    const StatusOr<ReadBack> layer = Open(*one);
+    ASSERT_TRUE(layer.ok()) << Describe(layer.status());
+    EXPECT_EQ(layer->kind,
+              containers ? FooterKind::kZstdChunkedTarSplit : FooterKind::kZstdChunked);
+    EXPECT_EQ(layer->tree.no_prefetch(), !containers);
+    for (const TarFile& file : files) {
+      ExpectSame(file, *layer, one->blob);
+    }
+  }
+}
+
+/// The tar that a tar-split makes of the layer's own files.
+std::string Reassembled(const Written& written, const ReadBack& layer) {
+  const FramedPart& part = written.layer.tar_split;
+  Bytes lines(part.decompressed_bytes);
+  EXPECT_TRUE(
+      ZstdDecoder()
+          .DecodeAll(ByteSpan(written.blob).subspan(part.blob_offset, part.stored_bytes), lines)
+          .ok());
+  std::string tar;
+  std::istringstream text{std::string(AsText(lines))};
+  for (std::string line; std::getline(text, line);) {
+    const nlohmann::json entry = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (entry.value("type", 0) == 2) {
+      tar += AsText(Base64Decode(entry.value("payload", "")).value_or(Bytes()));
+    } else if (entry.value("size", 0) > 0) {
+      tar += ContentOf(layer, *Find(layer.tree, CleanName(entry.value("name", ""))), written.blob);
+    }
+  }
+  return tar;
+}
+
+TEST(WriteLayer, TheTarSplitMakesTheTarAgain) {
+  TarBuilder tar;
+  tar.Add({.name = "./", .type = '5', .mode = 0755});
+  tar.Add({.name = "./a", .content = std::string(10'000, 'a') + std::string(9'000, '\0')});
+  tar.Add({.name = "./empty"}).Add({.name = "./link", .type = '2', .link_name = "a"});
+  tar.Add({.name = "./b", .content = std::string(512, 'b'), .pax = {{"mtime", "7.25"}}});
+  const std::string input = tar.Finish() + std::string(8192, '\0');
+  const StatusOr<Written> written = Write(
+      input, {.format = WriteFormat::kContainersZstd, .chunk_size_bytes = 4096, .threads = 3});
+  ASSERT_TRUE(written.ok()) << Describe(written.status());
+  const StatusOr<ReadBack> layer = Open(*written);
+  ASSERT_TRUE(layer.ok()) << Describe(layer.status());
+  ASSERT_GT(written->layer.tar_split.stored_bytes, 0U);
+  const std::string whole = Decompressed(written->blob);
+  EXPECT_EQ(Reassembled(*written, *layer), whole);
+  EXPECT_EQ(whole, tar.Finish()) << "bytes behind the end of the archive are none of it";
+  const Inode& file = *Find(layer->tree, "a");
+  ASSERT_EQ(file.chunk_count, 5U);
+  EXPECT_FALSE(layer->tree.chunks()[file.first_chunk + 2].is_hole) << "the half is no hole";
+  EXPECT_TRUE(layer->tree.chunks()[file.first_chunk + 3].is_hole);
+}
+
+TEST(WriteLayer, ContentHasFramesOfItsOwnForContainers) {
+  TarBuilder tar;
+  tar.Add({.name = "a", .content = std::string(700, 'a')}).Add({.name = "b", .content = "b"});
+  const StatusOr<Written> written = Write(tar.Finish(), {.format = WriteFormat::kContainersZstd});
+  ASSERT_TRUE(written.ok());
+  std::vector<std::string> frames;
+  for (ByteSpan left = ByteSpan(written->blob).first(written->layer.toc.blob_offset - 8);
+       !left.empty();) {
+    const size_t size = ZSTD_findFrameCompressedSize(left.data(), left.size());
+    ASSERT_FALSE(ZSTD_isError(size));
+    Bytes out(ZSTD_getFrameContentSize(left.data(), left.size()));
+    ASSERT_TRUE(ZstdDecoder().DecodeAll(left.first(size), out).ok());
+    frames.emplace_back(AsText(out));
+    left = left.subspan(size);
+  }
+  ASSERT_EQ(frames.size(), 5U);
+  EXPECT_EQ(frames[0].size(), 512U);
+  EXPECT_EQ(frames[1], std::string(700, 'a'));
+  EXPECT_EQ(frames[2].size(), 324U + 512U) << "padding and the next header";
+  EXPECT_EQ(frames[3], "b");
+  EXPECT_EQ(frames[4], std::string(511 + 1024, '\0'));
+}
+
+TEST(WriteLayer, LeavesTheTarSplitOutWhereItsReadersWouldRefuseIt) {
+  const struct {
+    std::string_view name;
+    std::string tar;
+    bool want;
+  } cases[] = {
+      {"a plain tar", TarBuilder().Add({.name = "f"}).Finish(), true},
+      {"a name twice", TarBuilder().Add({.name = "f"}).Add({.name = "./f"}).Finish(), false},
+      {"a name that is no UTF-8", TarBuilder().Add({.name = "\xff"}).Finish(), false},
+      {"a global header", TarBuilder().AddPax('g', {{"comment", "c"}}).Add({.name = "f"}).Finish(),
+       false},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const StatusOr<Written> written = Write(c.tar, {.format = WriteFormat::kContainersZstd});
+    ASSERT_TRUE(written.ok()) << Describe(written.status());
+    EXPECT_EQ(written->layer.tar_split != FramedPart(), c.want);
+    EXPECT_EQ(Decompressed(written->blob), c.tar);
+    EXPECT_TRUE(Open(*written).ok());
   }
 }
 
@@ -440,6 +585,14 @@ TEST(WriteLayer, RefusesBadInput) {
        StatusCode::kResourceExhausted},
       {"too many xattrs", TarBuilder().Add(file).Finish(), {}, StatusCode::kResourceExhausted},
       {"level", tar, {.compression_level = 13}, StatusCode::kInvalidArgument},
+      {"level of zstd",
+       tar,
+       {.format = WriteFormat::kStargzZstd, .compression_level = 20},
+       StatusCode::kInvalidArgument},
+      {"shared for containers",
+       tar,
+       {.format = WriteFormat::kContainersZstd, .shared_member_bytes = 1},
+       StatusCode::kInvalidArgument},
       {"threads", tar, {.threads = 0}, StatusCode::kInvalidArgument},
       {"chunk", tar, {.chunk_size_bytes = 100}, StatusCode::kInvalidArgument},
       {"shared", tar, {.shared_member_bytes = (4 << 20) + 1}, StatusCode::kInvalidArgument},
