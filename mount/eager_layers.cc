@@ -79,10 +79,13 @@ StatusOr<std::shared_ptr<store::StoredLayer>> EagerLayers::Fetch(const LayerSpec
     if (closed_) {
       return Closed();
     }
-    entries_.erase(spec.layer);
   }
-  RETURN_IF_ERROR(entry->result);
-  return entry->ingest->Commit();
+  // Listed until it is in the store, so that nobody begins it again meanwhile.
+  StatusOr<std::shared_ptr<store::StoredLayer>> stored =
+      entry->result.ok() ? entry->ingest->Commit() : entry->result;
+  MutexLock lock(mutex_);
+  entries_.erase(spec.layer);
+  return stored;
 }
 
 void EagerLayers::BeginAhead(std::span<const LayerSpec> specs) {
