@@ -1,10 +1,11 @@
 #include "estargz/decompress.h"
 
-#include <isa-l/igzip_lib.h>
 #include <zstd.h>
 
 #include <algorithm>
 #include <cstring>
+
+#include "estargz/gzip_stream.h"
 
 namespace starling::estargz {
 namespace {
@@ -12,22 +13,6 @@ namespace {
 constexpr size_t kInputBytes = 256 << 10;
 // 128 MiB: what `zstd --ultra -22` needs and the zstd library accepts when not asked for more.
 constexpr int kMaxZstdWindowLog = 27;
-
-/// ISA-L counts in 32 bits.
-constexpr size_t kMaxStep = 1 << 30;
-
-std::string_view WhatIsWrong(int isal_error) {
-  switch (isal_error) {
-    case ISAL_INVALID_WRAPPER:
-      return "no gzip header where a member should begin";
-    case ISAL_UNSUPPORTED_METHOD:
-      return "compressed by another method than deflate";
-    case ISAL_INCORRECT_CHECKSUM:
-      return "a member's checksum or length is wrong";
-    default:
-      return "a broken deflate stream";
-  }
-}
 
 }  // namespace
 
@@ -73,23 +58,12 @@ class DecompressedTar::Input {
 
   class Gzip : public ByteSource {
    public:
-    explicit Gzip(Input& input) : input_(input), state_(std::make_unique<inflate_state>()) {
-      isal_inflate_init(state_.get());
-      BeginMember();
-    }
+    explicit Gzip(Input& input) : input_(input) {}
     StatusOr<size_t> Read(std::span<std::byte> out) override;
 
    private:
-    void BeginMember() {
-      isal_inflate_reset(state_.get());
-      state_->crc_flag = ISAL_GZIP;  // expect the wrapper and check its CRC and length
-      in_member_ = true;
-    }
-
     Input& input_;
-    const std::unique_ptr<inflate_state> state_;  // 90 KB: too large for a stack
-    bool in_member_ = false;
-    bool only_padding_left_ = false;
+    GzipStream stream_;
   };
 
   class Zstd : public ByteSource {
@@ -115,40 +89,11 @@ class DecompressedTar::Input {
 
 StatusOr<size_t> DecompressedTar::Input::Gzip::Read(std::span<std::byte> out) {
   for (;;) {
-    ASSIGN_OR_RETURN(ByteSpan in, input_.Get());
-    if (in.empty() && !in_member_) {
-      return 0;
-    }
-    if (!in_member_) {
-      // Zeros may follow, as from a tape; else another member.
-      only_padding_left_ = only_padding_left_ || in.front() == std::byte{0};
-      if (only_padding_left_) {
-        if (std::any_of(in.begin(), in.end(), [](std::byte b) { return b != std::byte{0}; })) {
-          return MakeError(StatusCode::kDataLoss, "gzip: garbage after the last member");
-        }
-        input_.Consume(in.size());
-        continue;
-      }
-      BeginMember();
-    }
-    in = in.first(std::min(in.size(), kMaxStep));
-    const size_t room = std::min(out.size(), kMaxStep);
-    // With no input left, the decoder may still hold output back.
-    state_->next_in = const_cast<uint8_t*>(AsUnsigned(in));
-    state_->avail_in = static_cast<uint32_t>(in.size());
-    state_->next_out = reinterpret_cast<uint8_t*>(out.data());
-    state_->avail_out = static_cast<uint32_t>(room);
-    const int result = isal_inflate(state_.get());
-    input_.Consume(in.size() - state_->avail_in);
-    if (result < 0) {
-      return MakeError(StatusCode::kDataLoss, fmt::format("gzip: {}", WhatIsWrong(result)));
-    }
-    in_member_ = state_->block_state != ISAL_BLOCK_FINISH;
-    if (const size_t count = room - state_->avail_out; count > 0) {
-      return count;
-    }
-    if (in.empty() && in_member_) {
-      return MakeError(StatusCode::kDataLoss, "gzip: the layer ends inside a member");
+    ASSIGN_OR_RETURN(const ByteSpan in, input_.Get());
+    ASSIGN_OR_RETURN(const GzipStream::Step step, stream_.Inflate(in, out));
+    input_.Consume(step.consumed_bytes);
+    if (step.produced_bytes > 0 || in.empty()) {
+      return step.produced_bytes;
     }
   }
 }
