@@ -93,9 +93,6 @@ class TarReader : public TarEntrySource {
   /// Bytes of the tar that were read: after Next, where the entry's payload begins.
   uint64_t tar_offset() const { return tar_offset_; }
 
-  /// Where in the tar the next byte of a payload or header stands.
-  uint64_t tar_offset() const { return tar_offset_; }
-
  private:
   using Block = std::array<std::byte, kTarBlockBytes>;
   using Records = std::map<std::string, std::string, std::less<>>;

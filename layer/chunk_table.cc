@@ -11,9 +11,11 @@ static_assert(std::endian::native == std::endian::little, "the table is read whe
 
 constexpr std::array<char, 8> kMagic = {'S', 'T', 'A', 'R', 'C', 'H', 'N', 'K'};
 // Version 1 was the same without a codec, 0 in its place: gzip. A reader of version 1 would take
-// zstd for gzip, hence the number.
+// zstd for gzip, hence the number. Version 3 is the same with a seek index at the end, and is
+// written for layers that need one alone.
 constexpr uint32_t kVersion = 2;
 constexpr uint32_t kVersionWithoutCodec = 1;
+constexpr uint32_t kVersionWithSeekIndex = 3;
 constexpr uint32_t kHasXattrs = 1;
 constexpr uint32_t kNoPrefetch = 2;
 constexpr uint32_t kHasPrefetchEnd = 4;
@@ -40,6 +42,19 @@ void Append(Bytes& out, std::span<const T> records) {
 
 Status Broken(std::string_view what) {
   return MakeError(StatusCode::kDataLoss, fmt::format("chunk table: {}", what));
+}
+
+bool MayHave(uint32_t version, Codec codec) {
+  switch (codec) {
+    case Codec::kGzip:
+      return version == kVersion || version == kVersionWithoutCodec;
+    case Codec::kZstd:
+    case Codec::kWhole:
+      return version == kVersion;
+    case Codec::kGzipSpans:
+      return version == kVersionWithSeekIndex;
+  }
+  return false;
 }
 
 /// Groups the chunks by member, ordered by inner offset, and tells each member its group.
@@ -80,6 +95,7 @@ StatusOr<Bytes> WriteChunkTable(ChunkTableSpec spec) {
   }
   const std::vector<uint32_t> references = GroupByMember(spec);
   Header header;
+  header.version = spec.codec == Codec::kGzipSpans ? kVersionWithSeekIndex : kVersion;
   header.flags = (spec.has_xattrs ? kHasXattrs : 0) | (spec.no_prefetch ? kNoPrefetch : 0) |
                  (spec.prefetch_end ? kHasPrefetchEnd : 0);
   header.chunk_count = spec.chunks.size();
@@ -90,11 +106,12 @@ StatusOr<Bytes> WriteChunkTable(ChunkTableSpec spec) {
   header.codec = spec.codec;
   Bytes out;
   out.reserve(sizeof header + spec.chunks.size() * (sizeof(ChunkRecord) + sizeof(uint32_t)) +
-              spec.members.size() * sizeof(MemberRecord));
+              spec.members.size() * sizeof(MemberRecord) + spec.seek_index.size());
   Append(out, std::span<const Header>(&header, 1));
   Append(out, std::span<const ChunkRecord>(spec.chunks));
   Append(out, std::span<const MemberRecord>(spec.members));
   Append(out, std::span<const uint32_t>(references));
+  Append(out, spec.seek_index);
   if (auto table = ChunkTable::Open(out); !table.ok()) {
     return MakeError(StatusCode::kInvalidArgument, MessageOf(table.status()));
   }
@@ -107,13 +124,8 @@ StatusOr<ChunkTable> ChunkTable::Open(ByteSpan table) {
     return Broken("shorter than its header");
   }
   std::memcpy(&header, table.data(), sizeof header);
-  if (header.magic != kMagic ||
-      (header.version != kVersion && header.version != kVersionWithoutCodec)) {
-    return Broken("unknown format or version");
-  }
-  const Codec last_codec = header.version == kVersionWithoutCodec ? Codec::kGzip : Codec::kWhole;
-  if (header.codec > last_codec) {
-    return Broken("unknown codec");
+  if (header.magic != kMagic || !MayHave(header.version, header.codec)) {
+    return Broken("unknown format, version or codec");
   }
   // The bounds make the sum below exact.
   if (header.chunk_count > UINT32_MAX || header.member_count > header.chunk_count) {
@@ -122,7 +134,8 @@ StatusOr<ChunkTable> ChunkTable::Open(ByteSpan table) {
   const uint64_t expected = sizeof header +
                             header.chunk_count * (sizeof(ChunkRecord) + sizeof(uint32_t)) +
                             header.member_count * sizeof(MemberRecord);
-  if (table.size() != expected) {
+  const bool has_seek_index = header.codec == Codec::kGzipSpans;
+  if (has_seek_index ? table.size() <= expected : table.size() != expected) {
     return Broken(fmt::format("{} bytes long instead of {}", table.size(), expected));
   }
   if (reinterpret_cast<uintptr_t>(table.data()) % alignof(ChunkRecord) != 0) {
@@ -144,6 +157,10 @@ StatusOr<ChunkTable> ChunkTable::Open(ByteSpan table) {
   result.no_prefetch_ = (header.flags & kNoPrefetch) != 0;
   result.has_xattrs_ = (header.flags & kHasXattrs) != 0;
   RETURN_IF_ERROR(result.Check());
+  if (has_seek_index) {
+    ASSIGN_OR_RETURN(result.seek_index_, estargz::GzipSeekIndex::Open(table.subspan(expected)));
+    RETURN_IF_ERROR(result.CheckSpans());
+  }
   return result;
 }
 
@@ -185,6 +202,31 @@ Status ChunkTable::Check() const {
   }
   if (references != references_.size()) {
     return Broken("a chunk without member");
+  }
+  return OkStatus();
+}
+
+/// Every member is a whole span, which holds the member's chunks.
+Status ChunkTable::CheckSpans() const {
+  if (seek_index_->blob_end() > blob_size_bytes_) {
+    return Broken("the points of the seek index leave the blob");
+  }
+  for (uint32_t number = 0; number < members_.size(); ++number) {
+    const MemberRecord& member = members_[number];
+    const std::optional<size_t> point = seek_index_->PointAt(member.blob_offset);
+    if (!point) {
+      return Broken("a member begins at no point of the seek index");
+    }
+    const estargz::GzipSpan span = seek_index_->SpanAt(*point);
+    if (member.blob_size < span.blob_bytes) {
+      return Broken("a member ends before its span");
+    }
+    for (const uint32_t chunk : ChunksOf(number)) {
+      const ChunkRecord& record = chunks_[chunk];
+      if (record.inner_offset + record.size_bytes > span.tar_bytes) {
+        return Broken("a chunk leaves its span");
+      }
+    }
   }
   return OkStatus();
 }

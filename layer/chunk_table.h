@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/status.h"
+#include "estargz/gzip_seek_index.h"
 #include "oci/digest.h"
 
 namespace starling::layer {
@@ -43,9 +44,11 @@ enum class Codec : uint32_t {
   /// However the blob is: it is one member that is read from front to end, never in pieces. Its
   /// inner offsets are those of the tar.
   kWhole = 2,
+  kGzipSpans = 3,  // a plain gzip layer, read from the points of its seek index
 };
 
-/// One gzip member, or the zstd frames in its place, as stored in the table, little-endian.
+/// One gzip member, or in its place zstd frames or a span of a plain gzip layer, as stored in the
+/// table, little-endian.
 struct MemberRecord {
   uint64_t blob_offset = 0;
   uint64_t blob_size = 0;        // up to the next member
@@ -77,6 +80,8 @@ struct ChunkTableSpec {
   uint64_t data_size_bytes = 0;
   uint64_t blob_size_bytes = 0;
   Codec codec = Codec::kGzip;
+  /// For kGzipSpans: as stored. Every member begins at one of its points.
+  ByteSpan seek_index;
   std::optional<uint64_t> prefetch_end;  // [0, offset) of the blob is worth prefetching
   bool no_prefetch = false;
   bool has_xattrs = false;
@@ -101,12 +106,15 @@ class ChunkTable {
   uint64_t data_size_bytes() const { return data_size_bytes_; }
   uint64_t blob_size_bytes() const { return blob_size_bytes_; }
   Codec codec() const { return codec_; }
+  /// For kGzipSpans, else null.
+  const estargz::GzipSeekIndex* seek_index() const { return seek_index_ ? &*seek_index_ : nullptr; }
   const std::optional<uint64_t>& prefetch_end() const { return prefetch_end_; }
   bool no_prefetch() const { return no_prefetch_; }
   bool has_xattrs() const { return has_xattrs_; }
 
  private:
   Status Check() const;
+  Status CheckSpans() const;
 
   std::span<const ChunkRecord> chunks_;
   std::span<const MemberRecord> members_;
@@ -114,6 +122,7 @@ class ChunkTable {
   uint64_t data_size_bytes_ = 0;
   uint64_t blob_size_bytes_ = 0;
   Codec codec_ = Codec::kGzip;
+  std::optional<estargz::GzipSeekIndex> seek_index_;
   std::optional<uint64_t> prefetch_end_;
   bool no_prefetch_ = false;
   bool has_xattrs_ = false;

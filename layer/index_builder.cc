@@ -180,13 +180,21 @@ std::vector<erofs::InodeSpec> SpecsOf(const LayerTree& tree, const DataLayout& l
   return specs;
 }
 
+/// How the members of a blob are to be read.
+struct BlobForm {
+  uint64_t size_bytes = 0;
+  Codec codec = Codec::kGzip;
+  ByteSpan seek_index;
+};
+
 StatusOr<LayerIndex> BuildLaidOut(const LayerTree& tree, const DataLayout& layout,
-                                  uint64_t blob_size_bytes, Codec codec) {
+                                  const BlobForm& blob) {
   ASSIGN_OR_RETURN(ChunkTableSpec table, TableOf(tree, layout));
-  table.blob_size_bytes = blob_size_bytes;
-  table.codec = codec;
+  table.blob_size_bytes = blob.size_bytes;
+  table.codec = blob.codec;
+  table.seek_index = blob.seek_index;
   LayerIndex index;
-  index.info = {.blob_size_bytes = blob_size_bytes,
+  index.info = {.blob_size_bytes = blob.size_bytes,
                 .data_size_bytes = layout.data_size_bytes,
                 .chunk_count = table.chunks.size()};
   ASSIGN_OR_RETURN(index.chunk_table, WriteChunkTable(std::move(table)));
@@ -200,13 +208,28 @@ StatusOr<LayerIndex> BuildLaidOut(const LayerTree& tree, const DataLayout& layou
 
 StatusOr<LayerIndex> BuildIndex(const LayerTree& tree, uint64_t blob_size_bytes, Codec codec) {
   ASSIGN_OR_RETURN(const DataLayout layout, LayOut(tree));
-  return BuildLaidOut(tree, layout, blob_size_bytes, codec);
+  return BuildLaidOut(tree, layout, {.size_bytes = blob_size_bytes, .codec = codec});
 }
 
 StatusOr<LayerIndex> BuildIndexOfPlaced(const LayerTree& tree, uint64_t blob_size_bytes,
                                         std::span<const PlacedFile> placed) {
   ASSIGN_OR_RETURN(const DataLayout layout, LayOutPlaced(tree, placed));
-  return BuildLaidOut(tree, layout, blob_size_bytes, Codec::kWhole);
+  return BuildLaidOut(tree, layout, {.size_bytes = blob_size_bytes, .codec = Codec::kWhole});
+}
+
+StatusOr<LayerIndex> BuildIndex(const estargz::GzipLayerIndex& description) {
+  const auto parse = [&]() -> StatusOr<estargz::Toc> {
+    ASSIGN_OR_RETURN(const estargz::TocJson json, description.ReadToc());
+    return estargz::Toc::Parse(json);
+  };
+  ASSIGN_OR_RETURN(estargz::Toc toc, parse());
+  ASSIGN_OR_RETURN(const LayerTree tree,
+                   LayerTree::Build(std::move(toc), description.seek_index().blob_end()));
+  ASSIGN_OR_RETURN(const DataLayout layout, LayOut(tree));
+  return BuildLaidOut(tree, layout,
+                      {.size_bytes = description.blob_size_bytes(),
+                       .codec = Codec::kGzipSpans,
+                       .seek_index = description.seek_index_bytes()});
 }
 
 }  // namespace starling::layer

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/status.h"
+#include "estargz/gzip_layer_index.h"
 #include "estargz/layer_tree.h"
 #include "layer/chunk_table.h"
 #include "store/layer_store.h"
@@ -35,5 +36,9 @@ StatusOr<LayerIndex> BuildIndex(const estargz::LayerTree& tree, uint64_t blob_si
 /// missing.
 StatusOr<LayerIndex> BuildIndexOfPlaced(const estargz::LayerTree& tree, uint64_t blob_size_bytes,
                                         std::span<const PlacedFile> placed);
+
+/// The same for the plain gzip layer that `description` is of: its members are spans, and the seek
+/// index is kept in the chunk table. Errors also as GzipLayerIndex::ReadToc and LayerTree::Build.
+StatusOr<LayerIndex> BuildIndex(const estargz::GzipLayerIndex& description);
 
 }  // namespace starling::layer

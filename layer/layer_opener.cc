@@ -50,4 +50,17 @@ StatusOr<OpenedLayer> OpenLayer(oci::ImageSource& source, const store::LayerKey&
   return OpenedLayer{.stored = std::move(stored), .reader = std::move(blob->reader)};
 }
 
+store::LayerKey KeyOf(const estargz::GzipLayerIndex& description) {
+  return {.layer = description.layer(), .toc = description.digest()};
+}
+
+StatusOr<std::shared_ptr<store::StoredLayer>> StoreDescribed(
+    const estargz::GzipLayerIndex& description, store::LayerStore& layers) {
+  const StatusOr<LayerIndex> index = BuildIndex(description);
+  if (!index.ok()) {
+    return Annotate(index.status(), fmt::format("layer {}", description.layer().ToString()));
+  }
+  return layers.Create(KeyOf(description), index->info, index->image, index->chunk_table);
+}
+
 }  // namespace starling::layer

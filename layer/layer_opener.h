@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "estargz/gzip_layer_index.h"
 #include "layer/lazy_layer.h"
 #include "layer/toc_image.h"
 #include "oci/image_store.h"
@@ -30,5 +31,12 @@ struct TocAccess {
 StatusOr<OpenedLayer> OpenLayer(oci::ImageSource& source, const store::LayerKey& key,
                                 uint64_t size_bytes, store::LayerStore& layers,
                                 FetchCounters& counters, const TocAccess& access = {});
+
+/// What a plain gzip layer is known by when its description is trusted.
+store::LayerKey KeyOf(const estargz::GzipLayerIndex& description);
+/// Stores index and chunk table of the plain gzip layer that `description` is of, without asking
+/// anybody. Errors as BuildIndex and LayerStore::Create.
+StatusOr<std::shared_ptr<store::StoredLayer>> StoreDescribed(
+    const estargz::GzipLayerIndex& description, store::LayerStore& layers);
 
 }  // namespace starling::layer

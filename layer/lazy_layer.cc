@@ -760,7 +760,8 @@ LazyLayer::Outcome LazyLayer::StoreMember(uint32_t member, ByteSpan compressed) 
   if (absent.empty()) {
     return outcome;
   }
-  const StatusOr<DecodedBytes> decoded = DecodePrefix(table_.codec(), compressed, decoded_bytes);
+  const StatusOr<DecodedBytes> decoded =
+      layer::DecodeMember(table_, member, compressed, decoded_bytes);
   if (!decoded.ok()) {
     outcome.error = decoded.status();
     return outcome;

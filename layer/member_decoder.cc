@@ -1,6 +1,7 @@
 #include "layer/member_decoder.h"
 
 #include "estargz/gzip_member.h"
+#include "estargz/gzip_seek_index.h"
 #include "estargz/zstd_frame.h"
 
 namespace starling::layer {
@@ -47,6 +48,25 @@ StatusOr<DecodedBytes> DecodePrefix(Codec codec, ByteSpan compressed, uint64_t w
   const std::span<std::byte> room(out.memory.get(), capacity);
   RETURN_IF_ERROR(codec == Codec::kZstd ? DecodeZstdPrefix(compressed, wanted_bytes, room)
                                         : InflatePrefix(compressed, wanted_bytes, room));
+  return out;
+}
+
+StatusOr<DecodedBytes> DecodeMember(const ChunkTable& table, uint32_t member, ByteSpan compressed,
+                                    uint64_t wanted_bytes) {
+  if (table.seek_index() == nullptr) {
+    return DecodePrefix(table.codec(), compressed, wanted_bytes);
+  }
+  // The table has checked that there is such a point, and that its span is bounded.
+  const size_t point = *table.seek_index()->PointAt(table.members()[member].blob_offset);
+  const uint64_t span_bytes = table.seek_index()->SpanAt(point).tar_bytes;
+  if (wanted_bytes > span_bytes) {
+    return MakeError(StatusCode::kDataLoss, "member: its span is shorter than what it should hold");
+  }
+  DecodedBytes out{.memory = std::make_unique_for_overwrite<std::byte[]>(wanted_bytes),
+                   .size_bytes = wanted_bytes};
+  thread_local estargz::GzipSpanInflater inflater;
+  RETURN_IF_ERROR(inflater.Inflate(*table.seek_index(), point, compressed,
+                                   std::span(out.memory.get(), wanted_bytes)));
   return out;
 }
 

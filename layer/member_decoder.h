@@ -20,10 +20,14 @@ struct DecodedBytes {
   ByteSpan span() const { return {memory.get(), size_bytes}; }
 };
 
-/// The first `wanted_bytes` of what `compressed`, a member and perhaps more behind it, decompresses
-/// to by `codec`. Nothing proves them yet. Threads: safe; each keeps its working memory.
+/// The first `wanted_bytes` of what `compressed`, the member of that number and perhaps more behind
+/// it, decompresses to. Nothing proves them yet. Threads: safe; each keeps its working memory.
 /// Errors: kDataLoss when they cannot be had; kResourceExhausted beyond kMaxMemberBytes;
 /// kFailedPrecondition for Codec::kWhole.
+StatusOr<DecodedBytes> DecodeMember(const ChunkTable& table, uint32_t member, ByteSpan compressed,
+                                    uint64_t wanted_bytes);
+
+/// The same for a member that can be decoded by itself: not one of kGzipSpans.
 StatusOr<DecodedBytes> DecodePrefix(Codec codec, ByteSpan compressed, uint64_t wanted_bytes);
 
 }  // namespace starling::layer

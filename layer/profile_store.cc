@@ -3,11 +3,10 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <vector>
 
 #include "base/log.h"
+#include "layer/kept_files.h"
 
 namespace starling::layer {
 namespace {
@@ -82,7 +81,7 @@ StatusOr<AccessProfile> ProfileStore::Add(const AccessProfile& profile) {
   }
   const std::filesystem::path path = PathOf(profile.image());
   RETURN_IF_ERROR(WriteFileAtomically(files_, path, AsBytes(kept->ToJson()), 0600));
-  RETURN_IF_ERROR(EvictBeyondMaximum(path));
+  RETURN_IF_ERROR(RemoveOldest(directory_, kSuffix, max_profiles_, path));
   return kept;
 }
 
@@ -91,33 +90,6 @@ Status ProfileStore::Remove(const oci::Digest& image) {
   std::error_code error;
   std::filesystem::remove(PathOf(image), error);
   return error ? ErrnoError(error.value(), PathOf(image).string()) : OkStatus();
-}
-
-Status ProfileStore::EvictBeyondMaximum(const std::filesystem::path& newest) {
-  std::vector<std::pair<std::filesystem::file_time_type, std::filesystem::path>> profiles;
-  std::error_code error;
-  for (std::filesystem::directory_iterator at(directory_, error), end; !error && at != end;
-       at.increment(error)) {
-    if (at->path().extension() != kSuffix || at->path() == newest) {
-      continue;
-    }
-    std::error_code gone;
-    const auto written = at->last_write_time(gone);
-    if (!gone) {
-      profiles.emplace_back(written, at->path());
-    }
-  }
-  if (error) {
-    return ErrnoError(error.value(), directory_.string());
-  }
-  std::ranges::sort(profiles);
-  for (size_t i = 0; i + max_profiles_ < profiles.size() + 1; ++i) {
-    std::filesystem::remove(profiles[i].second, error);
-    if (error) {
-      return ErrnoError(error.value(), profiles[i].second.string());
-    }
-  }
-  return OkStatus();
 }
 
 }  // namespace starling::layer

@@ -35,8 +35,6 @@ class ProfileStore {
  private:
   std::filesystem::path PathOf(const oci::Digest& image) const;
   StatusOr<AccessProfile> Read(const oci::Digest& image) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  /// Never `newest`, whatever the file system's clock says.
-  Status EvictBeyondMaximum(const std::filesystem::path& newest) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   StatusOr<UniqueFd> LockDirectory();
 
   const std::filesystem::path directory_;

@@ -54,8 +54,10 @@ TEST(ChunkTable, KnowsTheCodec) {
       {"written before there were codecs", Codec::kGzip, 1, 0, StatusCode::kOk},
       {"a codec before there were any", Codec::kZstd, 1, 1, StatusCode::kDataLoss},
       {"a whole layer", Codec::kWhole, 2, 2, StatusCode::kOk},
-      {"an unknown codec", Codec::kGzip, 2, 3, StatusCode::kDataLoss},
-      {"a later version", Codec::kGzip, 3, 0, StatusCode::kDataLoss},
+      {"an unknown codec", Codec::kGzip, 2, 4, StatusCode::kDataLoss},
+      {"spans without a seek index", Codec::kGzip, 3, 3, StatusCode::kDataLoss},
+      {"a seek index for others", Codec::kGzip, 3, 0, StatusCode::kDataLoss},
+      {"a later version", Codec::kGzip, 4, 0, StatusCode::kDataLoss},
       {"no version", Codec::kGzip, 0, 0, StatusCode::kDataLoss},
   };
   for (const auto& c : cases) {
@@ -154,6 +156,69 @@ TEST(ChunkTable, AnEmptyLayerHasAnEmptyTable) {
   ASSERT_TRUE(table.ok());
   EXPECT_TRUE(table->chunks().empty());
   EXPECT_TRUE(table->Find({0, 1}).empty());
+}
+
+/// Two members with a chunk each, and a third without.
+Bytes SeekIndex() {
+  estargz::GzipSeekIndexWriter writer;
+  writer.AddMember(0, 0);
+  writer.AddMember(100, 5000);
+  writer.AddMember(200, 6000);
+  return *writer.Finish(300, 7000);
+}
+
+TEST(ChunkTable, MembersOfSpansBeginAtPoints) {
+  const Bytes seek_index = SeekIndex();
+  const auto spec_of = [&seek_index](void (*change)(ChunkTableSpec&)) {
+    ChunkTableSpec spec;
+    spec.chunks = {{.data_address = 0, .size_bytes = 4096, .inner_offset = 904, .member = 0},
+                   {.data_address = 4096, .size_bytes = 100, .inner_offset = 900, .member = 1}};
+    spec.members = {{.blob_offset = 0, .blob_size = 100}, {.blob_offset = 100, .blob_size = 200}};
+    spec.data_size_bytes = 8192;
+    spec.blob_size_bytes = 310;
+    spec.codec = Codec::kGzipSpans;
+    spec.seek_index = seek_index;
+    change(spec);
+    return spec;
+  };
+  const struct {
+    std::string_view name;
+    void (*change)(ChunkTableSpec&);
+    StatusCode want;
+  } cases[] = {
+      {"as it should be", [](ChunkTableSpec&) {}, StatusCode::kOk},
+      {"no seek index", [](ChunkTableSpec& spec) { spec.seek_index = {}; },
+       StatusCode::kInvalidArgument},
+      {"a broken seek index",
+       [](ChunkTableSpec& spec) { spec.seek_index = spec.seek_index.first(60); },
+       StatusCode::kInvalidArgument},
+      {"a member between points", [](ChunkTableSpec& spec) { spec.members[1].blob_offset = 101; },
+       StatusCode::kInvalidArgument},
+      {"half a span", [](ChunkTableSpec& spec) { spec.members[0].blob_size = 99; },
+       StatusCode::kInvalidArgument},
+      {"a chunk behind its span", [](ChunkTableSpec& spec) { spec.chunks[0].inner_offset = 905; },
+       StatusCode::kInvalidArgument},
+      {"points behind the blob",
+       [](ChunkTableSpec& spec) {
+         spec.blob_size_bytes = 299;
+         spec.members[1].blob_size = 100;
+       },
+       StatusCode::kInvalidArgument},
+      {"a seek index where none belongs", [](ChunkTableSpec& spec) { spec.codec = Codec::kGzip; },
+       StatusCode::kInvalidArgument},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto bytes = WriteChunkTable(spec_of(c.change));
+    ASSERT_EQ(bytes.status().code(), c.want) << bytes.status();
+    if (!bytes.ok()) {
+      continue;
+    }
+    const auto table = ChunkTable::Open(*bytes);
+    ASSERT_TRUE(table.ok()) << table.status();
+    ASSERT_NE(table->seek_index(), nullptr);
+    EXPECT_EQ(table->seek_index()->points().size(), 3U);
+  }
 }
 
 }  // namespace

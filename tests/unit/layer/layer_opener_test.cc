@@ -4,12 +4,14 @@
 #include <sys/stat.h>
 
 #include <future>
+#include <optional>
 #include <random>
 
 #include "base/executor.h"
 #include "base/temp_dir.h"
 #include "layer/toc_fetch.h"
 #include "tests/support/faulty_file_system.h"
+#include "tests/support/gzip_layer.h"
 #include "tests/support/lazy_image.h"
 #include "tests/support/memory_image.h"
 #include "tests/support/tar_builder.h"
@@ -285,6 +287,128 @@ TEST_F(LayerOpenerTest, AFullDiskIsAnError) {
   EXPECT_EQ(Open(layer).status().code(), StatusCode::kResourceExhausted);
   files_.set_free_bytes(UINT64_MAX);
   EXPECT_TRUE(Open(layer).ok());
+}
+
+/// A plain gzip layer that is read from the points of its seek index.
+class DescribedLayerTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto made = testing_support::MakeGzipLayer(1);
+    ASSERT_TRUE(made.ok()) << made.status();
+    made_.emplace(*std::move(made));
+    blob_ = std::make_shared<testing_support::MemoryBlob>(ToBytes(made_->blob));
+    const auto stored = StoreDescribed(made_->index, *layers_);
+    ASSERT_TRUE(stored.ok()) << stored.status();
+    stored_ = *stored;
+    auto layer =
+        LazyLayer::Open(stored_, cpu_, counters_,
+                        {.neighbourhood_bytes = 0, .merge_gap_bytes = 0, .request_bytes = 1 << 20});
+    ASSERT_TRUE(layer.ok()) << layer.status();
+    layer_ = *std::move(layer);
+    layer_->UseReader(blob_);
+  }
+  void TearDown() override {
+    if (layer_) {
+      layer_->Close();
+    }
+  }
+
+  /// Where the file's bytes are on the data device.
+  DataRange File(std::string_view directory, std::string_view name) const {
+    const erofs::ImageReader& index = layer_->index();
+    const auto parent = index.Lookup(index.root(), directory);
+    const auto nid = index.Lookup(*parent, name);
+    const auto stat = index.Stat(*nid);
+    return {.data_address = stat->data_address, .size_bytes = stat->size_bytes};
+  }
+  StatusOr<Bytes> Read(DataRange range) {
+    std::promise<StatusOr<Bytes>> promise;
+    layer_->Read(range, oci::FetchClass::kDemand,
+                 [&promise](StatusOr<Bytes> bytes) { promise.set_value(std::move(bytes)); });
+    return promise.get_future().get();
+  }
+
+  TempDir directory_ = *TempDir::Make(testing::TempDir(), "described");
+  std::unique_ptr<store::LayerStore> layers_ =
+      *store::LayerStore::Open(directory_.path() / "store", RealFileSystem());
+  std::optional<testing_support::GzipLayer> made_;
+  std::shared_ptr<testing_support::MemoryBlob> blob_;
+  FetchCounters counters_;
+  ThreadPool cpu_{"cpu", 2};
+  std::shared_ptr<store::StoredLayer> stored_;
+  std::shared_ptr<LazyLayer> layer_;
+};
+
+TEST_F(DescribedLayerTest, AReadFetchesItsSpanAlone) {
+  EXPECT_EQ(blob_->requests(), 0U) << "opening asks nobody";
+  EXPECT_EQ(stored_->key(), KeyOf(made_->index));
+  const std::string large = testing_support::CompressibleText(2 << 20, 1);
+  const DataRange file = File("dir", "large");
+  ASSERT_EQ(file.size_bytes, large.size());
+  const auto bytes = Read({file.data_address + (1 << 20), 100});
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  EXPECT_EQ(AsText(*bytes), large.substr(1 << 20, 100));
+  ASSERT_EQ(blob_->requests(), 1U);
+  const oci::BlobRange range = blob_->ranges().front();
+  const auto point = made_->index.seek_index().PointAt(range.blob_offset);
+  ASSERT_TRUE(point);
+  EXPECT_EQ(range.size_bytes, made_->index.seek_index().SpanAt(*point).blob_bytes);
+  EXPECT_LT(range.size_bytes, made_->blob.size() / 10);
+  // The rest of the span is held now.
+  ASSERT_TRUE(Read({file.data_address + (1 << 20) + 100, 100}).ok());
+  EXPECT_EQ(blob_->requests(), 1U);
+}
+
+TEST_F(DescribedLayerTest, EveryFileCanBeReadAndNoByteIsFetchedTwice) {
+  const auto large = Read(File("dir", "large"));
+  ASSERT_TRUE(large.ok()) << large.status();
+  EXPECT_TRUE(AsText(*large) == testing_support::CompressibleText(2 << 20, 1));
+  const auto noise = Read(File("dir", "noise"));
+  ASSERT_TRUE(noise.ok()) << noise.status();
+  EXPECT_TRUE(AsText(*noise) == testing_support::Noise(300'000, 1));
+  for (uint32_t i = 0; i < 50; ++i) {
+    const auto small = Read(File("small", fmt::format("{}", i)));
+    ASSERT_TRUE(small.ok()) << small.status();
+    EXPECT_EQ(AsText(*small), testing_support::CompressibleText(99 * i, 1 + i));
+  }
+  EXPECT_TRUE(stored_->complete());
+  uint64_t fetched_bytes = 0;
+  for (const oci::BlobRange& range : blob_->ranges()) {
+    fetched_bytes += range.size_bytes;
+  }
+  EXPECT_LE(fetched_bytes, made_->blob.size());
+}
+
+TEST_F(DescribedLayerTest, OtherBytesThanDescribedAreNotShown) {
+  const DataRange file = File("dir", "large");
+  blob_->DamageNext();
+  EXPECT_TRUE(Read({file.data_address, 100}).ok()) << "asked once more";
+  EXPECT_EQ(blob_->requests(), 2U);
+  const auto& index = made_->index.seek_index();
+  blob_->Spoil(index.SpanAt(index.points().size() / 2).blob_offset + 1000);
+  EXPECT_EQ(Read(file).status().code(), StatusCode::kDataLoss);
+  EXPECT_TRUE(Read({file.data_address, 100}).ok()) << "what is held stays";
+}
+
+TEST_F(DescribedLayerTest, IsTheSameAfterARestart) {
+  const DataRange file = File("dir", "large");
+  ASSERT_TRUE(Read({file.data_address, 100}).ok());
+  layer_->Close();
+  layer_.reset();
+  stored_.reset();
+  layers_.reset();
+  layers_ = *store::LayerStore::Open(directory_.path() / "store", RealFileSystem());
+  const auto found = layers_->Find(KeyOf(made_->index));
+  ASSERT_TRUE(found.ok()) << found.status();
+  auto layer = LazyLayer::Open(*found, cpu_, counters_);
+  ASSERT_TRUE(layer.ok()) << layer.status();
+  layer_ = *std::move(layer);
+  layer_->UseReader(blob_);
+  ASSERT_TRUE(Read({file.data_address, 100}).ok());
+  EXPECT_EQ(blob_->requests(), 1U) << "held from before";
+  const auto noise = Read(File("dir", "noise"));
+  ASSERT_TRUE(noise.ok()) << noise.status();
+  EXPECT_TRUE(AsText(*noise) == testing_support::Noise(300'000, 1));
 }
 
 }  // namespace

@@ -4,7 +4,9 @@
 
 #include <string>
 
+#include "layer/index_builder.h"
 #include "tests/support/gzip.h"
+#include "tests/support/gzip_layer.h"
 #include "tests/support/zstd_blob.h"
 
 namespace starling::layer {
@@ -73,6 +75,42 @@ TEST(DecodePrefix, DecodesZstd) {
     ASSERT_EQ(decoded.status().code(), c.want) << decoded.status();
     if (decoded.ok()) {
       EXPECT_EQ(AsText(decoded->span()), std::string(c.wanted_bytes, 'a'));
+    }
+  }
+}
+
+TEST(DecodeMember, InflatesSpans) {
+  const auto made = testing_support::MakeGzipLayer(2);
+  ASSERT_TRUE(made.ok()) << made.status();
+  const auto index = BuildIndex(made->index);
+  ASSERT_TRUE(index.ok()) << index.status();
+  const auto table = ChunkTable::Open(index->chunk_table);
+  ASSERT_TRUE(table.ok()) << table.status();
+  ASSERT_GT(table->members().size(), 10U);
+  const estargz::GzipSpan span = made->index.seek_index().SpanAt(5);
+  const MemberRecord& member = table->members()[5];
+  ASSERT_EQ(member.blob_offset, span.blob_offset);
+  const ByteSpan compressed = AsBytes(made->blob).subspan(member.blob_offset, member.blob_size);
+  const struct {
+    std::string_view name;
+    ByteSpan compressed;
+    uint64_t wanted_bytes;
+    StatusCode want;
+  } cases[] = {
+      {"all of it", compressed, span.tar_bytes, StatusCode::kOk},
+      {"a part", compressed, 10, StatusCode::kOk},
+      {"bytes behind it", AsBytes(made->blob).subspan(member.blob_offset), span.tar_bytes,
+       StatusCode::kOk},
+      {"more than it has", compressed, span.tar_bytes + 1, StatusCode::kDataLoss},
+      {"cut off", compressed.first(compressed.size() / 2), span.tar_bytes, StatusCode::kDataLoss},
+      {"nothing", {}, 1, StatusCode::kDataLoss},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto decoded = DecodeMember(*table, 5, c.compressed, c.wanted_bytes);
+    ASSERT_EQ(decoded.status().code(), c.want) << decoded.status();
+    if (decoded.ok()) {
+      EXPECT_TRUE(AsText(decoded->span()) == made->tar.substr(span.tar_offset, c.wanted_bytes));
     }
   }
 }
