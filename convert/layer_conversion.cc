@@ -4,9 +4,9 @@
 
 #include <thread>
 
+#include "base/byte_pipe.h"
 #include "base/executor.h"
 #include "base/file_system.h"
-#include "convert/byte_pipe.h"
 #include "estargz/footer.h"
 #include "oci/toc_digest.h"
 

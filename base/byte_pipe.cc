@@ -1,8 +1,8 @@
-#include "convert/byte_pipe.h"
+#include "base/byte_pipe.h"
 
 #include <algorithm>
 
-namespace starling::convert {
+namespace starling {
 
 Status BytePipe::Write(ByteSpan bytes) {
   if (bytes.empty()) {
@@ -57,4 +57,4 @@ void BytePipe::Abandon() {
   changed_.NotifyAll();
 }
 
-}  // namespace starling::convert
+}  // namespace starling

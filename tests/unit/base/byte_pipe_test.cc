@@ -1,10 +1,10 @@
-#include "convert/byte_pipe.h"
+#include "base/byte_pipe.h"
 
 #include <gtest/gtest.h>
 
 #include <thread>
 
-namespace starling::convert {
+namespace starling {
 namespace {
 
 TEST(BytePipe, MovesEverythingInOrderThroughLittleMemory) {
@@ -53,4 +53,4 @@ TEST(BytePipe, WriterStopsWhenTheReaderGoes) {
 }
 
 }  // namespace
-}  // namespace starling::convert
+}  // namespace starling

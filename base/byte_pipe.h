@@ -5,7 +5,7 @@
 #include "base/io.h"
 #include "base/mutex.h"
 
-namespace starling::convert {
+namespace starling {
 
 /// Joins code that pushes bytes to code that pulls them, each on a thread of its own.
 /// Threads: one that writes and then calls Finish, one that reads and then calls Abandon.
@@ -35,4 +35,4 @@ class BytePipe : public ByteSink, public ByteSource {
   Status result_ GUARDED_BY(mutex_);
 };
 
-}  // namespace starling::convert
+}  // namespace starling
