@@ -6,6 +6,8 @@
 #include <optional>
 #include <vector>
 
+#include "layer/gzip_index_store.h"
+#include "layer/layer_opener.h"
 #include "oci/manifest.h"
 #include "oci/toc_digest.h"
 
@@ -15,14 +17,26 @@ namespace {
 // mount(2) copies one page of options and cuts off the rest in silence.
 constexpr size_t kMaxMountOptions = 4095;
 
+/// What the manifest promises, or else the node's own description of a plain layer. kNotFound when
+/// there is neither.
+StatusOr<oci::TocDigest> FindToc(const oci::Descriptor& layer, layer::GzipIndexStore& indexes) {
+  StatusOr<oci::TocDigest> promised = oci::FindTocDigest(layer.annotations);
+  if (promised.status().code() != StatusCode::kNotFound) {
+    return promised;
+  }
+  ASSIGN_OR_RETURN(const auto description, indexes.Find(layer.digest));
+  return oci::TocDigest{.digest = layer::KeyOf(description).toc,
+                        .of = oci::TocDigestOf::kGzipIndex};
+}
+
 StatusOr<LayerSpec> SpecOf(const oci::Descriptor& layer, const std::string& image,
-                           const oci::Digest& manifest) {
+                           const oci::Digest& manifest, layer::GzipIndexStore& indexes) {
   LayerSpec spec{.image = image,
                  .layer = layer.digest,
                  .toc = layer.digest,
                  .size_bytes = layer.size_bytes,
                  .manifest = manifest};
-  const StatusOr<oci::TocDigest> toc = oci::FindTocDigest(layer.annotations);
+  const StatusOr<oci::TocDigest> toc = FindToc(layer, indexes);
   if (toc.ok()) {
     spec.toc = toc->digest;
     spec.toc_of = toc->of;
@@ -89,9 +103,14 @@ StatusOr<std::unique_ptr<ImageMount>> ImageMount::Start(Options options,
   if (image.manifest.layers.empty()) {
     return MakeError(StatusCode::kFailedPrecondition, "the image has no layers");
   }
+  if (options.gzip_indexes.empty()) {
+    options.gzip_indexes = options.root / layer::GzipIndexStore::kDirectoryName;
+  }
+  layer::GzipIndexStore indexes(options.gzip_indexes, files);
   std::vector<LayerSpec> specs;
   for (const oci::Descriptor& layer : image.manifest.layers) {
-    ASSIGN_OR_RETURN(LayerSpec spec, SpecOf(layer, source->Name(), image.raw_manifest.digest));
+    ASSIGN_OR_RETURN(LayerSpec spec,
+                     SpecOf(layer, source->Name(), image.raw_manifest.digest, indexes));
     specs.push_back(std::move(spec));
   }
   ASSIGN_OR_RETURN(
@@ -99,6 +118,7 @@ StatusOr<std::unique_ptr<ImageMount>> ImageMount::Start(Options options,
       LayerHost::Start(
           {.root = std::filesystem::absolute(options.root),
            .profiles = options.profiles,
+           .gzip_indexes = options.gzip_indexes,
            .fetch = options.fetch,
            .data_plane = options.data_plane},
           {.sources = [source, open = std::move(options.open_image)](

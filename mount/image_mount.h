@@ -20,6 +20,9 @@ class ImageMount {
     oci::Platform platform;
     FetchPolicy fetch;
     std::filesystem::path profiles;  // as LayerHost's
+    /// As LayerHost's: layers without a table of contents that have a description here are shown by
+    /// it, others are refused.
+    std::filesystem::path gzip_indexes;
     DataPlane data_plane = DataPlane::kAuto;
     std::shared_ptr<layer::AccessRecorder> recorder = nullptr;  // notes what is read
     /// Opens another image by name, for layers whose TOCs are kept apart.

@@ -16,6 +16,7 @@
 #include "fuse/session.h"
 #include "layer/access_recorder.h"
 #include "layer/fetch_scheduler.h"
+#include "layer/gzip_index_store.h"
 #include "layer/layer_opener.h"
 #include "layer/lazy_layer.h"
 #include "layer/prefetch_plan.h"
@@ -102,6 +103,10 @@ struct LayerHost::State {
         profiles(options.profiles.empty() ? options.root / layer::ProfileStore::kDirectoryName
                                           : options.profiles,
                  dependencies.files),
+        gzip_indexes(options.gzip_indexes.empty()
+                         ? options.root / layer::GzipIndexStore::kDirectoryName
+                         : options.gzip_indexes,
+                     dependencies.files),
         plain(options.root / kPlainLayers, fuse::Operations::Xattrs::kNone),
         with_xattrs(options.root / kLayersWithXattrs, fuse::Operations::Xattrs::kServed) {}
 
@@ -122,6 +127,7 @@ struct LayerHost::State {
   StatusOr<Held> Acquire(uint64_t number, const LayerSpec& spec, Network network);
   StatusOr<Held> OpenLayer(const LayerSpec& spec, Network network);
   StatusOr<Held> OpenPlain(const LayerSpec& spec);
+  StatusOr<Held> OpenDescribed(const LayerKey& key);
   StatusOr<Held> OpenStored(std::shared_ptr<store::StoredLayer> stored);
   void OpenAhead(const LayerSpec& spec);
   void LetGo(const LayerKey& key);
@@ -152,6 +158,7 @@ struct LayerHost::State {
   ThreadTimer timer;
   std::shared_ptr<layer::FetchScheduler> scheduler;
   layer::ProfileStore profiles;
+  layer::GzipIndexStore gzip_indexes;
   View plain;
   View with_xattrs;
   PlaneChoice plane;
@@ -508,6 +515,9 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& sp
   if (is_plain) {
     return OpenPlain(spec);
   }
+  if (spec.toc_of == oci::TocDigestOf::kGzipIndex) {
+    return OpenDescribed(key);
+  }
   ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> source,
                    dependencies.sources(spec.image));
   layer::TocImage toc_image([this, &spec]() -> StatusOr<std::shared_ptr<oci::ImageSource>> {
@@ -522,6 +532,18 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& sp
   ASSIGN_OR_RETURN(Held held, OpenStored(std::move(opened.stored)));
   held.layer->UseReader(KeepTogether(source, std::move(opened.reader)));
   return held;
+}
+
+/// A plain gzip layer, by the description that the node keeps: the registry is not asked.
+StatusOr<LayerHost::State::Held> LayerHost::State::OpenDescribed(const LayerKey& key) {
+  ASSIGN_OR_RETURN(const auto description, gzip_indexes.Find(key.layer));
+  if (layer::KeyOf(description) != key) {
+    return MakeError(StatusCode::kNotFound,
+                     fmt::format("another gzip index of {} is kept", key.layer.ToString()));
+  }
+  ASSIGN_OR_RETURN(std::shared_ptr<store::StoredLayer> stored,
+                   layer::StoreDescribed(description, *layers));
+  return OpenStored(std::move(stored));
 }
 
 /// Fetches all of a layer that cannot be lazy.

@@ -82,6 +82,8 @@ class LayerHost {
     std::filesystem::path root;
     /// The node's access profiles; empty: `root`/profiles.
     std::filesystem::path profiles;
+    /// The descriptions of plain gzip layers that the node trusts; empty: `root`/gzip-indexes.
+    std::filesystem::path gzip_indexes;
     size_t fuse_threads = 2;
     size_t decode_threads = 2;
     FetchPolicy fetch;

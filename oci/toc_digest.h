@@ -7,7 +7,11 @@
 
 namespace starling::oci {
 
-enum class TocDigestOf { kJson, kCompressed };
+enum class TocDigestOf {
+  kJson,
+  kCompressed,
+  kGzipIndex,  // the description of a plain gzip layer; no manifest promises it, the node trusts it
+};
 
 struct TocDigest {
   Digest digest;

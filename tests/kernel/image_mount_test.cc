@@ -9,7 +9,9 @@
 #include <sstream>
 
 #include "base/temp_dir.h"
+#include "layer/gzip_index_store.h"
 #include "tests/support/file_tree.h"
+#include "tests/support/gzip_layer.h"
 #include "tests/support/lazy_image.h"
 #include "tests/support/memory_image.h"
 #include "tests/support/private_mounts.h"
@@ -148,6 +150,36 @@ TEST_F(ImageMountTest, MountsAgainFromWhatItHolds) {
     EXPECT_EQ(ReadWhole(MountPoint() / "d/new"), "above");
   }
   EXPECT_EQ(source_->blobs_opened(), 2) << "the second mount opens what is stored";
+}
+
+TEST_F(ImageMountTest, ReadsAPlainGzipLayerInPartsByItsKeptIndex) {
+  const auto made = testing_support::MakeGzipLayer(1);
+  ASSERT_TRUE(made.ok()) << made.status();
+  const oci::Descriptor plain = source_->Add(oci::media_type::kOciLayerGzip, AsBytes(made->blob));
+  const oci::Descriptor lazy = AddLayer(LowerTar());
+  EXPECT_EQ(Start({lazy, plain}).status().code(), StatusCode::kFailedPrecondition)
+      << "nothing is known of it yet";
+  const std::filesystem::path root = directory_.path() / "root";
+  layer::GzipIndexStore indexes(root / layer::GzipIndexStore::kDirectoryName, RealFileSystem());
+  ASSERT_TRUE(indexes.Add(made->index).ok());
+  const auto mount = Start({lazy, plain});
+  ASSERT_TRUE(mount.ok()) << mount.status();
+  EXPECT_EQ(source_->blobs_opened(), 1) << "the plain layer is opened without its blob";
+  const uint64_t before = source_->blob_bytes_read();
+  const std::string large = testing_support::CompressibleText(2 << 20, 1);
+  const UniqueFd file(::open((MountPoint() / "dir/large").c_str(), O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(file.valid());
+  std::string part(1000, '\0');
+  ASSERT_EQ(::pread(file.get(), part.data(), part.size(), 1'000'000), 1000);
+  EXPECT_EQ(part, large.substr(1'000'000, 1000));
+  EXPECT_GT(source_->blob_bytes_read(), before);
+  EXPECT_EQ(source_->blobs_streamed(), 0);
+  EXPECT_TRUE(ReadWhole(MountPoint() / "dir/large") == large);
+  EXPECT_TRUE(ReadWhole(MountPoint() / "dir/noise") == testing_support::Noise(300'000, 1));
+  EXPECT_EQ(ReadWhole(MountPoint() / "small/7"), testing_support::CompressibleText(99 * 7, 8));
+  EXPECT_EQ(ReadWhole(MountPoint() / "d/hidden"), "below");
+  EXPECT_LE(source_->blob_bytes_read() - before, made->blob.size() + lazy.size_bytes)
+      << "no byte twice";
 }
 
 TEST_F(ImageMountTest, GoesAlthoughSomebodyIsInside) {
