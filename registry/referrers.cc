@@ -156,36 +156,51 @@ StatusOr<Artifact> Referrers::Read(const oci::Digest& subject, const oci::Descri
   ASSIGN_OR_RETURN(const oci::RawManifest raw, source->ReadManifest(entry));
   ASSIGN_OR_RETURN(const oci::Manifest manifest, oci::Manifest::Parse(raw.bytes, raw.media_type));
   if (manifest.artifact_type != type || !manifest.subject || manifest.subject->digest != subject ||
-      manifest.layers.size() != 1) {
+      manifest.layers.empty()) {
     return MakeError(StatusCode::kDataLoss,
                      fmt::format("{} is not what it was listed as", entry.digest.ToString()));
   }
-  const oci::Descriptor& blob = manifest.layers.front();
-  if (blob.size_bytes > limit_bytes) {
-    return MakeError(StatusCode::kResourceExhausted,
-                     fmt::format("{} holds {} bytes, at most {} are read", entry.digest.ToString(),
-                                 blob.size_bytes, limit_bytes));
+  if (manifest.layers.size() > kMaxParts) {
+    return MakeError(
+        StatusCode::kResourceExhausted,
+        fmt::format("{} has {} blobs", entry.digest.ToString(), manifest.layers.size()));
   }
-  BytesSink sink;
-  if (blob.size_bytes > 0) {
-    RETURN_IF_ERROR(source->ReadBlob(blob, sink));
+  uint64_t left_bytes = limit_bytes;
+  for (const oci::Descriptor& blob : manifest.layers) {
+    if (blob.size_bytes > left_bytes) {
+      return MakeError(StatusCode::kResourceExhausted,
+                       fmt::format("{} holds more than the {} bytes that are read",
+                                   entry.digest.ToString(), limit_bytes));
+    }
+    left_bytes -= blob.size_bytes;
   }
-  return Artifact{.type = manifest.artifact_type,
-                  .content = std::move(sink.bytes()),
-                  .annotations = manifest.annotations};
+  Artifact artifact{.type = manifest.artifact_type, .annotations = manifest.annotations};
+  for (const oci::Descriptor& blob : manifest.layers) {
+    BytesSink sink;
+    if (blob.size_bytes > 0) {
+      RETURN_IF_ERROR(source->ReadBlob(blob, sink));
+    }
+    artifact.parts.push_back({.content = std::move(sink.bytes()), .annotations = blob.annotations});
+  }
+  return artifact;
 }
 
 StatusOr<oci::Descriptor> Referrers::Attach(const oci::Descriptor& subject,
                                             const Artifact& artifact) {
   RETURN_IF_ERROR(deps_.writing.status());
   const oci::Descriptor config = DescriptorOf(kEmptyType, AsBytes(kEmptyContent));
-  const oci::Descriptor blob = DescriptorOf(artifact.type, artifact.content);
   const auto destination = deps_.destination(TagOf(subject.digest));
   RETURN_IF_ERROR(WriteBlob(*destination, config, AsBytes(kEmptyContent)));
-  RETURN_IF_ERROR(WriteBlob(*destination, blob, artifact.content));
+  std::vector<oci::Descriptor> blobs;
+  for (const ArtifactPart& part : artifact.parts) {
+    oci::Descriptor blob = DescriptorOf(artifact.type, part.content);
+    blob.annotations = part.annotations;
+    RETURN_IF_ERROR(WriteBlob(*destination, blob, part.content));
+    blobs.push_back(std::move(blob));
+  }
   const oci::Manifest manifest{.media_type = std::string(oci::media_type::kOciManifest),
                                .config = config,
-                               .layers = {blob},
+                               .layers = std::move(blobs),
                                .annotations = artifact.annotations,
                                .subject = oci::Descriptor{.media_type = subject.media_type,
                                                           .digest = subject.digest,

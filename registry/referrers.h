@@ -11,10 +11,16 @@
 
 namespace starling::registry {
 
-/// Something small that is said about an image: one blob and its type.
-struct Artifact {
-  std::string type;  // of the artifact and of its blob
+/// One blob of an artifact.
+struct ArtifactPart {
   Bytes content;
+  oci::Annotations annotations;
+};
+
+/// Something small that is said about an image: blobs, one at least, and their type.
+struct Artifact {
+  std::string type;  // of the artifact and of its blobs
+  std::vector<ArtifactPart> parts;
   oci::Annotations annotations;
 };
 
@@ -28,6 +34,7 @@ class Referrers {
   /// More referrers of one image are not looked at.
   static constexpr size_t kMaxReferrers = 1000;
   static constexpr int kMaxPages = 32;
+  static constexpr size_t kMaxParts = 1000;  // of one artifact
 
   struct Dependencies {
     std::string name;                                  // of the repository, for messages
@@ -44,8 +51,9 @@ class Referrers {
   /// there are none. Errors: kResourceExhausted beyond the limits; else the registry's.
   StatusOr<std::vector<oci::Descriptor>> List(const oci::Digest& subject, std::string_view type);
   /// The newest artifact of `type` about `subject`, by its annotation "created", then the
-  /// registry's order. Errors: kNotFound when there is none; kResourceExhausted when its content is
-  /// larger than `limit_bytes`; kDataLoss when it is not what it was listed as.
+  /// registry's order. Errors: kNotFound when there is none; kResourceExhausted when its parts are
+  /// together larger than `limit_bytes`, or more than kMaxParts; kDataLoss when it is not what it
+  /// was listed as.
   StatusOr<Artifact> ReadNewest(const oci::Digest& subject, std::string_view type,
                                 uint64_t limit_bytes);
   /// Stores `artifact` about `subject`, which names a manifest of the repository, and returns its

@@ -17,6 +17,7 @@ void AddUmount(CLI::App& app, Run& chosen);
 void AddInspect(CLI::App& app, Run& chosen);
 void AddConvert(CLI::App& app, Run& chosen);
 void AddProfile(CLI::App& app, Run& chosen);
+void AddIndex(CLI::App& app, Run& chosen);
 
 /// --plain-http HOST, for every command that reaches registries.
 void AddPlainHttp(CLI::App& command, std::vector<std::string>& hosts);

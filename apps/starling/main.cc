@@ -31,6 +31,7 @@ int main(int argc, char** argv) {
   cli::AddInspect(app, chosen);
   cli::AddConvert(app, chosen);
   cli::AddProfile(app, chosen);
+  cli::AddIndex(app, chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -24,6 +24,7 @@ namespace {
 
 constexpr const char* kDefaultRoot = "/var/lib/starling/mount";
 constexpr const char* kProfiles = "/var/lib/starling/profiles";  // starlingd's, by default
+constexpr const char* kGzipIndexes = "/var/lib/starling/gzip-indexes";
 constexpr const char* kRecordDirectory = "/run/starling/mounts";
 constexpr std::chrono::seconds kUmountTimeout(30);
 // What the serving process writes to its parent when the image can be read.
@@ -35,6 +36,7 @@ struct MountArguments {
   std::string directory;
   std::string root;  // empty: one below kDefaultRoot for each directory
   std::string platform;
+  std::string gzip_indexes = kGzipIndexes;
   mount::DataPlane data_plane = mount::DataPlane::kAuto;
   bool foreground = false;
   bool fetch_all = false;
@@ -90,6 +92,7 @@ Status Serve(const MountArguments& arguments, const std::function<void()>& ready
                                                .platform = platform,
                                                .fetch = {.background = arguments.fetch_all},
                                                .profiles = kProfiles,
+                                               .gzip_indexes = arguments.gzip_indexes,
                                                .data_plane = arguments.data_plane,
                                                .open_image =
                                                    [&toolbox](const std::string& name) {
@@ -188,6 +191,12 @@ void AddMount(CLI::App& app, Run& chosen) {
       .add_option("--root", arguments->root, "Where the image's data is kept; one mount at a time")
       ->capture_default_str();
   command.add_option("--platform", arguments->platform, "Of an index, such as linux/arm64");
+  command
+      .add_option(
+          "--gzip-indexes", arguments->gzip_indexes,
+          "What `starling index` keeps: it makes plain gzip layers readable in parts, and is "
+          "trusted")
+      ->capture_default_str();
   command
       .add_option("--data-plane", arguments->data_plane,
                   "How layers are shown: auto, tree (FUSE alone) or erofs")

@@ -2,15 +2,16 @@
 #include <signal.h>
 
 #include <cstdio>
-#include <ctime>
 #include <memory>
 
+#include "apps/starling/artifacts.h"
 #include "apps/starling/commands.h"
 #include "apps/starling/sizes.h"
 #include "apps/starling/toolbox.h"
 #include "base/clock.h"
 #include "base/temp_dir.h"
 #include "layer/access_recorder.h"
+#include "layer/gzip_index_store.h"
 #include "layer/profile_store.h"
 #include "mount/image_mount.h"
 #include "mount/image_process.h"
@@ -36,11 +37,6 @@ layer::ProfileStore StoreOf(const Arguments& arguments) {
           RealFileSystem()};
 }
 
-StatusOr<oci::Platform> PlatformOf(const Arguments& arguments) {
-  return arguments.platform.empty() ? StatusOr<oci::Platform>(oci::Platform::Host())
-                                    : oci::Platform::Parse(arguments.platform);
-}
-
 StatusOr<AccessProfile> ReadProfile(const std::string& file) {
   ASSIGN_OR_RETURN(const Bytes json,
                    ReadFile(RealFileSystem(), file, AccessProfile::kMaxJsonBytes));
@@ -54,13 +50,11 @@ Status WriteProfile(const AccessProfile& profile, const std::string& file) {
 
 /// The manifest of the image for the platform, as a profile names it.
 StatusOr<oci::Descriptor> Resolve(Toolbox& toolbox, const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const oci::Platform platform, PlatformOf(arguments));
+  ASSIGN_OR_RETURN(const oci::Platform platform, PlatformOf(arguments.platform));
   ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> source,
                    toolbox.OpenSource(arguments.image));
   ASSIGN_OR_RETURN(const oci::SelectedImage image, oci::SelectImage(*source, platform));
-  return oci::Descriptor{.media_type = image.manifest.media_type,
-                         .digest = image.raw_manifest.digest,
-                         .size_bytes = image.raw_manifest.bytes.size()};
+  return SubjectOf(image);
 }
 
 Status CheckImage(const AccessProfile& profile, const oci::Descriptor& image) {
@@ -112,14 +106,6 @@ Status Show(const Arguments& arguments) {
   return OkStatus();
 }
 
-std::string Rfc3339(std::chrono::system_clock::time_point time) {
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
-  std::tm parts{};
-  ::gmtime_r(&seconds, &parts);
-  char text[32];
-  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts)};
-}
-
 Status Push(const Arguments& arguments) {
   Toolbox toolbox(arguments.plain_http_hosts);
   ASSIGN_OR_RETURN(const std::shared_ptr<registry::Referrers> referrers,
@@ -129,12 +115,10 @@ Status Push(const Arguments& arguments) {
                                                     ? StoreOf(arguments).Find(image.digest)
                                                     : ReadProfile(arguments.file));
   RETURN_IF_ERROR(CheckImage(profile, image));
-  ASSIGN_OR_RETURN(
-      const oci::Descriptor artifact,
-      referrers->Attach(image, {.type = std::string(layer::kAccessProfileType),
-                                .content = ToBytes(profile.ToJson()),
-                                .annotations = {{std::string(registry::kCreatedAnnotation),
-                                                 Rfc3339(SystemClock().WallTime())}}}));
+  ASSIGN_OR_RETURN(const oci::Descriptor artifact,
+                   referrers->Attach(image, {.type = std::string(layer::kAccessProfileType),
+                                             .parts = {{.content = ToBytes(profile.ToJson())}},
+                                             .annotations = CreatedNow()}));
   std::printf("%s\n", artifact.digest.ToString().c_str());
   return OkStatus();
 }
@@ -159,7 +143,8 @@ Status Pull(const Arguments& arguments) {
   ASSIGN_OR_RETURN(
       const registry::Artifact artifact,
       referrers->ReadNewest(image.digest, layer::kAccessProfileType, AccessProfile::kMaxJsonBytes));
-  ASSIGN_OR_RETURN(const AccessProfile profile, AccessProfile::Parse(artifact.content));
+  ASSIGN_OR_RETURN(const AccessProfile profile,
+                   AccessProfile::Parse(artifact.parts.front().content));
   RETURN_IF_ERROR(CheckImage(profile, image));
   return arguments.file.empty() ? Keep(arguments, profile) : WriteProfile(profile, arguments.file);
 }
@@ -192,7 +177,7 @@ Status Record(const Arguments& arguments) {
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  ASSIGN_OR_RETURN(const oci::Platform platform, PlatformOf(arguments));
+  ASSIGN_OR_RETURN(const oci::Platform platform, PlatformOf(arguments.platform));
   ASSIGN_OR_RETURN(const TempDir view, TempDir::Make("/tmp", "starling-record-"));
   const auto recorder = std::make_shared<layer::AccessRecorder>(SystemClock());
   Toolbox toolbox(arguments.plain_http_hosts);
@@ -203,6 +188,8 @@ Status Record(const Arguments& arguments) {
       mount::ImageMount::Start({.root = std::filesystem::path(arguments.root) / "mount" / "record",
                                 .directory = view.path(),
                                 .platform = platform,
+                                .gzip_indexes = std::filesystem::path(arguments.root) /
+                                                layer::GzipIndexStore::kDirectoryName,
                                 .recorder = recorder},
                                source, RealFileSystem()));
   ASSIGN_OR_RETURN(const oci::ImageConfig config,

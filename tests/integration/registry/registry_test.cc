@@ -53,14 +53,14 @@ TEST(DockerRegistry, KeepsReferrersUnderATag) {
   for (const std::string created : {"2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z"}) {
     const auto attached =
         referrers->Attach(image, {.type = std::string(kType),
-                                  .content = ToBytes("made " + created),
+                                  .parts = {{.content = ToBytes("made " + created)}},
                                   .annotations = {{std::string(kCreatedAnnotation), created}}});
     ASSERT_TRUE(attached.ok()) << attached.status();
   }
   EXPECT_EQ(referrers->List(image.digest, kType)->size(), 2U);
   const auto newest = referrers->ReadNewest(image.digest, kType, 1000);
   ASSERT_TRUE(newest.ok()) << newest.status();
-  EXPECT_EQ(AsText(newest->content), "made 2026-01-02T00:00:00Z");
+  EXPECT_EQ(AsText(newest->parts.at(0).content), "made 2026-01-02T00:00:00Z");
   const auto index =
       world.client.Source(Name(registry.address(), "some/app:sha256-" + image.digest.Hex()))
           ->ReadTopManifest();
@@ -241,8 +241,8 @@ TEST(Wire, ARegistryWithTheReferrersApiNeedsNoTag) {
                               .size_bytes = 5};
   constexpr std::string_view kType = "application/vnd.test.v1+json";
   for (const std::string text : {"one", "two", "three"}) {
-    const auto attached =
-        referrers->Attach(image, {.type = std::string(kType), .content = ToBytes(text)});
+    const auto attached = referrers->Attach(
+        image, {.type = std::string(kType), .parts = {{.content = ToBytes(text)}}});
     ASSERT_TRUE(attached.ok()) << attached.status();
   }
   const auto found = referrers->List(image.digest, kType);
@@ -250,7 +250,7 @@ TEST(Wire, ARegistryWithTheReferrersApiNeedsNoTag) {
   EXPECT_EQ(*found, listed);
   const auto newest = referrers->ReadNewest(image.digest, kType, 1000);
   ASSERT_TRUE(newest.ok()) << newest.status();
-  EXPECT_EQ(AsText(newest->content), "three");
+  EXPECT_EQ(AsText(newest->parts.at(0).content), "three");
 }
 
 TEST(Wire, OneDeadlineForAllTries) {
