@@ -111,6 +111,12 @@ StatusOr<std::unique_ptr<ImageMount>> ImageMount::Start(Options options,
   for (const oci::Descriptor& layer : image.manifest.layers) {
     ASSIGN_OR_RETURN(LayerSpec spec,
                      SpecOf(layer, source->Name(), image.raw_manifest.digest, indexes));
+    if (options.recorder && oci::IsPlain(spec.layer, spec.toc)) {
+      return MakeError(StatusCode::kFailedPrecondition,
+                       fmt::format("layer {} is fetched as a whole, so what is needed of it says "
+                                   "nothing; make it lazy with starling convert or starling index",
+                                   spec.layer.ToString()));
+    }
     specs.push_back(std::move(spec));
   }
   ASSIGN_OR_RETURN(

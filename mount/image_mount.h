@@ -21,10 +21,11 @@ class ImageMount {
     FetchPolicy fetch;
     std::filesystem::path profiles;  // as LayerHost's
     /// As LayerHost's: layers without a table of contents that have a description here are shown by
-    /// it, others are refused.
+    /// it, others are fetched as a whole.
     std::filesystem::path gzip_indexes;
     DataPlane data_plane = DataPlane::kAuto;
-    std::shared_ptr<layer::AccessRecorder> recorder = nullptr;  // notes what is read
+    /// Notes what is read, when there is one; then plain layers are refused.
+    std::shared_ptr<layer::AccessRecorder> recorder = nullptr;
     /// Opens another image by name, for layers whose TOCs are kept apart.
     std::function<StatusOr<std::shared_ptr<oci::ImageSource>>(const std::string& image)> open_image;
   };
