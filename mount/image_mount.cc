@@ -6,8 +6,6 @@
 #include <optional>
 #include <vector>
 
-#include "layer/gzip_index_store.h"
-#include "layer/layer_opener.h"
 #include "oci/manifest.h"
 #include "oci/toc_digest.h"
 
@@ -17,26 +15,14 @@ namespace {
 // mount(2) copies one page of options and cuts off the rest in silence.
 constexpr size_t kMaxMountOptions = 4095;
 
-/// What the manifest promises, or else the node's own description of a plain layer. kNotFound when
-/// there is neither.
-StatusOr<oci::TocDigest> FindToc(const oci::Descriptor& layer, layer::GzipIndexStore& indexes) {
-  StatusOr<oci::TocDigest> promised = oci::FindTocDigest(layer.annotations);
-  if (promised.status().code() != StatusCode::kNotFound) {
-    return promised;
-  }
-  ASSIGN_OR_RETURN(const auto description, indexes.Find(layer.digest));
-  return oci::TocDigest{.digest = layer::KeyOf(description).toc,
-                        .of = oci::TocDigestOf::kGzipIndex};
-}
-
 StatusOr<LayerSpec> SpecOf(const oci::Descriptor& layer, const std::string& image,
-                           const oci::Digest& manifest, layer::GzipIndexStore& indexes) {
+                           const oci::Digest& manifest) {
   LayerSpec spec{.image = image,
                  .layer = layer.digest,
                  .toc = layer.digest,
                  .size_bytes = layer.size_bytes,
                  .manifest = manifest};
-  const StatusOr<oci::TocDigest> toc = FindToc(layer, indexes);
+  const StatusOr<oci::TocDigest> toc = oci::FindTocDigest(layer.annotations);
   if (toc.ok()) {
     spec.toc = toc->digest;
     spec.toc_of = toc->of;
@@ -103,20 +89,9 @@ StatusOr<std::unique_ptr<ImageMount>> ImageMount::Start(Options options,
   if (image.manifest.layers.empty()) {
     return MakeError(StatusCode::kFailedPrecondition, "the image has no layers");
   }
-  if (options.gzip_indexes.empty()) {
-    options.gzip_indexes = options.root / layer::GzipIndexStore::kDirectoryName;
-  }
-  layer::GzipIndexStore indexes(options.gzip_indexes, files);
   std::vector<LayerSpec> specs;
   for (const oci::Descriptor& layer : image.manifest.layers) {
-    ASSIGN_OR_RETURN(LayerSpec spec,
-                     SpecOf(layer, source->Name(), image.raw_manifest.digest, indexes));
-    if (options.recorder && oci::IsPlain(spec.layer, spec.toc)) {
-      return MakeError(StatusCode::kFailedPrecondition,
-                       fmt::format("layer {} is fetched as a whole, so what is needed of it says "
-                                   "nothing; make it lazy with starling convert or starling index",
-                                   spec.layer.ToString()));
-    }
+    ASSIGN_OR_RETURN(LayerSpec spec, SpecOf(layer, source->Name(), image.raw_manifest.digest));
     specs.push_back(std::move(spec));
   }
   ASSIGN_OR_RETURN(

@@ -123,7 +123,8 @@ struct LayerHost::State {
   enum class Network { kAllowed, kForbidden };
 
   View& ViewOf(const LazyLayer& layer) { return layer.chunks().has_xattrs() ? with_xattrs : plain; }
-  StatusOr<MountedLayer> Show(uint64_t number, const LayerSpec& spec, Network network);
+  LayerSpec ByItsDescription(LayerSpec spec);
+  StatusOr<MountedLayer> Show(uint64_t number, const LayerSpec& asked, Network network);
   StatusOr<Held> Acquire(uint64_t number, const LayerSpec& spec, Network network);
   StatusOr<Held> OpenLayer(const LayerSpec& spec, Network network);
   StatusOr<Held> OpenPlain(const LayerSpec& spec);
@@ -294,8 +295,9 @@ StatusOr<MountedLayer> LayerHost::Mount(uint64_t number, const LayerSpec& layer)
 
 void LayerHost::BeginAhead(std::span<const LayerSpec> layers) {
   std::vector<LayerSpec> absent;
-  for (const LayerSpec& spec : layers) {
-    if (!state_->layers->Find(spec.key()).ok()) {
+  for (const LayerSpec& layer : layers) {
+    const LayerSpec spec = state_->ByItsDescription(layer);
+    if (oci::IsPlain(spec.layer, spec.toc) && !state_->layers->Find(spec.key()).ok()) {
       absent.push_back(spec);
     }
   }
@@ -309,6 +311,9 @@ StatusOr<MountedLayer> LayerHost::Restore(uint64_t number, const LayerSpec& laye
 Status LayerHost::Unmount(uint64_t number, Data data) { return state_->Hide(number, data); }
 
 void LayerHost::OpenAhead(std::vector<LayerSpec> layers) {
+  for (LayerSpec& layer : layers) {
+    layer = state_->ByItsDescription(std::move(layer));
+  }
   state_->opener->OpenAll(std::move(layers));
 }
 
@@ -337,8 +342,22 @@ HostCounters LayerHost::counters() const {
           .blob_bytes = state_->counters.bytes.load()};
 }
 
-StatusOr<MountedLayer> LayerHost::State::Show(uint64_t number, const LayerSpec& spec,
+/// A plain layer that the node keeps a description of is lazy by that, unless it is held as a
+/// whole.
+LayerSpec LayerHost::State::ByItsDescription(LayerSpec spec) {
+  if (!oci::IsPlain(spec.layer, spec.toc) || layers->Find(spec.key()).ok()) {
+    return spec;
+  }
+  if (const auto description = gzip_indexes.Find(spec.layer); description.ok()) {
+    spec.toc = layer::KeyOf(*description).toc;
+    spec.toc_of = oci::TocDigestOf::kGzipIndex;
+  }
+  return spec;
+}
+
+StatusOr<MountedLayer> LayerHost::State::Show(uint64_t number, const LayerSpec& asked,
                                               Network network) {
+  const LayerSpec spec = ByItsDescription(asked);
   if (spec.toc.empty()) {
     return MakeError(StatusCode::kInvalidArgument,
                      "the layer has no TOC digest, so its bytes could not be verified");
@@ -355,7 +374,8 @@ StatusOr<MountedLayer> LayerHost::State::Show(uint64_t number, const LayerSpec& 
   return MountedLayer{.number = number,
                       .path = ShowAsMount(number, held),
                       .data_bytes = layer.chunks().data_size_bytes(),
-                      .inodes = layer.index().inode_count()};
+                      .inodes = layer.index().inode_count(),
+                      .is_whole = layer.chunks().codec() == layer::Codec::kWhole};
 }
 
 /// Mounts the layer's index if that is how layers are shown; else, and when it fails, the
@@ -468,7 +488,9 @@ StatusOr<LayerHost::State::Held> LayerHost::State::Acquire(uint64_t number, cons
   }
   // Before its own opening, which need not wait for the others. A layer that is shown already says
   // nothing about those above it.
-  if (network == Network::kAllowed && !is_shown && !oci::IsPlain(spec.layer, spec.toc)) {
+  const bool is_promised =
+      !oci::IsPlain(spec.layer, spec.toc) && spec.toc_of != oci::TocDigestOf::kGzipIndex;
+  if (network == Network::kAllowed && !is_shown && is_promised) {
     opener->Ask(spec);
   }
   {
@@ -500,6 +522,11 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& sp
                                                              Network network) {
   const LayerKey key = spec.key();
   const bool is_plain = oci::IsPlain(spec.layer, spec.toc);
+  if (is_plain && dependencies.recorder) {
+    return MakeError(StatusCode::kFailedPrecondition,
+                     "it is fetched as a whole, so what is needed of it says nothing; make it lazy "
+                     "with starling convert or starling index");
+  }
   StatusOr<std::shared_ptr<store::StoredLayer>> stored = layers->Find(key);
   if (is_plain && stored.ok() && !(*stored)->complete()) {
     // Its chunks went with a loss of power, and they cannot be fetched one by one.

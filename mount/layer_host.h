@@ -66,6 +66,7 @@ struct MountedLayer {
   std::filesystem::path path;  // the layer's root directory
   uint64_t data_bytes = 0;     // of its files, whether held or not
   uint64_t inodes = 0;
+  bool is_whole = false;  // all of it was fetched, because it cannot be lazy
 };
 
 /// Bytes and requests since the start.

@@ -31,6 +31,7 @@ struct LayerMount {
   std::filesystem::path path;  // the layer's root, ready to be a lower directory
   uint64_t size_bytes = 0;
   uint64_t inodes = 0;
+  bool is_whole = false;  // all of it was fetched, because it cannot be lazy
 };
 
 /// Makes layers readable without containerd's downloading them. Threads: safe; every call may

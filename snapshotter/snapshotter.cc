@@ -161,8 +161,8 @@ StatusOr<Snapshotter::Fetch> Snapshotter::PrepareRemote(const std::string& ref,
     return existing.status();
   }
   ASSIGN_OR_RETURN(const LayerRequest request, LayerRequestFromLabels(labels));
-  const bool is_plain = oci::IsPlain(request.layer, request.toc);
-  if (is_plain && options_.plain_layers == PlainLayers::kContainerd) {
+  if (oci::IsPlain(request.layer, request.toc) &&
+      options_.plain_layers == PlainLayers::kContainerd) {
     return oci::FindTocDigest(labels).status();
   }
   ASSIGN_OR_RETURN(const uint64_t number, metadata_.AddLayer(request));
@@ -181,7 +181,7 @@ StatusOr<Snapshotter::Fetch> Snapshotter::PrepareRemote(const std::string& ref,
     (void)DiscardLayer(number);
     return committed;
   }
-  return is_plain ? Fetch::kWhole : Fetch::kLazy;
+  return mount->is_whole ? Fetch::kWhole : Fetch::kLazy;
 }
 
 Status Snapshotter::CommitRemote(uint64_t number, const LayerMount& mount, const std::string& name,

@@ -22,7 +22,8 @@ StatusOr<snapshotter::LayerMount> Convert(StatusOr<mount::MountedLayer> mounted)
   RETURN_IF_ERROR(mounted.status());
   return snapshotter::LayerMount{.path = std::move(mounted->path),
                                  .size_bytes = mounted->data_bytes,
-                                 .inodes = mounted->inodes};
+                                 .inodes = mounted->inodes,
+                                 .is_whole = mounted->is_whole};
 }
 
 /// `layer` and those above it as plain ones: clients prepare one after the other.

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Promise: an ordinary gzip image is pulled by nerdctl (containerd 2.3) and by `starling pull` (containerd 1.6)
 # without containerd downloading or unpacking a layer: starlingd fetches each blob once, in ranges; the files
-# equal their unpacking, and a restart shows them without the registry.
+# equal their unpacking, and a restart shows them without the registry. With an index kept by the node they are lazy.
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 . "$here/lib.sh"
@@ -99,6 +99,16 @@ wait_until 15 "containerd's return to the snapshotter" ctr snapshots --snapshott
 expect "a container after the restart" \
   "$(ctr run --rm --snapshotter stargz "$plain" c2 /bin/cat /data/kept)" changed
 expect "requests after the restart" "$(registry_cost "$work" "$mark")" "0 0"
+ctr images rm --sync "$plain" >/dev/null
+
+# By an index that the node keeps the same layers are read in parts.
+starling index create --root "$work/old/starling" "$plain" >/dev/null
+lazy_before=$(grep -c '"msg":"prepared a lazy layer"' "$work/old/starlingd.log" || true)
+starling pull --address "$CONTAINERD_ADDRESS" "$plain" >/dev/null
+expect "layers that were prepared lazily" \
+  "$(($(grep -c '"msg":"prepared a lazy layer"' "$work/old/starlingd.log") - lazy_before))" 3
+expect "output of a container by its indexes" \
+  "$(ctr run --rm --snapshotter stargz "$plain" c3 /bin/sh -c 'cat /data/kept /data/many/file-7')" $'changed\n7'
 ctr images rm --sync "$plain" >/dev/null
 stop_process "$STARLINGD_PID" || fail "starlingd did not stop"
 expect "layers stored in the end" "$(ls -A "$work/old/starling/store" | sort | xargs)" "lock version"

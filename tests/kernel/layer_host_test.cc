@@ -15,7 +15,8 @@
 #include <thread>
 
 #include "base/temp_dir.h"
-#include "fuse/mount_table.h"
+#include "estargz/gzip_layer_index.h"
+#include "layer/gzip_index_store.h"
 #include "oci/manifest.h"
 #include "tests/support/file_tree.h"
 #include "tests/support/gzip.h"
@@ -296,6 +297,31 @@ TEST_P(LayerHostTest, PlainLayersThatWereBegunAreJoined) {
   host_->BeginAhead({{SpecOf(one), SpecOf(two)}});
   EXPECT_TRUE(host_->Unmount(2, LayerHost::Data::kDiscard).ok());
   EXPECT_EQ(image_->opened(), 2);
+}
+
+TEST_P(LayerHostTest, APlainLayerThatTheNodeHasADescriptionOfIsLazy) {
+  const LazyLayerBlob layer = MakePlainLayer("tree", kMakeTree);
+  image_->Add(layer);
+  SpanSource bytes(layer.blob);
+  const auto description =
+      estargz::IndexGzipLayer(bytes, layer.digest, {.spacing_bytes = 64 << 10});
+  ASSERT_TRUE(description.ok()) << description.status();
+  layer::GzipIndexStore descriptions(Path("host") / layer::GzipIndexStore::kDirectoryName,
+                                     RealFileSystem());
+  ASSERT_TRUE(descriptions.Add(*description).ok());
+  host_->BeginAhead({{SpecOf(layer)}});
+  const auto path = MountLayer(7, layer);
+  EXPECT_EQ(host_->counters().blob_requests, 0U) << "nothing is asked for before it is read";
+  TreeComparison comparison;
+  comparison.CompareBelow(Path("tree"), path);
+  EXPECT_GT(comparison.compared(), 700U);
+  EXPECT_GT(host_->counters().blob_requests, 0U);
+  host_.reset();
+  StartHost();
+  const auto restored = host_->Restore(7, SpecOf(layer));
+  ASSERT_TRUE(restored.ok()) << restored.status();
+  TreeComparison().CompareBelow(Path("tree"), restored->path);
+  EXPECT_EQ(host_->counters().blob_requests, 0U);
 }
 
 TEST_P(LayerHostTest, APlainLayerThatAPowerLossTookIsFetchedAgain) {

@@ -26,7 +26,9 @@ class FakeLayerMounter final : public snapshotter::LayerMounter {
     changed_.notify_all();
     changed_.wait(lock, [this] { return !held_; });
     RETURN_IF_ERROR(mount_error_);
-    return Show(number);
+    snapshotter::LayerMount shown = Show(number);
+    shown.is_whole = oci::IsPlain(layer.layer, layer.toc);
+    return shown;
   }
 
   StatusOr<snapshotter::LayerMount> Restore(uint64_t number,
