@@ -7,9 +7,9 @@
 namespace starling::estargz {
 namespace {
 
-std::string Numbers(int count) {
+std::string Numbers(uint32_t count) {
   std::string text;
-  for (int i = 0; i < count; ++i) {
+  for (uint32_t i = 0; i < count; ++i) {
     text += std::to_string(i * 7919 % 10007);
   }
   return text;
