@@ -6,7 +6,7 @@
 #include "base/bytes.h"
 #include "base/status.h"
 
-struct inflate_state;  // of ISA-L
+struct inflate_state;  // NOLINT(readability-identifier-naming): of ISA-L
 
 namespace starling::estargz {
 

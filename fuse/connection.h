@@ -1,6 +1,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include <atomic>
 #include <memory>
@@ -12,7 +13,6 @@
 #include "fuse/operations.h"
 
 struct fuse_session;
-struct iovec;
 
 namespace starling::fuse {
 

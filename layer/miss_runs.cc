@@ -43,6 +43,7 @@ oci::BlobRange MissRuns::Note(oci::BlobRange missed, uint64_t unit_bytes) {
 
 std::vector<uint64_t> MissRuns::Ends() const {
   std::vector<uint64_t> ends;
+  ends.reserve(runs_.size());
   for (const Run& run : runs_) {
     ends.push_back(run.blob_end);
   }

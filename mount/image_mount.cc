@@ -50,6 +50,7 @@ StatusOr<std::vector<MountedLayer>> MountEach(LayerHost& host,
 Status MountLayers(LayerHost& host, const std::vector<MountedLayer>& layers,
                    const std::filesystem::path& directory) {
   std::vector<uint64_t> numbers;
+  numbers.reserve(layers.size());
   for (const MountedLayer& layer : layers) {
     numbers.push_back(layer.number);
   }
