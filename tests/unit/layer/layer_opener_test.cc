@@ -301,7 +301,7 @@ class DescribedLayerTest : public testing::Test {
     ASSERT_TRUE(stored.ok()) << stored.status();
     stored_ = *stored;
     auto layer =
-        LazyLayer::Open(stored_, cpu_, counters_,
+        LazyLayer::Open(stored_, *cpu_, counters_,
                         {.neighbourhood_bytes = 0, .merge_gap_bytes = 0, .request_bytes = 1 << 20});
     ASSERT_TRUE(layer.ok()) << layer.status();
     layer_ = *std::move(layer);
@@ -334,7 +334,7 @@ class DescribedLayerTest : public testing::Test {
   std::optional<testing_support::GzipLayer> made_;
   std::shared_ptr<testing_support::MemoryBlob> blob_;
   FetchCounters counters_;
-  ThreadPool cpu_{"cpu", 2};
+  std::optional<ThreadPool> cpu_{std::in_place, "cpu", 2};
   std::shared_ptr<store::StoredLayer> stored_;
   std::shared_ptr<LazyLayer> layer_;
 };
@@ -394,13 +394,15 @@ TEST_F(DescribedLayerTest, IsTheSameAfterARestart) {
   const DataRange file = File("dir", "large");
   ASSERT_TRUE(Read({file.data_address, 100}).ok());
   layer_->Close();
+  cpu_.reset();  // its last task may still hold the layer, and with it the store
+  cpu_.emplace("cpu", 2);
   layer_.reset();
   stored_.reset();
   layers_.reset();
   layers_ = *store::LayerStore::Open(directory_.path() / "store", RealFileSystem());
   const auto found = layers_->Find(KeyOf(made_->index));
   ASSERT_TRUE(found.ok()) << found.status();
-  auto layer = LazyLayer::Open(*found, cpu_, counters_);
+  auto layer = LazyLayer::Open(*found, *cpu_, counters_);
   ASSERT_TRUE(layer.ok()) << layer.status();
   layer_ = *std::move(layer);
   layer_->UseReader(blob_);

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <future>
+#include <latch>
 #include <random>
 #include <thread>
 
@@ -21,6 +22,7 @@ using oci::FetchClass;
 using testing_support::MemoryBlob;
 
 constexpr uint64_t kChunk = 4096;
+constexpr ptrdiff_t kThreads = 2;
 /// One member a request, unless a test says otherwise.
 constexpr FetchLimits kNoNeighbours{
     .neighbourhood_bytes = 0, .merge_gap_bytes = 0, .request_bytes = 1 << 20};
@@ -133,11 +135,14 @@ class LazyLayerTest : public testing::Test {
       std::this_thread::yield();
     }
   }
-  /// Waits for what was posted to the executor before.
+  /// Waits for what was posted to the executor before: once all of its threads meet, none of them
+  /// is still at it.
   void Settle() {
-    std::promise<void> done;
-    cpu_.Post([&done] { done.set_value(); });
-    done.get_future().get();
+    const auto met = std::make_shared<std::latch>(kThreads + 1);
+    for (ptrdiff_t i = 0; i < kThreads; ++i) {
+      cpu_.Post([met] { met->arrive_and_wait(); });
+    }
+    met->arrive_and_wait();
   }
   std::future<void> Complete() {
     auto promise = std::make_shared<std::promise<void>>();
@@ -180,7 +185,7 @@ class LazyLayerTest : public testing::Test {
   FetchCounters counters_;
   testing_support::ManualClock clock_;
   testing_support::ManualTimer timer_{clock_};
-  ThreadPool cpu_{"cpu", 2};
+  ThreadPool cpu_{"cpu", kThreads};
   std::shared_ptr<FetchScheduler> scheduler_;
   std::shared_ptr<LazyLayer> layer_;
 };
@@ -452,6 +457,7 @@ TEST_F(LazyLayerTest, NotEveryLateReadIsSentAgain) {
     Settle();
     blob_->Release();
     EXPECT_EQ(late.get().code(), StatusCode::kResourceExhausted);
+    Settle();  // its neighbours fail, too; until then they are no part of the next request
     const size_t after = blob_->requests();
     hedged += after - before - 1;
     before = after;
