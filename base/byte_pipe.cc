@@ -1,6 +1,9 @@
 #include "base/byte_pipe.h"
 
 #include <algorithm>
+#include <thread>
+
+#include "base/executor.h"
 
 namespace starling {
 
@@ -55,6 +58,29 @@ void BytePipe::Abandon() {
   MutexLock lock(mutex_);
   abandoned_ = true;
   changed_.NotifyAll();
+}
+
+Status RunPiped(const std::string& thread_name, size_t limit_bytes,
+                const std::function<Status(ByteSink&)>& write,
+                const std::function<Status(ByteSource&)>& read) {
+  BytePipe pipe(limit_bytes);
+  Status written;  // the thread's, until it is joined
+  std::thread writer([&] {
+    SetThreadName(thread_name);
+    written = write(pipe);
+    pipe.Finish(written);
+  });
+  const Status was_read = read(pipe);
+  pipe.Abandon();
+  writer.join();
+  // The writer's error is the cause of the reader's. If the reader gave up, though, it cancelled
+  // the writer, which is not what went wrong.
+  if (!written.ok() && written.code() != StatusCode::kCancelled) {
+    return written;
+  }
+  RETURN_IF_ERROR(was_read);
+  return written.ok() ? OkStatus()
+                      : MakeError(StatusCode::kInternal, "the input was not read to its end");
 }
 
 }  // namespace starling

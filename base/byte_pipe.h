@@ -1,6 +1,8 @@
 #pragma once
 
 #include <deque>
+#include <functional>
+#include <string>
 
 #include "base/io.h"
 #include "base/mutex.h"
@@ -34,5 +36,12 @@ class BytePipe : public ByteSink, public ByteSource {
   bool abandoned_ GUARDED_BY(mutex_) = false;
   Status result_ GUARDED_BY(mutex_);
 };
+
+/// Runs `write` on a thread called `thread_name` and `read` on the caller's, joined by a pipe of
+/// `limit_bytes`. The first error counts: that of `write`, unless it is that the reader had gone,
+/// else that of `read`; kInternal when `read` was content before the end.
+Status RunPiped(const std::string& thread_name, size_t limit_bytes,
+                const std::function<Status(ByteSink&)>& write,
+                const std::function<Status(ByteSource&)>& read);
 
 }  // namespace starling

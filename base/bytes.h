@@ -22,5 +22,8 @@ inline Bytes ToBytes(std::string_view text) {
   const ByteSpan bytes = AsBytes(text);
   return {bytes.begin(), bytes.end()};
 }
+inline void Append(Bytes& out, ByteSpan bytes) {
+  out.insert(out.end(), bytes.begin(), bytes.end());
+}
 
 }  // namespace starling

@@ -2,10 +2,7 @@
 
 #include <fcntl.h>
 
-#include <thread>
-
 #include "base/byte_pipe.h"
-#include "base/executor.h"
 #include "base/file_system.h"
 #include "estargz/footer.h"
 #include "oci/toc_digest.h"
@@ -57,26 +54,18 @@ StatusOr<estargz::WrittenLayer> ConvertLayer(oci::ImageSource& source, const oci
                                              Progress& progress, const std::string& part) {
   ASSIGN_OR_RETURN(const UniqueFd fd,
                    RealFileSystem().Open(spool, O_WRONLY | O_CREAT | O_TRUNC, 0600));
-  BytePipe pipe(kPipeBytes);
-  Status downloaded;  // the thread's, until it is joined
-  std::thread download([&] {
-    SetThreadName("layer-in");
-    CountingSink counting(pipe, progress, part);
-    downloaded = source.ReadBlob(from, counting);
-    pipe.Finish(downloaded);
-  });
   FdSink blob(fd.get());
-  auto written = estargz::WriteLayer(pipe, blob, options);
-  pipe.Abandon();
-  download.join();
-  // The writer read to the end and so saw a wrong digest as its input's error. If it gave up, the
-  // download was cancelled, which is not what went wrong.
-  if (!downloaded.ok() && downloaded.code() != StatusCode::kCancelled) {
-    return downloaded;
-  }
-  if (written.ok() && !downloaded.ok()) {
-    return MakeError(StatusCode::kInternal, "the layer was not read to its end");
-  }
+  StatusOr<estargz::WrittenLayer> written;
+  RETURN_IF_ERROR(RunPiped(
+      "layer-in", kPipeBytes,
+      [&](ByteSink& pipe) {
+        CountingSink counting(pipe, progress, part);
+        return source.ReadBlob(from, counting);
+      },
+      [&](ByteSource& pipe) {
+        written = estargz::WriteLayer(pipe, blob, options);
+        return written.status();
+      }));
   return written;
 }
 

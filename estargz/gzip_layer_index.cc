@@ -198,9 +198,9 @@ StatusOr<GzipLayerIndex> IndexGzipLayer(ByteSource& blob, const oci::Digest& lay
   const auto head = std::as_bytes(std::span(&header, 1));
   Bytes out;
   out.reserve(head.size() + seek_index.size() + frame.size());
-  out.insert(out.end(), head.begin(), head.end());
-  out.insert(out.end(), seek_index.begin(), seek_index.end());
-  out.insert(out.end(), frame.begin(), frame.end());
+  Append(out, head);
+  Append(out, seek_index);
+  Append(out, frame);
   return GzipLayerIndex::Parse(std::move(out));
 }
 

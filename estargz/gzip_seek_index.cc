@@ -47,9 +47,8 @@ struct Record {
 static_assert(sizeof(Record) == 24);
 
 template <typename T>
-void Append(Bytes& out, const T& value) {
-  const auto bytes = std::as_bytes(std::span(&value, 1));
-  out.insert(out.end(), bytes.begin(), bytes.end());
+void AppendValue(Bytes& out, const T& value) {
+  Append(out, std::as_bytes(std::span(&value, 1)));
 }
 
 Status Broken(std::string_view what) {
@@ -204,10 +203,10 @@ StatusOr<Bytes> GzipSeekIndexWriter::Finish(uint64_t blob_end, uint64_t tar_byte
   }
   Bytes out;
   out.reserve(sizeof(Header) + points_.size() * sizeof(Record) + windows_.size());
-  Append(out, Header{.point_count = points_.size(),
-                     .blob_end = blob_end,
-                     .tar_bytes = tar_bytes,
-                     .windows_bytes = windows_.size()});
+  AppendValue(out, Header{.point_count = points_.size(),
+                          .blob_end = blob_end,
+                          .tar_bytes = tar_bytes,
+                          .windows_bytes = windows_.size()});
   for (size_t i = 0; i < points_.size(); ++i) {
     const GzipPoint& point = points_[i];
     const uint64_t end = i + 1 < points_.size() ? points_[i + 1].tar_offset : tar_bytes;
@@ -216,14 +215,14 @@ StatusOr<Bytes> GzipSeekIndexWriter::Finish(uint64_t blob_end, uint64_t tar_byte
                        fmt::format("gzip: no block begins in {} bytes from offset {} of the tar",
                                    end - point.tar_offset, point.tar_offset));
     }
-    Append(out, Record{.blob_offset = point.blob_offset,
-                       .tar_offset = point.tar_offset,
-                       .window_bytes = point.window_bytes,
-                       .bit_count = point.bit_count,
-                       .bits = point.bits,
-                       .kind = static_cast<uint8_t>(point.kind)});
+    AppendValue(out, Record{.blob_offset = point.blob_offset,
+                            .tar_offset = point.tar_offset,
+                            .window_bytes = point.window_bytes,
+                            .bit_count = point.bit_count,
+                            .bits = point.bits,
+                            .kind = static_cast<uint8_t>(point.kind)});
   }
-  out.insert(out.end(), windows_.begin(), windows_.end());
+  Append(out, windows_);
   if (const auto read = GzipSeekIndex::Open(out); !read.ok()) {
     return MakeError(StatusCode::kUnimplemented, MessageOf(read.status()));
   }

@@ -375,8 +375,6 @@ StatusOr<TarType> ParseType(char type, std::string_view name) {
   }
 }
 
-void Append(Bytes& out, ByteSpan bytes) { out.insert(out.end(), bytes.begin(), bytes.end()); }
-
 }  // namespace
 
 TarReader::TarReader(ByteSource& tar, const TarLimits& limits)

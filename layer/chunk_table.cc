@@ -34,12 +34,6 @@ struct Header {
 };
 static_assert(sizeof(Header) == 64);
 
-template <typename T>
-void Append(Bytes& out, std::span<const T> records) {
-  const auto bytes = std::as_bytes(records);
-  out.insert(out.end(), bytes.begin(), bytes.end());
-}
-
 Status Broken(std::string_view what) {
   return MakeError(StatusCode::kDataLoss, fmt::format("chunk table: {}", what));
 }
@@ -107,10 +101,10 @@ StatusOr<Bytes> WriteChunkTable(ChunkTableSpec spec) {
   Bytes out;
   out.reserve(sizeof header + spec.chunks.size() * (sizeof(ChunkRecord) + sizeof(uint32_t)) +
               spec.members.size() * sizeof(MemberRecord) + spec.seek_index.size());
-  Append(out, std::span<const Header>(&header, 1));
-  Append(out, std::span<const ChunkRecord>(spec.chunks));
-  Append(out, std::span<const MemberRecord>(spec.members));
-  Append(out, std::span<const uint32_t>(references));
+  Append(out, std::as_bytes(std::span(&header, 1)));
+  Append(out, std::as_bytes(std::span(spec.chunks)));
+  Append(out, std::as_bytes(std::span(spec.members)));
+  Append(out, std::as_bytes(std::span(references)));
   Append(out, spec.seek_index);
   if (auto table = ChunkTable::Open(out); !table.ok()) {
     return MakeError(StatusCode::kInvalidArgument, MessageOf(table.status()));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "erofs/format.h"
 #include "erofs/image_writer.h"
 
 namespace starling::layer {
@@ -16,10 +17,6 @@ constexpr uint64_t kBatchBytes = kChunkBytes;
 constexpr size_t kBatchesOnTheWay = 4;
 /// Entries without content are listed when those before them are.
 constexpr size_t kMaxPending = 16 << 10;
-
-uint64_t AlignToBlock(uint64_t bytes) {
-  return (bytes + erofs::kBlockBytes - 1) & ~(erofs::kBlockBytes - 1);
-}
 
 }  // namespace
 
@@ -105,7 +102,7 @@ Status ContentPacker::AddContent(estargz::TarEntry entry, uint64_t tar_offset,
     batch.chunks.push_back({.begin = begin, .size_bytes = count, .digest = {}});
     file_offset += count;
   }
-  next_address_ = AlignToBlock(next_address_ + size_bytes);
+  next_address_ = erofs::format::RoundUp(next_address_ + size_bytes, erofs::kBlockBytes);
   pending_.push_back(std::move(pending));
   return OkStatus();
 }

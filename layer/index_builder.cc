@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "erofs/format.h"
 #include "erofs/image_writer.h"
 
 namespace starling::layer {
@@ -15,10 +16,6 @@ using estargz::LayerTree;
 
 // EROFS counts blocks in 32 bits.
 constexpr uint64_t kMaxDataBytes = erofs::kBlockBytes << 32;
-
-uint64_t AlignToBlock(uint64_t bytes) {
-  return (bytes + erofs::kBlockBytes - 1) & ~(erofs::kBlockBytes - 1);
-}
 
 struct DataLayout {
   std::vector<uint64_t> addresses;  // by inode; 0 for what has no content
@@ -50,7 +47,7 @@ Status Place(uint32_t number, uint64_t data_address, uint64_t size_bytes, DataLa
     return MakeError(StatusCode::kResourceExhausted, "layer: more than 16 TiB of files");
   }
   layout.addresses[number] = data_address;
-  layout.data_size_bytes = AlignToBlock(data_address + size_bytes);
+  layout.data_size_bytes = erofs::format::RoundUp(data_address + size_bytes, erofs::kBlockBytes);
   return OkStatus();
 }
 

@@ -19,7 +19,7 @@ StatusOr<Bytes> ReadRange(const oci::OpenedBlob& blob, oci::BlobRange range,
                                                           .size_bytes = fetched_bytes}));
   counters.bytes.fetch_add(bytes.size(), std::memory_order_relaxed);
   const ByteSpan rest = ByteSpan(blob.tail).first(range.size_bytes - fetched_bytes);
-  bytes.insert(bytes.end(), rest.begin(), rest.end());
+  Append(bytes, rest);
   return bytes;
 }
 

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "base/log.h"
-#include "oci/reference.h"
 
 namespace starling::mount {
 namespace {
@@ -17,11 +16,6 @@ Status Closed() { return MakeError(StatusCode::kCancelled, "layers are not fetch
 constexpr std::chrono::minutes kSweepInterval(1);
 
 }  // namespace
-
-std::string HostOf(const std::string& image) {
-  const StatusOr<oci::Reference> reference = oci::Reference::Parse(image);
-  return reference.ok() ? std::string(reference->domain()) : image;
-}
 
 EagerLayers::EagerLayers(Dependencies dependencies)
     : dependencies_(std::move(dependencies)),
@@ -174,7 +168,7 @@ Status EagerLayers::Run(const std::shared_ptr<LayerIngest>& ingest, const LayerS
                         LayerIngest::Formats formats) {
   ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> source,
                    dependencies_.sources(spec.image));
-  return ingest->Run(*source, HostOf(spec.image), spec.layer, spec.size_bytes, formats);
+  return ingest->Run(*source, spec.host(), spec.layer, spec.size_bytes, formats);
 }
 
 void EagerLayers::DropUnclaimed() {

@@ -12,12 +12,10 @@
 #include "base/mutex.h"
 #include "layer/fetch_scheduler.h"
 #include "layer/layer_ingest.h"
-#include "mount/layer_host.h"
+#include "mount/layer_spec.h"
+#include "oci/image_store.h"
 
 namespace starling::mount {
-
-/// Images of one registry share its link.
-std::string HostOf(const std::string& image);
 
 /// Takes plain layers whole into the store: those that are asked for, and before that those that
 /// will be. What was begun ahead stays out of the store until it is asked for, so that a pull which

@@ -646,7 +646,7 @@ bool LayerHost::State::TakeUnshown(const LayerKey& key, Held& held) {
 }
 
 void LayerHost::State::AddSource(LazyLayer& layer, const LayerSpec& spec) {
-  layer.AddSource(spec.image, HostOf(spec.image),
+  layer.AddSource(spec.image, spec.host(),
                   SourceOf(dependencies, spec, layer.chunks().blob_size_bytes()));
 }
 
@@ -655,7 +655,7 @@ void LayerHost::State::Prefetch(const std::shared_ptr<LazyLayer>& layer, const L
     return;
   }
   if (const auto plan = PlanOf(spec)) {
-    plan->Attach(layer, HostOf(spec.image));
+    plan->Attach(layer, spec.host());
   } else if (!layer->chunks().no_prefetch()) {
     const uint64_t wished = spec.prefetch_bytes.value_or(options.fetch.prefetch_bytes);
     if (const uint64_t bytes = layer->chunks().prefetch_end().value_or(wished); bytes > 0) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "oci/digest.h"
+#include "oci/reference.h"
 #include "oci/toc_digest.h"
 #include "store/layer_store.h"
 
@@ -26,6 +27,11 @@ struct LayerSpec {
   /// This layer and those above it in its image, as far as the client names them.
   std::vector<oci::Digest> image_layers;
 
+  /// Whose link the bytes come over: images of one registry share it.
+  std::string host() const {
+    const StatusOr<oci::Reference> reference = oci::Reference::Parse(image);
+    return reference.ok() ? std::string(reference->domain()) : image;
+  }
   store::LayerKey key() const { return {.layer = layer, .toc = toc}; }
 };
 

@@ -21,22 +21,14 @@ python3 "$here/tree.py" "$work/bundle/rootfs" | grep -v '^/ ' >"$work/wanted.txt
 node=$work/node
 mkdir "$work/at1" "$work/at2"
 
-# refused WHAT REGEX COMMAND...: exit code 1 and one line of error.
-refused() {
-  local what=$1 regex=$2 status=0
-  shift 2
-  "$@" >"$work/output" 2>"$work/error" || status=$?
-  expect "$what: exit code" "$status" 1
-  expect_match "$what: error" "$(cat "$work/error")" "$regex"
-}
 # mount_with NODE DIRECTORY
 mount_with() {
   starling mount --root "$1/mount" --gzip-indexes "$1/gzip-indexes" "$image" "$2"
 }
 
-refused "nothing kept" 'no gzip index' starling index show --root "$node" "$image"
-refused "nothing attached" 'none is of type' starling index pull --root "$node" "$image"
-refused "nothing to push" 'no gzip index' starling index push --root "$node" "$image"
+expect_refusal "nothing kept" 'no gzip index' starling index show --root "$node" "$image"
+expect_refusal "nothing attached" 'none is of type' starling index pull --root "$node" "$image"
+expect_refusal "nothing to push" 'no gzip index' starling index push --root "$node" "$image"
 
 starling index create --root "$node" "$image" >"$work/created.txt"
 expect "layers indexed" "$(grep -c '^sha256:' "$work/created.txt")" 3
@@ -73,9 +65,9 @@ cmp "$work/wanted.txt" "$work/seen.txt" || fail "the other machine's mount diffe
 starling umount "$work/at2"
 
 starling convert "docker://$image" "docker://$REGISTRY/t/image:esgz" >/dev/null 2>&1
-refused "an image that is lazy by itself" 'has a table of contents' \
+expect_refusal "an image that is lazy by itself" 'has a table of contents' \
   starling index create --root "$node" "$REGISTRY/t/image:esgz"
-refused "an image in files" 'not in a registry' starling index push --root "$node" "oci:$work/oci:plain"
+expect_refusal "an image in files" 'not in a registry' starling index push --root "$node" "oci:$work/oci:plain"
 
 expect "mounts after all" "$(mounts_below "$work")" ""
 echo PASS

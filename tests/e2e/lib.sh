@@ -22,6 +22,16 @@ expect_match() {
   echo "ok: $1"
 }
 
+# expect_refusal WHAT REGEX COMMAND...: exit code 1 and one line of error that matches. Output in $work/output.
+expect_refusal() {
+  local what=$1 regex=$2 status=0
+  shift 2
+  "$@" >"$work/output" 2>"$work/error" || status=$?
+  expect "$what: exit code" "$status" 1
+  expect "$what: lines of error" "$(wc -l <"$work/error")" 1
+  expect_match "$what: error" "$(cat "$work/error")" "$regex"
+}
+
 free_port() {
   python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }

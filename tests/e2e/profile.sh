@@ -16,18 +16,8 @@ digest=$(starling inspect --json "$image" | jq -r .manifest)
 node=$work/node
 file=$node/profiles/${digest#sha256:}.json
 
-# refused WHAT REGEX COMMAND...: exit code 1 and one line of error.
-refused() {
-  local what=$1 regex=$2 status=0
-  shift 2
-  "$@" >"$work/output" 2>"$work/error" || status=$?
-  expect "$what: exit code" "$status" 1
-  expect "$what: lines of error" "$(wc -l <"$work/error")" 1
-  expect_match "$what: error" "$(cat "$work/error")" "$regex"
-}
-
-refused "nothing known" 'no access profile' starling profile show --root "$node" "$image"
-refused "nothing attached" 'none is of type' starling profile pull --root "$node" "$image"
+expect_refusal "nothing known" 'no access profile' starling profile show --root "$node" "$image"
+expect_refusal "nothing attached" 'none is of type' starling profile pull --root "$node" "$image"
 
 # Half a megabyte from the middle of a file, and two small files.
 read_some='dd if=/odd/large of=/dev/null bs=65536 skip=64 count=8 2>/dev/null; cat /data/kept /odd/owned'
@@ -54,7 +44,7 @@ starling profile record --root "$node" "$image" -- sh -c 'exit 3' 2>"$work/error
 expect "exit code of a failing command" "$status" 1
 expect_match "its error" "$(cat "$work/error")" 'exit code 3'
 expect "runs after three" "$(jq .runs "$file")" 3
-refused "no such command" 'nothing-like-it' \
+expect_refusal "no such command" 'nothing-like-it' \
   starling profile record --root "$node" "$image" -- nothing-like-it
 
 # Through the registry to another machine.
@@ -81,11 +71,11 @@ starling profile push "$image" "$work/exported.json" >/dev/null
 
 # Of another image, or of none.
 jq -c '.image = "sha256:" + ("0" * 64)' "$file" >"$work/foreign.json"
-refused "a profile of another image" 'not of' starling profile push "$image" "$work/foreign.json"
+expect_refusal "a profile of another image" 'not of' starling profile push "$image" "$work/foreign.json"
 echo '{"version":1}' >"$work/broken.json"
-refused "a broken file" 'broken.json' starling profile import --root "$node" "$work/broken.json"
-refused "an image in files" 'FILE' starling profile push "oci:$work/oci:plain" "$file"
-refused "an image that is not lazy" 'starling convert' \
+expect_refusal "a broken file" 'broken.json' starling profile import --root "$node" "$work/broken.json"
+expect_refusal "an image in files" 'FILE' starling profile push "oci:$work/oci:plain" "$file"
+expect_refusal "an image that is not lazy" 'starling convert' \
   starling profile record --root "$node" "oci:$work/oci:plain" -- true
 
 expect "mounts after all" "$(mounts_below "$work"; grep -E '/tmp/starling-(record|run)-' /proc/self/mountinfo || true)" ""

@@ -52,5 +52,34 @@ TEST(BytePipe, WriterStopsWhenTheReaderGoes) {
   EXPECT_EQ(last.code(), StatusCode::kCancelled);
 }
 
+TEST(RunPiped, TellsWhatWentWrongFirst) {
+  const Status broken = MakeError(StatusCode::kDataLoss, "wrong digest");
+  const Status gave_up = MakeError(StatusCode::kResourceExhausted, "too large");
+  const auto read_all = [](ByteSource& pipe) { return ReadAll(pipe, 1 << 20).status(); };
+  const struct {
+    std::string_view name;
+    Status after_bytes;  // the writer's, when it could write all
+    std::function<Status(ByteSource&)> read;
+    StatusCode want;
+  } cases[] = {
+      {"all moved", OkStatus(), read_all, StatusCode::kOk},
+      {"the writer failed", broken, read_all, StatusCode::kDataLoss},
+      {"the reader gave up", OkStatus(), [&](ByteSource&) { return gave_up; },
+       StatusCode::kResourceExhausted},
+      {"the reader was content too early", OkStatus(), [](ByteSource&) { return OkStatus(); },
+       StatusCode::kInternal},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto write = [&](ByteSink& pipe) -> Status {
+      for (int i = 0; i < 100; ++i) {
+        RETURN_IF_ERROR(pipe.Write(Bytes(1000)));
+      }
+      return c.after_bytes;
+    };
+    EXPECT_EQ(RunPiped("writer", 1000, write, c.read).code(), c.want);
+  }
+}
+
 }  // namespace
 }  // namespace starling

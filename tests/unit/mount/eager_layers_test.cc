@@ -217,9 +217,9 @@ TEST_F(EagerLayersTest, CloseEndsWhatIsWaitedFor) {
   EXPECT_EQ(Directories(), 0U);
 }
 
-TEST(HostOf, IsTheRegistry) {
-  EXPECT_EQ(HostOf("ghcr.io/a/b:1"), "ghcr.io");
-  EXPECT_EQ(HostOf("not a reference"), "not a reference");
+TEST(LayerSpec, ItsHostIsTheRegistry) {
+  EXPECT_EQ(LayerSpec{.image = "ghcr.io/a/b:1"}.host(), "ghcr.io");
+  EXPECT_EQ(LayerSpec{.image = "not a reference"}.host(), "not a reference");
 }
 
 }  // namespace

@@ -39,6 +39,22 @@ class LayerStoreTest : public testing_support::StoreFixture {
     ::waitpid(child, &status, 0);
     return WEXITSTATUS(status);
   }
+  /// True when `work` on the store, run in a process that dies before its `step`th call for the
+  /// disk, got that far.
+  template <typename Work>
+  bool CrashesAt(int step, Work work) {
+    return RunAndKill([&] {
+             const auto layers = OpenStore();
+             int left = step;
+             files_.set_hook([&](const FaultyFileSystem::Call&) {
+               if (left-- == 0) {
+                 ::_exit(1);
+               }
+               return OkStatus();
+             });
+             work(*layers);
+           }) == 1;
+  }
 };
 
 TEST_F(LayerStoreTest, KeepsLayersOverRestarts) {
@@ -98,17 +114,7 @@ TEST_F(LayerStoreTest, ACrashBetweenAnyTwoStepsOfCreateLeavesAllOrNothing) {
   int step = 0;
   for (bool crashed = true; crashed; ++step) {
     ASSERT_LT(step, 200);
-    crashed = RunAndKill([&] {
-                const auto layers = OpenStore();
-                int left = step;
-                files_.set_hook([&](const FaultyFileSystem::Call&) {
-                  if (left-- == 0) {
-                    ::_exit(1);
-                  }
-                  return OkStatus();
-                });
-                (void)Create(*layers);
-              }) == 1;
+    crashed = CrashesAt(step, [&](LayerStore& layers) { (void)Create(layers); });
     const auto layers = OpenStore();
     const auto layer = layers->Find(Key());
     if (layer.ok()) {
@@ -227,17 +233,9 @@ TEST_F(LayerWriterTest, ACrashBetweenAnyTwoStepsLeavesAllOrNothing) {
   int step = 0;
   for (bool crashed = true; crashed; ++step) {
     ASSERT_LT(step, 200);
-    crashed = RunAndKill([&] {
-                const auto layers = OpenStore();
-                int left = step;
-                files_.set_hook([&](const FaultyFileSystem::Call&) {
-                  if (left-- == 0) {
-                    ::_exit(1);
-                  }
-                  return OkStatus();
-                });
-                (void)WriteAndCommit(*layers, Key(), Info(), AllChunks());
-              }) == 1;
+    crashed = CrashesAt(step, [&](LayerStore& layers) {
+      (void)WriteAndCommit(layers, Key(), Info(), AllChunks());
+    });
     const auto layers = OpenStore();
     const auto layer = layers->Find(Key());
     if (layer.ok()) {
