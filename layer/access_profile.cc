@@ -32,6 +32,9 @@ bool SaysTheSame(const AccessRange& a, const AccessRange& b) {
   return a.first_need == b.first_need && a.runs == b.runs;
 }
 
+/// Needed by less than half of the runs.
+bool IsRare(uint32_t runs, uint32_t of_runs) { return uint64_t{runs} * 2 < of_runs; }
+
 /// Adds `next` behind the others, joined with the last one when it continues it.
 void Append(std::vector<AccessRange>& ranges, const AccessRange& next) {
   if (!ranges.empty() && ranges.back().range.end() == next.range.data_address &&
@@ -334,6 +337,38 @@ StatusOr<AccessProfile> AccessProfile::Merge(const AccessProfile& a, const Acces
   return Make(a.image_, runs, std::move(layers));
 }
 
+StatusOr<AccessProfile> AccessProfile::FillUnseen(const AccessProfile& run,
+                                                  const AccessProfile& kept,
+                                                  const std::set<store::LayerKey>& seen) {
+  std::vector<LayerAccess> habits;
+  for (const LayerAccess& layer : kept.layers_) {
+    if (seen.contains(layer.key)) {
+      continue;
+    }
+    LayerAccess habit{.key = layer.key, .ranges = {}};
+    for (AccessRange access : layer.ranges) {
+      if (!IsRare(access.runs, kept.runs_)) {
+        access.runs = 1;
+        Append(habit.ranges, access);
+      }
+    }
+    habits.push_back(std::move(habit));
+  }
+  ASSIGN_OR_RETURN(const AccessProfile usual, Make(kept.image_, 1, std::move(habits)));
+  ASSIGN_OR_RETURN(const AccessProfile both, Merge(run, usual));
+  // Two runs by the count of Merge, but it was one.
+  std::vector<LayerAccess> layers;
+  for (const LayerAccess& layer : both.layers_) {
+    LayerAccess once{.key = layer.key, .ranges = {}};
+    for (AccessRange access : layer.ranges) {
+      access.runs = 1;
+      Append(once.ranges, access);
+    }
+    layers.push_back(std::move(once));
+  }
+  return Make(run.image_, 1, std::move(layers));
+}
+
 std::vector<PlannedAccess> InOrderOfNeed(const AccessProfile& profile) {
   std::vector<PlannedAccess> plan;
   plan.reserve(profile.range_count());
@@ -346,8 +381,8 @@ std::vector<PlannedAccess> InOrderOfNeed(const AccessProfile& profile) {
     }
   }
   const auto rank = [&profile](const PlannedAccess& access) {
-    const bool is_rare = uint64_t{access.runs} * 2 < profile.runs();
-    return std::tuple(is_rare, access.first_need, access.layer, access.range.data_address);
+    return std::tuple(IsRare(access.runs, profile.runs()), access.first_need, access.layer,
+                      access.range.data_address);
   };
   std::ranges::sort(
       plan, [&rank](const PlannedAccess& a, const PlannedAccess& b) { return rank(a) < rank(b); });

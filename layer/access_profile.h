@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -72,6 +73,12 @@ class AccessProfile {
   /// kMaxRuns all counts are halved and what then has none is forgotten: an image's habits may
   /// change. kInvalidArgument for two images.
   static StatusOr<AccessProfile> Merge(const AccessProfile& a, const AccessProfile& b);
+
+  /// `run`, one run that was watched at the layers `seen` alone. Of the others it is taken to have
+  /// needed also what at least half of the runs in `kept` did, so that merging the two makes
+  /// nothing rarer that could not be seen. kInvalidArgument for two images.
+  static StatusOr<AccessProfile> FillUnseen(const AccessProfile& run, const AccessProfile& kept,
+                                            const std::set<store::LayerKey>& seen);
 
   friend bool operator==(const AccessProfile&, const AccessProfile&) = default;
 

@@ -14,24 +14,40 @@ class AccessRecorder::Start {
  public:
   explicit Start(const Clock& clock) : clock_(clock) {}
 
-  /// Milliseconds since the first call.
+  /// Milliseconds since the first call; something is needed for the first time now.
   milliseconds Passed() noexcept {
     const int64_t now = clock_.Now().time_since_epoch().count();
+    latest_.store(now, std::memory_order_relaxed);
     int64_t start = kNone;
     // Whoever comes first sets it; the others find it in `start`.
     if (start_.compare_exchange_strong(start, now, std::memory_order_relaxed)) {
       start = now;
     }
-    // Another thread may have read the clock before the one that came first.
-    const auto passed = std::chrono::duration_cast<milliseconds>(
-        steady_clock::duration(std::max<int64_t>(now - start, 0)));
-    return std::min(passed, AccessProfile::kMaxFirstNeed - milliseconds(1));
+    return std::min(Since(start, now), AccessProfile::kMaxFirstNeed - milliseconds(1));
+  }
+
+  std::optional<RunTimes> Times() const {
+    const int64_t start = start_.load(std::memory_order_relaxed);
+    if (start == kNone) {
+      return std::nullopt;
+    }
+    const int64_t now = clock_.Now().time_since_epoch().count();
+    return RunTimes{.passed = Since(start, now),
+                    .quiet = Since(latest_.load(std::memory_order_relaxed), now)};
   }
 
  private:
   static constexpr int64_t kNone = INT64_MIN;
+
+  static milliseconds Since(int64_t then, int64_t now) {
+    // Another thread may have read the clock before the one that set `then`.
+    return std::chrono::duration_cast<milliseconds>(
+        steady_clock::duration(std::max<int64_t>(now - then, 0)));
+  }
+
   const Clock& clock_;
   std::atomic<int64_t> start_ = kNone;
+  std::atomic<int64_t> latest_ = 0;
 };
 
 class AccessRecorder::LayerRecord : public ReadObserver {
@@ -109,6 +125,8 @@ std::shared_ptr<ReadObserver> AccessRecorder::AddLayer(const store::LayerKey& ke
   layers_.emplace(key, record);
   return record;
 }
+
+std::optional<RunTimes> AccessRecorder::TimesOfRun() const { return start_->Times(); }
 
 StatusOr<AccessProfile> AccessRecorder::Snapshot(const oci::Digest& image) const {
   std::vector<std::pair<store::LayerKey, std::shared_ptr<LayerRecord>>> records;

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/mutex.h"
@@ -10,6 +11,12 @@
 #include "layer/read_observer.h"
 
 namespace starling::layer {
+
+/// How long ago an image's run began with its first read, and needed something new.
+struct RunTimes {
+  std::chrono::milliseconds passed{0};
+  std::chrono::milliseconds quiet{0};
+};
 
 /// Notes when one run of an image first needs each chunk of its layers.
 ///
@@ -31,6 +38,8 @@ class AccessRecorder {
   /// its chunks. `owner` keeps the bytes of `table` alive.
   std::shared_ptr<ReadObserver> AddLayer(const store::LayerKey& key, const ChunkTable& table,
                                          std::shared_ptr<const void> owner);
+  /// Nothing before the first read. Lock-free.
+  std::optional<RunTimes> TimesOfRun() const;
   /// What was needed until now, as a profile of one run. Chunks that are needed meanwhile are in it
   /// or not.
   StatusOr<AccessProfile> Snapshot(const oci::Digest& image) const;

@@ -64,7 +64,14 @@ StatusOr<AccessProfile> ProfileStore::Read(const oci::Digest& image) {
 
 StatusOr<AccessProfile> ProfileStore::Find(const oci::Digest& image) {
   MutexLock lock(mutex_);
-  return Read(image);
+  StatusOr<AccessProfile> profile = Read(image);
+  if (profile.ok()) {
+    // By this time the profiles to go are chosen; without it one that is used goes early.
+    std::error_code ignored;
+    std::filesystem::last_write_time(PathOf(image), std::filesystem::file_time_type::clock::now(),
+                                     ignored);
+  }
+  return profile;
 }
 
 StatusOr<AccessProfile> ProfileStore::Add(const AccessProfile& profile) {

@@ -27,7 +27,7 @@ class ProfileStore {
   /// kNotFound when none is kept for the image.
   StatusOr<AccessProfile> Find(const oci::Digest& image);
   /// Merges `profile` with what is kept for its image and returns the result. Beyond the maximum
-  /// the profiles that were written longest ago go.
+  /// the profiles that were written or found longest ago go.
   StatusOr<AccessProfile> Add(const AccessProfile& profile);
   /// Fine if there is none.
   Status Remove(const oci::Digest& image);

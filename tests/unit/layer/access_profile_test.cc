@@ -256,6 +256,35 @@ AccessProfile RandomProfile(std::mt19937& random) {
   return OneLayer(runs, std::move(ranges));
 }
 
+TEST(AccessProfile, WhatWasNotSeenIsTakenFromTheHabits) {
+  const auto key = [](std::string_view name) {
+    return store::LayerKey{.layer = DigestOf(name), .toc = DigestOf("toc")};
+  };
+  const oci::Digest image = DigestOf("image");
+  const auto kept =
+      *AccessProfile::Make(image, 3,
+                           {{.key = key("seen"), .ranges = {{.range = {0, 10}, .runs = 3}}},
+                            {.key = key("unseen"),
+                             .ranges = {{.range = {0, 10}, .runs = 3},
+                                        {.range = {10, 10}, .runs = 2},
+                                        {.range = {20, 10}, .runs = 1}}}});
+  const auto run = *AccessProfile::Make(image, 1,
+                                        {{.key = key("seen"), .ranges = {{.range = {5, 10}}}},
+                                         {.key = key("unseen"), .ranges = {{.range = {15, 10}}}}});
+  const auto filled = AccessProfile::FillUnseen(run, kept, {key("seen")});
+  ASSERT_TRUE(filled.ok()) << Describe(filled.status());
+  EXPECT_EQ(*filled,
+            *AccessProfile::Make(image, 1,
+                                 {{.key = key("seen"), .ranges = {{.range = {5, 10}}}},
+                                  {.key = key("unseen"), .ranges = {{.range = {0, 25}}}}}));
+  EXPECT_EQ(AccessProfile::FillUnseen(run, kept, {key("seen"), key("unseen")})->layers(),
+            run.layers());
+  EXPECT_EQ(AccessProfile::FillUnseen(run, *AccessProfile::Make(DigestOf("other"), 1, {}), {})
+                .status()
+                .code(),
+            StatusCode::kInvalidArgument);
+}
+
 TEST(AccessProfileProperty, MergeIsExactCommutativeAndAssociative) {
   std::mt19937 random(20);
   for (int round = 0; round < 500; ++round) {

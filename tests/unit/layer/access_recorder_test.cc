@@ -65,6 +65,24 @@ TEST(AccessRecorder, NotesTheFirstNeedOfEachChunk) {
   EXPECT_EQ(profile->layers()[0].ranges, want);
 }
 
+TEST(AccessRecorder, TellsHowLongNothingNewWasNeeded) {
+  ManualClock clock;
+  AccessRecorder recorder(clock);
+  const Layer layer(4);
+  const auto observer = recorder.AddLayer(Key("a"), layer.table(), layer.bytes);
+  clock.Advance(milliseconds(50));
+  EXPECT_FALSE(recorder.TimesOfRun().has_value()) << "nobody has read";
+  observer->OnRead(0, 1);
+  clock.Advance(milliseconds(10));
+  observer->OnRead(1, 2);
+  clock.Advance(milliseconds(7));
+  observer->OnRead(0, 2);  // nothing new
+  const auto times = recorder.TimesOfRun();
+  ASSERT_TRUE(times.has_value());
+  EXPECT_EQ(times->passed, milliseconds(17));
+  EXPECT_EQ(times->quiet, milliseconds(7));
+}
+
 TEST(AccessRecorder, CountsTheTimeOfAllLayersTogether) {
   ManualClock clock;
   AccessRecorder recorder(clock);

@@ -98,6 +98,14 @@ TEST_F(ProfileStoreTest, TheOldestGo) {
   EXPECT_EQ(profiles_.Find(DigestOf("c")).status().code(), StatusCode::kNotFound);
   EXPECT_TRUE(profiles_.Find(DigestOf("a")).ok());
   EXPECT_EQ(FileCount(), 4U) << "three profiles and the lock";
+  // And so is one that was used.
+  age("a", 5);
+  age("d", 4);
+  age("e", 3);
+  ASSERT_TRUE(profiles_.Find(DigestOf("a")).ok());
+  ASSERT_TRUE(profiles_.Add(Profile("f")).ok());
+  EXPECT_TRUE(profiles_.Find(DigestOf("a")).ok());
+  EXPECT_EQ(profiles_.Find(DigestOf("d")).status().code(), StatusCode::kNotFound);
 }
 
 TEST_F(ProfileStoreTest, AFullDiskLeavesTheOldProfile) {

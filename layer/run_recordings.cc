@@ -1,0 +1,187 @@
+#include "layer/run_recordings.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+
+namespace starling::layer {
+namespace {
+
+constexpr std::chrono::milliseconds kPollEvery =
+    std::chrono::milliseconds(RunRecordings::kQuiet) / 3;
+
+}  // namespace
+
+void ReadTap::OnRead(uint32_t first_chunk, uint32_t last_chunk) noexcept {
+  if (!has_listeners_.load(std::memory_order_relaxed)) {
+    return;
+  }
+  MutexLock lock(mutex_);
+  for (const std::shared_ptr<ReadObserver>& listener : listeners_) {
+    listener->OnRead(first_chunk, last_chunk);
+  }
+}
+
+void ReadTap::Add(std::shared_ptr<ReadObserver> listener) {
+  MutexLock lock(mutex_);
+  listeners_.push_back(std::move(listener));
+  has_listeners_.store(true, std::memory_order_relaxed);
+}
+
+void ReadTap::Remove(const std::shared_ptr<ReadObserver>& listener) {
+  MutexLock lock(mutex_);
+  std::erase(listeners_, listener);
+  has_listeners_.store(!listeners_.empty(), std::memory_order_relaxed);
+}
+
+void RunRecordings::Begin(const oci::Digest& image, const Layer& layer) {
+  MutexLock lock(mutex_);
+  const size_t chunks = layer.table.chunks().size();
+  const auto known = recordings_.find(image);
+  if (stopped_ || chunks > kMaxChunks - chunks_ ||
+      (known != recordings_.end() && known->second.parts.contains(layer.key))) {
+    return;
+  }
+  if (known == recordings_.end() && recordings_.size() == kMaxImages) {
+    const auto oldest = std::ranges::min_element(
+        recordings_, {}, [](const auto& recording) { return recording.second.begun; });
+    SaveLater(Take(oldest->first));
+  }
+  Recording& recording = recordings_[image];
+  if (!recording.recorder) {
+    recording.image = image;
+    recording.recorder = std::make_shared<AccessRecorder>(deps_.clock);
+    recording.begun = deps_.clock.Now();
+  }
+  Part part{.tap = layer.tap,
+            .listener = recording.recorder->AddLayer(layer.key, layer.table, layer.owner)};
+  recording.chunks += chunks;
+  chunks_ += chunks;
+  part.tap->Add(part.listener);
+  recording.parts.emplace(layer.key, std::move(part));
+  PollLater();
+}
+
+void RunRecordings::GoesUnseen(const store::LayerKey& layer) {
+  MutexLock lock(mutex_);
+  for (auto& [image, recording] : recordings_) {
+    if (const auto part = recording.parts.find(layer); part != recording.parts.end()) {
+      part->second.is_seen = false;
+    }
+  }
+}
+
+void RunRecordings::Gone(const store::LayerKey& layer) {
+  std::vector<Recording> ended;
+  {
+    MutexLock lock(mutex_);
+    std::vector<oci::Digest> images;
+    for (const auto& [image, recording] : recordings_) {
+      if (recording.parts.contains(layer)) {
+        images.push_back(image);
+      }
+    }
+    for (const oci::Digest& image : images) {
+      ended.push_back(Take(image));
+    }
+  }
+  for (const Recording& recording : ended) {
+    Save(recording);
+  }
+}
+
+void RunRecordings::Stop() {
+  std::vector<Recording> ended;
+  {
+    MutexLock lock(mutex_);
+    stopped_ = true;
+    while (!recordings_.empty()) {
+      ended.push_back(Take(recordings_.begin()->first));
+    }
+  }
+  for (Recording& recording : ended) {
+    // The run goes on, and what it will read is not seen.
+    for (auto& [key, part] : recording.parts) {
+      part.is_seen = false;
+    }
+    Save(recording);
+  }
+}
+
+void RunRecordings::PollLater() {
+  if (stopped_ || recordings_.empty() || std::exchange(polls_, true)) {
+    return;
+  }
+  deps_.timer.RunAfter(kPollEvery, [weak = weak_from_this()] {
+    if (const auto self = weak.lock()) {
+      self->Poll();
+    }
+  });
+}
+
+void RunRecordings::Poll() {
+  MutexLock lock(mutex_);
+  polls_ = false;
+  std::vector<oci::Digest> ended;
+  for (const auto& [image, recording] : recordings_) {
+    const auto times = recording.recorder->TimesOfRun();
+    if (times && (times->quiet >= kQuiet || times->passed >= kLongest)) {
+      ended.push_back(image);
+    }
+  }
+  for (const oci::Digest& image : ended) {
+    SaveLater(Take(image));
+  }
+  PollLater();
+}
+
+/// Ends the recording of `image`.
+RunRecordings::Recording RunRecordings::Take(const oci::Digest& image) {
+  Recording recording = std::move(recordings_.extract(image).mapped());
+  chunks_ -= recording.chunks;
+  for (const auto& [key, part] : recording.parts) {
+    part.tap->Remove(part.listener);
+  }
+  return recording;
+}
+
+/// Under the lock, so that Stop ends every use of the executor.
+void RunRecordings::SaveLater(Recording recording) {
+  if (stopped_) {
+    return;
+  }
+  deps_.disk.Post([self = shared_from_this(), ended = std::make_shared<const Recording>(
+                                                  std::move(recording))] { self->Save(*ended); });
+}
+
+void RunRecordings::Save(const Recording& recording) {
+  const auto save = [&]() -> Status {
+    ASSIGN_OR_RETURN(AccessProfile run, recording.recorder->Snapshot(recording.image));
+    if (run.needed_bytes() == 0) {
+      return OkStatus();  // nothing ran
+    }
+    if (const auto kept = deps_.profiles.Find(recording.image); kept.ok()) {
+      std::set<store::LayerKey> seen;
+      for (const auto& [key, part] : recording.parts) {
+        if (part.is_seen) {
+          seen.insert(key);
+        }
+      }
+      ASSIGN_OR_RETURN(run, AccessProfile::FillUnseen(run, *kept, seen));
+    }
+    ASSIGN_OR_RETURN(const AccessProfile merged, deps_.profiles.Add(run));
+    log::Info("what a run of an image needed is kept",
+              {{"image", recording.image.ToString()},
+               {"needed-bytes", fmt::format("{}", run.needed_bytes())},
+               {"ranges", fmt::format("{}", run.range_count())},
+               {"known-runs", fmt::format("{}", merged.runs())}});
+    return OkStatus();
+  };
+  if (const Status status = save(); !status.ok()) {
+    log::Warning("what a run of an image needed is not kept",
+                 {{"image", recording.image.ToString()}, {"error", Describe(status)}});
+  }
+}
+
+}  // namespace starling::layer
