@@ -257,6 +257,7 @@ const std::vector<Rule>& Rules() {
         {"fetch.prefetch", Switch(&Settings::Fetch::prefetch, true)},
         {"fetch.prefetch_size_bytes", ByteCount(&Settings::Fetch::prefetch_size_bytes)},
         {"fetch.background", Switch(&Settings::Fetch::background, true)},
+        {"fetch.record_profiles", Switch(&Settings::Fetch::record_profiles, true)},
         {"fetch.max_bytes_per_second", ByteCount(&Settings::Fetch::max_bytes_per_second)},
         {"fetch.max_bytes_per_second_per_image",
          ByteCount(&Settings::Fetch::max_bytes_per_second_per_image)},

@@ -60,6 +60,7 @@ struct Settings {
     bool prefetch = true;
     uint64_t prefetch_size_bytes = 0;
     bool background = true;
+    bool record_profiles = true;
     uint64_t max_bytes_per_second = 0;  // 0: no cap
     uint64_t max_bytes_per_second_per_image = 0;
     uint64_t background_max_bytes_per_second = 0;

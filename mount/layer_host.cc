@@ -21,6 +21,7 @@
 #include "layer/lazy_layer.h"
 #include "layer/prefetch_plan.h"
 #include "layer/profile_store.h"
+#include "layer/run_recordings.h"
 #include "mount/chain_mount.h"
 #include "mount/eager_layers.h"
 #include "mount/erofs_mount.h"
@@ -114,6 +115,7 @@ struct LayerHost::State {
   struct Held {
     std::shared_ptr<LazyLayer> layer;
     std::shared_ptr<store::StoredLayer> stored;
+    std::shared_ptr<layer::ReadTap> tap;  // null: nothing is recorded
   };
   /// A layer that is shown, or (without a number) opened ahead.
   struct Shown {
@@ -146,6 +148,7 @@ struct LayerHost::State {
   void AddSource(LazyLayer& layer, const LayerSpec& spec);
   void Prefetch(const std::shared_ptr<LazyLayer>& layer, const LayerSpec& spec);
   void FetchAll(LazyLayer& layer);
+  void Record(const Held& held, const LayerSpec& spec);
   std::shared_ptr<layer::PrefetchPlan> PlanOf(const LayerSpec& spec);
   Status Hide(uint64_t number, Data data);
   Status Close(const LayerKey& key, Held held, Data data);
@@ -173,6 +176,7 @@ struct LayerHost::State {
   std::shared_ptr<EagerLayers> eager;
   /// Forces to the disk what came at once and in bulk, while nobody waits for it.
   std::unique_ptr<ThreadPool> syncing;
+  std::shared_ptr<layer::RunRecordings> recordings;  // null: nothing is recorded
 
   Mutex mutex;  // above a plan's; never held over a call that blocks
   Condition changed;
@@ -207,6 +211,13 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::Start(Options options, Dependenc
       .clock = SystemClock(),
       .disk_bytes = [root = state->options.root] { return BytesToSpare(root); }});
   state->syncing = std::make_unique<ThreadPool>("sync", 1);
+  if (policy.record_profiles && !state->dependencies.recorder) {
+    state->recordings = std::make_shared<layer::RunRecordings>(
+        layer::RunRecordings::Dependencies{.clock = SystemClock(),
+                                           .timer = state->timer,
+                                           .disk = *state->syncing,
+                                           .profiles = state->profiles});
+  }
   RETURN_IF_ERROR(state->plain.Start(state->options));
   RETURN_IF_ERROR(state->with_xattrs.Start(state->options));
   RETURN_IF_ERROR(state->ChoosePlane());
@@ -269,6 +280,9 @@ LayerHost::~LayerHost() {
     shown.swap(state_->shown);
   }
   state_->scheduler->Close();
+  if (state_->recordings) {
+    state_->recordings->Stop();
+  }
   state_->syncing.reset();
   // First the layers, so that nobody waits for the network; they answer from the disk until the
   // end.
@@ -370,6 +384,9 @@ StatusOr<MountedLayer> LayerHost::State::Show(uint64_t number, const LayerSpec& 
     return status;
   }
   Prefetch(held.layer, spec);
+  if (network == Network::kAllowed) {
+    Record(held, spec);
+  }
   FetchAll(layer);
   return MountedLayer{.number = number,
                       .path = ShowAsMount(number, held),
@@ -389,6 +406,9 @@ std::filesystem::path LayerHost::State::ShowAsMount(uint64_t number, const Held&
                      .data = {is_complete ? held.stored->data_path() : DataOverFuse(number, held)}},
                     is_complete ? ErofsPlane::Data::kStored : ErofsPlane::Data::kOverFuse);
     if (path.ok()) {
+      if (is_complete && recordings) {
+        recordings->GoesUnseen(held.stored->key());
+      }
       // The last bytes may have come after the question and before there was a mount to replace.
       if (!is_complete && held.stored->complete()) {
         UseStored(held.stored->key());
@@ -414,6 +434,9 @@ void LayerHost::State::UseStored(const LayerKey& key) {
   const std::shared_ptr<store::StoredLayer> stored = StoredIfComplete(key);
   if (!can_replace || !stored) {
     return;
+  }
+  if (recordings) {
+    recordings->GoesUnseen(key);
   }
   for (const uint64_t number : NumbersOf(key)) {
     const Status status =
@@ -675,6 +698,17 @@ void LayerHost::State::FetchAll(LazyLayer& layer) {
   }
 }
 
+/// From its first Mount: a restart shows what has run before. Of a layer that is fetched as a whole
+/// it does not matter what is needed first.
+void LayerHost::State::Record(const Held& held, const LayerSpec& spec) {
+  const layer::ChunkTable& table = held.layer->chunks();
+  if (recordings && spec.manifest && table.codec() != layer::Codec::kWhole) {
+    recordings->Begin(
+        *spec.manifest,
+        {.key = held.layer->key(), .table = table, .owner = held.stored, .tap = held.tap});
+  }
+}
+
 /// The plan of the image whose layer this is; null without a profile. Its layers share it.
 std::shared_ptr<layer::PrefetchPlan> LayerHost::State::PlanOf(const LayerSpec& spec) {
   if (!spec.manifest) {
@@ -700,6 +734,10 @@ std::shared_ptr<layer::PrefetchPlan> LayerHost::State::PlanOf(const LayerSpec& s
   std::shared_ptr<layer::PrefetchPlan>& plan = plans[*spec.manifest];
   if (!plan) {
     plan = std::make_shared<layer::PrefetchPlan>(*profile, scheduler);
+    log::Info("an image is prefetched by the node's profile",
+              {{"image", spec.manifest->ToString()},
+               {"runs", fmt::format("{}", profile->runs())},
+               {"needed-bytes", fmt::format("{}", profile->needed_bytes())}});
   }
   return plan;
 }
@@ -708,10 +746,14 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenStored(
     std::shared_ptr<store::StoredLayer> stored) {
   ASSIGN_OR_RETURN(std::shared_ptr<LazyLayer> layer,
                    LazyLayer::Open(stored, *cpu, counters, {}, scheduler));
+  std::shared_ptr<layer::ReadTap> tap;
   if (dependencies.recorder) {
     layer->Observe(dependencies.recorder->AddLayer(stored->key(), layer->chunks(), stored));
+  } else if (recordings) {
+    tap = std::make_shared<layer::ReadTap>();
+    layer->Observe(tap);
   }
-  return Held{.layer = std::move(layer), .stored = std::move(stored)};
+  return Held{.layer = std::move(layer), .stored = std::move(stored), .tap = std::move(tap)};
 }
 
 Status LayerHost::State::Hide(uint64_t number, Data data) {
@@ -736,6 +778,9 @@ Status LayerHost::State::Hide(uint64_t number, Data data) {
   }
   View& view = ViewOf(*held.layer);
   if (is_last) {
+    if (recordings) {
+      recordings->Gone(key);
+    }
     held.layer->Close();  // before the kernel drops its pages: it waits for reads on their way
   }
   if (erofs) {

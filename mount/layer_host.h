@@ -55,6 +55,9 @@ struct FetchPolicy {
   uint64_t prefetch_bytes = 0;
   /// Everything, once nothing else is to be done.
   bool background = false;
+  /// Adds what the first run of each image here needs to the node's profiles, for its next cold
+  /// start.
+  bool record_profiles = false;
   /// In bytes a second; 0 is no cap.
   uint64_t max_bytes_per_second = 0;
   uint64_t max_bytes_per_second_per_image = 0;

@@ -62,6 +62,7 @@ mount::FetchPolicy FetchPolicyOf(const config::Settings::Fetch& settings) {
   return {.prefetch = settings.prefetch,
           .prefetch_bytes = settings.prefetch_size_bytes,
           .background = settings.background,
+          .record_profiles = settings.record_profiles,
           .max_bytes_per_second = settings.max_bytes_per_second,
           .max_bytes_per_second_per_image = settings.max_bytes_per_second_per_image,
           .max_background_bytes_per_second = settings.background_max_bytes_per_second};

@@ -17,6 +17,7 @@
 #include "base/temp_dir.h"
 #include "estargz/gzip_layer_index.h"
 #include "layer/gzip_index_store.h"
+#include "layer/profile_store.h"
 #include "oci/manifest.h"
 #include "tests/support/file_tree.h"
 #include "tests/support/gzip.h"
@@ -87,11 +88,12 @@ class LayerHostFixture : public testing::Test {
 
   std::filesystem::path Path(const std::string& name) const { return directory_->path() / name; }
   StatusOr<std::unique_ptr<LayerHost>> MakeHost(DataPlane plane, ErofsProbe probe = ProbeErofs) {
-    return LayerHost::Start({.root = Path("host"), .data_plane = plane, .merge_from_layers = 2},
-                            {.sources = [image = image_](const std::string&)
-                                 -> StatusOr<std::shared_ptr<oci::ImageSource>> { return image; },
-                             .files = RealFileSystem(),
-                             .probe = std::move(probe)});
+    return LayerHost::Start(
+        {.root = Path("host"), .fetch = fetch_, .data_plane = plane, .merge_from_layers = 2},
+        {.sources = [image = image_](const std::string&)
+             -> StatusOr<std::shared_ptr<oci::ImageSource>> { return image; },
+         .files = RealFileSystem(),
+         .probe = std::move(probe)});
   }
   void StartHost() {
     auto host = MakeHost(Plane());
@@ -145,6 +147,7 @@ class LayerHostFixture : public testing::Test {
 
   std::optional<TempDir> directory_;
   std::shared_ptr<LazyImage> image_ = std::make_shared<LazyImage>();
+  FetchPolicy fetch_;  // of hosts that are made from now on
   std::unique_ptr<LayerHost> host_;
 };
 
@@ -520,6 +523,48 @@ TEST_P(LayerHostTest, RefusesWhatCannotBeVerified) {
   EXPECT_TRUE(host_->Mount(1, SpecOf(layer)).ok()) << "a failed number is free again";
   EXPECT_EQ(host_->Mount(0, SpecOf(layer)).status().code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(host_->Mount(1ULL << 23, SpecOf(layer)).status().code(), StatusCode::kInvalidArgument);
+}
+
+TEST_P(LayerHostTest, ASecondPullPrefetchesWhatTheFirstRunNeeded) {
+  const LazyLayerBlob layer = MakeLayer("tree", R"(cd "$TREE"
+      head -c 3000000 /dev/urandom > first; head -c 3000000 /dev/urandom > second)");
+  image_->Add(layer);
+  host_.reset();
+  fetch_.record_profiles = true;
+  StartHost();
+  LayerSpec spec = SpecOf(layer);
+  spec.manifest = oci::Digest::Of(AsBytes("manifest"));
+  const auto pull = [&](uint64_t number) {
+    const auto mounted = host_->Mount(number, spec);
+    EXPECT_TRUE(mounted.ok()) << mounted.status();
+    return mounted->path;
+  };
+  ReadWhole(pull(1) / "second");
+  ASSERT_TRUE(host_->Unmount(1, LayerHost::Data::kDiscard).ok());
+  layer::ProfileStore profiles(Path("host") / layer::ProfileStore::kDirectoryName,
+                               RealFileSystem());
+  const auto kept = profiles.Find(*spec.manifest);
+  ASSERT_TRUE(kept.ok()) << kept.status();
+  EXPECT_GE(kept->needed_bytes(), 3000000U);
+  EXPECT_LT(kept->needed_bytes(), 3600000U) << "of the file that was read";
+
+  // The data is gone; before anybody reads, what was needed comes again, and nothing else.
+  const uint64_t before = host_->counters().blob_bytes;
+  const auto path = pull(2);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (host_->counters().blob_bytes - before < 3000000) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "no prefetch";
+    std::this_thread::yield();
+  }
+  ReadWhole(path / "second");
+  EXPECT_LT(host_->counters().blob_bytes - before, 4000000U);
+  ASSERT_TRUE(host_->Unmount(2, LayerHost::Data::kDiscard).ok());
+  EXPECT_EQ(profiles.Find(*spec.manifest)->runs(), 2U);
+
+  // A pull that nothing runs from says nothing.
+  pull(3);
+  ASSERT_TRUE(host_->Unmount(3, LayerHost::Data::kDiscard).ok());
+  EXPECT_EQ(profiles.Find(*spec.manifest)->runs(), 2U);
 }
 
 TEST_P(LayerHostTest, EndsWhileReadersWait) {

@@ -31,8 +31,9 @@ TEST(ParseSettings, TheDefaultFileShowsTheDefaults) {
        {"\nroot = ", "\naddress = ", "\nlog_level = ", "\nplain_http_hosts = ",
         "\nrequest_timeout_sec = ", "\nblob_timeout_sec = ", "\nmax_retries = ",
         "\ndecode_threads = ", "\nthreads = ", "\ndata_plane = ", "\nplain_layers = ",
-        "\nprefetch = ", "\nprefetch_size_bytes = ", "\nbackground = ", "\nmax_bytes_per_second = ",
-        "\nmax_bytes_per_second_per_image = ", "\nbackground_max_bytes_per_second = "}) {
+        "\nprefetch = ", "\nprefetch_size_bytes = ", "\nbackground = ", "\nrecord_profiles = ",
+        "\nmax_bytes_per_second = ", "\nmax_bytes_per_second_per_image = ",
+        "\nbackground_max_bytes_per_second = "}) {
     EXPECT_NE(AsText(*text).find(key), std::string_view::npos) << key;
   }
 }
@@ -58,6 +59,7 @@ TEST(ParseSettings, ReadsEveryKey) {
     prefetch = false
     prefetch_size_bytes = 5
     background = false
+    record_profiles = false
     max_bytes_per_second = 6
     max_bytes_per_second_per_image = 8
     background_max_bytes_per_second = 9
@@ -75,6 +77,7 @@ TEST(ParseSettings, ReadsEveryKey) {
                 .prefetch = false,
                 .prefetch_size_bytes = 5,
                 .background = false,
+                .record_profiles = false,
                 .max_bytes_per_second = 6,
                 .max_bytes_per_second_per_image = 8,
                 .background_max_bytes_per_second = 9};
