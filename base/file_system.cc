@@ -1,6 +1,8 @@
 #include "base/file_system.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -73,6 +75,22 @@ class KernelFileSystem : public FileSystem {
       return ErrnoError(errno, fmt::format("rename {} to {}", from.string(), to.string()));
     }
     return OkStatus();
+  }
+
+  Status CloneRange(int from, uint64_t from_offset, int to, uint64_t to_offset,
+                    uint64_t size_bytes) override {
+    const file_clone_range range{.src_fd = from,
+                                 .src_offset = from_offset,
+                                 .src_length = size_bytes,
+                                 .dest_offset = to_offset};
+    if (::ioctl(to, FICLONERANGE, &range) == 0) {
+      return OkStatus();
+    }
+    // EINVAL: the ranges are no blocks of this file system.
+    if (errno == EOPNOTSUPP || errno == ENOTTY || errno == EXDEV || errno == EINVAL) {
+      return MakeError(StatusCode::kUnimplemented, "the files cannot share blocks");
+    }
+    return ErrnoError(errno, "clone a range");
   }
 };
 

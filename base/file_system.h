@@ -26,6 +26,11 @@ class FileSystem {
   /// fdatasync(2).
   virtual Status SyncData(int fd) = 0;
   virtual Status Rename(const std::filesystem::path& from, const std::filesystem::path& to) = 0;
+  /// Makes `size_bytes` of `to` share the blocks of `from`. Offsets and size are multiples of the
+  /// file system's block. kUnimplemented when these files cannot share blocks: nothing changed.
+  /// Source: FICLONERANGE.
+  virtual Status CloneRange(int from, uint64_t from_offset, int to, uint64_t to_offset,
+                            uint64_t size_bytes) = 0;
 };
 
 /// The machine's file system. Lives for ever.

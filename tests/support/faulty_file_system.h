@@ -19,7 +19,7 @@ namespace starling::testing_support {
 /// Threads: safe, once it is set up.
 class FaultyFileSystem : public FileSystem {
  public:
-  enum class Operation { kOpen, kWrite, kRead, kResize, kSync, kRename };
+  enum class Operation { kOpen, kWrite, kRead, kResize, kSync, kRename, kClone };
   struct Call {
     Operation operation;
     std::filesystem::path path;  // a rename's target
@@ -76,6 +76,11 @@ class FaultyFileSystem : public FileSystem {
   Status Rename(const std::filesystem::path& from, const std::filesystem::path& to) override {
     RETURN_IF_ERROR(Before({Operation::kRename, to}));
     return real_.Rename(from, to);
+  }
+  Status CloneRange(int from, uint64_t from_offset, int to, uint64_t to_offset,
+                    uint64_t size_bytes) override {
+    RETURN_IF_ERROR(Before({Operation::kClone, PathOf(to)}));
+    return real_.CloneRange(from, from_offset, to, to_offset, size_bytes);
   }
 
  private:
