@@ -11,7 +11,7 @@ build=(ca-certificates ccache cmake g++ git make ninja-build pkg-config protobuf
 run=(containerd runc)
 test=(attr busybox-static clang-19 clang-format-19 clang-tidy-19 curl debootstrap docker-registry
   erofs-utils golang-go iproute2 jq libbenchmark-dev libclang-rt-19-dev libfuzzer-19-dev libgmock-dev
-  libgtest-dev openssl procps python3 skopeo umoci xz-utils zstd)
+  libgtest-dev openssl procps python3 skopeo umoci xfsprogs xz-utils zstd)
 
 missing=()
 for package in "${build[@]}" "${run[@]}" "${test[@]}"; do

@@ -5,7 +5,6 @@
 namespace starling::store {
 namespace {
 
-constexpr uint64_t kBlockBytes = 4096;  // of the index: the kernel reads the data in such blocks
 constexpr uint64_t kMaxRecordBytes = 64 << 10;
 constexpr uint64_t kMaxBootIdBytes = 256;
 constexpr mode_t kWrittenOnce = 0400;

@@ -16,6 +16,8 @@ namespace starling::store {
 /// Names of files that others may open, too.
 inline constexpr std::string_view kIndexFile = "index";
 inline constexpr std::string_view kDataFile = "data";
+/// Of the index: the kernel reads the data in such blocks.
+inline constexpr uint64_t kBlockBytes = 4096;
 
 /// The open files of one layer.
 struct LayerDirectory {

@@ -354,6 +354,23 @@ StatusOr<std::vector<LayerKey>> LayerStore::List() {
   return keys;
 }
 
+Status LayerStore::WriteDerived(const LayerKey& key, std::string_view name, ByteSpan bytes) {
+  // So that the directory is not removed, or another layer's, meanwhile.
+  const State::Lease lease(*state_, key);
+  const auto path = state_->PathOf(key);
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) {
+    return MakeError(StatusCode::kNotFound,
+                     fmt::format("layer {} is not stored", key.layer.ToString()));
+  }
+  return WriteFileAtomically(state_->files, path / name, bytes, 0600);
+}
+
+StatusOr<Bytes> LayerStore::ReadDerived(const LayerKey& key, std::string_view name,
+                                        uint64_t limit_bytes) {
+  return ReadFile(state_->files, state_->PathOf(key) / name, limit_bytes);
+}
+
 Status LayerStore::Checkpoint() {
   std::vector<std::shared_ptr<StoredLayer>> layers;
   {

@@ -11,6 +11,7 @@
 ///     present         one bit a chunk, mmapped: the truth while the machine runs
 ///     present.synced  the bits whose bytes are known to be on the disk: the truth after a reboot
 ///     boot            the machine's boot for which `present` is the truth
+///     digests         what can be made from the rest again: see LayerStore::WriteDerived
 ///
 /// A killed process loses nothing: bytes and bits are in the page cache, and a bit is set after its
 /// bytes. A machine that lost power may have kept a bit without its bytes; so in another boot than
@@ -47,6 +48,15 @@ struct LayerInfo {
   friend bool operator==(const LayerInfo&, const LayerInfo&) = default;
 };
 
+class StoredLayer;
+
+/// A chunk of a layer, as the index and the chunk table place it.
+struct ChunkPlace {
+  const StoredLayer& layer;
+  uint64_t chunk = 0;
+  uint64_t data_address = 0;
+};
+
 /// One layer's files. Threads: safe.
 class StoredLayer {
  public:
@@ -65,6 +75,11 @@ class StoredLayer {
   /// Errors: kDataLoss when the digest differs: nothing is written. kResourceExhausted when the
   /// disk is full: the bit stays clear and the layer usable. kInvalidArgument outside of the layer.
   Status Put(uint64_t chunk, uint64_t data_address, ByteSpan bytes, const oci::Digest& digest);
+  /// Puts a chunk of `size_bytes` that another layer holds: shares the blocks of its file where the
+  /// file system can, so that they take no room, else copies. Blocks for the disk.
+  /// Errors: kNotFound when the other layer does not hold it (any more); else those of Put.
+  Status PutShared(uint64_t chunk, uint64_t data_address, uint64_t size_bytes,
+                   const oci::Digest& digest, const ChunkPlace& donor);
   /// Fills `out` from `data_address`. The caller has seen IsPresent for every chunk in it.
   Status Read(uint64_t data_address, std::span<std::byte> out) const;
   /// For pread by those that serve the kernel; borrowed and opened for reading only.
@@ -86,6 +101,11 @@ class StoredLayer {
   friend class LayerStore;
   struct State;
   explicit StoredLayer(std::unique_ptr<State> state);
+  Status CheckPlace(uint64_t chunk, uint64_t data_address, uint64_t size_bytes) const;
+  Status Verify(uint64_t chunk, ByteSpan bytes, const oci::Digest& digest) const;
+  Status Write(uint64_t data_address, ByteSpan bytes);
+  StatusOr<uint64_t> ShareBlocks(uint64_t data_address, uint64_t size_bytes,
+                                 const ChunkPlace& donor);
   std::unique_ptr<State> state_;
 };
 
@@ -135,6 +155,12 @@ class LayerStore {
   /// go.
   Status Remove(const LayerKey& key);
   StatusOr<std::vector<LayerKey>> List();
+  /// Keeps beside a layer what was computed from its other files, in a file `name` that goes with
+  /// it; replaces an earlier one. `name` is none of the files above. kNotFound without the layer.
+  Status WriteDerived(const LayerKey& key, std::string_view name, ByteSpan bytes);
+  /// What WriteDerived kept: the reader checks it. kNotFound when there is none;
+  /// kResourceExhausted beyond `limit_bytes`. The layer need not be opened for it.
+  StatusOr<Bytes> ReadDerived(const LayerKey& key, std::string_view name, uint64_t limit_bytes);
   /// Checkpoints every layer that somebody holds: from time to time, and before the process ends.
   /// Tries all; returns the first error.
   Status Checkpoint();

@@ -19,31 +19,88 @@ bool StoredLayer::IsPresent(uint64_t chunk) const {
   return chunk < present.chunk_count() && present.IsSet(chunk);
 }
 
-Status StoredLayer::Put(uint64_t chunk, uint64_t data_address, ByteSpan bytes,
-                        const oci::Digest& digest) {
+Status StoredLayer::CheckPlace(uint64_t chunk, uint64_t data_address, uint64_t size_bytes) const {
   if (chunk >= info().chunk_count) {
     return MakeError(StatusCode::kInvalidArgument,
                      fmt::format("chunk {} of a layer with {}", chunk, info().chunk_count));
   }
-  if (data_address > info().data_size_bytes ||
-      bytes.size() > info().data_size_bytes - data_address) {
+  if (data_address > info().data_size_bytes || size_bytes > info().data_size_bytes - data_address) {
     return MakeError(StatusCode::kInvalidArgument,
                      fmt::format("chunk {}: {} bytes at {} go beyond the layer's {}", chunk,
-                                 bytes.size(), data_address, info().data_size_bytes));
+                                 size_bytes, data_address, info().data_size_bytes));
   }
-  if (IsPresent(chunk)) {
-    return OkStatus();
-  }
+  return OkStatus();
+}
+
+Status StoredLayer::Verify(uint64_t chunk, ByteSpan bytes, const oci::Digest& digest) const {
   if (const oci::Digest actual = oci::Digest::Of(bytes); actual != digest) {
     return MakeError(StatusCode::kDataLoss,
                      fmt::format("chunk {} of layer {} has digest {}, but its TOC says {}", chunk,
                                  key().layer.ToString(), actual.ToString(), digest.ToString()));
   }
-  RETURN_IF_ERROR(
-      Annotate(state_->files.WriteAt(state_->directory.data_for_writing.get(), data_address, bytes),
-               data_path().string()));
+  return OkStatus();
+}
+
+Status StoredLayer::Write(uint64_t data_address, ByteSpan bytes) {
+  return Annotate(
+      state_->files.WriteAt(state_->directory.data_for_writing.get(), data_address, bytes),
+      data_path().string());
+}
+
+Status StoredLayer::Put(uint64_t chunk, uint64_t data_address, ByteSpan bytes,
+                        const oci::Digest& digest) {
+  RETURN_IF_ERROR(CheckPlace(chunk, data_address, bytes.size()));
+  if (IsPresent(chunk)) {
+    return OkStatus();
+  }
+  RETURN_IF_ERROR(Verify(chunk, bytes, digest));
+  RETURN_IF_ERROR(Write(data_address, bytes));
   state_->directory.present->Set(chunk, bytes.size());
   return OkStatus();
+}
+
+Status StoredLayer::PutShared(uint64_t chunk, uint64_t data_address, uint64_t size_bytes,
+                              const oci::Digest& digest, const ChunkPlace& donor) {
+  RETURN_IF_ERROR(CheckPlace(chunk, data_address, size_bytes));
+  if (IsPresent(chunk)) {
+    return OkStatus();
+  }
+  const auto is_held = [&]() -> Status {
+    return donor.layer.IsPresent(donor.chunk)
+               ? OkStatus()
+               : MakeError(StatusCode::kNotFound,
+                           fmt::format("layer {} does not hold chunk {}",
+                                       donor.layer.key().layer.ToString(), donor.chunk));
+  };
+  RETURN_IF_ERROR(is_held());
+  Bytes bytes(size_bytes);
+  RETURN_IF_ERROR(donor.layer.Read(donor.data_address, bytes));
+  RETURN_IF_ERROR(Verify(chunk, bytes, digest));
+  ASSIGN_OR_RETURN(const uint64_t shared, ShareBlocks(data_address, size_bytes, donor));
+  RETURN_IF_ERROR(Write(data_address + shared, ByteSpan(bytes).subspan(shared)));
+  // What was shared is what was verified if it was held all the time.
+  RETURN_IF_ERROR(is_held());
+  state_->directory.present->Set(chunk, size_bytes);
+  return OkStatus();
+}
+
+/// Shares the whole blocks of a chunk. How many bytes that were: none where it is not possible.
+StatusOr<uint64_t> StoredLayer::ShareBlocks(uint64_t data_address, uint64_t size_bytes,
+                                            const ChunkPlace& donor) {
+  const uint64_t shared = size_bytes / kBlockBytes * kBlockBytes;
+  if (shared == 0 || data_address % kBlockBytes != 0 || donor.data_address % kBlockBytes != 0 ||
+      !state_->can_share_blocks) {
+    return 0;
+  }
+  const Status status =
+      state_->files.CloneRange(donor.layer.data_fd(), donor.data_address,
+                               state_->directory.data_for_writing.get(), data_address, shared);
+  if (status.code() == StatusCode::kUnimplemented) {
+    state_->can_share_blocks = false;
+    return 0;
+  }
+  RETURN_IF_ERROR(Annotate(status, data_path().string()));
+  return shared;
 }
 
 Status StoredLayer::Read(uint64_t data_address, std::span<std::byte> out) const {

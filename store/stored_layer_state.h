@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 
 #include "base/mutex.h"
@@ -13,6 +14,8 @@ struct StoredLayer::State {
   FileSystem& files;
   std::shared_ptr<const UniqueFd> store_lock;
   LayerDirectory directory;
+  /// Until the file system says otherwise.
+  std::atomic<bool> can_share_blocks = true;
   // Held over disk syncs: only checkpoints and a removal wait for it.
   Mutex checkpoint_mutex = {};
   bool removed GUARDED_BY(checkpoint_mutex) = false;

@@ -431,5 +431,21 @@ TEST_F(LayerStoreTest, AllThreadsGetOneObject) {
   EXPECT_EQ(layers->List()->size(), 1);
 }
 
+TEST_F(LayerStoreTest, WhatIsDerivedGoesWithItsLayer) {
+  const auto layers = OpenStore();
+  EXPECT_EQ(layers->WriteDerived(Key(), "derived", AsBytes("x")).code(), StatusCode::kNotFound);
+  ASSERT_TRUE(Create(*layers).ok());
+  EXPECT_EQ(layers->ReadDerived(Key(), "derived", 10).status().code(), StatusCode::kNotFound);
+  ASSERT_TRUE(layers->WriteDerived(Key(), "derived", AsBytes("one")).ok());
+  ASSERT_TRUE(layers->WriteDerived(Key(), "derived", AsBytes("two")).ok());
+  const auto read = layers->ReadDerived(Key(), "derived", 3);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(AsText(*read), "two");
+  EXPECT_EQ(layers->ReadDerived(Key(), "derived", 2).status().code(),
+            StatusCode::kResourceExhausted);
+  ASSERT_TRUE(layers->Remove(Key()).ok());
+  EXPECT_EQ(layers->ReadDerived(Key(), "derived", 10).status().code(), StatusCode::kNotFound);
+}
+
 }  // namespace
 }  // namespace starling::store

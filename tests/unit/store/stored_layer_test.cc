@@ -139,5 +139,75 @@ TEST_F(StoredLayerTest, WhatIsPresentIsReadableFromEveryThread) {
   EXPECT_EQ(layer_->present_bytes(), kChunks * kChunkBytes);
 }
 
+class SharedChunkTest : public testing_support::StoreFixture {
+ protected:
+  /// Chunk `from` of the donor as chunk `to` of the layer.
+  Status PutShared(uint64_t to, uint64_t from) {
+    const Bytes bytes = ChunkOf(from);
+    return layer_->PutShared(to, to * kChunkBytes, kChunkBytes, oci::Digest::Of(bytes),
+                             {.layer = *donor_, .chunk = from, .data_address = from * kChunkBytes});
+  }
+  int Clones() const {
+    const auto calls = files_.calls();
+    return static_cast<int>(std::ranges::count(calls, FaultyFileSystem::Operation::kClone,
+                                               &FaultyFileSystem::Call::operation));
+  }
+
+  std::unique_ptr<LayerStore> layers_ = OpenStore();
+  std::shared_ptr<StoredLayer> donor_ = *Create(*layers_, Key("donor"));
+  std::shared_ptr<StoredLayer> layer_ = *Create(*layers_);
+};
+
+TEST_F(SharedChunkTest, TakesWhatAnotherLayerHolds) {
+  ASSERT_TRUE(Put(*donor_, 3).ok());
+  const Status status = PutShared(3, 3);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_TRUE(layer_->IsPresent(3));
+  EXPECT_TRUE(HoldsRightBytes(*layer_, 3));
+  EXPECT_EQ(layer_->present_bytes(), kChunkBytes);
+  EXPECT_EQ(Clones(), 0) << "not at the border of a block";
+}
+
+TEST_F(SharedChunkTest, TakesNothingThatIsNotHeldOrNotAskedFor) {
+  EXPECT_EQ(PutShared(3, 3).code(), StatusCode::kNotFound);
+  ASSERT_TRUE(Put(*donor_, 3).ok());
+  const Bytes other = ChunkOf(4);
+  EXPECT_EQ(layer_
+                ->PutShared(4, 4 * kChunkBytes, kChunkBytes, oci::Digest::Of(other),
+                            {.layer = *donor_, .chunk = 3, .data_address = 3 * kChunkBytes})
+                .code(),
+            StatusCode::kDataLoss);
+  EXPECT_EQ(PutShared(kChunks, 3).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(layer_->present_bytes(), 0U);
+  files_.set_free_bytes(10);
+  EXPECT_EQ(PutShared(3, 3).code(), StatusCode::kResourceExhausted);
+  EXPECT_FALSE(layer_->IsPresent(3));
+}
+
+TEST_F(SharedChunkTest, SharesBlocksAtTheirBordersAndCopiesTheRest) {
+  ASSERT_TRUE(Put(*donor_, 0).ok());
+  bool can_clone = true;
+  files_.set_hook([&](const FaultyFileSystem::Call& call) {
+    return call.operation == FaultyFileSystem::Operation::kClone && !can_clone
+               ? MakeError(StatusCode::kUnimplemented, "an old file system")
+               : OkStatus();
+  });
+  can_clone = false;
+  const Bytes bytes = ChunkOf(0);
+  const auto take = [&](uint64_t chunk, uint64_t data_address) {
+    const Status status =
+        layer_->PutShared(chunk, data_address, kChunkBytes, oci::Digest::Of(bytes),
+                          {.layer = *donor_, .chunk = 0, .data_address = 0});
+    EXPECT_TRUE(status.ok()) << status;
+    Bytes out(kChunkBytes);
+    EXPECT_TRUE(layer_->Read(data_address, out).ok());
+    EXPECT_EQ(out, bytes);
+  };
+  take(1, 8192);
+  EXPECT_EQ(Clones(), 1);
+  take(2, 16384);
+  EXPECT_EQ(Clones(), 1) << "what the file system cannot do is not tried again";
+}
+
 }  // namespace
 }  // namespace starling::store
