@@ -157,6 +157,30 @@ void LazyLayer::UseReader(std::shared_ptr<oci::BlobReader> reader) {
   sources_.Use(std::move(reader));
 }
 
+void LazyLayer::UseShared(SharedChunks shared) {
+  if (shared.empty()) {
+    return;
+  }
+  std::vector<bool> is_shared(table_.members().size());
+  uint64_t count = 0;
+  for (uint32_t member = 0; member < is_shared.size(); ++member) {
+    const bool has_all = std::ranges::all_of(table_.ChunksOf(member), [&](uint32_t chunk) {
+      return shared.Has(chunk) || stored_->IsPresent(chunk);
+    });
+    if (has_all && IsAbsent(member)) {
+      is_shared[member] = true;
+      ++count;
+    }
+  }
+  if (count == 0) {
+    return;
+  }
+  MutexLock lock(mutex_);
+  shared_ = std::make_shared<const SharedChunks>(std::move(shared));
+  is_shared_ = std::move(is_shared);
+  shared_left_ = count;
+}
+
 bool LazyLayer::IsPresent(DataRange range) const {
   const ChunkSpan span = table_.Find(range);
   for (uint32_t chunk = span.first; chunk < span.last; ++chunk) {
@@ -200,13 +224,13 @@ void LazyLayer::Start(const std::shared_ptr<Request>& request) {
     return;
   }
   const FetchLimits limits = LimitsNow();
-  std::vector<Fetch> fetches;
+  Work work;
   bool nothing_missing = false;
   bool reads_ahead = false;
   {
     MutexLock lock(mutex_);
     if (!closed_) {
-      fetches = Enlist(request, limits);
+      work = Enlist(request, limits);
       reads_ahead = ahead_.has_readahead();
       MutexLock request_lock(request->mutex);
       nothing_missing = request->members_left == 0;
@@ -222,7 +246,13 @@ void LazyLayer::Start(const std::shared_ptr<Request>& request) {
     Answer(request);
     return;
   }
-  for (const Fetch& fetch : fetches) {
+  for (const uint32_t member : work.copies) {
+    PostToCpu(Urgency::kAwaited,
+              [self = shared_from_this(), member, fetch_class = request->fetch_class] {
+                self->CopyMember(member, fetch_class);
+              });
+  }
+  for (const Fetch& fetch : work.fetches) {
     StartFetch(fetch);
   }
   if (reads_ahead) {
@@ -244,10 +274,9 @@ BlobSources::TimePoint LazyLayer::Now() const {
   return scheduler_ ? scheduler_->Now() : SystemClock().Now();
 }
 
-/// Registers `request` with every absent member that it needs; returns the fetches that nobody
-/// has started yet.
-std::vector<LazyLayer::Fetch> LazyLayer::Enlist(const std::shared_ptr<Request>& request,
-                                                const FetchLimits& limits) {
+/// Registers `request` with every absent member that it needs; returns what nobody has started yet.
+LazyLayer::Work LazyLayer::Enlist(const std::shared_ptr<Request>& request,
+                                  const FetchLimits& limits) {
   std::vector<uint32_t> missing;
   for (uint32_t chunk = request->chunks.first; chunk < request->chunks.last; ++chunk) {
     if (!stored_->IsPresent(chunk) && !TakeSpilled(chunk, *request)) {
@@ -256,13 +285,14 @@ std::vector<LazyLayer::Fetch> LazyLayer::Enlist(const std::shared_ptr<Request>& 
   }
   SortUnique(missing);
   std::vector<uint32_t> wanted;
+  Work work;
   for (const uint32_t member : missing) {
     if (!in_flight_.contains(member)) {
-      wanted.push_back(member);
+      (IsShared(member) ? work.copies : wanted).push_back(member);
     }
   }
-  std::vector<Fetch> fetches = PlanAndMark(wanted, request->fetch_class, limits);
-  if (!fetches.empty() && scheduler_ && request->fetch_class == oci::FetchClass::kDemand) {
+  work.fetches = PlanAndMark(wanted, request->fetch_class, limits);
+  if (!work.fetches.empty() && scheduler_ && request->fetch_class == oci::FetchClass::kDemand) {
     const uint64_t missed = table_.members()[wanted.front()].blob_offset;
     ahead_.NoteMiss(
         {.blob_offset = missed, .size_bytes = table_.members()[wanted.back()].end() - missed},
@@ -273,7 +303,7 @@ std::vector<LazyLayer::Fetch> LazyLayer::Enlist(const std::shared_ptr<Request>& 
   }
   MutexLock lock(request->mutex);
   request->members_left = missing.size();
-  return fetches;
+  return work;
 }
 
 /// The requests that bring `wanted`, which are on their way from now on, and their neighbours.
@@ -383,6 +413,7 @@ void LazyLayer::FetchAll() {
     ahead_.FetchAll();
   }
   EnlistFeed(oci::FetchClass::kBackground);
+  BeginCopies();
 }
 
 void LazyLayer::CheckCompletion() {
@@ -419,7 +450,7 @@ void LazyLayer::RetryLater() {
 }
 
 bool LazyLayer::IsFree(uint32_t member) const {
-  return !in_flight_.contains(member) && IsAbsent(member);
+  return !in_flight_.contains(member) && !IsShared(member) && IsAbsent(member);
 }
 
 bool LazyLayer::IsAbsent(uint32_t member) const {
@@ -435,6 +466,86 @@ bool LazyLayer::TakeSpilled(uint32_t chunk, Request& request) {
   MutexLock lock(request.mutex);
   request.spilled.push_back(*found);
   return true;
+}
+
+/// Takes a member that is on its way from other layers; fetches it if they do not have it any more
+/// and somebody waits.
+void LazyLayer::CopyMember(uint32_t member, oci::FetchClass fetch_class) {
+  std::shared_ptr<const SharedChunks> shared;
+  {
+    MutexLock lock(mutex_);
+    shared = shared_;
+  }
+  const Status copied = shared ? CopyChunks(member, *shared)
+                               : MakeError(StatusCode::kNotFound, "layer: nothing is shared");
+  bool is_awaited = false;
+  bool fetches_later = false;
+  {
+    MutexLock lock(mutex_);
+    if (IsShared(member)) {
+      is_shared_[member] = false;
+      if (--shared_left_ == 0) {
+        shared_.reset();
+      }
+    }
+    const auto found = in_flight_.find(member);
+    is_awaited = found != in_flight_.end() && !found->second.empty();
+    if (!copied.ok() && !is_awaited && found != in_flight_.end()) {
+      in_flight_.erase(found);
+      fetches_later = ahead_.fetches_all();
+    }
+  }
+  if (copied.ok()) {
+    Finish(member, {});
+  } else if (is_awaited) {
+    const MemberRecord& record = table_.members()[member];
+    StartFetch(
+        {.plan = {.range = {.blob_offset = record.blob_offset, .size_bytes = record.blob_size},
+                  .first_member = member,
+                  .last_member = member + 1},
+         .fetch_class = fetch_class});
+  } else if (fetches_later) {
+    FetchAll();
+  }
+}
+
+Status LazyLayer::CopyChunks(uint32_t member, const SharedChunks& shared) {
+  for (const uint32_t chunk : table_.ChunksOf(member)) {
+    if (!stored_->IsPresent(chunk)) {
+      RETURN_IF_ERROR(shared.CopyTo(*stored_, table_, chunk));
+    }
+  }
+  return OkStatus();
+}
+
+void LazyLayer::BeginCopies() {
+  {
+    MutexLock lock(mutex_);
+    if (!shared_ || std::exchange(copies_, true)) {
+      return;
+    }
+  }
+  PostToCpu(Urgency::kWelcome, [self = shared_from_this()] { self->CopyNext(); });
+}
+
+/// Takes one member after the other from other layers while there is nothing better to do.
+void LazyLayer::CopyNext() {
+  uint32_t member = 0;
+  {
+    MutexLock lock(mutex_);
+    const auto count = static_cast<uint32_t>(is_shared_.size());
+    while (next_copy_ < count && (!is_shared_[next_copy_] || in_flight_.contains(next_copy_))) {
+      ++next_copy_;
+    }
+    if (closed_ || !ahead_.fetches_all() || next_copy_ == count) {
+      copies_ = false;
+      return;
+    }
+    member = next_copy_++;
+    in_flight_.try_emplace(member);
+  }
+  CopyMember(member, oci::FetchClass::kBackground);
+  PostToCpu(Urgency::kWelcome, [self = shared_from_this()] { self->CopyNext(); });
 }
 
 void LazyLayer::StartFetch(const Fetch& fetch) {
@@ -888,6 +999,7 @@ void LazyLayer::Close() {
     closed_ = true;
     in_flight.swap(in_flight_);
     waiting_for_source_.clear();
+    shared_.reset();
     on_complete.swap(on_complete_);
   }
   sources_.Close();

@@ -17,6 +17,7 @@
 #include "layer/fetch_plan.h"
 #include "layer/fetch_scheduler.h"
 #include "layer/read_observer.h"
+#include "layer/shared_chunks.h"
 #include "oci/blob_reader.h"
 #include "store/layer_store.h"
 
@@ -59,6 +60,10 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   void AddSource(const std::string& name, const std::string& host, BlobSource source);
   /// Fetches from an already opened blob until that fails.
   void UseReader(std::shared_ptr<oci::BlobReader> reader);
+
+  /// Takes what other layers of the store hold from them, not from the network: what is read at
+  /// once, with FetchAll the rest, too. Before the first read.
+  void UseShared(SharedChunks shared);
 
   /// Tells `observer` what ReadPresent and demand reads ask for. Before the first of them.
   void Observe(std::shared_ptr<ReadObserver> observer) { observer_ = std::move(observer); }
@@ -111,6 +116,11 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
     uint32_t chunk = 0;
     std::shared_ptr<const Bytes> bytes;
   };
+  /// What a request makes necessary.
+  struct Work {
+    std::vector<Fetch> fetches;
+    std::vector<uint32_t> copies;  // members that other layers hold
+  };
   /// What became of one member.
   struct Outcome {
     Status error;  // of the whole member
@@ -131,13 +141,20 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
 
   void Note(DataRange range) const;
   void Start(const std::shared_ptr<Request>& request);
-  std::vector<Fetch> Enlist(const std::shared_ptr<Request>& request, const FetchLimits& limits)
+  Work Enlist(const std::shared_ptr<Request>& request, const FetchLimits& limits)
       EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::vector<Fetch> PlanAndMark(std::span<const uint32_t> wanted, oci::FetchClass fetch_class,
                                  const FetchLimits& limits) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void MarkOnTheWay(const PlannedFetch& plan) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsAbsent(uint32_t member) const;
   bool IsFree(uint32_t member) const EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsShared(uint32_t member) const EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return member < is_shared_.size() && is_shared_[member];
+  }
+  void CopyMember(uint32_t member, oci::FetchClass fetch_class);
+  Status CopyChunks(uint32_t member, const SharedChunks& shared);
+  void BeginCopies();
+  void CopyNext();
   bool TakeSpilled(uint32_t chunk, Request& request) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void StartFetch(const Fetch& fetch);
   void OpenSources();
@@ -180,6 +197,13 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   std::unordered_map<uint32_t, std::vector<std::shared_ptr<Request>>> in_flight_ GUARDED_BY(mutex_);
   bool opening_ GUARDED_BY(mutex_) = false;
   std::vector<Fetch> waiting_for_source_ GUARDED_BY(mutex_);
+  /// What other layers hold; null when no member of this layer is left to be had from them.
+  std::shared_ptr<const SharedChunks> shared_ GUARDED_BY(mutex_);
+  /// By member: it can be had there, and is not fetched unless that fails. Empty without any.
+  std::vector<bool> is_shared_ GUARDED_BY(mutex_);
+  uint64_t shared_left_ GUARDED_BY(mutex_) = 0;
+  uint32_t next_copy_ GUARDED_BY(mutex_) = 0;  // members before it were tried by CopyNext
+  bool copies_ GUARDED_BY(mutex_) = false;     // a CopyNext is posted
   std::deque<SpilledChunk> spilled_ GUARDED_BY(mutex_);
   uint64_t spilled_bytes_ GUARDED_BY(mutex_) = 0;
   FetchAhead ahead_ GUARDED_BY(mutex_);
