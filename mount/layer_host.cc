@@ -22,6 +22,7 @@
 #include "layer/prefetch_plan.h"
 #include "layer/profile_store.h"
 #include "layer/run_recordings.h"
+#include "layer/shared_chunks.h"
 #include "mount/chain_mount.h"
 #include "mount/eager_layers.h"
 #include "mount/erofs_mount.h"
@@ -132,6 +133,8 @@ struct LayerHost::State {
   StatusOr<Held> OpenPlain(const LayerSpec& spec);
   StatusOr<Held> OpenDescribed(const LayerKey& key);
   StatusOr<Held> OpenStored(std::shared_ptr<store::StoredLayer> stored);
+  StatusOr<Held> OpenNew(std::shared_ptr<store::StoredLayer> stored);
+  void KeepDigests(const std::shared_ptr<store::StoredLayer>& stored);
   void OpenAhead(const LayerSpec& spec);
   void LetGo(const LayerKey& key);
   std::filesystem::path ShowAsMount(uint64_t number, const Held& held);
@@ -579,7 +582,7 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& sp
                                     {.digest_of = spec.toc_of, .toc_image = &toc_image}));
   // Indexing took tens of megabytes that nobody needs again.
   ::malloc_trim(0);
-  ASSIGN_OR_RETURN(Held held, OpenStored(std::move(opened.stored)));
+  ASSIGN_OR_RETURN(Held held, OpenNew(std::move(opened.stored)));
   held.layer->UseReader(KeepTogether(source, std::move(opened.reader)));
   return held;
 }
@@ -593,7 +596,7 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenDescribed(const LayerKey&
   }
   ASSIGN_OR_RETURN(std::shared_ptr<store::StoredLayer> stored,
                    layer::StoreDescribed(description, *layers));
-  return OpenStored(std::move(stored));
+  return OpenNew(std::move(stored));
 }
 
 /// Fetches all of a layer that cannot be lazy.
@@ -611,7 +614,37 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenPlain(const LayerSpec& sp
                    {{"layer", stored->key().layer.ToString()}, {"error", Describe(status)}});
     }
   });
+  KeepDigests(stored);
   return OpenStored(stored);
+}
+
+/// A layer of which nothing was fetched yet: what other layers hold of it need not be.
+StatusOr<LayerHost::State::Held> LayerHost::State::OpenNew(
+    std::shared_ptr<store::StoredLayer> stored) {
+  ASSIGN_OR_RETURN(Held held, OpenStored(std::move(stored)));
+  layer::SharedChunks shared =
+      layer::SharedChunks::Find(*held.stored, held.layer->chunks(), *layers);
+  if (!shared.empty()) {
+    log::Debug("other layers hold a part of a new one",
+               {{"layer", held.stored->key().layer.ToString()},
+                {"bytes", fmt::format("{}", shared.size_bytes())}});
+  }
+  held.layer->UseShared(std::move(shared));
+  KeepDigests(held.stored);
+  return held;
+}
+
+/// So that later layers can take chunks from this one. It need not happen before anything else.
+void LayerHost::State::KeepDigests(const std::shared_ptr<store::StoredLayer>& stored) {
+  syncing->Post([this, stored] {
+    const auto table = layer::ChunkTable::Open(stored->chunk_table());
+    const Status kept =
+        table.ok() ? layer::SharedChunks::Keep(*stored, *table, *layers) : table.status();
+    if (!kept.ok() && kept.code() != StatusCode::kNotFound) {
+      log::Warning("later layers take nothing from this one",
+                   {{"layer", stored->key().layer.ToString()}, {"error", Describe(kept)}});
+    }
+  });
 }
 
 /// Opens a layer for whoever mounts it next, unless that happens already, and begins its prefetch.

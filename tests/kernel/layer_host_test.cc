@@ -369,6 +369,33 @@ TEST_P(LayerHostTest, SharesOneLayerUnderTwoNumbers) {
   EXPECT_EQ(host_->Restore(3, SpecOf(layer)).status().code(), StatusCode::kNotFound) << "discarded";
 }
 
+TEST_P(LayerHostTest, WhatAnotherLayerHoldsIsNotFetchedAgain) {
+  constexpr std::string_view kEightOfTen = R"sh(
+    cd "$TREE"; for i in $(seq 8); do seq ${i}00000 ${i}50000 | tac > common-$i; done;
+  )sh";
+  const auto with = [&](int first, int last) {
+    return fmt::format("{} for i in $(seq {} {}); do seq ${{i}}20000 ${{i}}70000 > own-$i; done",
+                       kEightOfTen, first, last);
+  };
+  const LazyLayerBlob one = MakeLayer("one", with(11, 12));
+  const LazyLayerBlob other = MakeLayer("other", with(13, 14));
+  image_->Add(one);
+  const auto blob = image_->Add(other);
+  const auto path = MountLayer(1, one);
+  TreeComparison().CompareBelow(Path("one"), path);
+  // They are kept by a thread that nobody waits for.
+  const auto digests = Path("host/store") / (one.digest.Hex() + "." + one.toc.Hex()) / "digests";
+  while (!std::filesystem::exists(digests)) {
+    std::this_thread::yield();
+  }
+  const auto other_path = MountLayer(2, other);
+  const uint64_t before = host_->counters().blob_bytes;
+  TreeComparison().CompareBelow(Path("other"), other_path);
+  const uint64_t fetched = host_->counters().blob_bytes - before;
+  EXPECT_LT(fetched, blob->SizeBytes() * 3 / 10) << "of " << blob->SizeBytes();
+  EXPECT_GT(fetched, blob->SizeBytes() / 10);
+}
+
 TEST_P(LayerHostTest, ParallelMountsAndReadersGetTheirOwnBytes) {
   std::vector<LazyLayerBlob> layers;
   for (int i = 0; i < 4; ++i) {
