@@ -5,6 +5,8 @@ generated-image.py DIRECTORY layers COUNT BASE_TAR   the files of BASE_TAR (Debi
                                                      the job reads 300 files from all over them
 generated-image.py DIRECTORY files COUNT             busybox and COUNT small files; the job finds all and reads 1 %
 generated-image.py DIRECTORY weights GIB             busybox and one file of random bytes; the job reads all of it
+generated-image.py DIRECTORY service NUMBER BASE_TAR the files of BASE_TAR and 100 MB that no other NUMBER has; the job
+                                                     prints how long each of 300 first reads took
 Does nothing when the layout is there.
 """
 
@@ -22,6 +24,8 @@ import tarfile
 
 FILES_A_DIRECTORY = 200
 FILES_NEEDED = 300
+# Of a service: as many directories as a program has packages, of which it needs a few, and half of each.
+PACKAGES, FILES_A_PACKAGE, PACKAGES_NEEDED = 160, 40, 15
 
 
 def run(*command):
@@ -120,10 +124,53 @@ def weight_layers(directory, gib):
     return [first, second]
 
 
+# Needs no more of Python than Debian's python3-minimal has.
+SERVICE = """import os, time
+# Begins with the others: where /start is, when go appears in it.
+print("ready", flush=True)
+while os.path.isdir("/start") and not os.path.exists("/start/go"):
+    time.sleep(0.01)
+begin, milliseconds, total = time.perf_counter(), [], 0
+for name in open("/srv/wanted"):
+    before = time.perf_counter()
+    with open(name[:-1], "rb") as data:
+        total += len(data.read())
+    milliseconds.append(f"{(time.perf_counter() - before) * 1000:.3f}")
+    time.sleep(0.005)  # what a program does with what it read
+seconds = time.perf_counter() - begin
+print(f'{{"seconds": {seconds:.3f}, "read": {total}, "milliseconds": [{", ".join(milliseconds)}]}}', flush=True)
+"""
+
+
+def service_layers(directory, number, base):
+    """The base as it is, and a layer of files as packages have them: many small ones, few large ones, half of the
+    bytes hard to compress."""
+    generator = random.Random(number)
+    words = [generator.randbytes(generator.randint(2, 9)).hex() for _ in range(1000)]
+    text = " ".join(generator.choices(words, k=1 << 18)).encode()
+    first, second = directory / "0.tar", directory / "1.tar"
+    first.symlink_to(base.resolve())
+    wanted = []
+    needed = set(generator.sample(range(PACKAGES), PACKAGES_NEEDED))
+    with tarfile.open(second, "w") as tar:
+        add_bytes(tar, "srv/job.py", SERVICE.encode())
+        for package in range(PACKAGES):
+            names = [f"srv/lib/package{package:03}/module{file:02}" for file in range(FILES_A_PACKAGE)]
+            for name in names:
+                size = min(int(generator.lognormvariate(9.5, 1.1)), 1 << 20)
+                at = generator.randrange(len(text) - size // 2)
+                add_bytes(tar, name, generator.randbytes(size - size // 2) + text[at:at + size // 2])
+            if package in needed:
+                wanted += [f"/{name}" for name in
+                           sorted(generator.sample(names, FILES_NEEDED // PACKAGES_NEEDED))]
+        add_bytes(tar, "srv/wanted", "".join(f"{name}\n" for name in wanted).encode())
+    return [first, second]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=pathlib.Path)
-    parser.add_argument("shape", choices=("layers", "files", "weights"))
+    parser.add_argument("shape", choices=("layers", "files", "weights", "service"))
     parser.add_argument("count", type=int)
     parser.add_argument("base", type=pathlib.Path, nargs="?")
     arguments = parser.parse_args()
@@ -135,6 +182,8 @@ def main():
         tars, command = spread_layers(directory, arguments.count, arguments.base), ("python3", "/job.py")
     elif arguments.shape == "files":
         tars, command = file_layers(directory, arguments.count), ("/job.sh",)
+    elif arguments.shape == "service":
+        tars, command = service_layers(directory, arguments.count, arguments.base), ("python3", "-S", "/srv/job.py")
     else:
         tars, command = weight_layers(directory, arguments.count), ("/job.sh",)
 

@@ -3,15 +3,19 @@
 
 Every measurement starts from nothing: a containerd 2.3 of its own in an empty directory, the system's daemon, an
 image in a registry on loopback, directly or behind a link of 20 ms and 400 Mbit/s (bench/netproxy). It pulls, runs
-the image's job, runs it again, and once more with a cold page cache. Systems take turns; the table has medians.
+the image's job, runs it again, and once more with a cold page cache. Or it pulls ten images (`services`) and runs
+many of their containers at once. Systems take turns; the tables have medians.
 Needs root. Runs alone: anything else on the machine shows.
 
   run.py                                             everything that is not optional, 5 runs, an hour and a half
   run.py --only ml --systems starling,stargz --links wan --runs 1
+  run.py --only services --containers 1,50 --systems starling --links wan
 """
 
 import argparse
 import contextlib
+import dataclasses
+import functools
 import json
 import pathlib
 import platform
@@ -23,7 +27,7 @@ import time
 
 sys.dont_write_bytecode = True
 
-from harness import images, peers, processes, report, scenario, servers, summary, systems  # noqa: E402
+from harness import concurrent, images, peers, processes, report, scenario, servers, summary, systems  # noqa: E402
 
 TREE = pathlib.Path(__file__).resolve().parents[1]
 
@@ -53,6 +57,9 @@ def say(text):
     print(time.strftime("%H:%M:%S ") + text, file=sys.stderr, flush=True)
 
 
+SERVICES = "services"  # in --only: the ten images whose containers start at once
+
+
 def choose(known, names, what, default):
     if names is None:
         return [known[name] for name in default]
@@ -67,8 +74,23 @@ def systems_of(image, names):
     return choose(systems.SYSTEMS, names, "system", default)
 
 
+def images_of(names):
+    """(the images to measure one by one, those whose containers start at once)"""
+    if names is None:
+        names = [image.name for image in images.IMAGES.values() if not image.optional]
+    singles = choose({**images.IMAGES, SERVICES: None}, names, "image", ())
+    return [image for image in singles if image], images.SERVICES if SERVICES in names else ()
+
+
 def words(text):
     return [word for word in text.split(",") if word]
+
+
+def counts(text):
+    numbers = [int(word) for word in words(text)]
+    if not numbers or min(numbers) < 1:
+        raise ValueError(text)
+    return numbers
 
 
 def machine():
@@ -83,36 +105,54 @@ def machine():
             "date": time.strftime("%Y-%m-%d"), "load": pathlib.Path("/proc/loadavg").read_text().split()[0]}
 
 
-def measure_all(arguments, chosen_images, chosen_links, work, stack, runs, failures):
-    """Adds each measurement to `runs` (Key -> list of numbers), and to `failures` what could not be measured."""
+def measurements(chosen, services, chosen_links, container_counts, layers, programs, store, work):
+    """One round: (key, function that measures it, what to say of its numbers)."""
+    for image, chosen_systems in chosen:
+        for link in chosen_links:
+            for system in chosen_systems:
+                yield (summary.Key(image.name, link.name, system.name),
+                       functools.partial(scenario.measure, image, link, system, layers[image.name, system.form], programs,
+                                         store, work),
+                       "pull {pull_s:.2f} s, first output {first_output_s:.2f} s, second start {run2_first_s:.2f} s, "
+                       "{requests} requests, {megabytes:.1f} MB")
+    for link in chosen_links:
+        for system in services:
+            for containers in container_counts:
+                yield (concurrent.Key(link.name, system.name, containers),
+                       functools.partial(concurrent.measure, images.SERVICES, link, system,
+                                         [layers[image.name, system.form] for image in images.SERVICES], containers,
+                                         programs, store, work),
+                       "pull {pull_s:.2f} s, start {start_s:.2f} s, jobs {jobs_s:.2f} s, read p50 {p50_ms:.2f} ms, "
+                       "p99 {p99_ms:.1f} ms, max {max_ms:.1f} ms, {megabytes:.1f} MB")
+
+
+def measure_all(arguments, chosen_images, service_images, chosen_links, work, stack, runs, failures):
+    """Adds each measurement to `runs` (key -> list of numbers), and to `failures` what could not be measured."""
     built = peers.Peers(arguments.directory / "peers", say)
-    chosen = {image.name: systems_of(image, arguments.systems) for image in chosen_images}
-    programs = Programs(built, arguments, [system for each in chosen.values() for system in each], chosen_links)
+    chosen = [(image, systems_of(image, arguments.systems)) for image in chosen_images]
+    services = systems_of(service_images[0], arguments.systems) if service_images else []
+    programs = Programs(built, arguments, [system for _, each in chosen for system in each] + services, chosen_links)
     registry = stack.enter_context(servers.Registry(work, arguments.directory / "registry"))
     store = images.ImageStore(arguments.directory, registry, programs.starling, say)
-    layer_bytes = {(image.name, form): store.provide(image, form) for image in chosen_images
-                   for form in sorted({system.form for system in chosen[image.name]})}
+    layers = {(image.name, form): store.provide(image, form)
+              for image, each in chosen + [(image, services) for image in service_images]
+              for form in sorted({system.form for system in each})}
 
     deadline = time.monotonic() + arguments.minutes * 60
     for number in range(1, arguments.runs + 1):
-        for image in chosen_images:
-            for link in chosen_links:
-                for system in chosen[image.name]:
-                    key = summary.Key(image.name, link.name, system.name)
-                    if time.monotonic() > deadline:
-                        failures.append(f"stopped after {arguments.minutes} minutes, in round {number}")
-                        return
-                    try:
-                        numbers = scenario.measure(image, link, system, layer_bytes[image.name, system.form], programs,
-                                                   store, work)
-                    except processes.BenchError as error:
-                        failures.append(f"{image.name} {link.name} {system.name}, round {number}: {error}")
-                        say(failures[-1])
-                        continue
-                    runs.setdefault(key, []).append(numbers)
-                    say(f"{number}/{arguments.runs} {image.name} {link.name} {system.name}: pull {numbers['pull_s']:.2f} s, "
-                        f"first output {numbers['first_output_s']:.2f} s, second start {numbers['run2_first_s']:.2f} s, "
-                        f"{numbers['requests']} requests, {numbers['bytes'] / 1e6:.1f} MB")
+        for key, measure, told in measurements(chosen, services, chosen_links, arguments.containers, layers, programs, store,
+                                               work):
+            if time.monotonic() > deadline:
+                failures.append(f"stopped after {arguments.minutes} minutes, in round {number}")
+                return
+            try:
+                numbers = measure()
+            except processes.BenchError as error:
+                failures.append(f"{key}, round {number}: {error}")
+                say(failures[-1])
+                continue
+            runs.setdefault(key, []).append(numbers)
+            say(f"{number}/{arguments.runs} {key}: {told.format(**numbers, megabytes=numbers['bytes'] / 1e6)}")
 
 
 def earlier_runs(file, commit):
@@ -122,15 +162,21 @@ def earlier_runs(file, commit):
     found = json.loads(file.read_text())
     if found["machine"]["commit"] != commit:
         raise processes.BenchError(f"{file} is of commit {found['machine']['commit']}, this is {commit}")
-    runs = {summary.Key(each["image"], each["link"], each["system"]): each["runs"] for each in found["runs"]}
+    runs = {}
+    for name, kind in (("runs", summary.Key), ("concurrent", concurrent.Key)):
+        for each in found.get(name, []):
+            numbers = each.pop("runs")
+            runs[kind(**each)] = numbers
     return runs, found["commands"]
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", type=words, help=f"images: {','.join(images.IMAGES)}")
+    parser.add_argument("--only", type=words, help=f"images: {','.join([*images.IMAGES, SERVICES])}")
     parser.add_argument("--systems", type=words, help=f"of {','.join(systems.SYSTEMS)}")
     parser.add_argument("--links", type=words, help=f"of {','.join(systems.LINKS)}")
+    parser.add_argument("--containers", type=counts, default=[1, 10, 50],
+                        help="of services: how many at once; 1,10,50 if not said")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=180, help="no new measurement after that time")
     parser.add_argument("--directory", type=pathlib.Path, default="/var/tmp/starling-bench",
@@ -164,8 +210,7 @@ def main():
     signal.signal(signal.SIGTERM, stop)
     facts, runs, commands, failures, stopped = machine(), {}, [], [], False
     try:
-        chosen_images = choose(images.IMAGES, arguments.only, "image",
-                               [image.name for image in images.IMAGES.values() if not image.optional])
+        chosen_images, service_images = images_of(arguments.only)
         chosen_links = choose(systems.LINKS, arguments.links, "link", systems.LINKS)
         runs, commands = earlier_runs(arguments.json, facts["commit"]) if arguments.add else ({}, [])
         commands.append(sys.argv[1:])
@@ -173,7 +218,7 @@ def main():
         with contextlib.ExitStack() as stack:
             work = pathlib.Path(tempfile.mkdtemp(prefix="w", dir=arguments.directory))
             stack.callback(processes.remove_tree, work)
-            measure_all(arguments, chosen_images, chosen_links, work, stack, runs, failures)
+            measure_all(arguments, chosen_images, service_images, chosen_links, work, stack, runs, failures)
     except KeyboardInterrupt:
         failures.append("stopped")
         stopped = True
@@ -184,26 +229,29 @@ def main():
     order = [summary.Key(image, link, system) for image in images.IMAGES for link in systems.LINKS
              for system in systems.SYSTEMS]
     results = {key: summary.medians(runs[key]) for key in order if key in runs}
-    if results:
-        print_results(arguments, facts, commands, results, runs, failures, stopped)
+    at_once = {key: summary.medians(runs[key]) for key in concurrent.ordered(runs)}
+    if results or at_once:
+        print_results(arguments, facts, commands, results, at_once, runs, failures, stopped)
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)
     return 130 if stopped else 1 if failures else 0
 
 
-def print_results(arguments, facts, commands, results, runs, failures, stopped):
+def print_results(arguments, facts, commands, results, at_once, runs, failures, stopped):
     if arguments.json:
         arguments.json.write_text(json.dumps({
             "machine": facts, "commands": commands,
-            "runs": [{"image": key.image, "link": key.link, "system": key.system, "runs": runs[key]} for key in results],
+            "runs": [{**dataclasses.asdict(key), "runs": runs[key]} for key in results],
+            "concurrent": [{**dataclasses.asdict(key), "runs": runs[key]} for key in at_once],
             "failures": failures}, indent=1))
     if arguments.document and not stopped:
         report.write(arguments.document,
-                     report.generated(results, runs, facts, commands, failures,
+                     report.generated(results, at_once, runs, facts, commands, failures,
                                       arguments.document.with_suffix(".svg").name), report.plot(results))
     print(f"commit {facts['commit']}, kernel {facts['kernel']}, {facts['cores']} cores {facts['cpu']}, load before "
           f"{facts['load']}; medians of up to {arguments.runs} runs")
-    print(summary.as_text(summary.table(results)))
+    for rows in [summary.table(results)] * bool(results) + [concurrent.table(at_once)] * bool(at_once):
+        print(summary.as_text(rows))
 
 
 if __name__ == "__main__":

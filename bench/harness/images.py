@@ -23,6 +23,17 @@ class Image:
     every_system: bool = False  # else the main ones only, unless systems are named
 
 
+@dataclasses.dataclass(frozen=True)
+class Layers:
+    """Of one form of an image, as the registry has them."""
+
+    sizes: dict  # digest -> bytes
+
+    @property
+    def size_bytes(self):
+        return sum(self.sizes.values())
+
+
 IMAGES = {image.name: image for image in (
     Image("web", "Debian, nginx and a small site in 3 layers; answers one request", "web-image.sh", r"200 OK \d+ bytes",
           arguments=("{images}/ml",), needs=("ml",)),
@@ -37,6 +48,10 @@ IMAGES = {image.name: image for image in (
     Image("weights", "one file of 4 GiB; reads it once", "generated-image.py", r"read 4294967296",
           arguments=("weights", "4"), optional=True),
 )}
+# For many containers at once.
+SERVICES = tuple(Image(f"service{number}", "Debian's base and 100 MB of its own; reads 300 files", "generated-image.py",
+                       r'"read": \d+', arguments=("service", str(number), "{images}/ml/l1.tar"), needs=("ml",))
+                 for number in range(10))
 
 
 class ImageStore:
@@ -68,14 +83,14 @@ class ImageStore:
         return f"{host}/{self.repository(image)}:{form}"
 
     def provide(self, image, form):
-        """Makes sure that the registry has that form of the image; gives the bytes of its layers."""
+        """Makes sure that the registry has that form of the image; gives its layers."""
         layout = self.make(image)
         stamp = self.registry.storage / f"{image.name}-{form}.json"
         source = (layout / "index.json").read_text()
         if not stamp.exists() or json.loads(stamp.read_text())["source"] != source:
             self._push(image, form, layout)
             stamp.write_text(json.dumps({"source": source}))
-        return self._layer_bytes(image, form)
+        return self._layers(image, form)
 
     def _push(self, image, form, layout):
         plain = f"oci:{layout}:{image.name}"
@@ -96,7 +111,7 @@ class ImageStore:
         else:
             raise processes.BenchError(f"no form {form} of images")
 
-    def _layer_bytes(self, image, form):
+    def _layers(self, image, form):
         manifest = json.loads(processes.run("skopeo", "inspect", "--raw", "--tls-verify=false",
                                             f"docker://{self.reference(image, form, self.registry.host)}"))
-        return sum(layer["size"] for layer in manifest["layers"])
+        return Layers({layer["digest"]: layer["size"] for layer in manifest["layers"]})

@@ -3,7 +3,7 @@
 import pathlib
 from xml.sax.saxutils import escape
 
-from harness import images, summary, systems
+from harness import concurrent, images, summary, systems
 
 BEGIN, END = "<!-- begin: written by bench/run.py -->", "<!-- end: written by bench/run.py -->"
 
@@ -62,8 +62,9 @@ def shown(command):
     return " ".join(["bench/run.py", *words])
 
 
-def generated(results, runs, facts, commands, failures, plot_name):
-    """The part of the document that a run replaces."""
+def generated(results, at_once, runs, facts, commands, failures, plot_name):
+    """The part of the document that a run replaces. `results` and `at_once`: medians by summary.Key and by
+    concurrent.Key."""
     counts = sorted({len(each) for each in runs.values()})
     times = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     many = "One run each" if counts == [1] else f"Medians of {times} runs"
@@ -71,14 +72,17 @@ def generated(results, runs, facts, commands, failures, plot_name):
              f"{facts['cpu']}, {facts['memory_gib']} GiB, load before it {facts['load']}. {many}. Made by "
              + ", ".join(f"`{shown(command)}`" for command in commands) + ".", "",
              f"![Time to first output]({plot_name})", "", summary.as_markdown(summary.table(results)), ""]
+    if at_once:
+        lines += ["Containers of ten images at once, " + images.SERVICES[0].about + ":", "",
+                  summary.as_markdown(concurrent.table(at_once)), ""]
     spreads = [f"{key.image} {key.link} {key.system} {low:.2f}-{high:.2f}" for key in results if len(runs[key]) > 1
                for low, high in [summary.spread(runs[key], "first_output_s")]]
     if spreads:
         lines += ["Spread of the time to first output, least and greatest of the runs in seconds: "
                   + "; ".join(spreads) + ".", ""]
     for title, known, names in (("Images", images.IMAGES, [key.image for key in results]),
-                                ("Links", systems.LINKS, [key.link for key in results]),
-                                ("Systems", systems.SYSTEMS, [key.system for key in results])):
+                                ("Links", systems.LINKS, [key.link for key in [*results, *at_once]]),
+                                ("Systems", systems.SYSTEMS, [key.system for key in [*results, *at_once]])):
         lines.append(f"{title}: " + "; ".join(f"`{name}`: {known[name].about}" for name in dict.fromkeys(names)) + ".  ")
     lines += [""] + [f"Not measured: {failure.splitlines()[0]}" for failure in failures] if failures else []
     return "\n".join(lines)

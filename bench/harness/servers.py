@@ -197,6 +197,10 @@ class Containerd(Server):
         return subprocess.run(self.ctr("version"), check=False, stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL, start_new_session=True).returncode == 0
 
+    def has_blob(self, digest):
+        """Whether it fetched that blob itself."""
+        return (self.root / "io.containerd.content.v1.content/blobs" / digest.replace(":", "/")).exists()
+
     def ctr(self, *words):
         return [str(self.bin / "ctr"), "-a", str(self.address), "-n", NAMESPACE, *map(str, words)]
 

@@ -10,6 +10,9 @@ class Key:
     link: str
     system: str
 
+    def __str__(self):
+        return f"{self.image} {self.link} {self.system}"
+
 
 def medians(runs):
     """The median of each number over `runs`, dictionaries with the same keys."""

@@ -4,6 +4,7 @@
 import io
 import pathlib
 import sys
+import tempfile
 import tomllib
 import types
 import unittest
@@ -12,7 +13,7 @@ import xml.etree.ElementTree
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "bench"))
 
-from harness import report, scenario, servers, summary, systems  # noqa: E402
+from harness import concurrent, images, report, scenario, servers, summary, systems  # noqa: E402
 
 
 def numbers(**changes):
@@ -54,6 +55,79 @@ class Summary(unittest.TestCase):
                          "| image | link | system | s |\n|---|---|---|---:|\n| ml | wan | starling | 1.00 |")
 
 
+class Concurrent(unittest.TestCase):
+    def test_quantiles_are_values_that_were_measured(self):
+        hundred = list(range(1, 101))
+        cases = [([5], 0.99, 5), (hundred, 0.5, 50), (hundred, 0.99, 99), (hundred[::-1], 1.0, 100), ([1, 2], 0.5, 1),
+                 ([1, 2, 3], 0.99, 3)]
+        for values, share, want in cases:
+            with self.subTest(count=len(values), share=share):
+                self.assertEqual(concurrent.quantile(values, share), want)
+
+    def test_reads_are_counted_over_all_jobs_and_no_job_is_forgotten(self):
+        answers = [{"seconds": 2.0, "milliseconds": [1.0] * 99}, {"seconds": 2.0, "milliseconds": [2.0] * 100},
+                   {"seconds": 6.0, "milliseconds": [900.0]}]
+        self.assertEqual(concurrent.of_jobs(answers), {"reads": 200, "p50_ms": 2.0, "p99_ms": 2.0, "max_ms": 900.0,
+                                                       "slowest_to_median": 3.0})
+
+    def test_the_ratio_is_to_one_container_of_the_same_system_and_link(self):
+        def row(p99):
+            return {**{column.number: 1.0 for column in concurrent.COLUMNS}, "p99_ms": p99}
+
+        results = {concurrent.Key("wan", "starling", 1): row(40.0), concurrent.Key("wan", "starling", 10): row(60.0),
+                   concurrent.Key("wan", "stargz", 10): row(500.0)}
+        rows = concurrent.table(results)
+        self.assertTrue(all(len(each) == len(rows[0]) for each in rows))
+        self.assertEqual([each[-1] for each in rows[1:]], ["-", "1.50", "-"])
+        self.assertEqual([each[2] for each in rows[1:]], ["1", "10", "10"])
+
+    def test_rows_come_in_the_order_of_the_systems_and_of_the_containers(self):
+        keys = [concurrent.Key("wan", "starling", 10), summary.Key("ml", "wan", "starling"),
+                concurrent.Key("wan", "starling", 1), concurrent.Key("wan", "overlayfs", 50)]
+        self.assertEqual([(key.system, key.containers) for key in concurrent.ordered(keys)],
+                         [("overlayfs", 50), ("starling", 1), ("starling", 10)])
+
+    def test_the_page_has_its_table_only_where_it_was_measured(self):
+        facts = {"date": "", "commit": "", "kernel": "", "cores": 2, "cpu": "", "memory_gib": 4, "load": ""}
+        key = concurrent.Key("wan", "stargz", 10)
+        at_once = {key: {column.number: 1.0 for column in concurrent.COLUMNS}}
+        part = report.generated(Report.RESULTS, at_once, {key: [1] for key in [*Report.RESULTS, *at_once]}, facts, [], [], "p.svg")
+        self.assertIn("| wan | stargz | 10 |", part)
+        self.assertIn("`stargz`: ", part)
+        without = report.generated(Report.RESULTS, {}, {key: [1] for key in Report.RESULTS}, facts, [], [], "p.svg")
+        self.assertNotIn("at once", without)
+
+    def test_services_have_names_and_content_of_their_own(self):
+        self.assertEqual(len({image.name for image in images.SERVICES}), 10)
+        self.assertEqual(len({image.arguments for image in images.SERVICES}), 10)
+
+
+class Laziness(unittest.TestCase):
+    """What a pull that claims to be lazy must show."""
+
+    LAYERS = images.Layers({"sha256:aa": 60, "sha256:bb": 40})
+
+    def test_a_pull_is_lazy_unless_it_had_all_of_its_layers(self):
+        cases = [
+            ("nothing but indexes moved", set(), 5, None),
+            ("background work used the pull's waits", set(), 90, None),
+            ("all came first", set(), 100, "all of the 100 bytes"),
+            ("containerd unpacked one", {"sha256:bb"}, 50, "containerd fetched 1 of 2 layers"),
+        ]
+        for name, fetched, pulled, want in cases:
+            with self.subTest(name):
+                why = scenario.why_not_lazy(self.LAYERS, fetched.__contains__, pulled)
+                self.assertTrue(why is None if want is None else why.startswith(want), why)
+
+    def test_containerd_is_asked_by_digest(self):
+        with tempfile.TemporaryDirectory() as directory:
+            containerd = servers.Containerd(directory, "/bin")
+            blob = containerd.root / "io.containerd.content.v1.content/blobs/sha256/aa"
+            blob.parent.mkdir(parents=True)
+            blob.touch()
+            self.assertEqual([containerd.has_blob(digest) for digest in self.LAYERS.sizes], [True, False])
+
+
 class Report(unittest.TestCase):
     RESULTS = {
         summary.Key("ml", "wan", "overlayfs"): numbers(pull_s=22.0, first_output_s=24.0),
@@ -87,7 +161,7 @@ class Report(unittest.TestCase):
     def test_generated_part_names_what_the_numbers_hold_for(self):
         facts = {"date": "2026-01-02", "commit": "abc", "kernel": "6.1", "cores": 2, "cpu": "X", "memory_gib": 4, "load": "0.1"}
         runs = {key: [value, value] for key, value in self.RESULTS.items()}
-        part = report.generated(self.RESULTS, runs, facts, [["--only", "ml"], ["--add"]], ["erofs: missing\nlog"], "p.svg")
+        part = report.generated(self.RESULTS, {}, runs, facts, [["--only", "ml"], ["--add"]], ["erofs: missing\nlog"], "p.svg")
         for wanted in ("`abc`", "Linux 6.1", "2 cores of X", "Medians of 2 runs", "`bench/run.py --only ml`, `bench/run.py --add`", "(p.svg)",
                        "| ml | wan | starling |", "ml wan starling 4.00-4.00", "`starling`: Starling", "Not measured: erofs: missing"):
             self.assertIn(wanted, part)
@@ -95,7 +169,7 @@ class Report(unittest.TestCase):
 
     def test_a_single_run_has_no_median_and_no_spread(self):
         facts = {"date": "", "commit": "", "kernel": "", "cores": 2, "cpu": "", "memory_gib": 4, "load": ""}
-        part = report.generated(self.RESULTS, {key: [value] for key, value in self.RESULTS.items()}, facts, [], [], "p.svg")
+        part = report.generated(self.RESULTS, {}, {key: [value] for key, value in self.RESULTS.items()}, facts, [], [], "p.svg")
         self.assertIn("One run each", part)
         self.assertNotIn("Spread", part)
 
