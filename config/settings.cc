@@ -37,6 +37,7 @@ class Reader {
   }
 
  private:
+  Status ReadHosts(const toml::node& hosts);
   Status ReadMirrors(const toml::node& hosts);
   Status ReadMirror(const std::string& registry, const toml::node& mirror);
 
@@ -134,6 +135,18 @@ auto Seconds(std::chrono::seconds Settings::Registry::* member) {
     reader.settings().registry.*member = std::chrono::seconds(seconds);
     return OkStatus();
   };
+}
+
+StatusOr<Settings::Registry::Deadline> ReadDeadline(Reader& reader, const toml::node& node,
+                                                    std::string_view key) {
+  ASSIGN_OR_RETURN(const int64_t seconds,
+                   ReadNumber(reader, node, key, {.least = 0, .most = kMaxSeconds}));
+  return seconds == 0 ? Settings::Registry::Deadline() : std::chrono::seconds(seconds);
+}
+
+Status ReadDefaultDeadline(Reader& reader, const toml::node& node, std::string_view key) {
+  ASSIGN_OR_RETURN(reader.settings().registry.read_deadline, ReadDeadline(reader, node, key));
+  return OkStatus();
 }
 
 Status ReadLogLevel(Reader& reader, const toml::node& node, std::string_view key) {
@@ -250,6 +263,7 @@ const std::vector<Rule>& Rules() {
         {"registry.request_timeout_sec", Seconds(&Settings::Registry::request_timeout)},
         {"registry.blob_timeout_sec", Seconds(&Settings::Registry::blob_timeout)},
         {"registry.max_retries", ReadMaxRetries},
+        {"registry.read_deadline_sec", ReadDefaultDeadline},
         {"store.decode_threads", ReadDecodeThreads},
         {"fuse.threads", ReadFuseThreads},
         {"mount.data_plane", ReadDataPlane},
@@ -265,7 +279,7 @@ const std::vector<Rule>& Rules() {
          ByteCount(&Settings::Fetch::background_max_bytes_per_second)},
         // Keys of containerd-stargz-grpc that mean the same.
         {"resolver.request_timeout_sec", Seconds(&Settings::Registry::request_timeout)},
-        {"blob.fetching_timeout_sec", Seconds(&Settings::Registry::blob_timeout)},
+        {"blob.fetching_timeout_sec", ReadDefaultDeadline},
         {"blob.max_retries", ReadMaxRetries},
         {"prefetch_size", ByteCount(&Settings::Fetch::prefetch_size_bytes)},
         {"noprefetch", Switch(&Settings::Fetch::prefetch, false)},
@@ -374,6 +388,10 @@ Status Reader::ReadTable(const toml::table& table, const std::string& path) {
       RETURN_IF_ERROR(rule->read(*this, node, key));
       continue;
     }
+    if (key == "registry.hosts") {
+      RETURN_IF_ERROR(ReadHosts(node));
+      continue;
+    }
     if (key == "resolver.host") {
       RETURN_IF_ERROR(ReadMirrors(node));
       continue;
@@ -387,6 +405,33 @@ Status Reader::ReadTable(const toml::table& table, const std::string& path) {
       return WrongType(*this, node, key, "a table");
     }
     RETURN_IF_ERROR(ReadTable(*node.as_table(), key + "."));
+  }
+  return OkStatus();
+}
+
+Status Reader::ReadHosts(const toml::node& hosts) {
+  if (!hosts.is_table()) {
+    return WrongType(*this, hosts, "registry.hosts", "a table");
+  }
+  for (const auto& [host, node] : *hosts.as_table()) {
+    const std::string key = fmt::format("registry.hosts.\"{}\"", host.str());
+    RETURN_IF_ERROR(CheckHost(*this, node, std::string(host.str())));
+    if (!node.is_table()) {
+      return WrongType(*this, node, key, "a table");
+    }
+    Settings::Registry::Host& read = settings().registry.hosts[std::string(host.str())];
+    for (const auto& [name, value] : *node.as_table()) {
+      const std::string full = fmt::format("{}.{}", key, name.str());
+      if (name.str() == "read_deadline_sec") {
+        ASSIGN_OR_RETURN(read.read_deadline, ReadDeadline(*this, value, full));
+      } else if (name.str() == "local") {
+        ASSIGN_OR_RETURN(read.local, ReadBool(*this, value, full));
+      } else {
+        return ErrorAt(name.source(), fmt::format("unknown setting \"{}\": read_deadline_sec and "
+                                                  "local are known",
+                                                  full));
+      }
+    }
   }
   return OkStatus();
 }

@@ -2,6 +2,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +34,16 @@ struct Settings {
     std::chrono::seconds request_timeout = std::chrono::seconds(30);
     std::chrono::seconds blob_timeout = std::chrono::seconds(300);
     uint32_t max_retries = 5;
+    /// How long reads wait for a registry that is away; nothing: for ever.
+    using Deadline = std::optional<std::chrono::seconds>;
+    Deadline read_deadline = std::chrono::seconds(900);
+    struct Host {
+      std::optional<Deadline> read_deadline;  // instead of the one above
+      bool local = false;                     // may be at a loopback or link-local address
+
+      friend bool operator==(const Host&, const Host&) = default;
+    };
+    std::map<std::string, Host> hosts;  // by "host" or "host:port"
 
     friend bool operator==(const Registry&, const Registry&) = default;
   } registry;

@@ -108,7 +108,7 @@ void RangeStream::StartRanges() {
         scheduler_ ? scheduler_->Begin(host_, kClass, wanted.size_bytes) : nullptr;
     // The callbacks own the reader, so it outlives them.
     shared_->reader->Stream(
-        wanted, {.fetch_class = kClass},
+        wanted, {.fetch_class = kClass, .timeout = oci::BlobReader::kWaitLimit},
         [shared = shared_, range, flight](ByteSpan part) {
           if (flight) {
             flight->OnBytes(part.size());

@@ -18,7 +18,9 @@ void BlobReader::Stream(BlobRange range, const ReadOptions& options, Part part, 
 StatusOr<Bytes> BlobReader::ReadAndWait(BlobRange range, const ReadOptions& options) {
   std::promise<StatusOr<Bytes>> promise;
   auto result = promise.get_future();
-  Read(range, options, [&promise](StatusOr<Bytes> bytes) { promise.set_value(std::move(bytes)); });
+  ReadOptions bounded = options;
+  bounded.timeout = options.timeout.value_or(kWaitLimit);
+  Read(range, bounded, [&promise](StatusOr<Bytes> bytes) { promise.set_value(std::move(bytes)); });
   return result.get();
 }
 

@@ -4,6 +4,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <stop_token>
 
 #include "base/bytes.h"
@@ -24,8 +25,8 @@ struct BlobRange {
 
 struct ReadOptions {
   FetchClass fetch_class = FetchClass::kDemand;
-  /// One deadline for the whole read, retries included.
-  std::chrono::milliseconds timeout = std::chrono::seconds(300);
+  /// One deadline for the whole read, retries included. Absent: as the place is configured.
+  std::optional<std::chrono::milliseconds> timeout;
   /// Tries after the first one. As a rule an outage is a pause, as long as the timeout allows.
   int max_retries = std::numeric_limits<int>::max();
   /// When asked to stop, the read ends with kCancelled as soon as it may, whatever came of it.
@@ -60,6 +61,8 @@ class BlobReader {
   /// True while the place that it reads from has asked to be left alone for a while: reads wait.
   virtual bool IsPaused() { return false; }
 
+  /// For whoever waits on a thread, when the options do not say it.
+  static constexpr std::chrono::seconds kWaitLimit{300};
   /// Read, and wait for it. Never call it on a thread that serves FUSE or the network.
   StatusOr<Bytes> ReadAndWait(BlobRange range, const ReadOptions& options = {});
 };

@@ -207,6 +207,9 @@ class Upload {
     if (!target.ok()) {
       return api_->Explain(target.status(), WhatOf(blob_) + ": upload location");
     }
+    if (const Status allowed = api_->CheckStep(asked, *target); !allowed.ok()) {
+      return api_->Explain(allowed, WhatOf(blob_) + ": upload");
+    }
     if (!target->encrypted() && !target->SameOrigin(api_->base())) {
       return api_->Explain(MakeError(StatusCode::kPermissionDenied,
                                      "the registry wants the bytes sent unencrypted "

@@ -15,6 +15,7 @@ struct Client::State {
   ClientOptions options;
   Dependencies deps;
   std::shared_ptr<HostPauses> pauses = std::make_shared<HostPauses>();
+  std::shared_ptr<Outages> outages = std::make_shared<Outages>(deps.on_outage);
   std::shared_ptr<TokenSource> tokens;
 
   StatusOr<std::shared_ptr<RepositoryApi>> Api(const oci::Reference& image, Access access) const {
@@ -23,7 +24,24 @@ struct Client::State {
                                 .clock = deps.clock,
                                 .tokens = tokens,
                                 .pauses = pauses,
-                                .hosts = {.plain_http_hosts = options.plain_http_hosts}});
+                                .outages = outages,
+                                .hosts = Hosts(),
+                                .read_deadline = ReadDeadlineOf(image)});
+  }
+  HostPolicy Hosts() const {
+    HostPolicy policy{.plain_http_hosts = options.plain_http_hosts, .local_hosts = {}};
+    for (const auto& [name, host] : options.hosts) {
+      if (host.local) {
+        policy.local_hosts.push_back(name);
+      }
+    }
+    return policy;
+  }
+  std::chrono::milliseconds ReadDeadlineOf(const oci::Reference& image) const {
+    const auto found = options.hosts.find(std::string(image.domain()));
+    return found == options.hosts.end()
+               ? options.read_deadline
+               : found->second.read_deadline.value_or(options.read_deadline);
   }
   RetryPolicy RequestPolicy() const {
     return {.deadline = deps.clock.Now() + options.request_timeout,
@@ -192,14 +210,15 @@ Client::Client(ClientOptions options, Dependencies dependencies)
     : state_(std::make_shared<State>(
           State{.options = std::move(options), .deps = std::move(dependencies)})) {
   state_->tokens = std::make_shared<TokenSource>(
-      TokenOptions{.hosts = {.plain_http_hosts = state_->options.plain_http_hosts},
+      TokenOptions{.hosts = state_->Hosts(),
                    .timeout = state_->options.request_timeout,
                    .max_retries = state_->options.max_retries},
       TokenSource::Dependencies{.transport = state_->deps.transport,
                                 .credentials = state_->deps.credentials,
                                 .clock = state_->deps.clock,
                                 .executor = state_->deps.executor,
-                                .pauses = state_->pauses});
+                                .pauses = state_->pauses,
+                                .outages = state_->outages});
 }
 
 Client::~Client() = default;

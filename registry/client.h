@@ -1,7 +1,9 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,20 +13,37 @@
 #include "oci/reference.h"
 #include "registry/credentials.h"
 #include "registry/http_transport.h"
+#include "registry/outages.h"
 
 namespace starling::registry {
 
 class Referrers;
+
+/// What is different for one host.
+struct HostOptions {
+  /// Instead of ClientOptions::read_deadline.
+  std::optional<std::chrono::milliseconds> read_deadline;
+  /// It may be at a loopback or link-local address, whoever names it.
+  bool local = false;
+
+  friend bool operator==(const HostOptions&, const HostOptions&) = default;
+};
+
+/// For deadlines: nobody waits longer.
+inline constexpr std::chrono::milliseconds kForEver = std::chrono::hours(24 * 365 * 10);
 
 struct ClientOptions {
   /// Plain HTTP is spoken to loopback addresses and to these hosts ("host" or "host:port") only.
   std::vector<std::string> plain_http_hosts;
   /// One deadline for a whole operation, retries and authentication included.
   std::chrono::milliseconds request_timeout = std::chrono::seconds(30);
-  /// The same for streams of whole blobs, counted from the last byte that moved. Ranges have the
-  /// deadline of their ReadOptions, and retry until it.
+  /// The same for streams of whole blobs, counted from the last byte that moved.
   std::chrono::milliseconds blob_timeout = std::chrono::seconds(300);
   int max_retries = 5;
+  /// How long a read of a range waits for a registry that does not give it, unless its ReadOptions
+  /// say something else. It retries until then.
+  std::chrono::milliseconds read_deadline = std::chrono::minutes(15);
+  std::map<std::string, HostOptions> hosts;  // by "host" or "host:port" of references
 };
 
 /// Speaks the OCI distribution protocol to any number of registries.
@@ -39,6 +58,8 @@ class Client {
     Clock& clock;
     /// Runs what may block: credential helpers.
     Executor& executor;
+    /// Told of outages of registries, token servers and storage.
+    OutageObserver on_outage = nullptr;
   };
   Client(ClientOptions options, Dependencies dependencies);
   ~Client();

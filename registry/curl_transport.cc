@@ -1,11 +1,14 @@
 #include "registry/curl_transport.h"
 
 #include <curl/curl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <map>
+#include <set>
 #include <stop_token>
 #include <string_view>
 #include <unordered_map>
@@ -63,6 +66,7 @@ struct Transfer {
   size_t header_bytes = 0;
   size_t max_header_bytes = 0;
   size_t max_headers = 0;
+  const std::set<int>* proxy_ports = nullptr;
   size_t body_sent_bytes = 0;
   bool headers_seen = false;
   Status failure;  // why a callback stopped libcurl
@@ -74,6 +78,11 @@ struct Transfer {
     const auto url = Url::Parse(request.url);
     return fmt::format("{} {}", request.method,
                        url.ok() ? url->ForMessages() : Printable(request.url, 200));
+  }
+  /// A proxy is the operator's choice, wherever it is; it cannot be told but by its port.
+  bool IsProxy(const sockaddr& address) const {
+    const auto& same = reinterpret_cast<const sockaddr_in&>(address);  // of IPv6, too
+    return proxy_ports->contains(ntohs(same.sin_port));
   }
   bool success() const { return response.status >= 200 && response.status < 300; }
 
@@ -192,6 +201,45 @@ int OnSeek(void* user, curl_off_t offset, int origin) noexcept {
   return CURL_SEEKFUNC_OK;
 }
 
+/// The last moment at which it is known what a name stands for.
+curl_socket_t OnOpenSocket(void* user, curlsocktype purpose, curl_sockaddr* address) noexcept {
+  auto& transfer = *static_cast<Transfer*>(user);
+  const AddressKind kind = KindOf(address->addr);
+  if (purpose == CURLSOCKTYPE_IPCXN && !MayReach(transfer.request.reach, kind) &&
+      !transfer.IsProxy(address->addr)) {
+    transfer.failure = MakeError(
+        StatusCode::kFailedPrecondition,
+        fmt::format("{}: its host is at an address of this machine or its link, where a registry "
+                    "may not lead; allow it with [registry.hosts] local = true if that is meant",
+                    transfer.What()));
+    return CURL_SOCKET_BAD;
+  }
+  return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/// The ports of the proxies that libcurl may take from the environment.
+std::set<int> ProxyPorts() {
+  constexpr int kDefaultPort = 1080;
+  std::set<int> ports;
+  for (const char* variable :
+       {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"}) {
+    const char* const proxy = std::getenv(variable);
+    if (proxy == nullptr || *proxy == '\0') {
+      continue;
+    }
+    std::string_view text(proxy);
+    text = text.substr(text.find("//") == std::string_view::npos ? 0 : text.find("//") + 2);
+    text = text.substr(0, text.find('/'));
+    const size_t colon = text.rfind(':');
+    int port = kDefaultPort;
+    if (colon != std::string_view::npos) {
+      std::from_chars(text.data() + colon + 1, text.data() + text.size(), port);
+    }
+    ports.insert(port);
+  }
+  return ports;
+}
+
 /// libcurl says so in words only.
 bool SpeaksNoTls(const Transfer& transfer, CURLcode code) {
   return code == CURLE_SSL_CONNECT_ERROR &&
@@ -304,6 +352,7 @@ class CurlTransport::Loop {
   EasyHandle TakeHandle();
 
   const CurlTransportOptions options_;
+  const std::set<int> proxy_ports_ = ProxyPorts();
   const std::shared_ptr<Mailbox> mailbox_;
   CURLM* const multi_;
   CURLSH* const share_ = curl_share_init();  // TLS sessions; one thread, so no lock functions
@@ -447,6 +496,7 @@ void CurlTransport::Loop::Configure(Transfer& transfer) {
   const HttpRequest& request = transfer.request;
   transfer.max_header_bytes = options_.max_header_bytes;
   transfer.max_headers = options_.max_headers;
+  transfer.proxy_ports = &proxy_ports_;
   curl_easy_setopt(easy, CURLOPT_PRIVATE, &transfer);
   curl_easy_setopt(easy, CURLOPT_URL, request.url.c_str());
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -473,10 +523,13 @@ void CurlTransport::Loop::Configure(Transfer& transfer) {
   curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(std::max<int64_t>(left.count(), 1)));
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
                    static_cast<long>(options_.connect_timeout.count()));
-  curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+  curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT,
+                   static_cast<long>(options_.stall_bytes_per_second));
   curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, static_cast<long>(options_.stall_timeout.count()));
   curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &OnHeader);
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, &transfer);
+  curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, &OnOpenSocket);
+  curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, &transfer);
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &OnBody);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, &transfer);
   curl_slist* list = nullptr;

@@ -12,8 +12,10 @@ namespace starling::registry {
 struct CurlTransportOptions {
   std::string user_agent = "starling/0.1";
   std::chrono::milliseconds connect_timeout = std::chrono::seconds(10);
-  /// A connection that moves less than 1 byte a second for this long is given up (kUnavailable).
+  /// An exchange that moves fewer bytes a second than these for so long, because the connection is
+  /// dead or the server lets them drip, is given up (kUnavailable).
   std::chrono::seconds stall_timeout = std::chrono::seconds(30);
+  uint32_t stall_bytes_per_second = 256;
   /// Exchanges with one host at once, so also connections to it. Two of them are kept for the most
   /// urgent class.
   size_t max_requests_per_host = 16;

@@ -11,6 +11,18 @@ bool SameName(std::string_view a, std::string_view b) {
 
 }  // namespace
 
+bool MayReach(Reach reach, AddressKind kind) {
+  switch (kind) {
+    case AddressKind::kLocal:
+      return reach == Reach::kAnywhere;
+    case AddressKind::kLoopback:
+      return reach != Reach::kOrdinary;
+    case AddressKind::kOrdinary:
+      break;
+  }
+  return true;
+}
+
 std::string_view HttpResponse::HeaderValue(std::string_view name) const {
   for (const Header& header : headers) {
     if (SameName(header.name, name)) {

@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/status.h"
 #include "oci/blob_reader.h"
+#include "registry/address_kind.h"
 #include "registry/body_pipe.h"
 
 namespace starling::registry {
@@ -29,6 +30,11 @@ struct HttpResponse {
   /// All values of a header, in order. Borrowed.
   std::vector<std::string_view> HeaderValues(std::string_view name) const;
 };
+
+/// Where a request may be connected to: at the addresses of any kind, at all but local ones, or at
+/// neither local nor loopback ones.
+enum class Reach { kAnywhere, kNotLocal, kOrdinary };
+bool MayReach(Reach reach, AddressKind kind);
 
 struct HttpRequest {
   std::string method = "GET";
@@ -55,6 +61,8 @@ struct HttpRequest {
   std::stop_token stop;
   /// Not over a connection that others use.
   bool own_connection = false;
+  /// A name that stands for another address is kFailedPrecondition.
+  Reach reach = Reach::kAnywhere;
 };
 
 /// One HTTP exchange; redirects are not followed and credentials not added here.

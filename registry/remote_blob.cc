@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <functional>
+#include <limits>
 #include <utility>
+#include <vector>
 
 namespace starling::registry {
 namespace {
@@ -78,6 +81,9 @@ struct RemoteBlob::Shared {
   std::string url;  // the registry's own
   Mutex mutex;      // leaf
   std::string redirected_url GUARDED_BY(mutex);
+  /// One read asks the registry for a new redirect, the others wait for what it finds.
+  bool is_renewing GUARDED_BY(mutex) = false;
+  std::vector<std::function<void()>> waiting GUARDED_BY(mutex);
 
   std::string CurrentUrl() {
     MutexLock lock(mutex);
@@ -87,11 +93,41 @@ struct RemoteBlob::Shared {
     MutexLock lock(mutex);
     redirected_url = answered_url == url ? "" : answered_url;
   }
-  /// Unless another read has renewed it already.
   void Forget(const std::string& stale_url) {
     MutexLock lock(mutex);
     if (redirected_url == stale_url) {
       redirected_url.clear();
+    }
+  }
+  /// Unless another read has renewed it already. True for the one who is to find a new redirect;
+  /// the others' `later` runs once there is one, or at once.
+  bool Renew(const std::string& stale_url, std::function<void()> later) {
+    {
+      MutexLock lock(mutex);
+      if (redirected_url == stale_url) {
+        redirected_url.clear();
+      }
+      if (is_renewing) {
+        waiting.push_back(std::move(later));
+        return false;
+      }
+      if (redirected_url.empty()) {
+        is_renewing = true;
+        return true;
+      }
+    }
+    later();
+    return false;
+  }
+  void EndRenewal() {
+    std::vector<std::function<void()>> ready;
+    {
+      MutexLock lock(mutex);
+      is_renewing = false;
+      ready.swap(waiting);
+    }
+    for (const auto& read : ready) {
+      read();
     }
   }
 };
@@ -107,18 +143,56 @@ class RemoteBlob::RangeRead : public std::enable_shared_from_this<RangeRead> {
         max_retries_(options.max_retries),
         stop_(options.stop),
         own_connection_(options.own_connection),
-        deadline_(shared_->api->clock().Now() + options.timeout),
+        deadline_(Now() + options.timeout.value_or(shared_->api->read_deadline())),
         part_(std::move(part)),
-        done_(std::move(done)) {}
+        done_(std::move(done)),
+        refusals_(shared_->api->outages(), shared_->api->UrlOf(""), shared_->url) {}
 
   void Start() {
+    const Outages::Admission admission = refusals_.Ask(Now());
+    if (admission.verdict != Outages::Verdict::kWait) {
+      Send();
+    } else if (MayWait()) {
+      StartAfter(admission.wait);
+    } else {
+      Finish(shared_->api->Explain(refusals_.Reason(Now()), WhatOf(shared_->digest)));
+    }
+  }
+
+ private:
+  std::chrono::steady_clock::time_point Now() const { return shared_->api->clock().Now(); }
+
+  /// Who may hardly try again has another place to ask.
+  bool MayWait() const { return !stop_.stop_requested() && max_retries_ > 1 && Now() < deadline_; }
+
+  void StartAfter(std::chrono::milliseconds delay) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - Now());
+    delay = std::min(delay, left);
+    shared_->api->transport().RunAfter(delay, [self = shared_from_this(), due = Now() + delay] {
+      // Too early: the transport shuts down, and will say so.
+      if (self->Now() < due) {
+        self->Send();
+      } else {
+        self->Start();
+      }
+    });
+  }
+
+  /// Asks for what has not come yet.
+  void Send() {
     asked_url_ = shared_->CurrentUrl();
+    asked_ = {.blob_offset = taken_end_, .size_bytes = range_.end() - taken_end_};
+    body_begin_ = body_offset_ = body_end_ = 0;
     ApiRequest request{.url = asked_url_,
-                       .headers = {{.name = "Range", .value = RangeHeader(range_)}},
+                       .headers = {{.name = "Range", .value = RangeHeader(asked_)}},
                        .fetch_class = fetch_class_,
                        .stop = stop_,
                        .own_connection = own_connection_,
                        .retry = {.deadline = deadline_, .max_retries = max_retries_}};
+    request.on_location = [self = shared_from_this()](const std::string& url) {
+      self->shared_->Remember(url);
+      self->EndRenewal();
+    };
     request.on_headers = [self = shared_from_this()](const HttpResponse& response) {
       return self->BeginBody(response);
     };
@@ -129,13 +203,11 @@ class RemoteBlob::RangeRead : public std::enable_shared_from_this<RangeRead> {
                        });
   }
 
- private:
-  /// Also of a second try, which starts over.
   Status BeginBody(const HttpResponse& response) {
-    RETURN_IF_ERROR(CheckRangeHeaders(response, range_, shared_->size_bytes));
+    RETURN_IF_ERROR(CheckRangeHeaders(response, asked_, shared_->size_bytes));
     const bool whole = response.status == 200;
-    body_offset_ = whole ? 0 : range_.blob_offset;
-    body_end_ = whole ? shared_->size_bytes : range_.end();
+    body_begin_ = body_offset_ = whole ? 0 : asked_.blob_offset;
+    body_end_ = whole ? shared_->size_bytes : asked_.end();
     return OkStatus();
   }
 
@@ -157,42 +229,116 @@ class RemoteBlob::RangeRead : public std::enable_shared_from_this<RangeRead> {
   }
 
   void OnResponse(StatusOr<ApiResponse> response) {
+    EndRenewal();
     const std::string what = WhatOf(shared_->digest);
     if (!response.ok()) {
-      Finish(shared_->api->Explain(response.status(), what));
+      OnError(response.status());
       return;
     }
     const int status = response->http.status;
-    if (NeedsNewRedirect(status) && asked_url_ != shared_->url && !asked_again_) {
-      asked_again_ = true;
-      shared_->Forget(asked_url_);
-      Start();
+    if (NeedsNewRedirect(status) && asked_url_ != shared_->url) {
+      Renew(response->http);
+      return;
+    }
+    if (status == 401 || status == 403) {
+      OnRefusal(shared_->api->ErrorOf(response->http, what));
       return;
     }
     if (status != 206 && status != 200) {
-      Finish(shared_->api->ErrorOf(response->http, what));
+      refusals_.Ended();
+      const Status error = shared_->api->ErrorOf(response->http, what);
+      if (!IsRetryable(status) || !StartOver(error)) {
+        Finish(error);
+      }
       return;
     }
-    shared_->Remember(response->url);
-    if (body_offset_ != body_end_) {
-      TryAgain(WrongLength(body_offset_, body_end_));
+    refusals_.Answered(Now());
+    if (body_offset_ != body_end_ && taken_end_ != range_.end()) {
+      TryAgain(WrongLength(body_offset_ - body_begin_, body_end_ - body_begin_));
       return;
     }
     Finish(OkStatus());
   }
 
-  /// The connection ended early without an error that the transport could see.
+  void OnError(const Status& error) {
+    if (taken_end_ == range_.end()) {
+      Finish(OkStatus());  // what broke off was the rest of a whole blob
+      return;
+    }
+    const Status explained = shared_->api->Explain(error, WhatOf(shared_->digest));
+    if (error.code() == StatusCode::kUnauthenticated ||
+        error.code() == StatusCode::kPermissionDenied) {
+      OnRefusal(explained);
+      return;
+    }
+    refusals_.Ended();
+    if (IsRetryable(error) && body_offset_ > body_begin_) {
+      TryAgain(error);
+    } else if (!StartOver(error)) {
+      Finish(explained);
+    }
+  }
+
+  /// With time left, it was a place that the registry had named that does not answer: the registry
+  /// may know another one by now. False when there is no more to try.
+  bool StartOver(const Status& error) {
+    const bool is_patient = max_retries_ == std::numeric_limits<int>::max();
+    const bool is_outage = IsRetryable(error) || error.code() == StatusCode::kDeadlineExceeded;
+    const auto delay = RetryDelay(tries_);
+    if (!is_outage || !is_patient || stop_.stop_requested() || Now() + delay >= deadline_) {
+      return false;
+    }
+    ++tries_;
+    shared_->Forget(asked_url_);
+    StartAfter(delay);
+    return true;
+  }
+
+  /// The place that the registry had named answers no more: the registry is asked again, once.
+  void Renew(const HttpResponse& response) {
+    const Status refused = shared_->api->ErrorOf(response, WhatOf(shared_->digest));
+    const bool was_renewed = std::exchange(asked_again_, true);
+    auto start = [self = shared_from_this()] { self->Start(); };
+    if (was_renewed) {
+      asked_again_ = false;
+      shared_->Forget(asked_url_);
+      OnRefusal(refused);
+    } else if (shared_->Renew(asked_url_, start)) {
+      renews_ = true;
+      Start();
+    }
+  }
+
+  void EndRenewal() {
+    if (std::exchange(renews_, false)) {
+      shared_->EndRenewal();
+    }
+  }
+
+  /// What was readable once is refused: credentials may be on their way, so that is a pause like
+  /// any other, for the whole repository.
+  void OnRefusal(const Status& refused) {
+    const auto wait = refusals_.Failed(refused, Now());
+    if (!MayWait() || ++tries_ > max_retries_) {
+      Finish(refused);
+      return;
+    }
+    StartAfter(wait.value_or(RetryDelay(tries_ - 1)));
+  }
+
+  /// The connection ended early: what came stands.
   void TryAgain(const Status& reason) {
-    const auto delay = RetryDelay(short_answers_++);
-    if (stop_.stop_requested() || short_answers_ > max_retries_ ||
-        shared_->api->clock().Now() + delay >= deadline_) {
+    fruitless_ = body_offset_ > body_begin_ ? 0 : fruitless_ + 1;
+    const auto delay = RetryDelay(fruitless_);
+    if (stop_.stop_requested() || ++tries_ > max_retries_ || Now() + delay >= deadline_) {
       Finish(shared_->api->Explain(reason, WhatOf(shared_->digest)));
       return;
     }
-    shared_->api->transport().RunAfter(delay, [self = shared_from_this()] { self->Start(); });
+    StartAfter(delay);
   }
 
   void Finish(const Status& result) {
+    EndRenewal();
     const StreamDone done = std::exchange(done_, nullptr);
     done(result);
   }
@@ -206,12 +352,17 @@ class RemoteBlob::RangeRead : public std::enable_shared_from_this<RangeRead> {
   const std::chrono::steady_clock::time_point deadline_;
   const Part part_;
   StreamDone done_;
+  Outages::Visit refusals_;                  // of the repository
   uint64_t taken_end_ = range_.blob_offset;  // blob offset up to which parts were handed on
-  uint64_t body_offset_ = 0;                 // blob offset of the answer's next byte
+  oci::BlobRange asked_;                     // by the latest try
+  uint64_t body_begin_ = 0;                  // blob offset of the answer's first byte,
+  uint64_t body_offset_ = 0;                 // of its next one,
   uint64_t body_end_ = 0;                    // and of its last, one past
   std::string asked_url_;
-  bool asked_again_ = false;
-  int short_answers_ = 0;
+  bool asked_again_ = false;  // for a new redirect
+  bool renews_ = false;       // others wait for it
+  int tries_ = 0;             // again, after answers that broke off or refused
+  int fruitless_ = 0;         // answers in a row without a byte
 };
 
 RemoteBlob::RemoteBlob(std::shared_ptr<RepositoryApi> api, const oci::Digest& digest,

@@ -1,5 +1,6 @@
 #include "registry/repository_api.h"
 
+#include <algorithm>
 #include <future>
 #include <utility>
 
@@ -9,6 +10,8 @@ namespace starling::registry {
 namespace {
 
 constexpr int kMaxRedirects = 10;
+/// For so long it is tried where a registry has led to; then the registry may know a better place.
+constexpr std::chrono::seconds kPatienceElsewhere(15);
 
 bool IsRedirect(const HttpResponse& response) {
   switch (response.status) {
@@ -41,6 +44,14 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
   }
 
  private:
+  RetryPolicy Retry() const {
+    RetryPolicy policy = request_.retry;
+    if (!AtRegistry()) {
+      policy.deadline = std::min(policy.deadline, api_->deps_.clock.Now() + kPatienceElsewhere);
+    }
+    return policy;
+  }
+
   /// The registry itself, which may see credentials; nobody else does.
   bool AtRegistry() const { return url_->SameOrigin(api_->base_); }
 
@@ -59,7 +70,7 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
 
   void SendWith(StatusOr<std::string> authorization) {
     if (!authorization.ok()) {
-      Finish(authorization.status());
+      OnNoToken(authorization.status());
       return;
     }
     authorization_ = *std::move(authorization);
@@ -68,6 +79,20 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
       api_->last_authorization_ = authorization_;
     }
     Send();
+  }
+
+  /// A token server that is away is an outage like the registry's own.
+  void OnNoToken(const Status& error) {
+    const bool may_come = IsRetryable(error) || error.code() == StatusCode::kDeadlineExceeded;
+    const auto delay = RetryDelay(token_retries_);
+    if (!may_come || request_.stop.stop_requested() ||
+        token_retries_ >= request_.retry.max_retries ||
+        api_->deps_.clock.Now() + delay >= request_.retry.deadline) {
+      Finish(error);
+      return;
+    }
+    ++token_retries_;
+    api_->deps_.transport.RunAfter(delay, [self = shared_from_this()] { self->GoTo(*self->url_); });
   }
 
   void Send() {
@@ -82,24 +107,33 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
                      .max_body_bytes = request_.max_body_bytes,
                      .fetch_class = request_.fetch_class,
                      .stop = request_.stop,
-                     .own_connection = request_.own_connection};
+                     .own_connection = request_.own_connection,
+                     .reach = api_->deps_.hosts.ReachOf(api_->base_, *url_)};
     if (!authorization_.empty()) {
       http.headers.push_back({.name = "Authorization", .value = authorization_});
     }
-    if (request_.on_headers) {
+    if (request_.on_headers || request_.on_location) {
       http.on_headers = [self = shared_from_this()](const HttpResponse& response) {
-        const bool final =
-            !IsRedirect(response) && response.status != 401 && !IsRetryable(response.status);
-        return final ? self->request_.on_headers(response) : OkStatus();
+        return self->OnHeaders(response);
       };
     }
     SendWithRetries({.transport = api_->deps_.transport,
                      .clock = api_->deps_.clock,
-                     .pauses = api_->deps_.pauses},
-                    std::move(http), request_.retry,
+                     .pauses = api_->deps_.pauses,
+                     .outages = api_->deps_.outages},
+                    std::move(http), Retry(),
                     [self = shared_from_this()](StatusOr<HttpResponse> response) {
                       self->OnResponse(std::move(response));
                     });
+  }
+
+  Status OnHeaders(const HttpResponse& response) {
+    if (request_.on_location && (response.status == 200 || response.status == 206)) {
+      request_.on_location(url_->text());
+    }
+    const bool final =
+        !IsRedirect(response) && response.status != 401 && !IsRetryable(response.status);
+    return final && request_.on_headers ? request_.on_headers(response) : OkStatus();
   }
 
   void OnResponse(StatusOr<HttpResponse> response) {
@@ -170,6 +204,7 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
   std::string authorization_;
   bool renewed_ = false;
   int redirects_ = 0;
+  int token_retries_ = 0;
 };
 
 StatusOr<std::shared_ptr<RepositoryApi>> RepositoryApi::Make(const oci::Reference& image,
@@ -253,8 +288,14 @@ Status RepositoryApi::Explain(const Status& status, std::string_view what) {
   return Annotate(status, fmt::format("{}: {}", name_, what));
 }
 
+Status RepositoryApi::CheckStep(const Url& from, const Url& to) const {
+  return deps_.hosts.CheckStep(from, to);
+}
+
 bool RepositoryApi::IsPaused(const std::string& url) {
-  return deps_.pauses->IsPaused(HostPauses::KeyOf(url), deps_.clock.Now());
+  const auto now = deps_.clock.Now();
+  return deps_.pauses->IsPaused(HostPauses::KeyOf(url), now) ||
+         deps_.outages->IsAway(Outages::PlaceOf(url), now);
 }
 
 void RepositoryApi::ForgetToken() {

@@ -25,11 +25,12 @@ struct ApiRequest {
   std::shared_ptr<BodyPipe> upload;
   uint64_t upload_bytes = 0;
   std::shared_ptr<BodyPipe> download;
+  /// Told where the bytes of a good answer come from, before `on_headers`.
+  std::function<void(const std::string& url)> on_location;
   /// As HttpRequest's, but sees only the answers that end the call: no redirects, no 401 that a new
   /// token may cure.
   std::function<Status(const HttpResponse&)> on_headers;
-  /// As HttpRequest's. A try that breaks off is followed by another from the body's first byte,
-  /// which `on_headers` announces.
+  /// As HttpRequest's. A try that breaks off in the middle of the body is not followed by another.
   std::function<Status(ByteSpan)> on_body;
   uint64_t max_body_bytes = 8 << 20;
   oci::FetchClass fetch_class = oci::FetchClass::kDemand;
@@ -56,7 +57,10 @@ class RepositoryApi : public std::enable_shared_from_this<RepositoryApi> {
     Clock& clock;
     std::shared_ptr<TokenSource> tokens;
     std::shared_ptr<HostPauses> pauses;
+    std::shared_ptr<Outages> outages;
     HostPolicy hosts;
+    /// How long a read of a range waits for its bytes.
+    std::chrono::milliseconds read_deadline = std::chrono::minutes(15);
   };
   using Done = std::function<void(StatusOr<ApiResponse>)>;
 
@@ -68,6 +72,8 @@ class RepositoryApi : public std::enable_shared_from_this<RepositoryApi> {
   const Url& base() const { return base_; }
   /// Sends `request` until there is a final answer: any HTTP status but redirects. Follows 10
   /// redirects at most; the Authorization header stays with the registry's scheme, host and port.
+  /// At another place it is tried for a few seconds only, whatever the deadline (kUnavailable,
+  /// kDeadlineExceeded): the registry may name a better one.
   /// Never blocks; `done` is called exactly once, with no lock held.
   void Call(ApiRequest request, Done done);
   /// Call, and wait. Not on the transport's thread.
@@ -83,11 +89,15 @@ class RepositoryApi : public std::enable_shared_from_this<RepositoryApi> {
   /// Makes the next request ask for a new token, after a 401 that came in the middle of an upload.
   void ForgetToken();
 
-  /// True when a request to `url` would wait, because its host has asked for a pause.
+  /// HostPolicy::CheckStep, for what a call's answer names.
+  Status CheckStep(const Url& from, const Url& to) const;
+  /// True when a request to `url` would wait, because its host has asked for a pause or is away.
   bool IsPaused(const std::string& url);
 
   HttpTransport& transport() { return deps_.transport; }
   Clock& clock() { return deps_.clock; }
+  const std::shared_ptr<Outages>& outages() const { return deps_.outages; }
+  std::chrono::milliseconds read_deadline() const { return deps_.read_deadline; }
 
  private:
   class CallInProgress;

@@ -8,6 +8,8 @@
 #include <string>
 #include <utility>
 
+#include "registry/url.h"
+
 namespace starling::registry {
 namespace {
 
@@ -15,6 +17,11 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kFirstDelay{100};
 constexpr milliseconds kLongestDelay{10'000};
+
+using TimePoint = std::chrono::steady_clock::time_point;
+
+/// Without the query, which may hold a signature.
+std::string PathOf(std::string_view url) { return std::string(url.substr(0, url.find('?'))); }
 
 class Attempts : public std::enable_shared_from_this<Attempts> {
  public:
@@ -24,11 +31,15 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
         request_(std::move(request)),
         pause_key_(HostPauses::KeyOf(request_.url)),
         policy_(policy),
-        done_(std::move(done)) {}
+        done_(std::move(done)),
+        visit_(deps_.outages, Outages::PlaceOf(request_.url), PathOf(request_.url)) {}
 
   void Start() {
     if (request_.stop.stop_requested()) {
       Finish(MakeError(StatusCode::kCancelled, "nobody wants the answer any more"));
+      return;
+    }
+    if (WaitsForHost()) {
       return;
     }
     const HostPauses::Admission admission = deps_.pauses->Ask(pause_key_, deps_.clock.Now());
@@ -37,6 +48,7 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
       Send();
       return;
     }
+    visit_.Ended();
     if (admission.wait >= Left()) {
       Finish(last_.value_or(MakeError(
           StatusCode::kUnavailable,
@@ -51,6 +63,31 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
  private:
   milliseconds Left() const {
     return std::chrono::duration_cast<milliseconds>(policy_.deadline - deps_.clock.Now());
+  }
+
+  /// True when the host is away: then the request waits, or has ended.
+  bool WaitsForHost() {
+    const Outages::Admission admission = visit_.Ask(deps_.clock.Now());
+    if (admission.verdict != Outages::Verdict::kWait) {
+      return false;
+    }
+    const bool may_wait = policy_.max_retries > 1 && retries_ < policy_.max_retries;
+    if (Left() <= milliseconds(0) || !may_wait) {
+      FinishAway(may_wait ? StatusCode::kDeadlineExceeded : StatusCode::kUnavailable);
+      return true;
+    }
+    retries_ += admission.is_probed ? 0 : 1;
+    StartAfter(std::min(admission.wait, Left()));
+    return true;
+  }
+
+  void FinishAway(StatusCode code) {
+    const Status reason = visit_.Reason(deps_.clock.Now());
+    if (reason.ok()) {
+      Finish(last_.value_or(MakeError(code, "no time left to send the request")));
+    } else {
+      Finish(MakeError(code, MessageOf(reason)));
+    }
   }
 
   void StartAfter(milliseconds delay) {
@@ -69,22 +106,37 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
     request.timeout = Left();
     if (request.timeout <= milliseconds(0)) {
       EndProbe();
-      Finish(MakeError(StatusCode::kDeadlineExceeded, "no time left to send the request"));
+      visit_.Ended();
+      Finish(last_.value_or(
+          MakeError(StatusCode::kDeadlineExceeded, "no time left to send the request")));
       return;
     }
-    if (is_probe_) {
-      // The others need not wait for its body.
-      request.on_headers = [self = shared_from_this()](const HttpResponse& response) {
-        if (!AsksForPause(response)) {
-          self->EndProbe();
-        }
-        return self->request_.on_headers ? self->request_.on_headers(response) : OkStatus();
+    has_answered_ = false;
+    // The others need not wait for its body.
+    request.on_headers = [self = shared_from_this()](const HttpResponse& response) {
+      self->OnHeaders(response);
+      return self->request_.on_headers ? self->request_.on_headers(response) : OkStatus();
+    };
+    if (request_.on_body) {
+      request.on_body = [self = shared_from_this()](ByteSpan bytes) {
+        self->body_begun_ = true;
+        return self->request_.on_body(bytes);
       };
     }
     deps_.transport.Send(std::move(request),
                          [self = shared_from_this()](StatusOr<HttpResponse> result) {
                            self->OnResult(std::move(result));
                          });
+  }
+
+  void OnHeaders(const HttpResponse& response) {
+    if (!AsksForPause(response)) {
+      EndProbe();
+    }
+    if (!IsTrouble(response)) {
+      has_answered_ = true;
+      visit_.Answered(deps_.clock.Now());
+    }
   }
 
   void EndProbe() {
@@ -94,21 +146,42 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
   }
 
   void OnResult(StatusOr<HttpResponse> result) {
-    const milliseconds delay = DelayBeforeRetry(result);
-    if (!WorthRetrying(result) || retries_ >= policy_.max_retries || delay >= Left()) {
+    milliseconds delay = DelayBeforeRetry(result);
+    const bool is_away = TellOutages(result, delay);
+    if (!WorthRetrying(result) || retries_ >= policy_.max_retries ||
+        (!is_away && delay >= Left())) {
       Finish(std::move(result));
       return;
     }
     ++retries_;
     last_ = std::move(result);
-    StartAfter(delay);
+    StartAfter(std::clamp(Left(), milliseconds(0), delay));
+  }
+
+  /// True when the host is away, which lasts for `delay` at least.
+  bool TellOutages(const StatusOr<HttpResponse>& result, milliseconds& delay) {
+    const TimePoint now = deps_.clock.Now();
+    const bool is_failure =
+        result.ok() ? IsTrouble(*result) : IsRetryable(result.status()) && !has_answered_;
+    if (is_failure) {
+      const auto wait = visit_.Failed(
+          result.ok() ? MakeError(StatusCode::kUnavailable,
+                                  fmt::format("{} {}: answered {}", request_.method,
+                                              Printable(PathOf(request_.url), 200), result->status))
+                      : result.status(),
+          now);
+      delay = std::max(delay, wait.value_or(delay));
+      return wait.has_value();
+    }
+    visit_.Ended();
+    return false;
   }
 
   bool WorthRetrying(const StatusOr<HttpResponse>& result) const {
     if (result.ok()) {
       return IsRetryable(result->status) && !request_.upload;
     }
-    return IsRetryable(result.status()) && !request_.upload && !request_.download;
+    return IsRetryable(result.status()) && !request_.upload && !request_.download && !body_begun_;
   }
 
   /// Also tells everybody else that there is a pause.
@@ -131,6 +204,11 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
            (response.status == 503 && !response.HeaderValue("Retry-After").empty());
   }
 
+  /// The host itself is in trouble, and asks for nothing.
+  static bool IsTrouble(const HttpResponse& response) {
+    return IsRetryable(response.status) && !AsksForPause(response);
+  }
+
   void Finish(StatusOr<HttpResponse> result) { std::exchange(done_, nullptr)(std::move(result)); }
 
   const RetryDependencies deps_;
@@ -140,7 +218,10 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
   HttpTransport::Done done_;
   std::optional<StatusOr<HttpResponse>> last_;
   int retries_ = 0;
-  bool is_probe_ = false;  // others wait for its answer
+  bool is_probe_ = false;      // others wait for its answer
+  bool has_answered_ = false;  // the host is there, whatever becomes of the body
+  bool body_begun_ = false;
+  Outages::Visit visit_;
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "registry/host_pauses.h"
 #include "registry/http_transport.h"
+#include "registry/outages.h"
 
 namespace starling::registry {
 
@@ -34,12 +35,16 @@ struct RetryDependencies {
   HttpTransport& transport;
   const Clock& clock;
   std::shared_ptr<HostPauses> pauses;
+  std::shared_ptr<Outages> outages;
 };
 
 /// Sends `request` until it gets an answer that is not retryable, or the policy ends it: then the
 /// last answer or error. Waits while its host has asked anybody for a pause; kUnavailable when that
-/// would take longer than the deadline. `request.timeout` is ignored, the deadline counts. A
-/// connection that breaks is not tried again when pipes are involved, because their bytes are gone.
+/// would take longer than the deadline. Waits with all others while its host is away, until the
+/// deadline (kDeadlineExceeded, with the reason) or its retries, of which each wait is one, end;
+/// not at all with one retry or none, because then there is another place to ask.
+/// `request.timeout` is ignored, the deadline counts. A connection that breaks is not tried again
+/// when pipes are involved, because their bytes are gone, nor once `on_body` has taken some.
 /// Never blocks.
 void SendWithRetries(const RetryDependencies& dependencies, HttpRequest request, RetryPolicy policy,
                      HttpTransport::Done done);

@@ -120,6 +120,11 @@ class TokenSource::Fetch : public std::enable_shared_from_this<TokenSource::Fetc
       return;
     }
     realm_ = *realm;
+    if (!credentials_.anonymous() &&
+        !source_->options_.hosts.MayReceiveCredentials(request_.registry, *realm)) {
+      source_->Withhold(request_, *realm);
+      credentials_ = {};
+    }
     if (credentials_.identity_token.empty()) {
       Get();
     } else {
@@ -170,9 +175,11 @@ class TokenSource::Fetch : public std::enable_shared_from_this<TokenSource::Fetc
   }
 
   void Send(HttpRequest http) {
+    http.reach = source_->options_.hosts.ReachOf(request_.registry, *realm_);
     SendWithRetries({.transport = source_->deps_.transport,
                      .clock = source_->deps_.clock,
-                     .pauses = source_->deps_.pauses},
+                     .pauses = source_->deps_.pauses,
+                     .outages = source_->deps_.outages},
                     std::move(http),
                     {.deadline = deadline_, .max_retries = source_->options_.max_retries},
                     [self = shared_from_this()](StatusOr<HttpResponse> response) {
@@ -282,6 +289,14 @@ std::string TokenSource::Tried(const std::string& domain) {
   MutexLock lock(mutex_);
   const auto found = tried_.find(domain);
   return found == tried_.end() ? "no credentials were asked for" : found->second;
+}
+
+void TokenSource::Withhold(const TokenRequest& request, const Url& realm) {
+  MutexLock lock(mutex_);
+  tried_[request.domain] += fmt::format(
+      ", but they are not sent to {}, because anybody may have named it in the place of {}, which "
+      "is spoken to without TLS; list it as plain HTTP or under [registry.hosts] if it is meant",
+      realm.host(), request.registry.ForMessages());
 }
 
 void TokenSource::Join(const TokenRequest& request, Done done) {

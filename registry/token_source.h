@@ -17,6 +17,7 @@
 #include "registry/host_pauses.h"
 #include "registry/host_policy.h"
 #include "registry/http_transport.h"
+#include "registry/outages.h"
 
 namespace starling::registry {
 
@@ -36,7 +37,8 @@ struct TokenRequest {
 /// Turns credentials and challenges into values for the Authorization header: none, Basic, or a
 /// Bearer token. Tokens are kept by domain and scope and renewed before they expire; requests for
 /// one token that meet become one. Credentials go to the realm of their own registry's challenge
-/// only. Threads: safe; never blocks. Always owned by a shared_ptr.
+/// only, and not to one that anybody on the way may have named (HostPolicy). Threads: safe; never
+/// blocks. Always owned by a shared_ptr.
 class TokenSource : public std::enable_shared_from_this<TokenSource> {
  public:
   struct Dependencies {
@@ -45,6 +47,7 @@ class TokenSource : public std::enable_shared_from_this<TokenSource> {
     Clock& clock;
     Executor& executor;
     std::shared_ptr<HostPauses> pauses;
+    std::shared_ptr<Outages> outages;
   };
   /// Gets the header's value, empty for anonymous. Called on any thread, with no lock held.
   using Done = std::function<void(StatusOr<std::string>)>;
@@ -80,6 +83,8 @@ class TokenSource : public std::enable_shared_from_this<TokenSource> {
     std::string tried;
   };
 
+  /// Notes, for messages, that credentials do not go to a token server.
+  void Withhold(const TokenRequest& request, const Url& realm);
   void Join(const TokenRequest& request, Done done);
   FoundCredentials FindCredentials(const std::string& domain) const;
   void StartFetch(const TokenRequest& request);

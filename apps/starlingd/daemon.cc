@@ -51,11 +51,44 @@ StatusOr<UniqueFd> LockRoot(const std::filesystem::path& root) {
   return lock;
 }
 
+std::chrono::milliseconds DeadlineOf(const config::Settings::Registry::Deadline& deadline) {
+  return deadline ? *deadline : registry::kForEver;
+}
+
 registry::ClientOptions ClientOptionsOf(const config::Settings::Registry& settings) {
-  return {.plain_http_hosts = settings.plain_http_hosts,
-          .request_timeout = settings.request_timeout,
-          .blob_timeout = settings.blob_timeout,
-          .max_retries = static_cast<int>(settings.max_retries)};
+  registry::ClientOptions options{.plain_http_hosts = settings.plain_http_hosts,
+                                  .request_timeout = settings.request_timeout,
+                                  .blob_timeout = settings.blob_timeout,
+                                  .max_retries = static_cast<int>(settings.max_retries),
+                                  .read_deadline = DeadlineOf(settings.read_deadline)};
+  for (const auto& [name, host] : settings.hosts) {
+    options.hosts[name].local = host.local;
+    if (host.read_deadline) {
+      options.hosts[name].read_deadline = DeadlineOf(*host.read_deadline);
+    }
+  }
+  return options;
+}
+
+std::string Seconds(std::chrono::milliseconds time) {
+  return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(time).count());
+}
+
+void LogOutage(const registry::OutageEvent& event) {
+  if (event.kind == registry::OutageEvent::Kind::kAway) {
+    log::Warning("a registry does not give what is asked for: reads wait and it is asked again",
+                 {{"place", event.place},
+                  {"for-seconds", Seconds(event.lasted)},
+                  {"requests-waiting", std::to_string(event.waiting)},
+                  {"error", event.error}});
+  } else {
+    log::Info(event.kind == registry::OutageEvent::Kind::kBack
+                  ? "a registry answers again: what waited goes on"
+                  : "nobody asks a registry any more that was away",
+              {{"place", event.place},
+               {"after-seconds", Seconds(event.lasted)},
+               {"requests-waiting", std::to_string(event.waiting)}});
+  }
 }
 
 mount::FetchPolicy FetchPolicyOf(const config::Settings::Fetch& settings) {
@@ -126,7 +159,8 @@ class LayerStack {
         client_(ClientOptionsOf(settings.registry), {.transport = transport_,
                                                      .credentials = {&docker_config_},
                                                      .clock = SystemClock(),
-                                                     .executor = helpers_}) {}
+                                                     .executor = helpers_,
+                                                     .on_outage = LogOutage}) {}
 
   registry::CurlTransport transport_;
   registry::DockerConfig docker_config_;

@@ -131,7 +131,7 @@ TEST(Tls, NoRedirectLeadsToAHostThatIsNotNamed) {
   World world;
   const auto blob = world.client.Source(Name(registry.address(), "a:b"))->BlobAt(BlobOf("secret"));
   const auto bytes = (*blob)->ReadAndWait({.blob_offset = 0, .size_bytes = 6});
-  EXPECT_EQ(bytes.status().code(), StatusCode::kPermissionDenied) << bytes.status();
+  EXPECT_EQ(bytes.status().code(), StatusCode::kFailedPrecondition) << bytes.status();
   EXPECT_EQ(plain.connections(), 0);
 }
 

@@ -30,9 +30,9 @@ TEST(ParseSettings, TheDefaultFileShowsTheDefaults) {
   for (const char* key :
        {"\nroot = ", "\naddress = ", "\nlog_level = ", "\nplain_http_hosts = ",
         "\nrequest_timeout_sec = ", "\nblob_timeout_sec = ", "\nmax_retries = ",
-        "\ndecode_threads = ", "\nthreads = ", "\ndata_plane = ", "\nplain_layers = ",
-        "\nprefetch = ", "\nprefetch_size_bytes = ", "\nbackground = ", "\nrecord_profiles = ",
-        "\nmax_bytes_per_second = ", "\nmax_bytes_per_second_per_image = ",
+        "\nread_deadline_sec = ", "\ndecode_threads = ", "\nthreads = ", "\ndata_plane = ",
+        "\nplain_layers = ", "\nprefetch = ", "\nprefetch_size_bytes = ", "\nbackground = ",
+        "\nrecord_profiles = ", "\nmax_bytes_per_second = ", "\nmax_bytes_per_second_per_image = ",
         "\nbackground_max_bytes_per_second = "}) {
     EXPECT_NE(AsText(*text).find(key), std::string_view::npos) << key;
   }
@@ -48,6 +48,13 @@ TEST(ParseSettings, ReadsEveryKey) {
     request_timeout_sec = 7
     blob_timeout_sec = 8
     max_retries = 0
+    read_deadline_sec = 0
+    [registry.hosts."one"]
+    read_deadline_sec = 9
+    [registry.hosts."two:5000"]
+    read_deadline_sec = 0
+    [registry.hosts."three"]
+    local = true
     [store]
     decode_threads = 3
     [fuse]
@@ -72,6 +79,10 @@ TEST(ParseSettings, ReadsEveryKey) {
   want.registry.request_timeout = std::chrono::seconds(7);
   want.registry.blob_timeout = std::chrono::seconds(8);
   want.registry.max_retries = 0;
+  want.registry.read_deadline = std::nullopt;
+  want.registry.hosts = {{"one", {.read_deadline = std::chrono::seconds(9)}},
+                         {"two:5000", {.read_deadline = Settings::Registry::Deadline()}},
+                         {"three", {.local = true}}};
   want.store.decode_threads = 3;
   want.fetch = {.plain_layers = PlainLayers::kContainerd,
                 .prefetch = false,
@@ -107,7 +118,7 @@ direct = true
 [fuse_manager]
 enable = true
 )");
-  EXPECT_EQ(parsed.settings.registry.blob_timeout, std::chrono::seconds(60));
+  EXPECT_EQ(parsed.settings.registry.read_deadline, std::chrono::seconds(60));
   EXPECT_EQ(parsed.settings.registry.request_timeout, std::chrono::seconds(11));
   EXPECT_EQ(parsed.settings.registry.max_retries, 9U);
   EXPECT_EQ(parsed.settings.registry.plain_http_hosts,
@@ -135,6 +146,14 @@ TEST(ParseSettings, SaysWhereAndWhat) {
       {"[registy]\nmax_retries = 1",
        "c.toml:1:2: unknown setting \"registy\": did you mean \"registry\"?"},
       {"[registry]\nmax_retry = 1", "c.toml:2:1: unknown setting \"registry.max_retry\""},
+      {"[registry]\nread_deadline_sec = -1",
+       "c.toml:2:21: registry.read_deadline_sec must be between 0 and 604800, not -1"},
+      {"[registry]\nhosts = 1", "c.toml:2:9: registry.hosts must be a table, not a whole number"},
+      {"[registry.hosts.\"a/b\"]", "c.toml:1:1: \"a/b\" is not a host or host:port"},
+      {"[registry.hosts]\na = 1",
+       "c.toml:2:5: registry.hosts.\"a\" must be a table, not a whole number"},
+      {"[registry.hosts.a]\nread_dead = 1",
+       "c.toml:2:1: unknown setting \"registry.hosts.\"a\".read_dead\": read_deadline_sec"},
       {"entirely_else = 1", "c.toml:1:1: unknown setting \"entirely_else\""},
       {"root = 5", "c.toml:1:8: root must be a text, not a whole number"},
       {"root = \"relative\"", "c.toml:1:8: root must be an absolute path, not \"relative\""},

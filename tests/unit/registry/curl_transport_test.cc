@@ -172,6 +172,68 @@ TEST(CurlTransport, ClassifiesFailures) {
   }
 }
 
+TEST(CurlTransport, GivesUpWhatOnlyDripsOrIsDead) {
+  TestServer server([](const ServedRequest& request) {
+    if (request.target == "/silent") return ServedResponse{.silent = true};
+    return ServedResponse{.body = std::string(100'000, 'x'),
+                          .pause_per_byte = std::chrono::milliseconds(20)};
+  });
+  CurlTransport transport({.stall_timeout = std::chrono::seconds(1)});
+  for (const char* path : {"/silent", "/drip"}) {
+    const auto response =
+        Fetch(transport, {.url = server.url() + path, .timeout = std::chrono::hours(1)});
+    EXPECT_EQ(response.status().code(), StatusCode::kUnavailable) << path << response.status();
+  }
+}
+
+TEST(CurlTransport, ConnectsOnlyWhereARequestMayReach) {
+  TestServer server([](const ServedRequest&) { return ServedResponse{}; });
+  CurlTransport transport;
+  const std::string port = server.address().substr(server.address().find(':'));
+  const struct {
+    Reach reach;
+    std::string host;
+    bool want;
+  } cases[] = {
+      {Reach::kOrdinary, "localhost", false}, {Reach::kOrdinary, "127.0.0.1", false},
+      {Reach::kNotLocal, "localhost", true},  {Reach::kNotLocal, "0.0.0.0", false},
+      {Reach::kAnywhere, "0.0.0.0", true},
+  };
+  int connections = 0;
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.host);
+    const auto response =
+        Fetch(transport, {.url = "http://" + c.host + port + "/x?signature=hidden",
+                          .own_connection = true,
+                          .reach = c.reach});
+    EXPECT_EQ(response.ok(), c.want) << response.status();
+    if (!c.want) {
+      EXPECT_EQ(response.status().code(), StatusCode::kFailedPrecondition);
+      EXPECT_EQ(Describe(response.status()).find("hidden"), std::string::npos);
+    }
+    connections += c.want ? 1 : 0;
+    EXPECT_EQ(server.connections(), connections);
+  }
+}
+
+TEST(CurlTransport, NeverUnpacksWhatAServerEncodes) {
+  // "hello"
+  const std::string packed(
+      "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xcb\x48\xcd\xc9\xc9\x07\x00\x86\xa6\x10\x36\x05"
+      "\x00\x00\x00",
+      25);
+  TestServer server([&packed](const ServedRequest& request) {
+    EXPECT_EQ(request.Header("accept-encoding"), "");
+    return ServedResponse{.headers = {{"Content-Encoding", "gzip"}}, .body = packed};
+  });
+  CurlTransport transport;
+  const auto response = Fetch(transport, {
+                                             .url = server.url(),
+                                         });
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(AsText(response->body), packed);
+}
+
 TEST(CurlTransport, EndsASlowStreamAtItsDeadline) {
   TestServer server([](const ServedRequest&) {
     return ServedResponse{.body = std::string(1000, 'x'),

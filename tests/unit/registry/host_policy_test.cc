@@ -5,7 +5,8 @@
 namespace starling::registry {
 namespace {
 
-const HostPolicy kPolicy{.plain_http_hosts = {"plain.example", "other.example:81", "[fd00::1]:80"}};
+const HostPolicy kPolicy{.plain_http_hosts = {"plain.example", "other.example:81", "[fd00::1]:80"},
+                         .local_hosts = {"169.254.7.7:443", "[fe80::7]"}};
 
 TEST(HostPolicy, ChoosesTheScheme) {
   const struct {
@@ -41,10 +42,62 @@ TEST(HostPolicy, ChecksWhereOneRequestLeads) {
       {"https://a.example", "http://a.example", false},
       {"https://a.example", "http://127.0.0.1:1", false},
       {"https://plain.example", "http://plain.example", true},
+      {"https://a.example", "https://169.254.169.254/latest/meta-data", false},
+      {"http://127.0.0.1:5000", "http://169.254.169.254/", false},
+      {"http://127.0.0.1:5000", "https://169.254.169.254/", false},
+      {"https://a.example", "https://[::ffff:a9fe:a9fe]/", false},
+      {"https://a.example", "https://2852039166/", false},
+      {"https://a.example", "https://0x7f.1/", false},
+      {"https://a.example", "https://127.0.0.1:10250/", false},
+      {"https://a.example", "https://localhost/", false},
+      {"https://a.example", "https://[::1]/", false},
+      {"https://a.example", "https://0.0.0.0/", false},
+      {"https://a.example", "https://10.0.0.1/", true},
+      {"https://a.example", "https://169.254.7.7/", true},
+      {"https://a.example", "https://169.254.7.7:444/", false},
+      {"https://a.example", "https://[fe80::7]:9/", true},
+      {"https://169.254.1.1", "https://169.254.1.1/storage", true},
   };
   for (const auto& c : cases) {
     EXPECT_EQ(kPolicy.CheckStep(*Url::Parse(c.from), *Url::Parse(c.to)).ok(), c.want)
         << c.from << " -> " << c.to;
+  }
+}
+
+TEST(HostPolicy, BoundsWhatANameMayStandFor) {
+  const struct {
+    const char* registry;
+    const char* to;
+    Reach want;
+  } cases[] = {
+      {"https://a.example", "https://a.example:9/token", Reach::kAnywhere},
+      {"https://a.example", "https://b.example", Reach::kOrdinary},
+      {"http://127.0.0.1:5000", "https://b.example", Reach::kNotLocal},
+      {"https://a.example", "https://169.254.7.7", Reach::kAnywhere},
+  };
+  for (const auto& c : cases) {
+    EXPECT_EQ(kPolicy.ReachOf(*Url::Parse(c.registry), *Url::Parse(c.to)), c.want)
+        << c.registry << " -> " << c.to;
+  }
+}
+
+TEST(HostPolicy, CredentialsGoOnlyWhereNobodyOnTheWayHasSentThem) {
+  const struct {
+    const char* registry;
+    const char* realm;
+    bool want;
+  } cases[] = {
+      {"https://a.example", "https://auth.example", true},
+      {"http://127.0.0.1:5000", "https://auth.example", true},
+      {"http://plain.example", "https://auth.example", false},
+      {"http://plain.example", "https://plain.example:8443", true},
+      {"http://plain.example", "http://other.example:81", true},
+      {"http://plain.example", "https://other.example:82", false},
+      {"http://plain.example", "https://169.254.7.7", true},
+  };
+  for (const auto& c : cases) {
+    EXPECT_EQ(kPolicy.MayReceiveCredentials(*Url::Parse(c.registry), *Url::Parse(c.realm)), c.want)
+        << c.registry << " -> " << c.realm;
   }
 }
 

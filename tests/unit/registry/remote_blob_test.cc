@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <future>
 #include <stop_token>
+#include <vector>
 
 #include "tests/unit/registry/harness.h"
 
@@ -131,6 +133,191 @@ TEST(RemoteBlob, StreamsEachByteOnceOverABrokenAnswer) {
   }
 }
 
+/// Answers with a part of the body, then breaks, as a reset in the middle does.
+Status BreakAfter(const HttpRequest& request, size_t size_bytes) {
+  const auto answer = ServeRange(request);
+  RETURN_IF_ERROR(request.on_headers(answer));
+  RETURN_IF_ERROR(request.on_body(ByteSpan(answer.body).first(size_bytes)));
+  return MakeError(StatusCode::kUnavailable, "connection reset");
+}
+
+TEST(RemoteBlob, AsksForTheRestOfWhatBrokeOff) {
+  std::atomic<int> answers = 0;
+  Harness harness([&](const HttpRequest& request) -> StatusOr<HttpResponse> {
+    switch (answers++) {
+      case 0:
+        return BreakAfter(request, 3);
+      case 1:
+        return MakeError(StatusCode::kUnavailable, "connection refused");
+      case 2:
+        return BreakAfter(request, 4);
+      default:
+        return ServeRange(request);
+    }
+  });
+  const auto blob = harness.Source("a.example/b")->BlobAt(BlobOf(kContent));
+  const auto bytes = (*blob)->ReadAndWait({.blob_offset = 10, .size_bytes = 20});
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  EXPECT_EQ(AsText(*bytes), kContent.substr(10, 20));
+  std::vector<std::string> ranges;
+  for (const HttpRequest& request : harness.transport.requests()) {
+    ranges.push_back(FakeTransport::HeaderOf(request, "Range"));
+  }
+  EXPECT_THAT(ranges,
+              testing::ElementsAre("bytes=10-29", "bytes=13-29", "bytes=13-29", "bytes=17-29"));
+}
+
+TEST(RemoteBlob, ABlobThatIsHalfReadOutlastsAnOutageOfTenMinutes) {
+  std::atomic<int> requests = 0;
+  Harness* world = nullptr;
+  Harness harness([&](const HttpRequest& request) -> StatusOr<HttpResponse> {
+    ++requests;
+    if (world->clock.passed() < std::chrono::minutes(10)) {
+      return MakeError(StatusCode::kUnavailable, "connection refused");
+    }
+    return ServeRange(request);
+  });
+  world = &harness;
+  const auto blob = harness.Source("a.example/b")->BlobAt(BlobOf(kContent));
+  std::promise<StatusOr<Bytes>> done;
+  (*blob)->Read({.blob_offset = 1, .size_bytes = 3}, {},
+                [&done](StatusOr<Bytes> bytes) { done.set_value(std::move(bytes)); });
+  const auto bytes = done.get_future().get();
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  EXPECT_EQ(AsText(*bytes), "123");
+  EXPECT_LT(requests, 140);
+}
+
+TEST(RemoteBlob, WaitsAsLongAsItsHostIsWorth) {
+  const struct {
+    const char* image;
+    std::chrono::seconds least;
+    std::chrono::seconds most;
+  } cases[] = {{"a.example/b", std::chrono::seconds(45), std::chrono::seconds(60)},
+               {"quick.example/b", std::chrono::seconds(4), std::chrono::seconds(5)}};
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.image);
+    Harness harness(
+        [](const HttpRequest&) -> StatusOr<HttpResponse> {
+          return MakeError(StatusCode::kUnavailable, "connection refused");
+        },
+        {},
+        {.read_deadline = std::chrono::seconds(60),
+         .hosts = {{"quick.example", {.read_deadline = std::chrono::seconds(5)}}}});
+    const auto blob = harness.Source(c.image)->BlobAt(BlobOf(kContent));
+    std::promise<Status> done;
+    (*blob)->Read({.blob_offset = 1, .size_bytes = 3}, {},
+                  [&done](const StatusOr<Bytes>& bytes) { done.set_value(bytes.status()); });
+    const Status status = done.get_future().get();
+    EXPECT_THAT(Describe(status), HasSubstr("connection refused"));
+    EXPECT_GE(harness.clock.passed(), c.least);
+    EXPECT_LE(harness.clock.passed(), c.most);
+  }
+}
+
+TEST(RemoteBlob, GoesOnWithCredentialsThatComeLater) {
+  FakeCredentials wrong(Credentials{.username = "u", .password = "old"});
+  std::atomic<bool> is_changed = false;
+  std::atomic<int> requests = 0;
+  Harness* world = nullptr;
+  Harness harness(
+      [&](const HttpRequest& request) -> StatusOr<HttpResponse> {
+        ++requests;
+        is_changed = world->clock.passed() > std::chrono::minutes(2);
+        if (FakeTransport::HeaderOf(request, "Authorization").empty() || !is_changed) {
+          return Answer(401, "", {{"WWW-Authenticate", "Basic realm=\"r\""}});
+        }
+        return ServeRange(request);
+      },
+      {&wrong});
+  world = &harness;
+  const auto blob = harness.Source("a.example/b")->BlobAt(BlobOf(kContent));
+  std::promise<StatusOr<Bytes>> done;
+  (*blob)->Read({.blob_offset = 1, .size_bytes = 3}, {},
+                [&done](StatusOr<Bytes> bytes) { done.set_value(std::move(bytes)); });
+  const auto bytes = done.get_future().get();
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  EXPECT_GT(wrong.asked, 3) << "they are looked up again each time";
+  EXPECT_LT(requests, 3 * (10 + 120 / 5));
+}
+
+TEST(RemoteBlob, GoesOnWhenATokenServerIsBack) {
+  TokenWorld tokens;
+  Harness* world = nullptr;
+  Harness harness([&](const HttpRequest& request) -> StatusOr<HttpResponse> {
+    if (request.url.starts_with("https://auth.example/") &&
+        world->clock.passed() < std::chrono::minutes(5)) {
+      return MakeError(StatusCode::kUnavailable, "connection refused");
+    }
+    auto answer = tokens(request);
+    return answer.status == 200 && request.url.starts_with("https://a.example/")
+               ? ServeRange(request)
+               : answer;
+  });
+  world = &harness;
+  const auto blob = harness.Source("a.example/b")->BlobAt(BlobOf(kContent));
+  std::promise<StatusOr<Bytes>> done;
+  (*blob)->Read({.blob_offset = 1, .size_bytes = 3}, {},
+                [&done](StatusOr<Bytes> bytes) { done.set_value(std::move(bytes)); });
+  const auto bytes = done.get_future().get();
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  EXPECT_LT(harness.transport.requests().size(), 160u);
+}
+
+TEST(RemoteBlob, AsksTheRegistryAgainWhenItsStorageHasGone) {
+  std::atomic<bool> is_moved = false;
+  Harness* world = nullptr;
+  Harness harness([&](const HttpRequest& request) -> StatusOr<HttpResponse> {
+    const bool is_registry_away = is_moved && world->clock.passed() < std::chrono::minutes(3);
+    if (request.url.starts_with("https://a.example/") && !is_registry_away) {
+      return Answer(307, "",
+                    {{"Location", is_moved ? "https://new.example/x" : "https://old.example/x"}});
+    }
+    if (is_registry_away || (is_moved && request.url.starts_with("https://old.example/"))) {
+      return MakeError(StatusCode::kUnavailable, "connection refused");
+    }
+    return ServeRange(request);
+  });
+  world = &harness;
+  const auto blob = harness.Source("a.example/b")->BlobAt(BlobOf(kContent));
+  ASSERT_TRUE((*blob)->ReadAndWait({.size_bytes = 1}).ok());
+  is_moved = true;
+  const auto bytes = (*blob)->ReadAndWait({.blob_offset = 1, .size_bytes = 3});
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  EXPECT_EQ(AsText(*bytes), "123");
+  EXPECT_LT(harness.transport.requests().size(), 80u);
+}
+
+TEST(RemoteBlob, ReadersAskOnceForANewRedirect) {
+  constexpr int kReaders = 8;
+  std::atomic<int> asked = 0;
+  std::atomic<bool> is_expired = false;
+  Harness harness([&](const HttpRequest& request) -> StatusOr<HttpResponse> {
+    if (request.url.starts_with("https://a.example/")) {
+      ++asked;
+      return Answer(307, "",
+                    {{"Location", fmt::format("https://storage.example/x?sig={}", asked.load())}});
+    }
+    if (is_expired && request.url.ends_with("sig=1")) {
+      return Answer(403);
+    }
+    return ServeRange(request);
+  });
+  const auto blob = harness.Source("a.example/b")->BlobAt(BlobOf(kContent));
+  ASSERT_TRUE((*blob)->ReadAndWait({.size_bytes = 1}).ok());
+  EXPECT_EQ(asked, 1);
+  is_expired = true;
+  std::array<std::promise<Status>, kReaders> done;
+  for (int i = 0; i < kReaders; ++i) {
+    (*blob)->Read({.blob_offset = static_cast<uint64_t>(i), .size_bytes = 2}, {},
+                  [&done, i](const StatusOr<Bytes>& bytes) { done[i].set_value(bytes.status()); });
+  }
+  for (auto& one : done) {
+    EXPECT_TRUE(one.get_future().get().ok());
+  }
+  EXPECT_EQ(asked, 2);
+}
+
 TEST(RemoteBlob, TriesAgainNoOftenerThanItMay) {
   const struct {
     const char* name;
@@ -144,7 +331,7 @@ TEST(RemoteBlob, TriesAgainNoOftenerThanItMay) {
       {"cut off",
        [](const HttpRequest& request) {
          auto answer = ServeRange(request);
-         answer.body.resize(2);
+         answer.body.clear();
          return answer;
        }},
   };
@@ -212,6 +399,20 @@ TEST(RemoteBlob, StreamsOnlyTheRangeOfAWholeAnswer) {
     ASSERT_TRUE(bytes.ok()) << bytes.status();
     EXPECT_EQ(AsText(*bytes), kContent.substr(range.blob_offset, range.size_bytes));
   }
+}
+
+TEST(RemoteBlob, TheEndOfAWholeAnswerMayBreakOff) {
+  std::atomic<int> requests = 0;
+  Harness harness([&requests](const HttpRequest& request) -> StatusOr<HttpResponse> {
+    ++requests;
+    const auto answer = Answer(200, kContent);
+    RETURN_IF_ERROR(request.on_headers(answer));
+    RETURN_IF_ERROR(request.on_body(ByteSpan(answer.body).first(20)));
+    return MakeError(StatusCode::kUnavailable, "connection reset");
+  });
+  const auto blob = harness.Source("a.example/b")->BlobAt(BlobOf(kContent));
+  EXPECT_EQ(AsText(*(*blob)->ReadAndWait({.blob_offset = 3, .size_bytes = 4})), "3456");
+  EXPECT_EQ(requests, 1);
 }
 
 TEST(RemoteBlob, RefusesMoreBytesThanTheRangeHas) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
 #include "tests/unit/registry/harness.h"
 
 namespace starling::registry {
@@ -79,7 +80,7 @@ TEST(RepositoryApi, EveryTryHasOnlyWhatIsLeftOfTheDeadline) {
   ASSERT_TRUE(blob.ok());
   const Status status =
       (*blob)->ReadAndWait({.size_bytes = 5}, {.timeout = std::chrono::seconds(60)}).status();
-  EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+  EXPECT_EQ(status.code(), StatusCode::kDeadlineExceeded);
   EXPECT_LE(harness.clock.passed(), std::chrono::seconds(60));
   EXPECT_GE(harness.clock.passed(), std::chrono::seconds(45)) << "an outage is a pause";
   for (const HttpRequest& request : harness.transport.requests()) {
@@ -94,8 +95,8 @@ TEST(RepositoryApi, RefusesDangerousRedirects) {
     StatusCode want;
     size_t requests;
   } cases[] = {
-      {"http://storage.example/", StatusCode::kPermissionDenied, 1},
-      {"http://127.0.0.1:9/", StatusCode::kPermissionDenied, 1},
+      {"http://storage.example/", StatusCode::kFailedPrecondition, 1},
+      {"http://127.0.0.1:9/", StatusCode::kFailedPrecondition, 1},
       {"file:///etc/shadow", StatusCode::kInvalidArgument, 1},
       {"", StatusCode::kInvalidArgument, 1},
       {"https://a.example/again", StatusCode::kFailedPrecondition, 11},
@@ -107,6 +108,68 @@ TEST(RepositoryApi, RefusesDangerousRedirects) {
     const auto blob = harness.Source("a.example/b")->BlobAt(BlobOf(kContent));
     EXPECT_EQ((*blob)->ReadAndWait({.size_bytes = 2}).status().code(), c.want);
     EXPECT_EQ(harness.transport.requests().size(), c.requests);
+  }
+}
+
+TEST(RepositoryApi, NeverFollowsToThisMachineOrItsLink) {
+  for (const char* location :
+       {"https://169.254.169.254/latest/meta-data", "https://127.0.0.1/",
+        "https://localhost:10250/", "https://[::ffff:169.254.169.254]/", "//0.0.0.0/x"}) {
+    SCOPED_TRACE(location);
+    Harness harness(
+        [&location](const HttpRequest&) { return Answer(307, "", {{"Location", location}}); });
+    const Status status = harness.Source("a.example/b")->ReadTopManifest().status();
+    EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition) << status;
+    EXPECT_EQ(harness.transport.requests().size(), 1u);
+  }
+}
+
+TEST(RepositoryApi, OnlyTheUsersOwnHostMayBeAnywhere) {
+  Harness harness([](const HttpRequest& request) {
+    return request.url.starts_with("https://a.example/")
+               ? Answer(307, "", {{"Location", "https://storage.example/m"}})
+               : Answer(404);
+  });
+  (void)harness.Source("a.example/b")->ReadTopManifest();
+  const auto requests = harness.transport.requests();
+  ASSERT_EQ(requests.size(), 2u);
+  EXPECT_EQ(requests[0].reach, Reach::kAnywhere);
+  EXPECT_EQ(requests[1].reach, Reach::kOrdinary);
+}
+
+TEST(RepositoryApi, FollowsABoundedNumberOfRedirects) {
+  Harness harness([](const HttpRequest&) {
+    return Answer(307, "", {{"Location", "https://a.example/again"}});
+  });
+  EXPECT_EQ(harness.Source("a.example/b")->ReadTopManifest().status().code(),
+            StatusCode::kFailedPrecondition);
+  EXPECT_EQ(harness.transport.requests().size(), 11u);
+}
+
+TEST(RepositoryApi, NeverAsksTheUrlsOfADescriptor) {
+  Harness harness([](const HttpRequest&) { return Answer(404); });
+  oci::Descriptor foreign = BlobOf(kContent);
+  foreign.media_type = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+  foreign.urls = {"https://169.254.169.254/", "https://elsewhere.example/layer"};
+  const auto source = harness.Source("a.example/b");
+  EXPECT_FALSE(source->OpenBlob(foreign, 10).ok());
+  const auto blob = source->BlobAt(foreign);
+  ASSERT_TRUE(blob.ok());
+  EXPECT_FALSE((*blob)->ReadAndWait({.size_bytes = 2}).ok());
+  for (const HttpRequest& request : harness.transport.requests()) {
+    EXPECT_TRUE(request.url.starts_with("https://a.example/")) << request.url;
+  }
+}
+
+TEST(RepositoryApi, ShowsErrorsOfARegistryCutAndClean) {
+  const std::string message = "\x1b[31mred\n{\"level\":\"fatal\"}" + std::string(5000, 'x');
+  Harness harness([&message](const HttpRequest&) {
+    return Answer(400, nlohmann::json{{"errors", {{{"code", "X"}, {"message", message}}}}}.dump());
+  });
+  const std::string shown = Describe(harness.Source("a.example/b")->ReadTopManifest().status());
+  EXPECT_LT(shown.size(), 1000u);
+  for (const char c : shown) {
+    EXPECT_TRUE(c >= ' ' && c < 0x7f) << static_cast<int>(c);
   }
 }
 

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <functional>
+#include <limits>
 #include <stop_token>
 #include <utility>
 #include <vector>
@@ -48,7 +50,12 @@ class HeldTransport : public HttpTransport {
   explicit HeldTransport(testing_support::ManualTimer& timer) : timer_(timer) {}
   void Send(HttpRequest request, Done done) override {
     sent_.emplace_back(std::move(request), std::move(done));
+    if (at_once) {
+      AnswerFirst(at_once());
+    }
   }
+  /// Answers what is sent from now on.
+  std::function<StatusOr<HttpResponse>()> at_once;
   void RunAfter(milliseconds delay, std::function<void()> task) override {
     timer_.RunAfter(delay, std::move(task));
   }
@@ -63,6 +70,10 @@ class HeldTransport : public HttpTransport {
       ASSERT_TRUE(request.on_headers(*response).ok());
     }
     done(std::move(response));
+  }
+  /// Bytes of the first request's body came.
+  void GiveBody(std::string_view bytes) {
+    ASSERT_TRUE(sent_.front().first.on_body(AsBytes(bytes)).ok());
   }
   /// Status and headers of the first request came, its body not yet.
   void BeginAnswer(const HttpResponse& response) {
@@ -88,13 +99,13 @@ class SendWithRetriesTest : public testing::Test {
   void Send(const std::string& url = "https://a.example/v2/b/blobs/x",
             milliseconds timeout = std::chrono::seconds(300), int max_retries = 5) {
     HttpRequest request{.url = url};
-    SendWithRetries({.transport = transport_, .clock = clock_, .pauses = pauses_},
-                    std::move(request),
-                    {.deadline = clock_.Now() + timeout, .max_retries = max_retries},
-                    [this](StatusOr<HttpResponse> result) {
-                      results_.push_back(result.ok() ? result->status
-                                                     : -static_cast<int>(result.status().code()));
-                    });
+    SendWithRetries(
+        {.transport = transport_, .clock = clock_, .pauses = pauses_, .outages = outages_},
+        std::move(request), {.deadline = clock_.Now() + timeout, .max_retries = max_retries},
+        [this](StatusOr<HttpResponse> result) {
+          results_.push_back(result.ok() ? result->status
+                                         : -static_cast<int>(result.status().code()));
+        });
   }
   /// Whole seconds, so that what is added at random does not matter.
   void Pass(int seconds) {
@@ -107,6 +118,9 @@ class SendWithRetriesTest : public testing::Test {
   testing_support::ManualTimer timer_{clock_};
   HeldTransport transport_{timer_};
   const std::shared_ptr<HostPauses> pauses_ = std::make_shared<HostPauses>();
+  std::vector<OutageEvent> events_;
+  const std::shared_ptr<Outages> outages_ =
+      std::make_shared<Outages>([this](const OutageEvent& event) { events_.push_back(event); });
   std::vector<int> results_;  // status, or the negative code
 };
 
@@ -214,13 +228,121 @@ TEST_F(SendWithRetriesTest, WithoutRetryAfterOnly429IsAPause) {
   EXPECT_EQ(transport_.open(), 1u) << "100 ms at first";
 }
 
+StatusOr<HttpResponse> Refused() {
+  return MakeError(StatusCode::kUnavailable, "connection refused");
+}
+constexpr int kNoEnd = std::numeric_limits<int>::max();
+const std::string kBlob = "https://a.example/v2/b/blobs/x";
+
+TEST_F(SendWithRetriesTest, AnOutageOfTenMinutesCostsFewRequestsWhoeverWaits) {
+  for (const auto& down : {std::function(Refused), std::function([]() -> StatusOr<HttpResponse> {
+                             return HttpResponse{.status = 503};
+                           })}) {
+    results_.clear();
+    events_.clear();
+    const size_t before = transport_.answered();
+    transport_.at_once = down;
+    for (int i = 0; i < 50; ++i) {
+      Send(kBlob, std::chrono::minutes(15), kNoEnd);
+    }
+    Pass(600);
+    EXPECT_TRUE(results_.empty()) << "nobody gets an error";
+    EXPECT_LT(transport_.answered() - before, 50 + 20 + 600 / 5u);
+    ASSERT_EQ(events_.size(), 1u) << "told once";
+    EXPECT_EQ(events_[0].kind, OutageEvent::Kind::kAway);
+    EXPECT_EQ(events_[0].place, "https://a.example");
+    EXPECT_EQ(events_[0].waiting, 50u);
+    EXPECT_NE(events_[0].error, "");
+    transport_.at_once = [] { return HttpResponse{.status = 206}; };
+    Pass(12);
+    EXPECT_EQ(results_, std::vector<int>(50, 206)) << "all go on by themselves";
+    ASSERT_EQ(events_.size(), 2u);
+    EXPECT_EQ(events_[1].kind, OutageEvent::Kind::kBack);
+    EXPECT_GE(events_[1].lasted, std::chrono::seconds(600));
+  }
+}
+
+TEST_F(SendWithRetriesTest, OneFindsOutWhetherTheHostIsBack) {
+  for (int i = 0; i < 4; ++i) {
+    Send(kBlob, std::chrono::minutes(15), kNoEnd);
+  }
+  for (int i = 0; i < 4; ++i) {
+    transport_.AnswerFirst(Refused());
+  }
+  Send(kBlob, std::chrono::minutes(15), kNoEnd);
+  EXPECT_EQ(transport_.open(), 0u) << "who comes later waits, too";
+  Pass(1);
+  EXPECT_EQ(transport_.open(), 1u);
+  Pass(11);
+  EXPECT_EQ(transport_.open(), 1u) << "a host that says nothing";
+  Pass(3);
+  EXPECT_EQ(transport_.open(), 2u) << "another one asks";
+  transport_.BeginAnswer({.status = 206});
+  Pass(1);
+  EXPECT_EQ(transport_.open(), 5u) << "headers are enough for the others";
+  while (transport_.open() > 0) {
+    transport_.AnswerFirst(HttpResponse{.status = 206});
+  }
+  EXPECT_EQ(results_, std::vector<int>(5, 206));
+}
+
+TEST_F(SendWithRetriesTest, AtItsDeadlineAWaitEndsWithTheReason) {
+  transport_.at_once = Refused;
+  Status got;
+  SendWithRetries(
+      {.transport = transport_, .clock = clock_, .pauses = pauses_, .outages = outages_},
+      {.url = kBlob}, {.deadline = clock_.Now() + std::chrono::seconds(60), .max_retries = kNoEnd},
+      [&got](const StatusOr<HttpResponse>& result) { got = result.status(); });
+  Pass(59);
+  EXPECT_TRUE(got.ok());
+  Pass(2);
+  EXPECT_TRUE(got.code() == StatusCode::kDeadlineExceeded ||
+              got.code() == StatusCode::kUnavailable);
+  EXPECT_NE(Describe(got).find("connection refused"), std::string::npos) << got;
+  EXPECT_EQ(timer_.waiting(), 0u);
+}
+
+TEST_F(SendWithRetriesTest, WhoHasAnotherPlaceToAskDoesNotWait) {
+  transport_.at_once = Refused;
+  for (int i = 0; i < 3; ++i) {
+    Send(kBlob, std::chrono::minutes(15), kNoEnd);
+  }
+  const size_t before = transport_.answered();
+  Send(kBlob, std::chrono::minutes(15), 1);
+  EXPECT_EQ(results_, std::vector<int>{-static_cast<int>(StatusCode::kUnavailable)});
+  EXPECT_EQ(transport_.answered(), before);
+  Send("https://b.example/", std::chrono::minutes(15), 0);
+  EXPECT_EQ(transport_.answered(), before + 1) << "other hosts are not away";
+  Pass(1);
+  Send(kBlob, std::chrono::seconds(30), 5);
+  Pass(31);
+  EXPECT_EQ(results_.size(), 3u) << "each wait is one of the retries";
+}
+
+TEST_F(SendWithRetriesTest, WhatBrokeInTheMiddleIsNotAskedForAgain) {
+  transport_.at_once = nullptr;
+  HttpRequest request{.url = kBlob};
+  request.on_body = [](ByteSpan) { return OkStatus(); };
+  Status got;
+  SendWithRetries(
+      {.transport = transport_, .clock = clock_, .pauses = pauses_, .outages = outages_},
+      std::move(request),
+      {.deadline = clock_.Now() + std::chrono::seconds(60), .max_retries = kNoEnd},
+      [&got](const StatusOr<HttpResponse>& result) { got = result.status(); });
+  transport_.GiveBody("abc");
+  transport_.AnswerFirst(Refused());
+  EXPECT_EQ(got.code(), StatusCode::kUnavailable);
+  EXPECT_EQ(transport_.answered(), 1u);
+}
+
 TEST_F(SendWithRetriesTest, NothingIsSentForWhoHasStopped) {
   std::stop_source stop;
   StatusCode code = StatusCode::kOk;
-  SendWithRetries({.transport = transport_, .clock = clock_, .pauses = pauses_},
-                  {.url = "https://a.example/", .stop = stop.get_token()},
-                  {.deadline = clock_.Now() + std::chrono::seconds(300)},
-                  [&code](const StatusOr<HttpResponse>& result) { code = result.status().code(); });
+  SendWithRetries(
+      {.transport = transport_, .clock = clock_, .pauses = pauses_, .outages = outages_},
+      {.url = "https://a.example/", .stop = stop.get_token()},
+      {.deadline = clock_.Now() + std::chrono::seconds(300)},
+      [&code](const StatusOr<HttpResponse>& result) { code = result.status().code(); });
   transport_.AnswerFirst(MakeError(StatusCode::kUnavailable, "reset"));
   stop.request_stop();
   Pass(1);
@@ -243,7 +365,7 @@ TEST_F(SendWithRetriesTest, ATransportThatShutsDownEndsTheWait) {
   pauses_->Pause(HostPauses::KeyOf("https://a.example/"), std::chrono::seconds(10), clock_.Now());
   StoppedTransport stopped;
   StatusCode code = StatusCode::kOk;
-  SendWithRetries({.transport = stopped, .clock = clock_, .pauses = pauses_},
+  SendWithRetries({.transport = stopped, .clock = clock_, .pauses = pauses_, .outages = outages_},
                   {.url = "https://a.example/"},
                   {.deadline = clock_.Now() + std::chrono::seconds(300)},
                   [&code](const StatusOr<HttpResponse>& result) { code = result.status().code(); });

@@ -206,5 +206,59 @@ TEST(TokenSource, RefusesTokensThatCouldSmuggleHeaders) {
   EXPECT_EQ(harness.transport.requests().size(), 2u);
 }
 
+TEST(TokenSource, CredentialsStayWhereAnybodyMayHaveNamedTheRealm) {
+  const struct {
+    const char* image;
+    const char* realm;
+    bool sent;
+  } cases[] = {
+      {"plain.example/b", "https://evil.example/token", false},
+      {"plain.example/b", "https://plain.example/token", true},
+      {"plain.example/b", "https://listed.example/token", true},
+      {"a.example/b", "https://auth.example/token", true},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(fmt::format("{} {}", c.image, c.realm));
+    FakeCredentials credentials(Credentials{.username = "u", .password = "secret"});
+    Harness harness(
+        [&c](const HttpRequest& request) {
+          if (request.url.starts_with(c.realm)) {
+            return Answer(403);
+          }
+          return Answer(401, "",
+                        {{"WWW-Authenticate", fmt::format("Bearer realm=\"{}\"", c.realm)}});
+        },
+        {&credentials}, {.plain_http_hosts = {"plain.example", "listed.example"}});
+    const Status status = harness.Source(c.image)->ReadTopManifest().status();
+    const auto requests = harness.transport.requests();
+    ASSERT_EQ(requests.size(), 2u);
+    EXPECT_EQ(FakeTransport::HeaderOf(requests[1], "Authorization").empty(), !c.sent);
+    EXPECT_EQ(Describe(status).find("not sent to evil.example") != std::string::npos, !c.sent)
+        << status;
+    EXPECT_EQ(Describe(status).find("secret"), std::string::npos);
+  }
+}
+
+TEST(TokenSource, NeverAsksARealmOnThisMachineOrItsLink) {
+  for (const char* realm : {"https://169.254.169.254/token", "https://127.0.0.1:9/token",
+                            "https://localhost/token", "http://169.254.169.254/token",
+                            "file:///etc/passwd", "https://u:p@auth.example/token", "gopher://x"}) {
+    SCOPED_TRACE(realm);
+    Harness harness([&realm](const HttpRequest&) {
+      return Answer(401, "", {{"WWW-Authenticate", fmt::format("Bearer realm=\"{}\"", realm)}});
+    });
+    EXPECT_FALSE(harness.Source("a.example/b")->ReadTopManifest().ok());
+    EXPECT_EQ(harness.transport.requests().size(), 1u);
+  }
+  Harness harness([](const HttpRequest& request) {
+    return request.url.starts_with("https://auth.example/")
+               ? Answer(200, R"({"token":"t"})")
+               : Answer(401, "", {{"WWW-Authenticate", std::string(kBearer)}});
+  });
+  (void)harness.Source("a.example/b")->ReadTopManifest();
+  ASSERT_GE(harness.transport.requests().size(), 2u);
+  EXPECT_EQ(harness.transport.requests()[1].reach, Reach::kOrdinary);
+}
+
 }  // namespace
 }  // namespace starling::registry
