@@ -7,7 +7,9 @@
 #include <charconv>
 #include <optional>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/repeat_limit.h"
 #include "fuse/errno_map.h"
 
 namespace starling::fuse {
@@ -35,12 +37,20 @@ erofs::Attributes DeviceAttributes(const LazyLayer& layer) {
           .data_address = 0};
 }
 
-/// The edge at which failures of layers are told; below it they are only returned.
+/// The edge at which failures of layers are told, of many like ones the first in a minute; below it
+/// they are only returned.
 void Fail(const LazyLayer& layer, NodeId node, std::string_view what, const Status& status,
           Reply& reply) {
-  log::Error(what, {{"layer", layer.key().layer.ToString()},
-                    {"node", std::to_string(NidOf(node))},
-                    {"error", Describe(status)}});
+  static RepeatLimit limit(std::chrono::minutes(1));
+  const std::string digest = layer.key().layer.ToString();
+  const auto held_back = limit.Admit(
+      fmt::format("{} {} {}", digest, what, static_cast<int>(status.code())), SystemClock().Now());
+  if (held_back) {
+    log::Error(what, {{"layer", digest},
+                      {"node", std::to_string(NidOf(node))},
+                      {"error", Describe(status)},
+                      {"like-it-before", std::to_string(*held_back)}});
+  }
   reply.Error(ErrnoOf(status.code()));
 }
 

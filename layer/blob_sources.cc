@@ -29,7 +29,8 @@ void BlobSources::Add(const std::string& name, const std::string& host, Open ope
     old = std::exchange(
         *known, {.source = {.id = known->source.id, .name = name, .host = host, .reader = {}},
                  .open = std::move(open),
-                 .failed_at = {}});
+                 .failed_at = {},
+                 .spoiled_at = known->spoiled_at});
     if (is_usable) {
       known->source.reader = old.source.reader;
     }
@@ -64,8 +65,8 @@ void BlobSources::Close() {
 BlobSources::Entry* BlobSources::Best(const Experience& experience, TimePoint now) {
   const auto rank = [&](const Entry& entry) {
     const bool rests = entry.Rests(now);
-    return std::tuple(experience.spoiled == entry.source.id, rests,
-                      rests ? *entry.failed_at : TimePoint());
+    return std::tuple(experience.spoiled == entry.source.id, entry.IsInQuarantine(now), rests,
+                      rests ? entry.failed_at.value_or(now) : TimePoint());
   };
   Entry* best = nullptr;
   for (Entry& entry : entries_) {
@@ -142,6 +143,20 @@ void BlobSources::OnFailed(Id id, TimePoint now) {
   if (Entry* const entry = Find(id)) {
     entry->failed_at = now;
   }
+}
+
+std::optional<BlobSources::Source> BlobSources::OnSpoiled(Id id, TimePoint now) {
+  MutexLock lock(mutex_);
+  Entry* const entry = Find(id);
+  if (entry == nullptr) {
+    return std::nullopt;
+  }
+  entry->failed_at = now;
+  if (entry->IsInQuarantine(now)) {
+    return std::nullopt;
+  }
+  entry->spoiled_at = now;
+  return entry->source;
 }
 
 BlobSources::Source BlobSources::Preferred(TimePoint now) {

@@ -40,6 +40,8 @@ class BlobSources {
 
   /// A source that failed is asked again after this long, or when all others failed later.
   static constexpr std::chrono::seconds kRest{60};
+  /// And one that brought wrong bytes after this.
+  static constexpr std::chrono::seconds kQuarantine{600};
 
   /// Names a source, in addition to the earlier ones; the same `name` replaces. Of more than 8 the
   /// first is forgotten.
@@ -60,6 +62,8 @@ class BlobSources {
   /// The same of one that has not failed lately.
   bool HasHealthyOther(const Experience& experience, TimePoint now);
   void OnFailed(Id id, TimePoint now);
+  /// It brought wrong bytes. Returns what is known of it the first time in its quarantine.
+  std::optional<Source> OnSpoiled(Id id, TimePoint now);
   /// The source that a fetch would go to, open or not; without name and host when none is known.
   Source Preferred(TimePoint now);
 
@@ -68,8 +72,14 @@ class BlobSources {
     Source source;  // its reader is null until it is open
     Open open;      // null for a reader without a name
     std::optional<TimePoint> failed_at;
+    std::optional<TimePoint> spoiled_at;
 
-    bool Rests(TimePoint now) const { return failed_at && now - *failed_at < kRest; }
+    bool IsInQuarantine(TimePoint now) const {
+      return spoiled_at && now - *spoiled_at < kQuarantine;
+    }
+    bool Rests(TimePoint now) const {
+      return (failed_at && now - *failed_at < kRest) || IsInQuarantine(now);
+    }
   };
 
   Entry* Best(const Experience& experience, TimePoint now) EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -18,6 +18,11 @@ constexpr uint64_t kSpillBytes = 16 << 20;
 /// Reserved at once for the bytes of a member; a larger one grows.
 constexpr uint64_t kReservedBytes = 8 << 20;
 constexpr std::chrono::seconds kBackgroundPause(30);
+/// For so long wrong ranges are not asked for again; other ways to refuse than by wrong bytes may
+/// pass sooner.
+constexpr std::chrono::seconds kRefusedPause(30);
+/// Who joins a fetch later than this after its beginning has had less time than it may take.
+constexpr std::chrono::seconds kLateAfter(1);
 /// What one source may do about an error of its own while another one could be asked.
 constexpr int kRetriesBeforeTheNext = 1;
 
@@ -37,6 +42,11 @@ bool IsTransportError(StatusCode code) {
   }
 }
 
+/// Those of them that more time may cure.
+bool IsOutage(StatusCode code) {
+  return IsTransportError(code) && code != StatusCode::kCancelled && code != StatusCode::kNotFound;
+}
+
 void SortUnique(std::vector<uint32_t>& members) {
   std::ranges::sort(members);
   members.erase(std::ranges::unique(members).begin(), members.end());
@@ -49,11 +59,12 @@ enum class Wants { kPresence, kBytes };
 /// One Read or MakePresent on its way.
 struct LazyLayer::Request {
   Request(DataRange range_in, ChunkSpan chunks_in, oci::FetchClass class_in, Wants wants_in,
-          ReadDone done_in)
+          ReadDone done_in, BlobSources::TimePoint started_in)
       : range(range_in),
         chunks(chunks_in),
         fetch_class(class_in),
         wants(wants_in),
+        started(started_in),
         done(std::move(done_in)) {}
 
   bool Needs(uint32_t chunk) const { return chunk >= chunks.first && chunk < chunks.last; }
@@ -62,6 +73,7 @@ struct LazyLayer::Request {
   const ChunkSpan chunks;
   const oci::FetchClass fetch_class;
   const Wants wants;
+  const BlobSources::TimePoint started;
   const ReadDone done;
 
   Mutex mutex;  // leaf
@@ -96,6 +108,18 @@ struct LazyLayer::Download {
   std::shared_ptr<Attempt> winner GUARDED_BY(mutex);
   std::vector<BlobSources::Id> lost_sources GUARDED_BY(mutex);  // that failed without a byte
 };
+
+Status LazyLayer::Outcome::FirstDataLoss() const {
+  if (error.code() == StatusCode::kDataLoss) {
+    return error;
+  }
+  for (const auto& [chunk, status] : failed_chunks) {
+    if (status.code() == StatusCode::kDataLoss) {
+      return status;
+    }
+  }
+  return OkStatus();
+}
 
 bool LazyLayer::Download::Wins(const std::shared_ptr<Attempt>& attempt) {
   std::vector<std::shared_ptr<Attempt>> losers;
@@ -208,13 +232,13 @@ void LazyLayer::Read(DataRange range, oci::FetchClass fetch_class, ReadDone done
     Note(range);
   }
   Start(std::make_shared<Request>(range, table_.Find(range), fetch_class, Wants::kBytes,
-                                  std::move(done)));
+                                  std::move(done), Now()));
 }
 
 void LazyLayer::MakePresent(DataRange range, oci::FetchClass fetch_class, PresentDone done) {
   Start(std::make_shared<Request>(
       range, table_.Find(range), fetch_class, Wants::kPresence,
-      [done = std::move(done)](const StatusOr<Bytes>& bytes) { done(bytes.status()); }));
+      [done = std::move(done)](const StatusOr<Bytes>& bytes) { done(bytes.status()); }, Now()));
 }
 
 void LazyLayer::Start(const std::shared_ptr<Request>& request) {
@@ -284,6 +308,12 @@ LazyLayer::Work LazyLayer::Enlist(const std::shared_ptr<Request>& request,
     }
   }
   SortUnique(missing);
+  Status rotten;
+  std::erase_if(missing, [&](uint32_t member) EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const Status error = RottenAt(member, request->started);
+    rotten.Update(error);
+    return !error.ok();
+  });
   std::vector<uint32_t> wanted;
   Work work;
   for (const uint32_t member : missing) {
@@ -303,6 +333,7 @@ LazyLayer::Work LazyLayer::Enlist(const std::shared_ptr<Request>& request,
   }
   MutexLock lock(request->mutex);
   request->members_left = missing.size();
+  request->error.Update(rotten);
   return work;
 }
 
@@ -450,7 +481,39 @@ void LazyLayer::RetryLater() {
 }
 
 bool LazyLayer::IsFree(uint32_t member) const {
-  return !in_flight_.contains(member) && !IsShared(member) && IsAbsent(member);
+  return !in_flight_.contains(member) && !IsShared(member) && !rotten_.contains(member) &&
+         IsAbsent(member);
+}
+
+Status LazyLayer::RottenAt(uint32_t member, BlobSources::TimePoint now) {
+  const auto found = rotten_.find(member);
+  if (found == rotten_.end()) {
+    return OkStatus();
+  }
+  if (now < found->second.until) {
+    return found->second.error;
+  }
+  rotten_.erase(found);
+  return OkStatus();
+}
+
+void LazyLayer::Quarantine(uint32_t member, const Status& error) {
+  const bool is_wrong = error.code() == StatusCode::kDataLoss;
+  const auto until = Now() + (is_wrong ? kQuarantine : kRefusedPause);
+  MutexLock lock(mutex_);
+  rotten_[member] = {.until = until, .error = error};
+}
+
+void LazyLayer::OnWrongBytes(BlobSources::Id source, uint32_t member, const Status& error) {
+  const auto spoiled = sources_.OnSpoiled(source, Now());
+  if (spoiled && on_wrong_bytes_) {
+    const MemberRecord& record = table_.members()[member];
+    on_wrong_bytes_({.source = spoiled->name,
+                     .host = spoiled->host,
+                     .layer = key().layer,
+                     .range = {.blob_offset = record.blob_offset, .size_bytes = record.blob_size},
+                     .error = error});
+  }
 }
 
 bool LazyLayer::IsAbsent(uint32_t member) const {
@@ -548,7 +611,9 @@ void LazyLayer::CopyNext() {
   PostToCpu(Urgency::kWelcome, [self = shared_from_this()] { self->CopyNext(); });
 }
 
-void LazyLayer::StartFetch(const Fetch& fetch) {
+void LazyLayer::StartFetch(const Fetch& asked) {
+  Fetch fetch = asked;
+  fetch.begun = asked.begun.value_or(Now());
   const MemberRecord& first = table_.members()[fetch.plan.first_member];
   if (table_.codec() == Codec::kWhole) {
     Finish(fetch.plan.first_member,
@@ -797,7 +862,16 @@ void LazyLayer::PostDecode(const std::shared_ptr<Download>& download,
 
 void LazyLayer::OnFetchFailed(const Fetch& fetch, const Status& error) {
   const PlannedFetch& plan = fetch.plan;
+  if (IsOutage(error.code())) {
+    if (const auto rest = FailThoseInTime(fetch, error)) {
+      StartFetch(*rest);
+      return;
+    }
+  }
   if (plan.last_member - plan.first_member == 1 || IsTransportError(error.code())) {
+    if (!IsTransportError(error.code())) {
+      Quarantine(plan.first_member, error);
+    }
     for (uint32_t member = plan.first_member; member < plan.last_member; ++member) {
       Finish(member, {.error = error});
     }
@@ -832,17 +906,59 @@ void LazyLayer::OnFetchFailed(const Fetch& fetch, const Status& error) {
   }
 }
 
+/// Fails those who have waited since the fetch began. The fetch that the others need, if there are
+/// any: it takes the place of this one.
+std::optional<LazyLayer::Fetch> LazyLayer::FailThoseInTime(const Fetch& fetch,
+                                                           const Status& error) {
+  const PlannedFetch& plan = fetch.plan;
+  const auto is_late = [begun = fetch.begun.value_or(Now())](const auto& request) {
+    return request->started - begun > kLateAfter;
+  };
+  std::optional<Fetch> rest;
+  std::vector<std::shared_ptr<Request>> failed;
+  {
+    MutexLock lock(mutex_);
+    for (uint32_t member = plan.first_member; member < plan.last_member; ++member) {
+      const auto found = in_flight_.find(member);
+      if (found == in_flight_.end()) {
+        continue;
+      }
+      for (const auto& request : found->second) {
+        if (is_late(request)) {
+          rest = rest.value_or(Fetch{.plan = plan, .fetch_class = request->fetch_class});
+          rest->fetch_class = std::min(rest->fetch_class, request->fetch_class);
+        }
+      }
+    }
+    if (!rest) {
+      return std::nullopt;
+    }
+    for (uint32_t member = plan.first_member; member < plan.last_member; ++member) {
+      const auto found = in_flight_.find(member);
+      if (found == in_flight_.end()) {
+        continue;
+      }
+      const auto first_failed =
+          std::stable_partition(found->second.begin(), found->second.end(), is_late);
+      failed.insert(failed.end(), first_failed, found->second.end());
+      found->second.erase(first_failed, found->second.end());
+    }
+  }
+  for (const std::shared_ptr<Request>& request : failed) {
+    Settle(request, {.error = error});
+  }
+  return rest;
+}
+
 void LazyLayer::DecodeMember(const Fetch& fetch, BlobSources::Id source, uint32_t member,
                              ByteSpan compressed) {
   const Outcome outcome = StoreMember(member, compressed);
-  const bool is_broken =
-      outcome.error.code() == StatusCode::kDataLoss ||
-      std::ranges::any_of(outcome.failed_chunks, [](const std::pair<uint32_t, Status>& failed) {
-        return failed.second.code() == StatusCode::kDataLoss;
-      });
-  if (is_broken && !fetch.is_refetch) {
+  const Status wrong = outcome.FirstDataLoss();
+  if (!wrong.ok()) {
+    OnWrongBytes(source, member, wrong);
+  }
+  if (!wrong.ok() && !fetch.is_refetch) {
     // A cache on the way may have spoiled it: ask once more, elsewhere if possible.
-    sources_.OnFailed(source, Now());
     const MemberRecord& record = table_.members()[member];
     StartFetch(
         {.plan = {.range = {.blob_offset = record.blob_offset, .size_bytes = record.blob_size},
@@ -852,6 +968,9 @@ void LazyLayer::DecodeMember(const Fetch& fetch, BlobSources::Id source, uint32_
          .is_refetch = true,
          .sources = {.failed = {}, .spoiled = source}});
     return;
+  }
+  if (!wrong.ok()) {
+    Quarantine(member, wrong);
   }
   Finish(member, outcome);
 }
@@ -874,7 +993,16 @@ LazyLayer::Outcome LazyLayer::StoreMember(uint32_t member, ByteSpan compressed) 
   const StatusOr<DecodedBytes> decoded =
       layer::DecodeMember(table_, member, compressed, decoded_bytes);
   if (!decoded.ok()) {
-    outcome.error = decoded.status();
+    const Status& error = decoded.status();
+    outcome.error =
+        error.code() != StatusCode::kDataLoss
+            ? error
+            : MakeError(error.code(),
+                        fmt::format("bytes with the digest {} do not decode to chunk {} with the "
+                                    "digest {}: {}",
+                                    oci::Digest::Of(compressed).ToString(), absent.front(),
+                                    oci::Digest(table_.chunks()[absent.front()].digest).ToString(),
+                                    MessageOf(error)));
     return outcome;
   }
   for (const uint32_t chunk : absent) {

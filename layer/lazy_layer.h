@@ -1,9 +1,12 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -29,13 +32,24 @@ struct FetchCounters {
   std::atomic<uint64_t> bytes = 0;
 };
 
+/// Bytes of a layer that are not what its TOC promises.
+struct WrongBytes {
+  std::string source;  // the image that they came for
+  std::string host;
+  oci::Digest layer;
+  oci::BlobRange range;  // of the member
+  Status error;          // with the expected and the actual digest
+};
+
 /// One layer whose bytes arrive when they are read: the engine below every way to show a layer.
 ///
 /// A read of absent bytes enlists itself with the gzip members that hold them; each absent member
 /// is fetched, decoded, verified and stored once, however many readers wait for it, and as soon as
 /// its last byte has come, however long the rest of its request takes. A failed fetch is not
-/// remembered: the next read tries again. With a scheduler, a demand request that is late is sent a
-/// second time, elsewhere if possible; the first that brings bytes counts.
+/// remembered: the next read tries again, and who joined one late has another. Wrong bytes are:
+/// they are asked for once more, elsewhere if possible, and if they are wrong again their readers
+/// get the error for kQuarantine without a request. With a scheduler, a demand request that is late
+/// is sent a second time, elsewhere if possible; the first that brings bytes counts.
 ///
 /// Threads: safe. No call blocks for the network. Callbacks run on the executor's threads or, once
 /// closed, on the caller's, with no lock held. Owned by shared_ptr only; requests on their way own
@@ -46,6 +60,10 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   using BlobSource = BlobSources::Open;
   using PresentDone = std::function<void(const Status&)>;
   using ReadDone = std::function<void(StatusOr<Bytes>)>;
+  /// Called on an executor's thread, once for each source while it is in quarantine.
+  using WrongBytesObserver = std::function<void(const WrongBytes&)>;
+
+  static constexpr std::chrono::seconds kQuarantine{300};
 
   /// Borrows `cpu` until Close, `counters` for ever. Without a scheduler nothing is fetched that no
   /// read asks for but the neighbourhood in `limits`; with one, the neighbourhood is what its link
@@ -67,6 +85,9 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
 
   /// Tells `observer` what ReadPresent and demand reads ask for. Before the first of them.
   void Observe(std::shared_ptr<ReadObserver> observer) { observer_ = std::move(observer); }
+
+  /// Tells `observer` of wrong bytes. Before the first read.
+  void ReportWrongBytes(WrongBytesObserver observer) { on_wrong_bytes_ = std::move(observer); }
 
   /// Where the next fetch goes to.
   BlobSources::Source PreferredSource() { return sources_.Preferred(Now()); }
@@ -108,7 +129,8 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   struct Fetch {
     PlannedFetch plan;
     oci::FetchClass fetch_class = oci::FetchClass::kDemand;
-    bool is_refetch = false;  // the second try after a digest mismatch
+    bool is_refetch = false;                      // the second try after a digest mismatch
+    std::optional<BlobSources::TimePoint> begun;  // when its first request was
     BlobSources::Experience sources;
   };
   /// A verified chunk that found no room on the disk.
@@ -126,6 +148,15 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
     Status error;  // of the whole member
     std::vector<std::pair<uint32_t, Status>> failed_chunks;
     std::vector<SpilledChunk> spilled;
+
+    /// kDataLoss when what came is not what was promised.
+    Status FirstDataLoss() const;
+  };
+
+  /// A member that came wrong from everywhere.
+  struct Rotten {
+    BlobSources::TimePoint until;
+    Status error;
   };
 
   LazyLayer(std::shared_ptr<store::StoredLayer> stored, erofs::ImageReader index, ChunkTable table,
@@ -156,7 +187,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   void BeginCopies();
   void CopyNext();
   bool TakeSpilled(uint32_t chunk, Request& request) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void StartFetch(const Fetch& fetch);
+  void StartFetch(const Fetch& asked);
   void OpenSources();
   void ReadBlob(const BlobSources::Source& source, const Fetch& fetch);
   void SendAttempt(const std::shared_ptr<Download>& download,
@@ -169,6 +200,11 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
                Status status);
   bool GoesOnElsewhere(Fetch& fetch, BlobSources::Id source, const Status& error);
   void OnFetchFailed(const Fetch& fetch, const Status& error);
+  std::optional<Fetch> FailThoseInTime(const Fetch& fetch, const Status& error);
+  void OnWrongBytes(BlobSources::Id source, uint32_t member, const Status& error);
+  void Quarantine(uint32_t member, const Status& error);
+  /// The error of a member in quarantine; OK when it may be fetched.
+  Status RottenAt(uint32_t member, BlobSources::TimePoint now) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void PostDecode(const std::shared_ptr<Download>& download,
                   const std::shared_ptr<Attempt>& attempt, uint32_t member, Bytes compressed);
   void DecodeMember(const Fetch& fetch, BlobSources::Id source, uint32_t member,
@@ -189,12 +225,14 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   const FetchLimits limits_;
   const std::shared_ptr<FetchScheduler> scheduler_;  // may be null
   std::shared_ptr<ReadObserver> observer_;
+  WrongBytesObserver on_wrong_bytes_;
   BlobSources sources_;
 
   Mutex mutex_;  // above the scheduler's and the executor's
   bool closed_ GUARDED_BY(mutex_) = false;
   /// Members on their way, and who waits for them. A neighbour may have nobody.
   std::unordered_map<uint32_t, std::vector<std::shared_ptr<Request>>> in_flight_ GUARDED_BY(mutex_);
+  std::map<uint32_t, Rotten> rotten_ GUARDED_BY(mutex_);  // members
   bool opening_ GUARDED_BY(mutex_) = false;
   std::vector<Fetch> waiting_for_source_ GUARDED_BY(mutex_);
   /// What other layers hold; null when no member of this layer is left to be had from them.

@@ -88,6 +88,17 @@ layer::LazyLayer::BlobSource SourceOf(const LayerHost::Dependencies& dependencie
   };
 }
 
+void LogWrongBytes(const layer::WrongBytes& wrong) {
+  log::Error(
+      "wrong bytes came for a layer: they are asked for once more, elsewhere if possible, and "
+      "then not for some minutes",
+      {{"image", wrong.source},
+       {"host", wrong.host},
+       {"layer", wrong.layer.ToString()},
+       {"blob-range", fmt::format("{}-{}", wrong.range.blob_offset, wrong.range.end() - 1)},
+       {"error", Describe(wrong.error)}});
+}
+
 }  // namespace
 
 void DetachLeftMounts(const std::filesystem::path& root) {
@@ -779,6 +790,7 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenStored(
     std::shared_ptr<store::StoredLayer> stored) {
   ASSIGN_OR_RETURN(std::shared_ptr<LazyLayer> layer,
                    LazyLayer::Open(stored, *cpu, counters, {}, scheduler));
+  layer->ReportWrongBytes(LogWrongBytes);
   std::shared_ptr<layer::ReadTap> tap;
   if (dependencies.recorder) {
     layer->Observe(dependencies.recorder->AddLayer(stored->key(), layer->chunks(), stored));

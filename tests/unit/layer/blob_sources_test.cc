@@ -146,5 +146,25 @@ TEST_F(BlobSourcesTest, CloseLetsGoOfEverything) {
   EXPECT_EQ(sources_.Preferred(now_).host, "");
 }
 
+TEST_F(BlobSourcesTest, WrongBytesPutASourceInQuarantine) {
+  Add("first");
+  Add("second");
+  const BlobSources::Source first = Best();
+  const auto told = sources_.OnSpoiled(first.id, now_);
+  ASSERT_TRUE(told.has_value());
+  EXPECT_EQ(told->name, "first");
+  EXPECT_FALSE(sources_.OnSpoiled(first.id, now_).has_value()) << "told once";
+  EXPECT_FALSE(sources_.OnSpoiled(99, now_).has_value());
+  now_ += BlobSources::kQuarantine - std::chrono::seconds(1);
+  EXPECT_EQ(Best().name, "second");
+  sources_.OnFailed(Best().id, now_);
+  EXPECT_EQ(Best().name, "second") << "an outage is better than wrong bytes";
+  Add("first");
+  EXPECT_EQ(Best().name, "second") << "named again, it is the same source";
+  now_ += std::chrono::seconds(1);
+  EXPECT_EQ(Best().name, "first");
+  EXPECT_TRUE(sources_.OnSpoiled(first.id, now_).has_value());
+}
+
 }  // namespace
 }  // namespace starling::layer

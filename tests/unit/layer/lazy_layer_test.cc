@@ -410,6 +410,84 @@ TEST_F(LazyLayerTest, SpoiledBytesAreAskedForAgainWhenNobodyElseHasThem) {
   EXPECT_EQ(second->requests(), 1U);
 }
 
+TEST_F(LazyLayerTest, BytesThatStayWrongAreNotFetchedForEveryRead) {
+  OpenScheduled();
+  std::vector<WrongBytes> reports;
+  layer_->ReportWrongBytes([&reports](const WrongBytes& wrong) { reports.push_back(wrong); });
+  blob_->Spoil(members_[1].blob_offset + members_[1].blob_size / 2);
+  EXPECT_EQ(Read(ChunkRange(1)).status().code(), StatusCode::kDataLoss);
+  Settle();
+  const size_t first = blob_->requests();
+  EXPECT_LE(first, 3U) << "twice, and what is read ahead";
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(Read(ChunkRange(1)).status().code(), StatusCode::kDataLoss);
+  }
+  EXPECT_EQ(blob_->requests(), first);
+  ASSERT_EQ(reports.size(), 1U);
+  EXPECT_EQ(reports[0].source, "image");
+  EXPECT_EQ(reports[0].host, "host");
+  EXPECT_EQ(reports[0].layer, stored_->key().layer);
+  EXPECT_EQ(reports[0].range, MemberRange(1));
+  EXPECT_NE(Describe(reports[0].error), "");
+  ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
+  const size_t before = blob_->requests();
+  blob_->Spoil(members_[1].blob_offset + members_[1].blob_size / 2);  // right again
+  EXPECT_EQ(Read(ChunkRange(1)).status().code(), StatusCode::kDataLoss);
+  clock_.Advance(LazyLayer::kQuarantine);
+  ExpectContent(Read(ChunkRange(1)), ChunkRange(1));
+  EXPECT_EQ(blob_->requests(), before + 1);
+}
+
+TEST_F(LazyLayerTest, ASourceOfWrongBytesIsTheLastChoiceForAWhile) {
+  OpenScheduled();
+  const auto second = AddMemorySource("second");
+  files_.set_free_bytes(0);  // so that each read fetches again
+  const auto fetch = [this] {
+    EXPECT_EQ(MakePresent(ChunkRange(0)).code(), StatusCode::kResourceExhausted);
+  };
+  const uint64_t wrong_at = members_[0].blob_offset + members_[0].blob_size / 2;
+  blob_->Spoil(wrong_at);
+  fetch();
+  EXPECT_EQ(blob_->requests(), 1U);
+  EXPECT_EQ(second->requests(), 1U);
+  clock_.Advance(BlobSources::kRest);
+  fetch();
+  EXPECT_EQ(blob_->requests(), 1U);
+  EXPECT_EQ(second->requests(), 2U);
+  blob_->Spoil(wrong_at);  // right again
+  second->FailNext(MakeError(StatusCode::kUnavailable, "away"));
+  fetch();
+  EXPECT_EQ(blob_->requests(), 2U) << "better than nothing: its bytes are checked";
+}
+
+TEST_F(LazyLayerTest, AnAnswerThatIsNoneIsNotAskedForByEveryRead) {
+  OpenScheduled();
+  blob_->TruncateAt(members_[3].blob_offset);
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(Read(ChunkRange(4)).status().code(), StatusCode::kOutOfRange);
+  }
+  EXPECT_LE(blob_->requests(), 2U);
+  const size_t before = blob_->requests();
+  clock_.Advance(std::chrono::seconds(30));
+  EXPECT_FALSE(Read(ChunkRange(4)).ok());
+  EXPECT_GT(blob_->requests(), before) << "it may have passed";
+}
+
+TEST_F(LazyLayerTest, WhoJoinsAnOldFetchHasItsOwnTime) {
+  OpenScheduled();
+  blob_->FailNext(MakeError(StatusCode::kDeadlineExceeded, "away"));
+  blob_->Hold();
+  auto early = StartRead(ChunkRange(0));
+  AwaitRequests(*blob_, 1);
+  clock_.Advance(std::chrono::seconds(290));
+  auto late = StartRead(ChunkRange(0));
+  EXPECT_EQ(blob_->requests(), 1U);
+  blob_->Release();
+  EXPECT_EQ(early.get().status().code(), StatusCode::kDeadlineExceeded);
+  ExpectContent(late.get(), ChunkRange(0));
+  EXPECT_EQ(blob_->requests(), 2U);
+}
+
 TEST_F(LazyLayerTest, ALateReadIsSentAgainElsewhere) {
   OpenScheduled();
   const auto second = AddMemorySource("second");
