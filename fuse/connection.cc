@@ -10,10 +10,12 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/log.h"
 #include "fuse/kernel_abi.h"
+#include "fuse/killed_thread.h"
 
 namespace starling::fuse {
 namespace {
@@ -137,13 +139,99 @@ class RequestReply : public Reply {
   std::string name_;
 };
 
-class DeferredReply : public RequestReply {
+}  // namespace
+
+class Connection::WaitingReply {
  public:
-  explicit DeferredReply(fuse_req_t request)
-      : RequestReply(request), connection_(ConnectionOf(request).shared_from_this()) {}
+  WaitingReply(std::shared_ptr<Connection> connection, fuse_req_t request)
+      : connection_(std::move(connection)), request_(request) {}
+  ~WaitingReply() {
+    MutexLock lock(connection_->waiting_mutex_);
+    connection_->waiting_.erase(number_);
+  }
+  WaitingReply(const WaitingReply&) = delete;
+  WaitingReply& operator=(const WaitingReply&) = delete;
+
+  /// Makes `self` known. The signal may have come already.
+  static void Register(const std::shared_ptr<WaitingReply>& self) {
+    Connection& connection = *self->connection_;
+    {
+      MutexLock lock(connection.waiting_mutex_);
+      self->number_ = connection.next_waiting_++;
+      connection.waiting_.emplace(self->number_, self);
+    }
+    // libfuse tells at once of what came before, and then must still find the request.
+    registers = Registers::kYes;
+    fuse_req_interrupt_func(self->request_, &Connection::OnInterrupt,
+                            reinterpret_cast<void*>(self->number_));
+    if (std::exchange(registers, Registers::kNo) == Registers::kInterrupted) {
+      self->AnswerIfKilled();
+    }
+  }
+
+  void AnswerIfKilled() {
+    if (IsBeingKilled(fuse_req_ctx(request_)->pid) && Claim()) {
+      fuse_reply_err(request_, EINTR);
+    }
+  }
+
+  /// True for the one who answers.
+  bool Claim() { return !is_answered_.exchange(true); }
+
+  enum class Registers { kNo, kYes, kInterrupted };
+  static thread_local Registers registers;
 
  private:
   const std::shared_ptr<Connection> connection_;
+  const fuse_req_t request_;
+  uintptr_t number_ = 0;
+  std::atomic<bool> is_answered_ = false;
+};
+
+thread_local Connection::WaitingReply::Registers Connection::WaitingReply::registers =
+    Registers::kNo;
+
+void Connection::OnInterrupt(fuse_req_t request, void* number) noexcept {
+  if (WaitingReply::registers == WaitingReply::Registers::kYes) {
+    WaitingReply::registers = WaitingReply::Registers::kInterrupted;
+    return;
+  }
+  Connection& connection = ConnectionOf(request);
+  std::shared_ptr<WaitingReply> reply;
+  {
+    MutexLock lock(connection.waiting_mutex_);
+    const auto found = connection.waiting_.find(reinterpret_cast<uintptr_t>(number));
+    reply = found == connection.waiting_.end() ? nullptr : found->second.lock();
+  }
+  if (reply) {
+    reply->AnswerIfKilled();
+  }
+}
+
+namespace {
+
+/// An answer of the network's: whoever waits for it may be killed meanwhile.
+class DeferredReply : public RequestReply {
+ public:
+  explicit DeferredReply(fuse_req_t request)
+      : RequestReply(request),
+        waiting_(std::make_shared<Connection::WaitingReply>(
+            ConnectionOf(request).shared_from_this(), request)) {
+    Connection::WaitingReply::Register(waiting_);
+  }
+  void Error(int error_number) override {
+    if (waiting_->Claim()) {
+      RequestReply::Error(error_number);
+    }
+  }
+  void Data(ByteSpan bytes) override {
+    if (waiting_->Claim()) {
+      RequestReply::Data(bytes);
+    }
+  }
+
+ private:
+  const std::shared_ptr<Connection::WaitingReply> waiting_;
 };
 
 std::unique_ptr<Reply> RequestReply::Defer() { return std::make_unique<DeferredReply>(request_); }

@@ -4,14 +4,18 @@
 #include <sys/uio.h>
 
 #include <atomic>
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 
 #include "base/bytes.h"
+#include "base/mutex.h"
 #include "base/status.h"
 #include "base/unique_fd.h"
 #include "fuse/operations.h"
 
+struct fuse_req;
 struct fuse_session;
 
 namespace starling::fuse {
@@ -41,6 +45,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Process(std::span<std::byte> request) const;
   /// Tells the kernel that `name` is not in the root any more.
   void ForgetName(const std::string& name) const;
+  /// A deferred answer, known to libfuse by its number while it is not given: the interrupt of its
+  /// request may come at any time. Threads: safe.
+  class WaitingReply;
+  /// What libfuse calls when the kernel tells that the caller of a request has got a signal. Only
+  /// one that kills it is an answer (EINTR): others must not make an error of a read.
+  static void OnInterrupt(fuse_req* request, void* number) noexcept;
+
   /// From now on answers are dropped: a successor gives them.
   void Abandon() { is_abandoned_.store(true); }
 
@@ -58,6 +69,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Bytes init_request_;
   std::atomic<bool> is_abandoned_ = false;
   std::atomic<bool> is_replaying_ = false;
+  Mutex waiting_mutex_;  // leaf
+  uintptr_t next_waiting_ GUARDED_BY(waiting_mutex_) = 1;
+  std::map<uintptr_t, std::weak_ptr<WaitingReply>> waiting_ GUARDED_BY(waiting_mutex_);
 };
 
 }  // namespace starling::fuse

@@ -3,7 +3,10 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/wait.h>
 
 #include <future>
 #include <thread>
@@ -92,6 +95,61 @@ TEST_F(SessionTest, RequestsThatTheFirstServerTookAreAnsweredByTheSecond) {
   auto second = Session::Adopt(Options(), operations_, *std::move(device));
   ASSERT_TRUE(second.ok()) << second.status();
   EXPECT_EQ(reader.get(), std::string(5000, 'a'));
+}
+
+/// A child that touches one page of `file` and nothing more: the kernel asks for it in a request
+/// that the child waits for, not only for the page.
+pid_t StartPageReader(const std::filesystem::path& file) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+    void* const page = ::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0);
+    ::madvise(page, 4096, MADV_RANDOM);
+    ::_exit(*static_cast<volatile const char*>(page) == 'a' ? 0 : 1);
+  }
+  return child;
+}
+
+TEST_F(SessionTest, WhoWaitsForTheNetworkCanBeKilledButNotDisturbed) {
+  auto session = Session::Mount(Options(), operations_);
+  ASSERT_TRUE(session.ok()) << session.status();
+  ASSERT_TRUE(std::filesystem::exists(MountPoint() / "3/d/a"));
+  blob_->Hold();
+  const size_t before = blob_->requests();
+  const pid_t killed = StartPageReader(MountPoint() / "3/d/a");
+  while (blob_->requests() == before) {
+    std::this_thread::yield();
+  }
+  // Who waits for the same page must not suffer.
+  const pid_t other = StartPageReader(MountPoint() / "3/d/a");
+  ::kill(killed, SIGKILL);
+  int status = 0;
+  EXPECT_EQ(::waitpid(killed, &status, 0), killed);
+  EXPECT_TRUE(WIFSIGNALED(status));
+  blob_->Release();
+  EXPECT_EQ(::waitpid(other, &status, 0), other);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  EXPECT_EQ(ReadWhole(MountPoint() / "3/d/a"), std::string(5000, 'a'));
+}
+
+TEST_F(SessionTest, ASignalThatKillsNobodyIsNoError) {
+  auto session = Session::Mount(Options(), operations_);
+  ASSERT_TRUE(session.ok()) << session.status();
+  ASSERT_TRUE(std::filesystem::exists(MountPoint() / "3/d/a"));
+  blob_->Hold();
+  const size_t before = blob_->requests();
+  ::signal(SIGUSR1, [](int) {});  // the child has it, too
+  const pid_t child = StartPageReader(MountPoint() / "3/d/a");
+  while (blob_->requests() == before) {
+    std::this_thread::yield();
+  }
+  ::kill(child, SIGUSR1);
+  // The kernel tells of the signal on the way of the next request.
+  EXPECT_FALSE(std::filesystem::exists(MountPoint() / "3/d/none"));
+  blob_->Release();
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 TEST_F(SessionTest, SetsHowFarTheKernelReadsAhead) {
