@@ -80,10 +80,7 @@ Status ZstdDecoder::DecodePrefix(ByteSpan compressed, uint64_t wanted_bytes,
   return DecodeStreaming(compressed, room.first(wanted_bytes));
 }
 
-Status ZstdDecoder::DecodeAll(ByteSpan compressed, std::span<std::byte> out) {
-  if (out.size() / kMaxZstdRatio > compressed.size()) {
-    return Broken("too short for what it should hold");
-  }
+StatusOr<size_t> ZstdDecoder::DecodeInto(ByteSpan compressed, std::span<std::byte> out) {
   if (state_->context == nullptr) {
     return NoMemory();
   }
@@ -95,6 +92,14 @@ Status ZstdDecoder::DecodeAll(ByteSpan compressed, std::span<std::byte> out) {
   if (ZSTD_isError(decoded) != 0) {
     return Broken(ZSTD_getErrorName(decoded));
   }
+  return decoded;
+}
+
+Status ZstdDecoder::DecodeAll(ByteSpan compressed, std::span<std::byte> out) {
+  if (out.size() / kMaxZstdRatio > compressed.size()) {
+    return Broken("too short for what it should hold");
+  }
+  ASSIGN_OR_RETURN(const size_t decoded, DecodeInto(compressed, out));
   if (decoded != out.size()) {
     return Broken(fmt::format("{} bytes instead of {}", decoded, out.size()));
   }

@@ -28,6 +28,10 @@ class ZstdDecoder {
   /// 128 MiB.
   Status DecodePrefix(ByteSpan compressed, uint64_t wanted_bytes, std::span<std::byte> room);
 
+  /// All that `compressed`, whole frames, decompresses to, into the front of `out`; returns its
+  /// size. kDataLoss when it is broken or more than `out`.
+  StatusOr<size_t> DecodeInto(ByteSpan compressed, std::span<std::byte> out);
+
   /// Fills `out` with all that `compressed`, whole frames, decompresses to. kDataLoss when that is
   /// more or less, or broken.
   Status DecodeAll(ByteSpan compressed, std::span<std::byte> out);

@@ -120,5 +120,33 @@ TEST(ZstdDecoder, DecodesAllOrNothing) {
   }
 }
 
+TEST(ZstdDecoder, DecodesIntoWhatIsLargeEnough) {
+  const std::string frames = Zstd("one") + Zstd("") + Zstd("two");
+  const struct {
+    std::string_view name;
+    std::string compressed;
+    size_t room_bytes;
+    StatusOr<size_t> want;
+  } cases[] = {
+      {"exactly", frames, 6, 6},
+      {"more than enough", frames, 100, 6},
+      {"too little", frames, 5, MakeError(StatusCode::kDataLoss, "")},
+      {"nothing", "", 100, 0},
+      {"cut off", frames.substr(0, frames.size() - 1), 100, MakeError(StatusCode::kDataLoss, "")},
+      {"something behind it", frames + "x", 100, MakeError(StatusCode::kDataLoss, "")},
+  };
+  ZstdDecoder decoder;
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    Bytes out(c.room_bytes);
+    const auto size = decoder.DecodeInto(AsBytes(c.compressed), out);
+    ASSERT_EQ(size.status().code(), c.want.status().code()) << size.status();
+    if (size.ok()) {
+      EXPECT_EQ(*size, *c.want);
+      EXPECT_EQ(AsText(ByteSpan(out).first(*size)), std::string_view("onetwo").substr(0, *size));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace starling::estargz
