@@ -7,7 +7,6 @@
 #include <stop_token>
 
 #include "base/clock.h"
-#include "layer/member_decoder.h"
 
 namespace starling::layer {
 namespace {
@@ -203,6 +202,11 @@ void LazyLayer::UseShared(SharedChunks shared) {
   shared_ = std::make_shared<const SharedChunks>(std::move(shared));
   is_shared_ = std::move(is_shared);
   shared_left_ = count;
+}
+
+StatusOr<BlobSources::Source> LazyLayer::OpenSource() {
+  BlobSources::Experience none;
+  return sources_.OpenBest(none, Now());
 }
 
 bool LazyLayer::IsPresent(DataRange range) const {
@@ -975,6 +979,19 @@ void LazyLayer::DecodeMember(const Fetch& fetch, BlobSources::Id source, uint32_
   Finish(member, outcome);
 }
 
+/// The first `wanted_bytes` of a member; all of it when its gaps are kept and that can be had.
+StatusOr<LazyLayer::Decoded> LazyLayer::Decode(uint32_t member, ByteSpan compressed,
+                                               uint64_t wanted_bytes) const {
+  if (gaps_) {
+    if (StatusOr<DecodedBytes> whole = DecodeWholeMember(table_, member, compressed); whole.ok()) {
+      return Decoded{.bytes = *std::move(whole), .is_whole = true};
+    }
+  }
+  ASSIGN_OR_RETURN(DecodedBytes prefix,
+                   layer::DecodeMember(table_, member, compressed, wanted_bytes));
+  return Decoded{.bytes = std::move(prefix), .is_whole = false};
+}
+
 /// Decodes a member as far as its absent chunks reach, verifies and stores them.
 LazyLayer::Outcome LazyLayer::StoreMember(uint32_t member, ByteSpan compressed) {
   std::vector<uint32_t> absent;
@@ -990,8 +1007,7 @@ LazyLayer::Outcome LazyLayer::StoreMember(uint32_t member, ByteSpan compressed) 
   if (absent.empty()) {
     return outcome;
   }
-  const StatusOr<DecodedBytes> decoded =
-      layer::DecodeMember(table_, member, compressed, decoded_bytes);
+  const StatusOr<Decoded> decoded = Decode(member, compressed, decoded_bytes);
   if (!decoded.ok()) {
     const Status& error = decoded.status();
     outcome.error =
@@ -1008,7 +1024,7 @@ LazyLayer::Outcome LazyLayer::StoreMember(uint32_t member, ByteSpan compressed) 
   for (const uint32_t chunk : absent) {
     const ChunkRecord& record = table_.chunks()[chunk];
     const oci::Digest digest(record.digest);
-    const ByteSpan bytes = decoded->span().subspan(record.inner_offset, record.size_bytes);
+    const ByteSpan bytes = decoded->bytes.span().subspan(record.inner_offset, record.size_bytes);
     Status status = stored_->Put(chunk, record.data_address, bytes, digest);
     // Only what is proven leaves this function, so the digest is asked here too.
     if (status.code() == StatusCode::kResourceExhausted && oci::Digest::Of(bytes) == digest) {
@@ -1017,6 +1033,9 @@ LazyLayer::Outcome LazyLayer::StoreMember(uint32_t member, ByteSpan compressed) 
     } else if (!status.ok()) {
       outcome.failed_chunks.emplace_back(chunk, std::move(status));
     }
+  }
+  if (decoded->is_whole && outcome.failed_chunks.empty() && outcome.spilled.empty()) {
+    gaps_->Add(table_, member, decoded->bytes.span());
   }
   return outcome;
 }

@@ -19,6 +19,8 @@
 #include "layer/fetch_ahead.h"
 #include "layer/fetch_plan.h"
 #include "layer/fetch_scheduler.h"
+#include "layer/gap_log.h"
+#include "layer/member_decoder.h"
 #include "layer/read_observer.h"
 #include "layer/shared_chunks.h"
 #include "oci/blob_reader.h"
@@ -89,6 +91,11 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   /// Tells `observer` of wrong bytes. Before the first read.
   void ReportWrongBytes(WrongBytesObserver observer) { on_wrong_bytes_ = std::move(observer); }
 
+  /// Keeps what of members is no chunk in `gaps`, too. Before the first fetch.
+  void KeepGaps(std::shared_ptr<GapLog> gaps) { gaps_ = std::move(gaps); }
+
+  /// The place that the next fetch goes to, opened. Errors: the sources'; kUnavailable for none.
+  StatusOr<BlobSources::Source> OpenSource();
   /// Where the next fetch goes to.
   BlobSources::Source PreferredSource() { return sources_.Preferred(Now()); }
 
@@ -159,6 +166,11 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
     Status error;
   };
 
+  struct Decoded {
+    DecodedBytes bytes;
+    bool is_whole = false;  // nothing of the member is missing
+  };
+
   LazyLayer(std::shared_ptr<store::StoredLayer> stored, erofs::ImageReader index, ChunkTable table,
             Executor& cpu, FetchCounters& counters, const FetchLimits& limits,
             std::shared_ptr<FetchScheduler> scheduler);
@@ -209,6 +221,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
                   const std::shared_ptr<Attempt>& attempt, uint32_t member, Bytes compressed);
   void DecodeMember(const Fetch& fetch, BlobSources::Id source, uint32_t member,
                     ByteSpan compressed);
+  StatusOr<Decoded> Decode(uint32_t member, ByteSpan compressed, uint64_t wanted_bytes) const;
   Outcome StoreMember(uint32_t member, ByteSpan compressed);
   void Finish(uint32_t member, const Outcome& outcome);
   void Settle(const std::shared_ptr<Request>& request, const Outcome& outcome);
@@ -226,6 +239,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   const std::shared_ptr<FetchScheduler> scheduler_;  // may be null
   std::shared_ptr<ReadObserver> observer_;
   WrongBytesObserver on_wrong_bytes_;
+  std::shared_ptr<GapLog> gaps_;  // null: not kept
   BlobSources sources_;
 
   Mutex mutex_;  // above the scheduler's and the executor's

@@ -30,4 +30,11 @@ StatusOr<DecodedBytes> DecodeMember(const ChunkTable& table, uint32_t member, By
 /// The same for a member that can be decoded by itself: not one of kGzipSpans.
 StatusOr<DecodedBytes> DecodePrefix(Codec codec, ByteSpan compressed, uint64_t wanted_bytes);
 
+/// All that `compressed`, the member of that number and nothing else, decompresses to. Errors also:
+/// kDataLoss when that is less than its chunks need; kResourceExhausted or kDataLoss when it goes
+/// on for more than 64 KiB behind the last of them; kFailedPrecondition for members that only
+/// DecodeMember knows.
+StatusOr<DecodedBytes> DecodeWholeMember(const ChunkTable& table, uint32_t member,
+                                         ByteSpan compressed);
+
 }  // namespace starling::layer

@@ -12,6 +12,7 @@
 ///     present.synced  the bits whose bytes are known to be on the disk: the truth after a reboot
 ///     boot            the machine's boot for which `present` is the truth
 ///     digests         what can be made from the rest again: see LayerStore::WriteDerived
+///     gaps, diffid    not the store's: layer::GapLog, mount::DiffIdChecks
 ///
 /// A killed process loses nothing: bytes and bits are in the page cache, and a bit is set after its
 /// bytes. A machine that lost power may have kept a bit without its bytes; so in another boot than
@@ -88,6 +89,8 @@ class StoredLayer {
   /// the data's bytes are valid where IsPresent says so. Gone after LayerStore::Remove.
   std::filesystem::path index_path() const;
   std::filesystem::path data_path() const;
+  /// Where others may keep what they make of the layer; removed with it.
+  std::filesystem::path directory() const;
   /// Bytes of the chunks held, for status and usage. After a kill it may lack those of the chunks
   /// that were just being put.
   uint64_t present_bytes() const;

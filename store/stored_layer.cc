@@ -110,6 +110,8 @@ Status StoredLayer::Read(uint64_t data_address, std::span<std::byte> out) const 
 
 int StoredLayer::data_fd() const { return state_->directory.data_for_reading.get(); }
 
+std::filesystem::path StoredLayer::directory() const { return state_->directory.path; }
+
 std::filesystem::path StoredLayer::index_path() const {
   return state_->directory.path / kIndexFile;
 }

@@ -115,5 +115,51 @@ TEST(DecodeMember, InflatesSpans) {
   }
 }
 
+TEST(DecodeWholeMember, EndsWithTheMember) {
+  const std::string content(5000, 'a');
+  const struct {
+    std::string_view name;
+    Codec codec;
+    std::string compressed;
+    uint64_t chunk_bytes;
+    StatusOr<uint64_t> want;
+  } cases[] = {
+      {"the chunk alone", Codec::kGzip, Gzip(content), 5000, 5000},
+      {"headers behind it", Codec::kGzip, Gzip(content), 4000, 5000},
+      {"in a member of their own", Codec::kGzip, Gzip(content) + Gzip(content), 5000, 10000},
+      {"64 KiB of them", Codec::kGzip, Gzip(std::string(10 + (64 << 10), 'a')), 10,
+       10 + (64 << 10)},
+      {"more", Codec::kGzip, Gzip(std::string(11 + (64 << 10), 'a')), 10,
+       MakeError(StatusCode::kResourceExhausted, "")},
+      {"shorter than the chunk", Codec::kGzip, Gzip(content), 5001,
+       MakeError(StatusCode::kDataLoss, "")},
+      {"something else behind it", Codec::kGzip, Gzip(content) + "else", 5000,
+       MakeError(StatusCode::kDataLoss, "")},
+      {"a frame", Codec::kZstd, Zstd(content), 5000, 5000},
+      {"a frame of headers", Codec::kZstd, Zstd(content) + Zstd("headers"), 5000, 5007},
+      {"more than 64 KiB of frames", Codec::kZstd, Zstd(content) + Zstd(std::string(65537, 'a')),
+       5000, MakeError(StatusCode::kDataLoss, "")},
+      {"a whole layer", Codec::kWhole, "xxxxxxxxxx", 10,
+       MakeError(StatusCode::kFailedPrecondition, "")},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    ChunkTableSpec spec{
+        .chunks = {{.data_address = 0, .size_bytes = c.chunk_bytes}},
+        .members = {{.blob_offset = 0, .blob_size = c.compressed.size()}},
+        .data_size_bytes = 8192,
+        .blob_size_bytes = c.compressed.size(),
+        .codec = c.codec,
+    };
+    const Bytes bytes = *WriteChunkTable(std::move(spec));
+    const auto decoded = DecodeWholeMember(*ChunkTable::Open(bytes), 0, AsBytes(c.compressed));
+    ASSERT_EQ(decoded.status().code(), c.want.status().code()) << decoded.status();
+    if (decoded.ok()) {
+      EXPECT_EQ(decoded->size_bytes, *c.want);
+      EXPECT_TRUE(AsText(decoded->span()).starts_with(std::string(c.chunk_bytes, 'a')));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace starling::layer

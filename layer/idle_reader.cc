@@ -1,0 +1,73 @@
+#include "layer/idle_reader.h"
+
+#include <utility>
+
+namespace starling::layer {
+
+StatusOr<Bytes> IdleReader::Read(oci::BlobRange range) {
+  ASSIGN_OR_RETURN(BlobSources::Source source, layer_->OpenSource());
+  const std::string host = source.host;
+  const std::string name = source.name;
+  {
+    MutexLock lock(mutex_);
+    result_.reset();
+    if (!stop_.stop_requested()) {
+      waiting_ = {.range = range, .source = std::move(source)};
+    } else {
+      result_ = MakeError(StatusCode::kCancelled, "idle reader: cancelled");
+    }
+  }
+  scheduler_->Enlist(host, oci::FetchClass::kBackground, shared_from_this(), name);
+  MutexLock lock(mutex_);
+  while (!result_) {
+    changed_.Wait(mutex_);
+  }
+  return *std::exchange(result_, std::nullopt);
+}
+
+void IdleReader::Cancel() {
+  stop_.request_stop();
+  MutexLock lock(mutex_);
+  // What has begun ends by the stop.
+  if (waiting_) {
+    waiting_.reset();
+    result_ = MakeError(StatusCode::kCancelled, "idle reader: cancelled");
+    changed_.NotifyAll();
+  }
+}
+
+bool IdleReader::StartNext(oci::FetchClass fetch_class, uint64_t) {
+  std::optional<Waiting> next;
+  {
+    MutexLock lock(mutex_);
+    next = std::exchange(waiting_, std::nullopt);
+  }
+  if (!next) {
+    return false;
+  }
+  counters_.requests.fetch_add(1, std::memory_order_relaxed);
+  const auto flight =
+      scheduler_->Begin(next->source.host, fetch_class, next->range.size_bytes, next->source.name);
+  oci::ReadOptions options;
+  options.fetch_class = fetch_class;
+  options.stop = stop_.get_token();
+  // The callback owns the reader, so that it outlives the read.
+  next->source.reader->Read(
+      next->range, options,
+      [self = shared_from_this(), flight, reader = next->source.reader](StatusOr<Bytes> bytes) {
+        if (bytes.ok()) {
+          self->counters_.bytes.fetch_add(bytes->size(), std::memory_order_relaxed);
+          flight->OnBytes(bytes->size());
+        }
+        self->OnRead(std::move(bytes));
+      });
+  return true;
+}
+
+void IdleReader::OnRead(StatusOr<Bytes> bytes) {
+  MutexLock lock(mutex_);
+  result_ = std::move(bytes);
+  changed_.NotifyAll();
+}
+
+}  // namespace starling::layer
