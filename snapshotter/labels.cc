@@ -118,6 +118,14 @@ std::optional<std::string> SnapshotRefOf(const Labels& labels) {
   return ref.empty() ? std::nullopt : std::optional<std::string>(ref);
 }
 
+std::optional<oci::Digest> ChainIdOf(const Info& snapshot) {
+  const std::string_view ref = Find(snapshot.labels, snapshot_label::kRef);
+  const std::string_view name = snapshot.name;
+  const size_t slash = name.rfind('/');  // none: npos + 1 is the front
+  const auto chain = oci::Digest::Parse(ref.empty() ? name.substr(slash + 1) : ref);
+  return chain.ok() ? std::optional(*chain) : std::nullopt;
+}
+
 std::string RemoteSnapshotName(std::string_view snapshot_ref, std::string_view parent) {
   constexpr size_t kHashDigits = 16;
   return fmt::format("remote/{}/{}", snapshot_ref,

@@ -23,6 +23,11 @@ StatusOr<LayerRequest> LayerRequestFromLabels(const Labels& labels);
 /// The snapshot.ref of an extraction Prepare; none on others.
 std::optional<std::string> SnapshotRefOf(const Labels& labels);
 
+/// The chain ID that a committed snapshot stands for: what its client asked for when it was
+/// prepared as a layer, or what a client that unpacked it itself named it after (containerd puts
+/// namespace and number in front). Nothing for other snapshots.
+std::optional<oci::Digest> ChainIdOf(const Info& snapshot);
+
 /// The name under which a lazy layer is committed: a function of ref and parent, so that the same
 /// chain ID over two parents (one lazy, one unpacked) makes two snapshots.
 std::string RemoteSnapshotName(std::string_view snapshot_ref, std::string_view parent);

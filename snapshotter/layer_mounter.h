@@ -23,6 +23,10 @@ struct LayerRequest {
   std::vector<oci::Digest> image_layers;
   /// Of the image's manifest, when the client names it.
   std::optional<oci::Digest> manifest;
+  /// The chain ID that the layer must lead to (the client's snapshot.ref), and that of the layers
+  /// below it, when there are some; nothing when either is not known.
+  std::optional<oci::Digest> chain;
+  std::optional<oci::Digest> parent_chain;
   /// How much of the blob's front the client asks to prefetch where no landmark says it.
   std::optional<uint64_t> prefetch_bytes;
 };

@@ -493,7 +493,8 @@ StatusOr<std::vector<StoredLayer>> MetadataStore::Layers() {
   Query query = state_->database->Prepare(
       "SELECT number, image_reference, layer, toc, image_layers, "
       "EXISTS (SELECT 1 FROM snapshot WHERE layer = number) OR "
-      "EXISTS (SELECT 1 FROM removed WHERE layer = number) FROM layer ORDER BY number");
+      "EXISTS (SELECT 1 FROM removed WHERE layer = number), "
+      "(SELECT name FROM snapshot WHERE layer = number) FROM layer ORDER BY number");
   std::vector<StoredLayer> layers;
   while (true) {
     ASSIGN_OR_RETURN(const bool found, query.Step());
@@ -505,6 +506,7 @@ StatusOr<std::vector<StoredLayer>> MetadataStore::Layers() {
     ASSIGN_OR_RETURN(layer.request.layer, oci::Digest::Parse(query.Text(2)));
     ASSIGN_OR_RETURN(layer.request.toc, oci::Digest::Parse(query.Text(3)));
     ASSIGN_OR_RETURN(layer.request.image_layers, SplitDigests(query.Text(4)));
+    layer.snapshot = query.Text(6);
     layers.push_back(std::move(layer));
   }
 }

@@ -51,7 +51,8 @@ struct StoredUsage {
 struct StoredLayer {
   uint64_t number = 0;
   LayerRequest request;
-  bool in_use = false;  // by a snapshot, or by a removed one that awaits clean-up
+  bool in_use = false;   // by a snapshot, or by a removed one that awaits clean-up
+  std::string snapshot;  // the name of the one that has it; empty when none does
 };
 
 /// The snapshots' rows in SQLite, each method one transaction: after it returned, a crash loses

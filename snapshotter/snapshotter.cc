@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <charconv>
 #include <set>
+#include <tuple>
 
 #include "api/snapshot_labels.h"
 #include "base/file_system.h"
@@ -74,9 +75,14 @@ StatusOr<std::unique_ptr<Snapshotter>> Snapshotter::Open(Options options,
 }
 
 Status Snapshotter::RestoreLayers() {
-  ASSIGN_OR_RETURN(const std::vector<StoredLayer> stored, metadata_.Layers());
+  ASSIGN_OR_RETURN(std::vector<StoredLayer> stored, metadata_.Layers());
   bool all_restored = true;
-  for (const StoredLayer& layer : stored) {
+  for (StoredLayer& layer : stored) {
+    if (!layer.snapshot.empty()) {
+      ASSIGN_OR_RETURN(const Info info, metadata_.Stat(layer.snapshot));
+      ASSIGN_OR_RETURN(std::tie(layer.request.chain, layer.request.parent_chain),
+                       ChainsOf(SnapshotRefOf(info.labels).value_or(""), info.parent));
+    }
     StatusOr<LayerMount> mount = layers_.Restore(layer.number, layer.request);
     if (!layer.in_use) {
       // A crash came between the layer and its snapshot. Restored, because only then its data can
@@ -160,7 +166,8 @@ StatusOr<Snapshotter::Fetch> Snapshotter::PrepareRemote(const std::string& ref,
   if (existing.status().code() != StatusCode::kNotFound) {
     return existing.status();
   }
-  ASSIGN_OR_RETURN(const LayerRequest request, LayerRequestFromLabels(labels));
+  ASSIGN_OR_RETURN(LayerRequest request, LayerRequestFromLabels(labels));
+  ASSIGN_OR_RETURN(std::tie(request.chain, request.parent_chain), ChainsOf(ref, parent));
   if (oci::IsPlain(request.layer, request.toc) &&
       options_.plain_layers == PlainLayers::kContainerd) {
     return oci::FindTocDigest(labels).status();
@@ -182,6 +189,22 @@ StatusOr<Snapshotter::Fetch> Snapshotter::PrepareRemote(const std::string& ref,
     return committed;
   }
   return mount->is_whole ? Fetch::kWhole : Fetch::kLazy;
+}
+
+/// The chain ID of a layer that is asked for as `ref`, and of what is below it. Nothing when one of
+/// them is not known.
+StatusOr<Snapshotter::Chains> Snapshotter::ChainsOf(const std::string& ref,
+                                                    const std::string& parent) {
+  const StatusOr<oci::Digest> chain = oci::Digest::Parse(ref);
+  if (!chain.ok()) {
+    return Chains();
+  }
+  if (parent.empty()) {
+    return Chains(*chain, std::nullopt);
+  }
+  ASSIGN_OR_RETURN(const Info below, metadata_.Stat(parent));
+  const std::optional<oci::Digest> parent_chain = ChainIdOf(below);
+  return parent_chain ? Chains(*chain, parent_chain) : Chains();
 }
 
 Status Snapshotter::CommitRemote(uint64_t number, const LayerMount& mount, const std::string& name,

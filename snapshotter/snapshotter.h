@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/mutex.h"
@@ -107,6 +108,8 @@ class Snapshotter {
                                  const std::vector<std::filesystem::path>& lower);
   StatusOr<Fetch> PrepareRemote(const std::string& ref, const std::string& parent,
                                 const Labels& labels);
+  using Chains = std::pair<std::optional<oci::Digest>, std::optional<oci::Digest>>;
+  StatusOr<Chains> ChainsOf(const std::string& ref, const std::string& parent);
   Status CommitRemote(uint64_t number, const LayerMount& mount, const std::string& name,
                       const std::string& parent, const Labels& labels);
   Status DiscardLayer(uint64_t number);

@@ -152,6 +152,34 @@ TEST(SnapshotRefOf, IsNoneWithoutAValue) {
   EXPECT_EQ(SnapshotRefOf({{"containerd.io/snapshot.ref", "sha256:1"}}), "sha256:1");
 }
 
+TEST(ChainIdOf, IsTheRefOrTheName) {
+  const std::string chain = "sha256:" + std::string(64, 'c');
+  const std::string other = "sha256:" + std::string(64, 'd');
+  const struct {
+    std::string_view name;
+    Info snapshot;
+    std::optional<oci::Digest> want;
+  } cases[] = {
+      {"a lazy layer",
+       {.name = RemoteSnapshotName(chain, ""), .labels = {{"containerd.io/snapshot.ref", chain}}},
+       DigestOf(chain)},
+      {"unpacked by containerd", {.name = "default/12/" + chain}, DigestOf(chain)},
+      {"with no namespace", {.name = chain}, DigestOf(chain)},
+      {"the ref counts before the name",
+       {.name = "default/12/" + chain, .labels = {{"containerd.io/snapshot.ref", other}}},
+       DigestOf(other)},
+      {"committed by a builder", {.name = "default/3/my-container"}, std::nullopt},
+      {"a ref that is no digest",
+       {.name = chain, .labels = {{"containerd.io/snapshot.ref", "sha256:1"}}},
+       std::nullopt},
+      {"no name", {}, std::nullopt},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    EXPECT_EQ(ChainIdOf(c.snapshot), c.want);
+  }
+}
+
 TEST(RemoteSnapshotName, DependsOnRefAndParent) {
   EXPECT_EQ(RemoteSnapshotName("sha256:1", ""), "remote/sha256:1/e3b0c44298fc1c14");
   EXPECT_NE(RemoteSnapshotName("sha256:1", "p"), RemoteSnapshotName("sha256:1", "q"));

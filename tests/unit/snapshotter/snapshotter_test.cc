@@ -223,6 +223,36 @@ TEST_F(SnapshotterTest, TheSameChainOverTwoParentsIsTwoSnapshots) {
   EXPECT_EQ(life_.layers().mounts(), 3U);
 }
 
+TEST_F(SnapshotterTest, ALayerKnowsItsChainIdAndThatBelow) {
+  const auto ref = [](char digit) { return "sha256:" + std::string(64, digit); };
+  const auto digest = [&ref](char digit) { return *oci::Digest::Parse(ref(digit)); };
+  const std::string unpacked = "default/1/" + ref('9');
+  MakeCommitted(unpacked, "");
+  MakeCommitted("default/2/container", "");
+  MakeLazy(ref('1'), "");
+  MakeLazy(ref('2'), RemoteSnapshotName(ref('1'), ""));
+  MakeLazy(ref('3'), unpacked);
+  MakeLazy(ref('4'), "default/2/container");
+  MakeLazy("no digest", "");
+  using Chains = std::pair<std::optional<oci::Digest>, std::optional<oci::Digest>>;
+  const std::vector<Chains> want = {{digest('1'), std::nullopt},
+                                    {digest('2'), digest('1')},
+                                    {digest('3'), digest('9')},
+                                    {std::nullopt, std::nullopt},
+                                    {std::nullopt, std::nullopt}};
+  const auto asked = [this](size_t from) {
+    const std::vector<LayerRequest> requests = life_.layers().requests();
+    std::vector<Chains> chains;
+    for (size_t i = from; i < requests.size(); ++i) {
+      chains.emplace_back(requests[i].chain, requests[i].parent_chain);
+    }
+    return chains;
+  };
+  EXPECT_EQ(asked(0), want);
+  life_.Restart();
+  EXPECT_EQ(asked(want.size()), want) << "also after a restart";
+}
+
 TEST_F(SnapshotterTest, ASecondPrepareOfALayerIsAnsweredAtOnce) {
   MakeLazy("one", "");
   const auto again = life_->Prepare("other namespace", "", LazyLabels("one"));
