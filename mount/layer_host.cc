@@ -15,6 +15,7 @@
 #include "fuse/operations.h"
 #include "fuse/session.h"
 #include "layer/access_recorder.h"
+#include "layer/diff_id.h"
 #include "layer/fetch_scheduler.h"
 #include "layer/gzip_index_store.h"
 #include "layer/layer_opener.h"
@@ -128,6 +129,7 @@ struct LayerHost::State {
     std::shared_ptr<LazyLayer> layer;
     std::shared_ptr<store::StoredLayer> stored;
     std::shared_ptr<layer::ReadTap> tap;  // null: nothing is recorded
+    std::shared_ptr<layer::GapLog> gaps;  // null: its diffID is known, or cannot be
   };
   /// A layer that is shown, or (without a number) opened ahead.
   struct Shown {
@@ -161,7 +163,7 @@ struct LayerHost::State {
   Status ChoosePlane();
   void AddSource(LazyLayer& layer, const LayerSpec& spec);
   void Prefetch(const std::shared_ptr<LazyLayer>& layer, const LayerSpec& spec);
-  void FetchAll(LazyLayer& layer);
+  void FetchAll(const Held& held);
   void Record(const Held& held, const LayerSpec& spec);
   std::shared_ptr<layer::PrefetchPlan> PlanOf(const LayerSpec& spec);
   Status Hide(uint64_t number, Data data);
@@ -191,6 +193,7 @@ struct LayerHost::State {
   /// Forces to the disk what came at once and in bulk, while nobody waits for it.
   std::unique_ptr<ThreadPool> syncing;
   std::shared_ptr<layer::RunRecordings> recordings;  // null: nothing is recorded
+  std::unique_ptr<DiffIdChecks> diff_ids;
 
   Mutex mutex;  // above a plan's; never held over a call that blocks
   Condition changed;
@@ -225,6 +228,11 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::Start(Options options, Dependenc
       .clock = SystemClock(),
       .disk_bytes = [root = state->options.root] { return BytesToSpare(root); }});
   state->syncing = std::make_unique<ThreadPool>("sync", 1);
+  state->diff_ids = std::make_unique<DiffIdChecks>(
+      DiffIdChecks::Dependencies{.sources = state->dependencies.sources,
+                                 .files = state->dependencies.files,
+                                 .scheduler = state->scheduler,
+                                 .counters = state->counters});
   if (policy.record_profiles && !state->dependencies.recorder) {
     state->recordings = std::make_shared<layer::RunRecordings>(
         layer::RunRecordings::Dependencies{.clock = SystemClock(),
@@ -293,6 +301,7 @@ LayerHost::~LayerHost() {
     MutexLock lock(state_->mutex);
     shown.swap(state_->shown);
   }
+  state_->diff_ids->Close();
   state_->scheduler->Close();
   if (state_->recordings) {
     state_->recordings->Stop();
@@ -363,6 +372,19 @@ std::optional<std::filesystem::path> LayerHost::ShowChain(std::span<const uint64
 
 void LayerHost::OnComplete(const store::LayerKey& key) { state_->UseStoredSoon(key); }
 
+DiffIdState LayerHost::diff_id_state(uint64_t number) const {
+  LayerKey key;
+  {
+    MutexLock lock(state_->mutex);
+    const auto found = state_->numbers.find(number);
+    if (found == state_->numbers.end()) {
+      return DiffIdState::kUnknown;
+    }
+    key = found->second;
+  }
+  return state_->diff_ids->state(key);
+}
+
 const PlaneChoice& LayerHost::data_plane() const { return state_->plane; }
 
 HostCounters LayerHost::counters() const {
@@ -401,7 +423,8 @@ StatusOr<MountedLayer> LayerHost::State::Show(uint64_t number, const LayerSpec& 
   if (network == Network::kAllowed) {
     Record(held, spec);
   }
-  FetchAll(layer);
+  diff_ids->Expect(spec);
+  FetchAll(held);
   return MountedLayer{.number = number,
                       .path = ShowAsMount(number, held),
                       .data_bytes = layer.chunks().data_size_bytes(),
@@ -732,10 +755,17 @@ void LayerHost::State::Prefetch(const std::shared_ptr<LazyLayer>& layer, const L
 }
 
 /// Everything, if that is the policy, and what is to be done when everything is there.
-void LayerHost::State::FetchAll(LazyLayer& layer) {
-  layer.WhenComplete([this, key = layer.key()] {
+void LayerHost::State::FetchAll(const Held& held) {
+  LazyLayer& layer = *held.layer;
+  const bool is_checked = options.fetch.background && layer::HasDiffId(layer.chunks());
+  layer.WhenComplete([this, key = layer.key(), is_checked,
+                      complete = DiffIdChecks::Layer{
+                          .layer = held.layer, .stored = held.stored, .gaps = held.gaps}] {
     log::Debug("layer is complete", {{"layer", key.layer.ToString()}});
     UseStoredSoon(key);
+    if (is_checked) {
+      diff_ids->Check(complete);
+    }
   });
   if (options.fetch.background) {
     layer.FetchAll();
@@ -798,7 +828,18 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenStored(
     tap = std::make_shared<layer::ReadTap>();
     layer->Observe(tap);
   }
-  return Held{.layer = std::move(layer), .stored = std::move(stored), .tap = std::move(tap)};
+  std::shared_ptr<layer::GapLog> gaps;
+  std::error_code ignored;
+  if (options.fetch.background && layer::HasDiffId(layer->chunks()) &&
+      !std::filesystem::exists(stored->directory() / DiffIdChecks::kFileName, ignored)) {
+    gaps = std::make_shared<layer::GapLog>(stored->directory() / layer::GapLog::kFileName,
+                                           dependencies.files);
+    layer->KeepGaps(gaps);
+  }
+  return Held{.layer = std::move(layer),
+              .stored = std::move(stored),
+              .tap = std::move(tap),
+              .gaps = std::move(gaps)};
 }
 
 Status LayerHost::State::Hide(uint64_t number, Data data) {
@@ -823,6 +864,7 @@ Status LayerHost::State::Hide(uint64_t number, Data data) {
   }
   View& view = ViewOf(*held.layer);
   if (is_last) {
+    diff_ids->Forget(key);
     if (recordings) {
       recordings->Gone(key);
     }

@@ -13,6 +13,7 @@
 #include "base/executor.h"
 #include "base/file_system.h"
 #include "base/status.h"
+#include "mount/diff_id_checks.h"
 #include "mount/erofs_probe.h"
 #include "mount/layer_spec.h"
 #include "oci/image_store.h"
@@ -146,6 +147,9 @@ class LayerHost {
   /// once; does nothing for a layer that is not shown or not complete. From then on the store must
   /// keep the layer's data until it is unmounted: a hole would be read as zeros.
   void OnComplete(const store::LayerKey& key);
+  /// Whether the layer that `number` shows is the one that its images' configurations name: known
+  /// some time after all of it was fetched in the background (docs/decisions/0021-diff-ids.md).
+  DiffIdState diff_id_state(uint64_t number) const;
   /// How layers are shown. Constant.
   const PlaneChoice& data_plane() const;
 

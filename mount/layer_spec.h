@@ -22,6 +22,10 @@ struct LayerSpec {
   uint64_t size_bytes = 0;                            // of the blob; 0 when unknown
   /// Of the image's manifest, when it is known: its access profile goes by it.
   std::optional<oci::Digest> manifest;
+  /// The chain ID of the layer with those below it, which its diffID must lead to, and theirs, when
+  /// there are some. Without the first, the image's configuration says it.
+  std::optional<oci::Digest> chain;
+  std::optional<oci::Digest> parent_chain;
   /// How much of the blob's front the client asks to prefetch where no landmark says it.
   std::optional<uint64_t> prefetch_bytes;
   /// This layer and those above it in its image, as far as the client names them.

@@ -14,6 +14,8 @@ mount::LayerSpec SpecOf(const snapshotter::LayerRequest& layer) {
           .toc_of = layer.toc_of,
           .size_bytes = 0,
           .manifest = layer.manifest,
+          .chain = layer.chain,
+          .parent_chain = layer.parent_chain,
           .prefetch_bytes = layer.prefetch_bytes,
           .image_layers = layer.image_layers};
 }

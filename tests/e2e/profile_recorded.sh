@@ -87,6 +87,7 @@ remove
 rm -r "$work/starling/profiles"
 stop_process "$STARLINGD_PID" || fail "starlingd did not stop"
 starlingd_settings='[fetch]
+background = false
 record_profiles = false'
 start_starlingd "$work"
 pull

@@ -20,6 +20,7 @@
 #include "layer/profile_store.h"
 #include "oci/manifest.h"
 #include "tests/support/file_tree.h"
+#include "tests/support/gunzip.h"
 #include "tests/support/gzip.h"
 #include "tests/support/lazy_image.h"
 #include "tests/support/private_mounts.h"
@@ -550,6 +551,42 @@ TEST_P(LayerHostTest, RefusesWhatCannotBeVerified) {
   EXPECT_TRUE(host_->Mount(1, SpecOf(layer)).ok()) << "a failed number is free again";
   EXPECT_EQ(host_->Mount(0, SpecOf(layer)).status().code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(host_->Mount(1ULL << 23, SpecOf(layer)).status().code(), StatusCode::kInvalidArgument);
+}
+
+TEST_P(LayerHostTest, ACompleteLayerIsHeldAgainstItsDiffId) {
+  const LazyLayerBlob layer = MakeLayer("tree", kMakeTree);
+  image_->Add(layer);
+  const auto tar = testing_support::Gunzip(layer.blob);
+  ASSERT_TRUE(tar.has_value());
+  host_.reset();
+  fetch_.background = true;
+  StartHost();
+  LayerSpec right = SpecOf(layer);
+  right.chain = oci::Digest::Of(AsBytes(*tar));
+  const auto state_of = [this](uint64_t number) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (host_->diff_id_state(number) == DiffIdState::kUnknown &&
+           std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::yield();
+    }
+    return host_->diff_id_state(number);
+  };
+  EXPECT_EQ(host_->diff_id_state(1), DiffIdState::kUnknown) << "nothing is shown";
+  ASSERT_TRUE(host_->Mount(1, right).ok());
+  EXPECT_EQ(state_of(1), DiffIdState::kMatches);
+
+  // After a restart, and for an image that says something else, without any request.
+  host_.reset();
+  StartHost();
+  LayerSpec wrong = right;
+  wrong.image = "wrong";
+  wrong.chain = oci::Digest::Of(AsBytes("other"));
+  const auto restored = host_->Restore(1, wrong);
+  ASSERT_TRUE(restored.ok()) << restored.status();
+  EXPECT_EQ(state_of(1), DiffIdState::kDiffers);
+  EXPECT_EQ(host_->counters().blob_requests, 0U);
+  TreeComparison().CompareBelow(Path("tree"), restored->path);
+  EXPECT_TRUE(host_->Unmount(1, LayerHost::Data::kDiscard).ok());
 }
 
 TEST_P(LayerHostTest, ASecondPullPrefetchesWhatTheFirstRunNeeded) {
