@@ -107,8 +107,7 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
     if (request.timeout <= milliseconds(0)) {
       EndProbe();
       visit_.Ended();
-      Finish(last_.value_or(
-          MakeError(StatusCode::kDeadlineExceeded, "no time left to send the request")));
+      FinishAway(StatusCode::kDeadlineExceeded);
       return;
     }
     has_answered_ = false;
