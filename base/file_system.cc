@@ -92,6 +92,14 @@ class KernelFileSystem : public FileSystem {
     }
     return ErrnoError(errno, "clone a range");
   }
+
+  Status PunchHole(int fd, uint64_t file_offset, uint64_t size_bytes) override {
+    if (::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(file_offset),
+                    static_cast<off_t>(size_bytes)) != 0) {
+      return ErrnoError(errno, "punch a hole");
+    }
+    return OkStatus();
+  }
 };
 
 }  // namespace

@@ -31,6 +31,8 @@ class FileSystem {
   /// Source: FICLONERANGE.
   virtual Status CloneRange(int from, uint64_t from_offset, int to, uint64_t to_offset,
                             uint64_t size_bytes) = 0;
+  /// Makes the range read as zeros and gives its whole blocks back; the file keeps its size.
+  virtual Status PunchHole(int fd, uint64_t file_offset, uint64_t size_bytes) = 0;
 };
 
 /// The machine's file system. Lives for ever.

@@ -19,7 +19,7 @@ namespace starling::testing_support {
 /// Threads: safe, once it is set up.
 class FaultyFileSystem : public FileSystem {
  public:
-  enum class Operation { kOpen, kWrite, kRead, kResize, kSync, kRename, kClone };
+  enum class Operation { kOpen, kWrite, kRead, kResize, kSync, kRename, kClone, kPunch };
   struct Call {
     Operation operation;
     std::filesystem::path path;  // a rename's target
@@ -81,6 +81,10 @@ class FaultyFileSystem : public FileSystem {
                     uint64_t size_bytes) override {
     RETURN_IF_ERROR(Before({Operation::kClone, PathOf(to)}));
     return real_.CloneRange(from, from_offset, to, to_offset, size_bytes);
+  }
+  Status PunchHole(int fd, uint64_t file_offset, uint64_t size_bytes) override {
+    RETURN_IF_ERROR(Before({Operation::kPunch, PathOf(fd)}));
+    return real_.PunchHole(fd, file_offset, size_bytes);
   }
 
  private:
