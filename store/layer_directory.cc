@@ -129,25 +129,43 @@ StatusOr<LayerDirectory> LayerDirectory::Open(FileSystem& files, const std::file
   ASSIGN_OR_RETURN(directory.data_for_reading, files.Open(path / kDataFile, O_RDONLY, 0));
   RETURN_IF_ERROR(
       CheckFileSize(directory.data_for_reading.get(), path / kDataFile, DataFileBytes(info)));
-  ASSIGN_OR_RETURN(const Bytes synced, ReadSynced(files, path, info.chunk_count));
-  directory.checkpointed_count = CountPresent(synced);
-  RETURN_IF_ERROR(ForgetWhatPowerLossTook(files, path, synced, boot_id));
+  ASSIGN_OR_RETURN(directory.synced, ReadSynced(files, path, info.chunk_count));
+  RETURN_IF_ERROR(ForgetWhatPowerLossTook(files, path, directory.synced, boot_id));
   ASSIGN_OR_RETURN(directory.present,
                    PresenceMap::Open(files, path / kPresentFile, info.chunk_count));
   return directory;
 }
 
 Status LayerDirectory::Checkpoint(FileSystem& files) {
-  // Bits are only ever added, and each after its bytes: so those of this snapshot are covered.
-  const Bytes snapshot = present->Snapshot();
-  const uint64_t count = CountPresent(snapshot);
-  if (count == checkpointed_count) {
+  // A bit comes after its bytes, and none goes meanwhile: so those of this snapshot are covered.
+  Bytes snapshot = present->Snapshot();
+  if (snapshot == synced) {
     return OkStatus();
   }
   RETURN_IF_ERROR(Annotate(files.SyncData(data_for_writing.get()), (path / kDataFile).string()));
   RETURN_IF_ERROR(WriteFileAtomically(files, path / kSyncedFile, snapshot, kPrivate));
-  checkpointed_count = count;
+  synced = std::move(snapshot);
   return OkStatus();
+}
+
+Status LayerDirectory::ForgetSynced(FileSystem& files, std::span<const ChunkRun> runs,
+                                    const ChunkBytes& chunk_bytes) {
+  Bytes rest = synced;
+  for (const ChunkRun& run : runs) {
+    PresenceMap::ClearIn(rest, run.first_chunk, run.last_chunk, chunk_bytes);
+  }
+  if (rest == synced) {
+    return OkStatus();
+  }
+  RETURN_IF_ERROR(WriteFileAtomically(files, path / kSyncedFile, rest, kPrivate));
+  RETURN_IF_ERROR(SyncDirectory(files, path));
+  synced = std::move(rest);
+  return OkStatus();
+}
+
+uint64_t LayerDirectory::HeldBytes(FileSystem& files, const std::filesystem::path& path) {
+  const auto map = ReadFile(files, path / kPresentFile, PresenceMap::kMaxBytes);
+  return map.ok() && map->size() >= PresenceMap::kMinBytes ? PresenceMap::HeldBytes(*map) : 0;
 }
 
 }  // namespace starling::store

@@ -28,7 +28,7 @@ struct LayerDirectory {
   UniqueFd data_for_writing;
   UniqueFd data_for_reading;
   std::unique_ptr<PresenceMap> present;
-  uint64_t checkpointed_count = 0;  // of chunks in present.synced
+  Bytes synced;  // what present.synced holds
 
   /// Fills the empty directory `path` and forces it to the disk.
   /// `boot_id` names the running boot of the machine.
@@ -45,8 +45,12 @@ struct LayerDirectory {
   static StatusOr<LayerDirectory> Open(FileSystem& files, const std::filesystem::path& path,
                                        const LayerKey& key, std::string_view boot_id);
 
-  /// Forces the data to the disk, then notes that it is there. One at a time.
+  /// Forces the data to the disk, then notes that it is there. One at a time, with ForgetSynced.
   Status Checkpoint(FileSystem& files);
+  /// Forces to the disk that the chunks of `runs` are not known to be there: before they go.
+  Status ForgetSynced(FileSystem& files, std::span<const ChunkRun> runs, const ChunkBytes& bytes);
+  /// Of chunks that the layer at `path` holds, without opening it; 0 if that cannot be read.
+  static uint64_t HeldBytes(FileSystem& files, const std::filesystem::path& path);
 };
 
 /// Forces the entries of the directory `path` to the disk.

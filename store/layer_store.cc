@@ -165,9 +165,10 @@ struct LayerStore::State {
   };
 
   State(std::filesystem::path root_directory, FileSystem& file_system, UniqueFd held_lock,
-        std::string running_boot)
+        std::string running_boot, Room::Options room_options)
       : root(std::move(root_directory)),
         files(file_system),
+        room(std::make_shared<Room>(std::move(room_options))),
         lock(std::make_shared<const UniqueFd>(std::move(held_lock))),
         boot_id(std::move(running_boot)) {}
 
@@ -188,6 +189,7 @@ struct LayerStore::State {
 
   const std::filesystem::path root;
   FileSystem& files;
+  const std::shared_ptr<Room> room;
   const std::shared_ptr<const UniqueFd> lock;
   const std::string boot_id;
 
@@ -195,10 +197,11 @@ struct LayerStore::State {
   Condition lease_ended;
   std::set<LayerKey> leased GUARDED_BY(mutex);
   std::map<LayerKey, std::weak_ptr<StoredLayer>> held GUARDED_BY(mutex);
+  std::set<LayerKey> counted GUARDED_BY(mutex);  // whose bytes the room knows of
 };
 
 StatusOr<std::unique_ptr<LayerStore>> LayerStore::Open(const std::filesystem::path& root,
-                                                       FileSystem& files) {
+                                                       FileSystem& files, Room::Options room) {
   RETURN_IF_ERROR(MakeDirectories(root, 0700));
   ASSIGN_OR_RETURN(const Found found, CheckVersion(files, root));
   ASSIGN_OR_RETURN(UniqueFd lock, TakeLock(files, root));
@@ -209,8 +212,8 @@ StatusOr<std::unique_ptr<LayerStore>> LayerStore::Open(const std::filesystem::pa
     RETURN_IF_ERROR(SyncDirectory(files, root));
   }
   ASSIGN_OR_RETURN(std::string boot_id, ReadBootId(files));
-  return std::unique_ptr<LayerStore>(
-      new LayerStore(std::make_unique<State>(root, files, std::move(lock), std::move(boot_id))));
+  return std::unique_ptr<LayerStore>(new LayerStore(
+      std::make_unique<State>(root, files, std::move(lock), std::move(boot_id), std::move(room))));
 }
 
 LayerStore::LayerStore(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -249,9 +252,13 @@ StatusOr<std::shared_ptr<StoredLayer>> LayerStore::FindLeased(const LayerKey& ke
   const std::shared_ptr<StoredLayer> layer(new StoredLayer(std::unique_ptr<StoredLayer::State>(
       new StoredLayer::State{.files = state_->files,
                              .store_lock = state_->lock,
+                             .room = state_->room,
                              .directory = *std::move(directory)})));
   const MutexLock guard(state_->mutex);
   state_->held[key] = layer;
+  if (state_->counted.insert(key).second) {
+    state_->room->Count(layer->present_bytes());
+  }
   return layer;
 }
 
@@ -278,11 +285,16 @@ struct LayerWriter::State {
   TempDir unfinished;
   UniqueFd data;
   std::atomic<uint64_t> written_bytes = 0;
+  bool is_committed = false;
 };
 
 LayerWriter::LayerWriter(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-LayerWriter::~LayerWriter() = default;
+LayerWriter::~LayerWriter() {
+  if (!state_->is_committed) {
+    state_->store.state_->room->Give(state_->written_bytes);
+  }
+}
 
 StatusOr<std::unique_ptr<LayerWriter>> LayerStore::Begin(const LayerKey& key) {
   ASSIGN_OR_RETURN(TempDir unfinished, TempDir::Make(state_->root, kUnfinishedPrefix));
@@ -296,11 +308,14 @@ StatusOr<std::unique_ptr<LayerWriter>> LayerStore::Begin(const LayerKey& key) {
 }
 
 Status LayerWriter::Write(uint64_t data_address, ByteSpan bytes) {
-  RETURN_IF_ERROR(
-      Annotate(state_->store.state_->files.WriteAt(state_->data.get(), data_address, bytes),
-               (state_->unfinished.path() / kDataFile).string()));
+  LayerStore::State& shared = *state_->store.state_;
+  RETURN_IF_ERROR(shared.room->Take(bytes.size()));
   state_->written_bytes.fetch_add(bytes.size(), std::memory_order_relaxed);
-  return OkStatus();
+  const Status written = shared.files.WriteAt(state_->data.get(), data_address, bytes);
+  if (written.code() == StatusCode::kResourceExhausted) {
+    shared.room->NoteDiskFull();
+  }
+  return Annotate(written, (state_->unfinished.path() / kDataFile).string());
 }
 
 StatusOr<std::shared_ptr<StoredLayer>> LayerWriter::Commit(const LayerInfo& info, ByteSpan index,
@@ -317,6 +332,11 @@ StatusOr<std::shared_ptr<StoredLayer>> LayerWriter::Commit(const LayerInfo& info
       shared.files, state_->unfinished.path(), RecordOf(state_->key, info, index, chunk_table),
       index, chunk_table, shared.boot_id, state_->data.get(), state_->written_bytes));
   RETURN_IF_ERROR(shared.Publish(state_->unfinished, state_->key));
+  {
+    const MutexLock guard(shared.mutex);
+    shared.counted.insert(state_->key);
+  }
+  state_->is_committed = true;
   return store.FindLeased(state_->key);
 }
 
@@ -331,6 +351,11 @@ Status LayerStore::RemoveLeased(const LayerKey& key) {
   const std::shared_ptr<StoredLayer> held = state_->Held(key);
   if (held == nullptr) {
     RETURN_IF_ERROR(state_->files.Rename(state_->PathOf(key), doomed.path() / "layer"));
+    const uint64_t held_bytes = LayerDirectory::HeldBytes(state_->files, doomed.path() / "layer");
+    const MutexLock guard(state_->mutex);
+    if (state_->counted.contains(key)) {
+      state_->room->Give(held_bytes);
+    }
   } else {
     const MutexLock lock(held->state_->checkpoint_mutex);
     RETURN_IF_ERROR(state_->files.Rename(state_->PathOf(key), doomed.path() / "layer"));
@@ -339,9 +364,12 @@ Status LayerStore::RemoveLeased(const LayerKey& key) {
   {
     const MutexLock guard(state_->mutex);
     state_->held.erase(key);
+    state_->counted.erase(key);
   }
   return SyncDirectory(state_->files, state_->root);
 }
+
+const Room& LayerStore::room() const { return *state_->room; }
 
 StatusOr<std::vector<LayerKey>> LayerStore::List() {
   ASSIGN_OR_RETURN(const auto names, EntriesOf(state_->root));

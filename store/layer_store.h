@@ -20,6 +20,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -28,6 +29,7 @@
 #include "base/file_system.h"
 #include "base/status.h"
 #include "oci/digest.h"
+#include "store/room.h"
 
 namespace starling::store {
 
@@ -58,6 +60,18 @@ struct ChunkPlace {
   uint64_t data_address = 0;
 };
 
+/// Chunks that follow each other, and what they take of the data file: from the first one's address
+/// to where the next chunk's block begins.
+struct ChunkRun {
+  uint64_t first_chunk = 0;
+  uint64_t last_chunk = 0;  // one past
+  uint64_t data_address = 0;
+  uint64_t size_bytes = 0;
+};
+
+/// How large a chunk is.
+using ChunkBytes = std::function<uint64_t(uint64_t chunk)>;
+
 /// One layer's files. Threads: safe.
 class StoredLayer {
  public:
@@ -74,13 +88,25 @@ class StoredLayer {
   /// Checks `bytes` against `digest`, writes them at `data_address`, then sets the chunk's bit.
   /// Does nothing for a chunk that is present. Blocks for the disk.
   /// Errors: kDataLoss when the digest differs: nothing is written. kResourceExhausted when the
-  /// disk is full: the bit stays clear and the layer usable. kInvalidArgument outside of the layer.
+  /// store or the disk is full: the bit stays clear and the layer usable. kInvalidArgument outside
+  /// of the layer.
   Status Put(uint64_t chunk, uint64_t data_address, ByteSpan bytes, const oci::Digest& digest);
   /// Puts a chunk of `size_bytes` that another layer holds: shares the blocks of its file where the
   /// file system can, so that they take no room, else copies. Blocks for the disk.
   /// Errors: kNotFound when the other layer does not hold it (any more); else those of Put.
   Status PutShared(uint64_t chunk, uint64_t data_address, uint64_t size_bytes,
                    const oci::Digest& digest, const ChunkPlace& donor);
+  /// Gives up the chunks of `runs` and their room; `chunk_bytes` says how large one is. From then
+  /// on they can be put again. How many bytes of chunks went: none once the layer is pinned. Blocks
+  /// for the disk: even after a loss of power nothing that was given up counts as present.
+  StatusOr<uint64_t> Evict(std::span<const ChunkRun> runs, const ChunkBytes& chunk_bytes);
+  /// Grows with each Evict, after its chunks' bits and before their bytes have gone. Who reads held
+  /// chunks asks before it looks at their bits and again when it has the bytes: if it has grown,
+  /// they may be zeros.
+  uint64_t evictions() const;
+  /// Sees to it that nothing of a complete layer is given up any more, as long as this object
+  /// lives. False, and without effect, for an incomplete one.
+  bool PinIfComplete();
   /// Fills `out` from `data_address`. The caller has seen IsPresent for every chunk in it.
   Status Read(uint64_t data_address, std::span<std::byte> out) const;
   /// For pread by those that serve the kernel; borrowed and opened for reading only.
@@ -107,6 +133,7 @@ class StoredLayer {
   Status CheckPlace(uint64_t chunk, uint64_t data_address, uint64_t size_bytes) const;
   Status Verify(uint64_t chunk, ByteSpan bytes, const oci::Digest& digest) const;
   Status Write(uint64_t data_address, ByteSpan bytes);
+  Status Mark(uint64_t chunk, uint64_t size_bytes, const Status& written);
   StatusOr<uint64_t> ShareBlocks(uint64_t data_address, uint64_t size_bytes,
                                  const ChunkPlace& donor);
   std::unique_ptr<State> state_;
@@ -141,7 +168,7 @@ class LayerStore {
   /// process holds it. A store of a newer version, or a directory with other things in it, is
   /// refused untouched. `files` outlives the store and its layers.
   static StatusOr<std::unique_ptr<LayerStore>> Open(const std::filesystem::path& root,
-                                                    FileSystem& files);
+                                                    FileSystem& files, Room::Options room = {});
   /// The lock is held until the last layer is let go, too.
   ~LayerStore();
 
@@ -167,6 +194,8 @@ class LayerStore {
   /// Checkpoints every layer that somebody holds: from time to time, and before the process ends.
   /// Tries all; returns the first error.
   Status Checkpoint();
+  /// What is held of the layers that were opened since the start, and what may be.
+  const Room& room() const;
 
  private:
   friend class LayerWriter;

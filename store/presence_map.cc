@@ -12,7 +12,7 @@ constexpr uint64_t kMagic = 0x3130'5345'5250'5453;  // "STPRES01"
 constexpr uint64_t kMagicAt = 0;
 constexpr uint64_t kChunkCountAt = 8;
 constexpr uint64_t kPresentBytesAt = 16;
-constexpr uint64_t kBitsAt = 64;
+constexpr uint64_t kBitsAt = PresenceMap::kMinBytes;
 constexpr uint64_t kWordBits = 64;
 
 uint64_t WordCount(uint64_t chunk_count) { return (chunk_count + kWordBits - 1) / kWordBits; }
@@ -54,6 +54,19 @@ Bytes PresenceMap::Full(uint64_t chunk_count, uint64_t present_bytes) {
   }
   return bytes;
 }
+
+void PresenceMap::ClearIn(std::span<std::byte> map, uint64_t first, uint64_t last,
+                          const std::function<uint64_t(uint64_t chunk)>& chunk_bytes) {
+  for (uint64_t chunk = first; chunk < last; ++chunk) {
+    const uint64_t word = LoadWord(map, WordOffset(chunk));
+    if ((word & Bit(chunk)) != 0) {
+      StoreWord(map, WordOffset(chunk), word & ~Bit(chunk));
+      StoreWord(map, kPresentBytesAt, LoadWord(map, kPresentBytesAt) - chunk_bytes(chunk));
+    }
+  }
+}
+
+uint64_t PresenceMap::HeldBytes(ByteSpan map) { return LoadWord(map, kPresentBytesAt); }
 
 Status PresenceMap::Check(ByteSpan bytes, uint64_t chunk_count) {
   if (bytes.size() != FileBytes(chunk_count) || LoadWord(bytes, kMagicAt) != kMagic ||
@@ -99,13 +112,23 @@ bool PresenceMap::IsSet(uint64_t chunk) const {
   return (WordAt(WordOffset(chunk)).load(std::memory_order_acquire) & Bit(chunk)) != 0;
 }
 
-void PresenceMap::Set(uint64_t chunk, uint64_t size_bytes) {
+bool PresenceMap::Set(uint64_t chunk, uint64_t size_bytes) {
   const uint64_t before = WordAt(WordOffset(chunk)).fetch_or(Bit(chunk), std::memory_order_acq_rel);
   if ((before & Bit(chunk)) != 0) {
-    return;
+    return false;
   }
   WordAt(kPresentBytesAt).fetch_add(size_bytes, std::memory_order_relaxed);
   present_count_.fetch_add(1, std::memory_order_acq_rel);
+  return true;
+}
+
+bool PresenceMap::Clear(uint64_t chunk, uint64_t size_bytes) {
+  if ((WordAt(WordOffset(chunk)).fetch_and(~Bit(chunk)) & Bit(chunk)) == 0) {
+    return false;
+  }
+  WordAt(kPresentBytesAt).fetch_sub(size_bytes, std::memory_order_relaxed);
+  present_count_.fetch_sub(1, std::memory_order_acq_rel);
+  return true;
 }
 
 uint64_t PresenceMap::present_bytes() const {

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <memory>
 
 #include "base/bytes.h"
@@ -17,12 +18,20 @@ namespace starling::store {
 class PresenceMap {
  public:
   static constexpr uint64_t kMaxChunks = uint64_t{1} << 32;
+  /// Of a map without chunks, and of one with the most.
+  static constexpr uint64_t kMinBytes = 64;
+  static constexpr uint64_t kMaxBytes = kMinBytes + kMaxChunks / 8;
 
   /// A file in which all chunks are absent. It must be written as it is, not left sparse: a store
   /// to a mapped hole of a full disk would end the process.
   static Bytes Empty(uint64_t chunk_count);
   /// The same with all chunks present, `present_bytes` bytes together.
   static Bytes Full(uint64_t chunk_count, uint64_t present_bytes);
+  /// Takes the chunks [first, last) out of a valid map in memory.
+  static void ClearIn(std::span<std::byte> map, uint64_t first, uint64_t last,
+                      const std::function<uint64_t(uint64_t chunk)>& chunk_bytes);
+  /// The bytes of the chunks in a valid map.
+  static uint64_t HeldBytes(ByteSpan map);
   /// kDataLoss unless `bytes` are a map of `chunk_count` chunks.
   static Status Check(ByteSpan bytes, uint64_t chunk_count);
   static StatusOr<std::unique_ptr<PresenceMap>> Open(FileSystem& files,
@@ -31,8 +40,10 @@ class PresenceMap {
 
   /// `chunk` is less than chunk_count(). True means: what was written before Set is visible.
   bool IsSet(uint64_t chunk) const;
-  /// Marks a chunk of `size_bytes` bytes. Its bytes have been written.
-  void Set(uint64_t chunk, uint64_t size_bytes);
+  /// Marks a chunk of `size_bytes` bytes. Its bytes have been written. False: it was marked.
+  bool Set(uint64_t chunk, uint64_t size_bytes);
+  /// Takes the mark back, before the bytes go. False: it was not marked.
+  bool Clear(uint64_t chunk, uint64_t size_bytes);
   uint64_t chunk_count() const { return chunk_count_; }
   uint64_t present_count() const { return present_count_.load(std::memory_order_acquire); }
   uint64_t present_bytes() const;

@@ -4,7 +4,12 @@ namespace starling::store {
 
 StoredLayer::StoredLayer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-StoredLayer::~StoredLayer() = default;
+StoredLayer::~StoredLayer() {
+  const MutexLock lock(state_->checkpoint_mutex);
+  if (state_->removed) {
+    state_->room->Give(present_bytes());  // now its files have gone from the disk, too
+  }
+}
 
 const LayerKey& StoredLayer::key() const { return state_->directory.record.key; }
 
@@ -54,9 +59,21 @@ Status StoredLayer::Put(uint64_t chunk, uint64_t data_address, ByteSpan bytes,
     return OkStatus();
   }
   RETURN_IF_ERROR(Verify(chunk, bytes, digest));
-  RETURN_IF_ERROR(Write(data_address, bytes));
-  state_->directory.present->Set(chunk, bytes.size());
-  return OkStatus();
+  RETURN_IF_ERROR(state_->room->Take(bytes.size()));
+  const SharedMutexLock lock(state_->data_mutex);
+  const Status written = Write(data_address, bytes);
+  return Mark(chunk, bytes.size(), written);
+}
+
+/// Ends a put: what was taken of the room stays taken if that is why the chunk is present now.
+Status StoredLayer::Mark(uint64_t chunk, uint64_t size_bytes, const Status& written) {
+  if (!written.ok() || !state_->directory.present->Set(chunk, size_bytes)) {
+    state_->room->Give(size_bytes);
+  }
+  if (written.code() == StatusCode::kResourceExhausted) {
+    state_->room->NoteDiskFull();
+  }
+  return written;
 }
 
 Status StoredLayer::PutShared(uint64_t chunk, uint64_t data_address, uint64_t size_bytes,
@@ -65,8 +82,9 @@ Status StoredLayer::PutShared(uint64_t chunk, uint64_t data_address, uint64_t si
   if (IsPresent(chunk)) {
     return OkStatus();
   }
+  const uint64_t evictions = donor.layer.evictions();
   const auto is_held = [&]() -> Status {
-    return donor.layer.IsPresent(donor.chunk)
+    return donor.layer.IsPresent(donor.chunk) && donor.layer.evictions() == evictions
                ? OkStatus()
                : MakeError(StatusCode::kNotFound,
                            fmt::format("layer {} does not hold chunk {}",
@@ -76,12 +94,15 @@ Status StoredLayer::PutShared(uint64_t chunk, uint64_t data_address, uint64_t si
   Bytes bytes(size_bytes);
   RETURN_IF_ERROR(donor.layer.Read(donor.data_address, bytes));
   RETURN_IF_ERROR(Verify(chunk, bytes, digest));
-  ASSIGN_OR_RETURN(const uint64_t shared, ShareBlocks(data_address, size_bytes, donor));
-  RETURN_IF_ERROR(Write(data_address + shared, ByteSpan(bytes).subspan(shared)));
-  // What was shared is what was verified if it was held all the time.
-  RETURN_IF_ERROR(is_held());
-  state_->directory.present->Set(chunk, size_bytes);
-  return OkStatus();
+  RETURN_IF_ERROR(state_->room->Take(size_bytes));
+  const SharedMutexLock lock(state_->data_mutex);
+  const auto write = [&]() -> Status {
+    ASSIGN_OR_RETURN(const uint64_t shared, ShareBlocks(data_address, size_bytes, donor));
+    RETURN_IF_ERROR(Write(data_address + shared, ByteSpan(bytes).subspan(shared)));
+    // What was shared is what was verified if it was held all the time.
+    return is_held();
+  };
+  return Mark(chunk, size_bytes, write());
 }
 
 /// Shares the whole blocks of a chunk. How many bytes that were: none where it is not possible.
@@ -101,6 +122,40 @@ StatusOr<uint64_t> StoredLayer::ShareBlocks(uint64_t data_address, uint64_t size
   }
   RETURN_IF_ERROR(Annotate(status, data_path().string()));
   return shared;
+}
+
+StatusOr<uint64_t> StoredLayer::Evict(std::span<const ChunkRun> runs,
+                                      const ChunkBytes& chunk_bytes) {
+  const MutexLock checkpoint_lock(state_->checkpoint_mutex);
+  LayerDirectory& directory = state_->directory;
+  if (state_->pinned || state_->removed) {
+    return 0;
+  }
+  RETURN_IF_ERROR(directory.ForgetSynced(state_->files, runs, chunk_bytes));
+  uint64_t evicted_bytes = 0;
+  for (const ChunkRun& run : runs) {
+    const ExclusiveMutexLock lock(state_->data_mutex);
+    uint64_t run_bytes = 0;
+    for (uint64_t chunk = run.first_chunk; chunk < run.last_chunk; ++chunk) {
+      const uint64_t size_bytes = chunk_bytes(chunk);
+      run_bytes += directory.present->Clear(chunk, size_bytes) ? size_bytes : 0;
+    }
+    state_->evictions.fetch_add(1);
+    const Status punched =
+        state_->files.PunchHole(directory.data_for_writing.get(), run.data_address, run.size_bytes);
+    state_->room->Give(run_bytes);
+    evicted_bytes += run_bytes;
+    RETURN_IF_ERROR(Annotate(punched, data_path().string()));
+  }
+  return evicted_bytes;
+}
+
+uint64_t StoredLayer::evictions() const { return state_->evictions.load(); }
+
+bool StoredLayer::PinIfComplete() {
+  const MutexLock lock(state_->checkpoint_mutex);
+  state_->pinned = state_->pinned || complete();
+  return state_->pinned;
 }
 
 Status StoredLayer::Read(uint64_t data_address, std::span<std::byte> out) const {

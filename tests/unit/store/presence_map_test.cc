@@ -48,6 +48,27 @@ TEST_F(PresenceMapTest, KeepsBitsInTheFile) {
   }
 }
 
+TEST_F(PresenceMapTest, TakesBitsBack) {
+  Write(PresenceMap::Empty(100));
+  const auto map = Open(100);
+  for (uint64_t chunk = 60; chunk < 70; ++chunk) {
+    EXPECT_TRUE(map->Set(chunk, chunk));
+    EXPECT_FALSE(map->Set(chunk, chunk));
+  }
+  Bytes snapshot = map->Snapshot();
+  EXPECT_TRUE(map->Clear(64, 64));
+  EXPECT_FALSE(map->Clear(64, 64));
+  EXPECT_FALSE(map->Clear(0, 1));
+  EXPECT_FALSE(map->IsSet(64));
+  EXPECT_TRUE(map->IsSet(63));
+  EXPECT_EQ(map->present_count(), 9U);
+  EXPECT_EQ(map->present_bytes(), 645U - 64);
+  PresenceMap::ClearIn(snapshot, 0, 60, [](uint64_t chunk) { return chunk; });
+  EXPECT_EQ(PresenceMap::HeldBytes(snapshot), 645U) << "none of those was there";
+  PresenceMap::ClearIn(snapshot, 64, 65, [](uint64_t chunk) { return chunk; });
+  EXPECT_EQ(snapshot, map->Snapshot());
+}
+
 TEST_F(PresenceMapTest, HoldsNoChunks) {
   Write(PresenceMap::Empty(0));
   EXPECT_EQ(Open(0)->present_count(), 0);

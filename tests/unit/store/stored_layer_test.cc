@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include <atomic>
 #include <thread>
@@ -207,6 +208,103 @@ TEST_F(SharedChunkTest, SharesBlocksAtTheirBordersAndCopiesTheRest) {
   EXPECT_EQ(Clones(), 1);
   take(2, 16384);
   EXPECT_EQ(Clones(), 1) << "what the file system cannot do is not tried again";
+}
+
+class EvictTest : public testing_support::StoreFixture {
+ protected:
+  static StatusOr<uint64_t> Evict(StoredLayer& layer, uint64_t first, uint64_t last) {
+    const ChunkRun run{.first_chunk = first,
+                       .last_chunk = last,
+                       .data_address = first * kChunkBytes,
+                       .size_bytes = (last - first) * kChunkBytes};
+    return layer.Evict(std::span(&run, 1), [](uint64_t) { return kChunkBytes; });
+  }
+  static void PutAll(StoredLayer& layer) {
+    for (uint64_t chunk = 0; chunk < kChunks; ++chunk) {
+      ASSERT_TRUE(Put(layer, chunk).ok());
+    }
+  }
+};
+
+TEST_F(EvictTest, GivesUpChunksAndTheirRoom) {
+  const auto layers = OpenStore();
+  const auto layer = *Create(*layers);
+  PutAll(*layer);
+  ASSERT_TRUE(layer->Checkpoint().ok());
+  const auto blocks = [&] {
+    struct stat status{};
+    EXPECT_EQ(::stat(layer->data_path().c_str(), &status), 0);
+    return status.st_blocks * 512;
+  };
+  const auto before = blocks();
+  EXPECT_EQ(layers->room().held_bytes(), kChunks * kChunkBytes);
+  const uint64_t evictions = layer->evictions();
+  EXPECT_EQ(Evict(*layer, 10, 90).value(), 80 * kChunkBytes);
+  EXPECT_EQ(layer->evictions(), evictions + 1);
+  EXPECT_EQ(Evict(*layer, 10, 90).value(), 0U);
+  EXPECT_EQ(layers->room().held_bytes(), 20 * kChunkBytes);
+  EXPECT_EQ(layer->present_bytes(), 20 * kChunkBytes);
+  EXPECT_LE(blocks(), before - static_cast<off_t>(78 * kChunkBytes));
+  for (uint64_t chunk = 0; chunk < kChunks; ++chunk) {
+    EXPECT_EQ(layer->IsPresent(chunk), chunk < 10 || chunk >= 90);
+    EXPECT_TRUE(!layer->IsPresent(chunk) || HoldsRightBytes(*layer, chunk)) << chunk;
+  }
+  ASSERT_TRUE(Put(*layer, 50).ok());
+  EXPECT_TRUE(HoldsRightBytes(*layer, 50));
+}
+
+TEST_F(EvictTest, ALossOfPowerBringsNothingBack) {
+  const auto layers = OpenStore();
+  auto layer = *Create(*layers);
+  PutAll(*layer);
+  ASSERT_TRUE(layer->Checkpoint().ok());
+  ASSERT_TRUE(Evict(*layer, 0, 50).ok());
+  // No checkpoint after it.
+  const auto copy = directory_.path() / "copy";
+  std::filesystem::copy(root_, copy, std::filesystem::copy_options::recursive);
+  SetBoot("2");
+  const auto later = *LayerStore::Open(copy, files_);
+  const auto found = later->Find(Key());
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ((*found)->present_bytes(), 50 * kChunkBytes);
+  EXPECT_EQ(later->room().held_bytes(), 50 * kChunkBytes);
+  for (uint64_t chunk = 0; chunk < kChunks; ++chunk) {
+    EXPECT_EQ((*found)->IsPresent(chunk), chunk >= 50);
+    EXPECT_TRUE(chunk < 50 || HoldsRightBytes(**found, chunk)) << chunk;
+  }
+}
+
+TEST_F(EvictTest, FirstItIsSureThatNothingComesBack) {
+  const auto layers = OpenStore();
+  const auto layer = *Create(*layers);
+  PutAll(*layer);
+  ASSERT_TRUE(layer->Checkpoint().ok());
+  files_.set_hook([](const FaultyFileSystem::Call& call) {
+    return call.operation == FaultyFileSystem::Operation::kSync
+               ? MakeError(StatusCode::kInternal, "the disk is broken")
+               : OkStatus();
+  });
+  EXPECT_EQ(Evict(*layer, 0, 50).status().code(), StatusCode::kInternal);
+  EXPECT_TRUE(layer->complete()) << "then nothing goes";
+  EXPECT_TRUE(HoldsRightBytes(*layer, 0));
+}
+
+TEST_F(EvictTest, TheRoomFollowsLayersThatGo) {
+  const auto layers = OpenStore();
+  auto held = *Create(*layers);
+  PutAll(*held);
+  auto let_go = *Create(*layers, Key("other"));
+  ASSERT_TRUE(Put(*let_go, 0).ok());
+  let_go.reset();
+  EXPECT_EQ(layers->room().held_bytes(), (kChunks + 1) * kChunkBytes) << "it is still stored";
+  EXPECT_TRUE(layers->Find(Key("other")).ok());
+  EXPECT_EQ(layers->room().held_bytes(), (kChunks + 1) * kChunkBytes) << "and counts once";
+  ASSERT_TRUE(layers->Remove(Key("other")).ok());
+  EXPECT_EQ(layers->room().held_bytes(), kChunks * kChunkBytes);
+  ASSERT_TRUE(layers->Remove(Key()).ok());
+  EXPECT_EQ(layers->room().held_bytes(), kChunks * kChunkBytes) << "its files are still open";
+  held.reset();
+  EXPECT_EQ(layers->room().held_bytes(), 0U);
 }
 
 }  // namespace
