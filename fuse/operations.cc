@@ -228,12 +228,13 @@ void Operations::Read(NodeId node, uint64_t file_offset, uint64_t size_bytes, Re
 
 void Operations::ReadRange(const std::shared_ptr<LazyLayer>& layer, NodeId node,
                            layer::DataRange range, Reply& reply) const {
-  if (layer->IsPresent(range)) {
-    const std::span<std::byte> buffer = ThreadBuffer(range.size_bytes);
-    if (Status status = layer->ReadPresent(range.data_address, buffer); !status.ok()) {
-      Fail(*layer, node, "read failed", status, reply);
-      return;
-    }
+  const std::span<std::byte> buffer = ThreadBuffer(range.size_bytes);
+  const StatusOr<bool> read = layer->ReadPresent(range.data_address, buffer);
+  if (!read.ok()) {
+    Fail(*layer, node, "read failed", read.status(), reply);
+    return;
+  }
+  if (*read) {
     reply.Data(buffer);
     return;
   }

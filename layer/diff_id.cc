@@ -190,7 +190,13 @@ StatusOr<oci::Digest> ComputeDiffId(const DiffIdParts& parts) {
     return MakeError(StatusCode::kFailedPrecondition,
                      "diffID: not computed for layers without a table of contents of their own");
   }
-  return DiffIdWalk(parts).Run();
+  const uint64_t evictions = parts.stored.evictions();
+  StatusOr<oci::Digest> diff_id = DiffIdWalk(parts).Run();
+  if (!parts.stored.complete() || parts.stored.evictions() != evictions) {
+    // What was read may have been a hole.
+    return MakeError(StatusCode::kFailedPrecondition, "diffID: a part of the layer was evicted");
+  }
+  return diff_id;
 }
 
 }  // namespace starling::layer

@@ -30,7 +30,8 @@ bool HasDiffId(const ChunkTable& table);
 /// The SHA-256 of all that the blob decompresses to, which an image's configuration calls the
 /// layer's diffID. Reads the layer once from front to end; blocks for the disk and for `fetch`, in
 /// pieces of 4 MiB.
-/// Errors: kFailedPrecondition when more than MaxDiffIdFetchBytes is missing, or without HasDiffId;
+/// Errors: kFailedPrecondition when more than MaxDiffIdFetchBytes is missing, without HasDiffId, or
+/// when chunks were evicted meanwhile;
 /// kDataLoss when what was fetched cannot be decompressed; kCancelled when stopped; else those of
 /// `fetch` and of the disk.
 StatusOr<oci::Digest> ComputeDiffId(const DiffIdParts& parts);

@@ -51,6 +51,12 @@ void SortUnique(std::vector<uint32_t>& members) {
   members.erase(std::ranges::unique(members).begin(), members.end());
 }
 
+constexpr uint32_t kWordBits = 64;
+/// Of the data file. What of a block is given up, is given back with all of it.
+constexpr uint64_t kBlockBytes = 4096;
+/// Others wait for the data file while a run is given up.
+constexpr uint64_t kMaxRunBytes = 8 << 20;
+
 enum class Wants { kPresence, kBytes };
 
 }  // namespace
@@ -170,6 +176,7 @@ LazyLayer::LazyLayer(std::shared_ptr<store::StoredLayer> stored, erofs::ImageRea
       counters_(counters),
       limits_(limits),
       scheduler_(std::move(scheduler)),
+      reads_((table_.chunks().size() + kWordBits - 1) / kWordBits),
       ahead_(table_.members(), table_.blob_size_bytes()) {}
 
 void LazyLayer::AddSource(const std::string& name, const std::string& host, BlobSource source) {
@@ -219,16 +226,82 @@ bool LazyLayer::IsPresent(DataRange range) const {
   return true;
 }
 
-Status LazyLayer::ReadPresent(uint64_t data_address, std::span<std::byte> out) const {
-  Note({.data_address = data_address, .size_bytes = out.size()});
-  return stored_->Read(data_address, out);
+StatusOr<bool> LazyLayer::ReadPresent(uint64_t data_address, std::span<std::byte> out) const {
+  const DataRange range{.data_address = data_address, .size_bytes = out.size()};
+  uint64_t before = 0;
+  do {
+    before = stored_->evictions();
+    if (!IsPresent(range)) {
+      return false;
+    }
+    RETURN_IF_ERROR(stored_->Read(data_address, out));
+  } while (stored_->evictions() != before);
+  Note(range);
+  return true;
 }
 
+/// A read of `range`: the recorder's business, and what it read is evicted last.
 void LazyLayer::Note(DataRange range) const {
+  const ChunkSpan span = table_.Find(range);
+  for (uint32_t chunk = span.first; chunk < span.last; ++chunk) {
+    std::atomic<uint64_t>& word = reads_[chunk / kWordBits];
+    const uint64_t bit = uint64_t{1} << chunk % kWordBits;
+    if ((word.load(std::memory_order_relaxed) & bit) == 0) {
+      word.fetch_or(bit, std::memory_order_relaxed);
+    }
+  }
+  last_read_.store(Now(), std::memory_order_relaxed);
   if (observer_) {
-    const ChunkSpan span = table_.Find(range);
     observer_->OnRead(span.first, span.last);
   }
+}
+
+bool LazyLayer::WasRead(uint32_t chunk) const {
+  return (reads_[chunk / kWordBits].load(std::memory_order_relaxed) >> chunk % kWordBits & 1) != 0;
+}
+
+void LazyLayer::ForgetReads() {
+  for (std::atomic<uint64_t>& word : reads_) {
+    word.store(0, std::memory_order_relaxed);
+  }
+}
+
+std::chrono::steady_clock::time_point LazyLayer::last_read() const {
+  return last_read_.load(std::memory_order_relaxed);
+}
+
+void LazyLayer::StopFetchingAhead() {
+  MutexLock lock(mutex_);
+  ahead_.Clear();
+}
+
+StatusOr<uint64_t> LazyLayer::Evict(Evictable which, uint64_t wanted_bytes) {
+  if (table_.codec() == Codec::kWhole) {
+    return 0;
+  }
+  const std::span<const ChunkRecord> chunks = table_.chunks();
+  std::vector<store::ChunkRun> runs;
+  uint64_t found_bytes = 0;
+  for (uint32_t chunk = 0; chunk < chunks.size() && found_bytes < wanted_bytes; ++chunk) {
+    if (!stored_->IsPresent(chunk) || (which == Evictable::kUnread && WasRead(chunk))) {
+      continue;
+    }
+    const ChunkRecord& record = chunks[chunk];
+    const uint64_t block_end = (record.range().end() + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
+    const bool has_block =
+        chunk + 1 == chunks.size() || chunks[chunk + 1].data_address >= block_end;
+    const uint64_t end = has_block ? block_end : record.range().end();
+    if (runs.empty() || runs.back().last_chunk != chunk || runs.back().size_bytes >= kMaxRunBytes) {
+      runs.push_back({.first_chunk = chunk, .data_address = record.data_address});
+    }
+    runs.back().last_chunk = chunk + 1;
+    runs.back().size_bytes = end - runs.back().data_address;
+    found_bytes += record.size_bytes;
+  }
+  if (runs.empty()) {
+    return 0;
+  }
+  return stored_->Evict(runs, [chunks](uint64_t chunk) { return chunks[chunk].size_bytes; });
 }
 
 void LazyLayer::Read(DataRange range, oci::FetchClass fetch_class, ReadDone done) {
@@ -1109,11 +1182,19 @@ void LazyLayer::Answer(const std::shared_ptr<Request>& request) {
   }
   Bytes out(request->range.size_bytes);
   const DataRange range = request->range;
-  // Holes of the data file read as zeros; what is not on the disk is put over them.
-  if (Status status = stored_->Read(range.data_address, out); !status.ok()) {
-    request->done(status);
-    return;
-  }
+  uint64_t before = 0;
+  do {
+    before = stored_->evictions();
+    if (!HasAll(*request, spilled)) {
+      Start(request);  // something was evicted before it could be read
+      return;
+    }
+    // Holes of the data file read as zeros; what is not on the disk is put over them.
+    if (Status status = stored_->Read(range.data_address, out); !status.ok()) {
+      request->done(status);
+      return;
+    }
+  } while (stored_->evictions() != before);
   for (const SpilledChunk& part : spilled) {
     const DataRange chunk = table_.chunks()[part.chunk].range();
     const uint64_t from = std::max(chunk.data_address, range.data_address);
@@ -1122,6 +1203,16 @@ void LazyLayer::Answer(const std::shared_ptr<Request>& request) {
                 part.bytes->data() + (from - chunk.data_address), to - from);
   }
   request->done(std::move(out));
+}
+
+bool LazyLayer::HasAll(const Request& request, std::span<const SpilledChunk> spilled) const {
+  for (uint32_t chunk = request.chunks.first; chunk < request.chunks.last; ++chunk) {
+    if (!stored_->IsPresent(chunk) &&
+        std::ranges::find(spilled, chunk, &SpilledChunk::chunk) == spilled.end()) {
+      return false;
+    }
+  }
+  return true;
 }
 
 bool LazyLayer::PostToCpu(Urgency urgency, std::function<void()> task) {

@@ -106,8 +106,9 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
 
   /// True when every byte of `range` is on the disk. Never blocks.
   bool IsPresent(DataRange range) const;
-  /// Reads bytes for which IsPresent was true. Blocks for the disk only.
-  Status ReadPresent(uint64_t data_address, std::span<std::byte> out) const;
+  /// Fills `out` if all of it is on the disk; false if it is not, or was evicted meanwhile. Blocks
+  /// for the disk only.
+  StatusOr<bool> ReadPresent(uint64_t data_address, std::span<std::byte> out) const;
   /// Reads bytes, fetching what is absent. With a full disk they come from memory.
   /// Errors: kDataLoss when the registry's bytes do not match the TOC, twice; kUnavailable and
   /// kDeadlineExceeded from the transport; kCancelled after Close.
@@ -126,6 +127,16 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   /// Fetches all that is absent when the link has nothing else to do, the likeliest first; goes on
   /// after failures until everything is held.
   void FetchAll();
+  /// Fetches nothing any more that no read asks for, until it is told to again.
+  void StopFetchingAhead();
+  /// Gives up `wanted_bytes` of held chunks, or more: of those that nobody has read since the last
+  /// ForgetReads, or of all. How many bytes that were: none of a layer that was fetched as a whole,
+  /// because it would have to be again. Blocks for the disk.
+  enum class Evictable { kUnread, kAll };
+  StatusOr<uint64_t> Evict(Evictable which, uint64_t wanted_bytes);
+  void ForgetReads();
+  /// The clock's time of the latest read; its epoch if there was none.
+  std::chrono::steady_clock::time_point last_read() const;
   /// Fails all that waits with kCancelled and lets go of the executor. Idempotent.
   void Close();
 
@@ -183,6 +194,8 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   BlobSources::TimePoint Now() const;
 
   void Note(DataRange range) const;
+  bool WasRead(uint32_t chunk) const;
+  bool HasAll(const Request& request, std::span<const SpilledChunk> spilled) const;
   void Start(const std::shared_ptr<Request>& request);
   Work Enlist(const std::shared_ptr<Request>& request, const FetchLimits& limits)
       EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -241,6 +254,9 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   WrongBytesObserver on_wrong_bytes_;
   std::shared_ptr<GapLog> gaps_;  // null: not kept
   BlobSources sources_;
+  /// One bit a chunk.
+  mutable std::vector<std::atomic<uint64_t>> reads_;
+  mutable std::atomic<std::chrono::steady_clock::time_point> last_read_{};
 
   Mutex mutex_;  // above the scheduler's and the executor's
   bool closed_ GUARDED_BY(mutex_) = false;

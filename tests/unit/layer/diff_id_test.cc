@@ -165,6 +165,24 @@ TEST_F(DiffIdTest, OtherBytesBetweenTheFilesAreAnotherDiffId) {
   EXPECT_EQ(*diff_id, written_.diff_id);
 }
 
+TEST_F(DiffIdTest, ALayerThatLosesChunksMeanwhileHasNone) {
+  WriteAndOpen(OddTar(), {.chunk_size_bytes = 64 << 10});
+  KeepGaps();
+  Complete();
+  const Gaps gaps = *Gaps::Open(RealFileSystem(), gaps_path_, layer_->chunks().members().size());
+  const auto diff_id =
+      ComputeDiffId({.stored = *stored_,
+                     .table = layer_->chunks(),
+                     .gaps = gaps,
+                     .fetch =
+                         [this](oci::BlobRange range) {
+                           EXPECT_TRUE(layer_->Evict(LazyLayer::Evictable::kAll, 1).ok());
+                           return reader_->ReadAndWait(range);
+                         },
+                     .is_stopped = [] { return false; }});
+  EXPECT_EQ(diff_id.status().code(), StatusCode::kFailedPrecondition) << diff_id.status();
+}
+
 TEST_F(DiffIdTest, FailuresAreTold) {
   WriteAndOpen(OddTar(), {.chunk_size_bytes = 64 << 10});
   KeepGaps();
