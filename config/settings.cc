@@ -210,6 +210,13 @@ Status ReadDecodeThreads(Reader& reader, const toml::node& node, std::string_vie
   return OkStatus();
 }
 
+Status ReadMaxStoreBytes(Reader& reader, const toml::node& node, std::string_view key) {
+  ASSIGN_OR_RETURN(const int64_t bytes,
+                   ReadNumber(reader, node, key, {.least = 0, .most = kMaxBytes}));
+  reader.settings().store.max_size_bytes = static_cast<uint64_t>(bytes);
+  return OkStatus();
+}
+
 Status ReadFuseThreads(Reader& reader, const toml::node& node, std::string_view key) {
   ASSIGN_OR_RETURN(const int64_t threads,
                    ReadNumber(reader, node, key, {.least = 1, .most = kMaxThreads}));
@@ -265,6 +272,7 @@ const std::vector<Rule>& Rules() {
         {"registry.max_retries", ReadMaxRetries},
         {"registry.read_deadline_sec", ReadDefaultDeadline},
         {"store.decode_threads", ReadDecodeThreads},
+        {"store.max_size_bytes", ReadMaxStoreBytes},
         {"fuse.threads", ReadFuseThreads},
         {"mount.data_plane", ReadDataPlane},
         {"fetch.plain_layers", ReadPlainLayers},

@@ -50,6 +50,7 @@ struct Settings {
 
   struct Store {
     uint32_t decode_threads = 2;
+    uint64_t max_size_bytes = 0;  // 0: no cap
 
     friend bool operator==(const Store&, const Store&) = default;
   } store;

@@ -13,8 +13,9 @@ namespace starling::mount {
 namespace {
 
 bool AllComplete(std::span<const ChainLayer> layers) {
-  return std::ranges::all_of(layers,
-                             [](const ChainLayer& layer) { return layer.stored->complete(); });
+  return std::ranges::all_of(layers, [](const ChainLayer& layer) {
+    return layer.may_use_stored && layer.stored->PinIfComplete();
+  });
 }
 
 bool Contains(std::span<const ChainLayer> layers, uint64_t number) {

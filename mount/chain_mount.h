@@ -21,6 +21,7 @@ struct ChainLayer {
   uint64_t number = 0;
   std::shared_ptr<store::StoredLayer> stored;
   std::filesystem::path data_over_fuse;  // the layer's data, served by us
+  bool may_use_stored = true;            // once it is complete
 };
 
 /// Merged chains: one EROFS mount of an image made from the layers' indexes, with each layer's data

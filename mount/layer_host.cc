@@ -2,6 +2,9 @@
 
 #include <malloc.h>
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <map>
 #include <set>
 #include <utility>
@@ -16,6 +19,7 @@
 #include "fuse/session.h"
 #include "layer/access_recorder.h"
 #include "layer/diff_id.h"
+#include "layer/eviction.h"
 #include "layer/fetch_scheduler.h"
 #include "layer/gzip_index_store.h"
 #include "layer/layer_opener.h"
@@ -39,6 +43,7 @@ using store::LayerKey;
 
 /// Layers opened at once: enough to hide the round trips of an image of many layers.
 constexpr size_t kOpeners = 16;
+constexpr std::chrono::seconds kEvictionPause(10);
 
 /// One mount with the layers in it.
 struct View {
@@ -158,7 +163,14 @@ struct LayerHost::State {
   std::optional<std::vector<ChainLayer>> LayersOf(std::span<const uint64_t> chain);
   std::shared_ptr<store::StoredLayer> StoredIfComplete(const LayerKey& key);
   std::set<uint64_t> NumbersOf(const LayerKey& key);
+  bool MayUseStored(const Held& held) const;
   void UseStored(const LayerKey& key);
+  /// Some of the store is for the others.
+  uint64_t StoreBytesForOne() const {
+    return options.max_store_bytes == 0 ? UINT64_MAX : options.max_store_bytes / 10 * 9;
+  }
+  void MakeRoomSoon();
+  void MakeRoom();
   void UseStoredSoon(const LayerKey& key);
   Status ChoosePlane();
   void AddSource(LazyLayer& layer, const LayerSpec& spec);
@@ -190,8 +202,9 @@ struct LayerHost::State {
   std::unique_ptr<ThreadPool> openers;
   std::shared_ptr<ImageOpener> opener;
   std::shared_ptr<EagerLayers> eager;
-  /// Forces to the disk what came at once and in bulk, while nobody waits for it.
+  /// Forces to the disk what came at once and in bulk, while nobody waits for it; and evicts.
   std::unique_ptr<ThreadPool> syncing;
+  std::atomic<bool> makes_room = false;  // that is posted, or it is too early to try again
   std::shared_ptr<layer::RunRecordings> recordings;  // null: nothing is recorded
   std::unique_ptr<DiffIdChecks> diff_ids;
 
@@ -207,8 +220,11 @@ struct LayerHost::State {
 StatusOr<std::unique_ptr<LayerHost>> LayerHost::Start(Options options, Dependencies dependencies) {
   auto state = std::make_unique<State>(std::move(options), std::move(dependencies));
   RETURN_IF_ERROR(MakeDirectories(state->options.root, 0700));
-  ASSIGN_OR_RETURN(state->layers, store::LayerStore::Open(state->options.root / "store",
-                                                          state->dependencies.files));
+  state->syncing = std::make_unique<ThreadPool>("sync", 1);
+  ASSIGN_OR_RETURN(state->layers, store::LayerStore::Open(
+                                      state->options.root / "store", state->dependencies.files,
+                                      {.max_bytes = state->options.max_store_bytes,
+                                       .on_low = [host = state.get()] { host->MakeRoomSoon(); }}));
   // Now that nobody else uses the root; what is left on FUSE is the sessions' affair.
   RETURN_IF_ERROR(DetachMountsBelow(state->options.root / kMergedChains));
   RETURN_IF_ERROR(DetachMountsBelow(state->options.root / kErofsLayers));
@@ -226,8 +242,9 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::Start(Options options, Dependenc
                  .counters = state->counters,
                  .scheduler = state->scheduler},
       .clock = SystemClock(),
-      .disk_bytes = [root = state->options.root] { return BytesToSpare(root); }});
-  state->syncing = std::make_unique<ThreadPool>("sync", 1);
+      .disk_bytes = [host = state.get()] {
+        return std::min(BytesToSpare(host->options.root), host->StoreBytesForOne());
+      }});
   state->diff_ids = std::make_unique<DiffIdChecks>(
       DiffIdChecks::Dependencies{.sources = state->dependencies.sources,
                                  .files = state->dependencies.files,
@@ -306,13 +323,13 @@ LayerHost::~LayerHost() {
   if (state_->recordings) {
     state_->recordings->Stop();
   }
-  state_->syncing.reset();
   // First the layers, so that nobody waits for the network; they answer from the disk until the
   // end.
   for (const auto& [key, entry] : shown) {
     entry.held.layer->Close();
   }
   state_->cpu.reset();
+  state_->syncing.reset();  // after those who call MakeRoomSoon
   state_->replacing.reset();
   state_->chains.reset();
   state_->erofs.reset();  // before FUSE, which must answer the reads that are on their way
@@ -436,7 +453,7 @@ StatusOr<MountedLayer> LayerHost::State::Show(uint64_t number, const LayerSpec& 
 /// directory on FUSE that is there anyway. Returns the layer's root.
 std::filesystem::path LayerHost::State::ShowAsMount(uint64_t number, const Held& held) {
   if (erofs) {
-    const bool is_complete = held.stored->complete();
+    const bool is_complete = MayUseStored(held) && held.stored->PinIfComplete();
     const auto path =
         erofs->Show(number,
                     {.index = held.stored->index_path(),
@@ -458,18 +475,55 @@ std::filesystem::path LayerHost::State::ShowAsMount(uint64_t number, const Held&
   return ViewOf(*held.layer).path / fuse::DirectoryNameOf(number);
 }
 
+/// Whether the kernel may read the layer without us, once it is complete.
+bool LayerHost::State::MayUseStored(const Held& held) const {
+  return options.max_store_bytes == 0 || held.layer->chunks().codec() == layer::Codec::kWhole;
+}
+
+/// The store or the disk has little room left. Called by who puts chunks.
+void LayerHost::State::MakeRoomSoon() {
+  if (!makes_room.exchange(true)) {
+    syncing->Post([this] { MakeRoom(); });
+  }
+}
+
+void LayerHost::State::MakeRoom() {
+  std::vector<std::shared_ptr<LazyLayer>> open;
+  {
+    MutexLock lock(mutex);
+    for (const auto& [key, entry] : shown) {
+      open.push_back(entry.held.layer);
+    }
+  }
+  const uint64_t held_bytes = layers->room().held_bytes();
+  const uint64_t kept_bytes = options.max_store_bytes == 0 ? held_bytes - held_bytes / 10
+                                                           : options.max_store_bytes / 10 * 8;
+  const uint64_t made_bytes =
+      held_bytes > kept_bytes ? layer::MakeRoom(open, held_bytes - kept_bytes) : 0;
+  log::Info("room was made in the store", {{"held-bytes", fmt::format("{}", held_bytes)},
+                                           {"evicted-bytes", fmt::format("{}", made_bytes)}});
+  if (made_bytes > 0) {
+    makes_room = false;
+    return;
+  }
+  // All of it is in use without us. It is not worth to look at every chunk that comes.
+  timer.RunAfter(kEvictionPause, [this] { makes_room = false; });
+}
+
 /// The layer's files if it is shown and complete, else null.
 std::shared_ptr<store::StoredLayer> LayerHost::State::StoredIfComplete(const LayerKey& key) {
   MutexLock lock(mutex);
   const auto found = shown.find(key);
-  const bool is_complete = found != shown.end() && found->second.held.stored->complete();
-  return is_complete ? found->second.held.stored : nullptr;
+  if (found == shown.end() || !MayUseStored(found->second.held)) {
+    return nullptr;
+  }
+  return found->second.held.stored->complete() ? found->second.held.stored : nullptr;
 }
 
 /// Shows a complete layer from its files alone, under all of its numbers.
 void LayerHost::State::UseStored(const LayerKey& key) {
   const std::shared_ptr<store::StoredLayer> stored = StoredIfComplete(key);
-  if (!can_replace || !stored) {
+  if (!can_replace || !stored || !stored->PinIfComplete()) {
     return;
   }
   if (recordings) {
@@ -497,8 +551,10 @@ std::optional<std::vector<ChainLayer>> LayerHost::State::LayersOf(std::span<cons
       return std::nullopt;
     }
     const Held& held = found->second.held;
-    found_layers.push_back(
-        {.number = number, .stored = held.stored, .data_over_fuse = DataOverFuse(number, held)});
+    found_layers.push_back({.number = number,
+                            .stored = held.stored,
+                            .data_over_fuse = DataOverFuse(number, held),
+                            .may_use_stored = MayUseStored(held)});
   }
   return found_layers;
 }

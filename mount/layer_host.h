@@ -91,6 +91,10 @@ class LayerHost {
     std::filesystem::path gzip_indexes;
     size_t fuse_threads = 2;
     size_t decode_threads = 2;
+    /// The most that chunks on the disk may take, by their bytes; 0: what the disk has. With a cap
+    /// layers stay on FUSE when they are complete, because what the kernel reads without us cannot
+    /// be evicted.
+    uint64_t max_store_bytes = 0;
     FetchPolicy fetch;
     std::filesystem::path fuse_device = "/dev/fuse";
     DataPlane data_plane = DataPlane::kAuto;

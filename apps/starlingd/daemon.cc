@@ -136,6 +136,7 @@ class LayerStack {
         mount::LayerHost::Start({.root = settings.root,
                                  .fuse_threads = settings.fuse.threads,
                                  .decode_threads = settings.store.decode_threads,
+                                 .max_store_bytes = settings.store.max_size_bytes,
                                  .fetch = FetchPolicyOf(settings.fetch),
                                  .data_plane = DataPlaneOf(settings.mount.data_plane)},
                                 {.sources = [client = &stack->client_](const std::string& image)

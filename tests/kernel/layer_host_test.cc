@@ -8,6 +8,7 @@
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -89,12 +90,15 @@ class LayerHostFixture : public testing::Test {
 
   std::filesystem::path Path(const std::string& name) const { return directory_->path() / name; }
   StatusOr<std::unique_ptr<LayerHost>> MakeHost(DataPlane plane, ErofsProbe probe = ProbeErofs) {
-    return LayerHost::Start(
-        {.root = Path("host"), .fetch = fetch_, .data_plane = plane, .merge_from_layers = 2},
-        {.sources = [image = image_](const std::string&)
-             -> StatusOr<std::shared_ptr<oci::ImageSource>> { return image; },
-         .files = RealFileSystem(),
-         .probe = std::move(probe)});
+    return LayerHost::Start({.root = Path("host"),
+                             .max_store_bytes = max_store_bytes_,
+                             .fetch = fetch_,
+                             .data_plane = plane,
+                             .merge_from_layers = 2},
+                            {.sources = [image = image_](const std::string&)
+                                 -> StatusOr<std::shared_ptr<oci::ImageSource>> { return image; },
+                             .files = RealFileSystem(),
+                             .probe = std::move(probe)});
   }
   void StartHost() {
     auto host = MakeHost(Plane());
@@ -149,6 +153,7 @@ class LayerHostFixture : public testing::Test {
   std::optional<TempDir> directory_;
   std::shared_ptr<LazyImage> image_ = std::make_shared<LazyImage>();
   FetchPolicy fetch_;  // of hosts that are made from now on
+  uint64_t max_store_bytes_ = 0;
   std::unique_ptr<LayerHost> host_;
 };
 
@@ -395,6 +400,38 @@ TEST_P(LayerHostTest, WhatAnotherLayerHoldsIsNotFetchedAgain) {
   const uint64_t fetched = host_->counters().blob_bytes - before;
   EXPECT_LT(fetched, blob->SizeBytes() * 3 / 10) << "of " << blob->SizeBytes();
   EXPECT_GT(fetched, blob->SizeBytes() / 10);
+}
+
+TEST_P(LayerHostTest, KeepsItsStoreBelowTheCapWhileReadersGoOn) {
+  max_store_bytes_ = 4 << 20;
+  host_.reset();
+  StartHost();
+  const std::vector<std::string> names = {"one", "two", "three"};
+  std::vector<std::filesystem::path> paths;
+  for (const std::string& name : names) {
+    const LazyLayerBlob layer = MakeLayer(
+        name, "cd \"$TREE\"; for i in $(seq 8); do head -c 500000 /dev/urandom > f$i; done");
+    image_->Add(layer);
+    paths.push_back(MountLayer(paths.size() + 1, layer));
+  }
+  const auto data_bytes = [&] {
+    uint64_t bytes = 0;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(Path("host/store"))) {
+      struct stat status{};
+      if (entry.path().filename() == "data" && ::stat(entry.path().c_str(), &status) == 0) {
+        bytes += static_cast<uint64_t>(status.st_blocks) * 512;
+      }
+    }
+    return bytes;
+  };
+  for (int round = 0; round < 3; ++round) {
+    for (size_t i = 0; i < paths.size(); ++i) {
+      Shell("echo 3 > /proc/sys/vm/drop_caches");  // so that reads come to us
+      TreeComparison().CompareBelow(Path(names[i]), paths[i]);
+      EXPECT_LT(data_bytes(), max_store_bytes_ + max_store_bytes_ / 10);
+    }
+  }
+  EXPECT_GT(data_bytes(), max_store_bytes_ / 2) << "and it is used";
 }
 
 TEST_P(LayerHostTest, ParallelMountsAndReadersGetTheirOwnBytes) {

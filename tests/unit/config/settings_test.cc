@@ -27,13 +27,26 @@ TEST(ParseSettings, TheDefaultFileShowsTheDefaults) {
   const ParsedSettings parsed = MustParse(AsText(*text));
   EXPECT_EQ(parsed.settings, Settings());
   EXPECT_TRUE(parsed.warnings.empty());
-  for (const char* key :
-       {"\nroot = ", "\naddress = ", "\nlog_level = ", "\nplain_http_hosts = ",
-        "\nrequest_timeout_sec = ", "\nblob_timeout_sec = ", "\nmax_retries = ",
-        "\nread_deadline_sec = ", "\ndecode_threads = ", "\nthreads = ", "\ndata_plane = ",
-        "\nplain_layers = ", "\nprefetch = ", "\nprefetch_size_bytes = ", "\nbackground = ",
-        "\nrecord_profiles = ", "\nmax_bytes_per_second = ", "\nmax_bytes_per_second_per_image = ",
-        "\nbackground_max_bytes_per_second = "}) {
+  for (const char* key : {"\nroot = ",
+                          "\naddress = ",
+                          "\nlog_level = ",
+                          "\nplain_http_hosts = ",
+                          "\nrequest_timeout_sec = ",
+                          "\nblob_timeout_sec = ",
+                          "\nmax_retries = ",
+                          "\nread_deadline_sec = ",
+                          "\ndecode_threads = ",
+                          "\nmax_size_bytes = ",
+                          "\nthreads = ",
+                          "\ndata_plane = ",
+                          "\nplain_layers = ",
+                          "\nprefetch = ",
+                          "\nprefetch_size_bytes = ",
+                          "\nbackground = ",
+                          "\nrecord_profiles = ",
+                          "\nmax_bytes_per_second = ",
+                          "\nmax_bytes_per_second_per_image = ",
+                          "\nbackground_max_bytes_per_second = "}) {
     EXPECT_NE(AsText(*text).find(key), std::string_view::npos) << key;
   }
 }
@@ -57,6 +70,7 @@ TEST(ParseSettings, ReadsEveryKey) {
     local = true
     [store]
     decode_threads = 3
+    max_size_bytes = 10
     [fuse]
     threads = 4
     [mount]
@@ -84,6 +98,7 @@ TEST(ParseSettings, ReadsEveryKey) {
                          {"two:5000", {.read_deadline = Settings::Registry::Deadline()}},
                          {"three", {.local = true}}};
   want.store.decode_threads = 3;
+  want.store.max_size_bytes = 10;
   want.fetch = {.plain_layers = PlainLayers::kContainerd,
                 .prefetch = false,
                 .prefetch_size_bytes = 5,
