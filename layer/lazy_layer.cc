@@ -367,6 +367,7 @@ FetchLimits LazyLayer::LimitsNow() {
   }
   const uint64_t round_trip_bytes = scheduler_->RoundTripBytes(PreferredSource().host);
   return {.neighbourhood_bytes = round_trip_bytes / 2,
+          .bridged_bytes = round_trip_bytes / kBridgedPart,
           .merge_gap_bytes = round_trip_bytes,
           .request_bytes = limits_.request_bytes};
 }
@@ -403,7 +404,7 @@ LazyLayer::Work LazyLayer::Enlist(const std::shared_ptr<Request>& request,
     const uint64_t missed = table_.members()[wanted.front()].blob_offset;
     ahead_.NoteMiss(
         {.blob_offset = missed, .size_bytes = table_.members()[wanted.back()].end() - missed},
-        limits.merge_gap_bytes);
+        table_.IsUnlikely(wanted.front()) ? Worth::kLittle : Worth::kMuch, limits.merge_gap_bytes);
   }
   for (const uint32_t member : missing) {
     in_flight_[member].push_back(request);
@@ -418,10 +419,10 @@ LazyLayer::Work LazyLayer::Enlist(const std::shared_ptr<Request>& request,
 std::vector<LazyLayer::Fetch> LazyLayer::PlanAndMark(std::span<const uint32_t> wanted,
                                                      oci::FetchClass fetch_class,
                                                      const FetchLimits& limits) {
-  const auto is_free = [this](uint32_t member)
-                           EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return IsFree(member); };
+  const auto worth_of = [this](uint32_t member)
+                            EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return WorthOfMember(member); };
   std::vector<Fetch> fetches;
-  for (const PlannedFetch& plan : PlanFetches(table_.members(), wanted, is_free, limits)) {
+  for (const PlannedFetch& plan : PlanFetches(table_.members(), wanted, worth_of, limits)) {
     MarkOnTheWay(plan);
     const bool is_awaited = !plan.is_guess || fetch_class > oci::FetchClass::kReadahead;
     fetches.push_back(
@@ -445,7 +446,7 @@ bool LazyLayer::StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) {
     }
     next = ahead_.Next(fetch_class, size_bytes,
                        [this](uint32_t member)
-                           EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return IsFree(member); });
+                           EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return WorthOfMember(member); });
     if (next) {
       MarkOnTheWay(*next);
     }
@@ -591,6 +592,13 @@ void LazyLayer::OnWrongBytes(BlobSources::Id source, uint32_t member, const Stat
                      .range = {.blob_offset = record.blob_offset, .size_bytes = record.blob_size},
                      .error = error});
   }
+}
+
+Worth LazyLayer::WorthOfMember(uint32_t member) const {
+  if (!IsFree(member)) {
+    return Worth::kNothing;
+  }
+  return table_.IsUnlikely(member) ? Worth::kLittle : Worth::kMuch;
 }
 
 bool LazyLayer::IsAbsent(uint32_t member) const {
