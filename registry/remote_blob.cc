@@ -119,6 +119,14 @@ struct RemoteBlob::Shared {
     later();
     return false;
   }
+  /// False when no other read asks for a new redirect; else `later` runs when it has.
+  bool WaitForRenewal(std::function<void()> later) {
+    MutexLock lock(mutex);
+    if (is_renewing) {
+      waiting.push_back(std::move(later));
+    }
+    return is_renewing;
+  }
   void EndRenewal() {
     std::vector<std::function<void()>> ready;
     {
@@ -180,6 +188,9 @@ class RemoteBlob::RangeRead : public std::enable_shared_from_this<RangeRead> {
 
   /// Asks for what has not come yet.
   void Send() {
+    if (!renews_ && shared_->WaitForRenewal([self = shared_from_this()] { self->Start(); })) {
+      return;
+    }
     asked_url_ = shared_->CurrentUrl();
     asked_ = {.blob_offset = taken_end_, .size_bytes = range_.end() - taken_end_};
     body_begin_ = body_offset_ = body_end_ = 0;
