@@ -366,15 +366,20 @@ TEST_F(LazyLayerTest, ReturnsToTheFirstSourceAfterAWhile) {
   const auto fetch = [this] {
     EXPECT_EQ(MakePresent(ChunkRange(0)).code(), StatusCode::kResourceExhausted);
   };
+  // What is read ahead of it may be on its way, too.
+  const auto asked = [this](const MemoryBlob& blob) {
+    return std::ranges::count(blob.ranges(), MemberRange(0).blob_offset,
+                              &oci::BlobRange::blob_offset);
+  };
   blob_->FailNext(MakeError(StatusCode::kUnavailable, "away"));
   fetch();
   fetch();
-  EXPECT_EQ(blob_->requests(), 1U);
-  EXPECT_EQ(second->requests(), 2U);
+  EXPECT_EQ(asked(*blob_), 1);
+  EXPECT_EQ(asked(*second), 2);
   clock_.Advance(BlobSources::kRest);
   fetch();
-  EXPECT_EQ(blob_->requests(), 2U);
-  EXPECT_EQ(second->requests(), 2U);
+  EXPECT_EQ(asked(*blob_), 2);
+  EXPECT_EQ(asked(*second), 2);
 }
 
 TEST_F(LazyLayerTest, SpoiledBytesAreAskedForElsewhere) {
@@ -712,6 +717,7 @@ TEST_F(LazyLayerTest, TellsItsObserverWhatReadersAskFor) {
   ASSERT_TRUE(MakePresent(ChunkRange(0)).ok());
   EXPECT_TRUE(observer->reads.empty()) << "nobody read";
   ExpectContent(Read({kChunk - 1, 2}), {kChunk - 1, 2});
+  ASSERT_TRUE(MakePresent(ChunkRange(4)).ok());
   Bytes held(1);
   EXPECT_TRUE(layer_->ReadPresent(4 * kChunk, held).value());
   const std::vector<std::pair<uint32_t, uint32_t>> want = {{0, 2}, {4, 5}};
