@@ -208,12 +208,15 @@ struct LayerHost::State {
   std::shared_ptr<layer::RunRecordings> recordings;  // null: nothing is recorded
   std::unique_ptr<DiffIdChecks> diff_ids;
 
-  Mutex mutex;  // above a plan's; never held over a call that blocks
+  Mutex mutex;  // above a plan's and the executor's; never held over a call that blocks
   Condition changed;
   /// Layers that a thread opens or closes right now: others that want them wait.
   std::set<LayerKey> busy GUARDED_BY(mutex);
   std::map<LayerKey, Shown> shown GUARDED_BY(mutex);
   std::map<uint64_t, LayerKey> numbers GUARDED_BY(mutex);
+  /// When an overlay of the layer was last about to be mounted.
+  std::map<uint64_t, std::chrono::steady_clock::time_point> mounted_at GUARDED_BY(mutex);
+  bool ends GUARDED_BY(mutex) = false;
   std::map<oci::Digest, std::shared_ptr<layer::PrefetchPlan>> plans GUARDED_BY(mutex);
 };
 
@@ -316,6 +319,7 @@ LayerHost::~LayerHost() {
   std::map<LayerKey, State::Shown> shown;
   {
     MutexLock lock(state_->mutex);
+    state_->ends = true;
     shown.swap(state_->shown);
   }
   state_->diff_ids->Close();
@@ -560,6 +564,14 @@ std::optional<std::vector<ChainLayer>> LayerHost::State::LayersOf(std::span<cons
 }
 
 std::optional<std::filesystem::path> LayerHost::State::ShowChain(std::span<const uint64_t> chain) {
+  {
+    MutexLock lock(mutex);
+    for (const uint64_t number : chain) {
+      if (numbers.contains(number)) {
+        mounted_at[number] = SystemClock().Now();
+      }
+    }
+  }
   if (!chains || chain.empty() || chain.size() < options.merge_from_layers) {
     return std::nullopt;
   }
@@ -577,7 +589,21 @@ std::optional<std::filesystem::path> LayerHost::State::ShowChain(std::span<const
 }
 
 void LayerHost::State::UseStoredSoon(const LayerKey& key) {
-  if (can_replace) {
+  const std::set<uint64_t> shown_as = NumbersOf(key);
+  std::chrono::milliseconds grace(0);
+  MutexLock lock(mutex);
+  if (!can_replace || ends) {
+    return;
+  }
+  for (const uint64_t number : shown_as) {
+    if (const auto at = mounted_at.find(number); at != mounted_at.end()) {
+      grace = std::max(grace, std::chrono::ceil<std::chrono::milliseconds>(
+                                  at->second + options.mount_grace - SystemClock().Now()));
+    }
+  }
+  if (grace.count() > 0) {
+    timer.RunAfter(grace, [this, key] { UseStoredSoon(key); });
+  } else {
     replacing->Post([this, key] { UseStored(key); });
   }
 }
@@ -911,6 +937,7 @@ Status LayerHost::State::Hide(uint64_t number, Data data) {
     }
     key = found->second;
     numbers.erase(found);
+    mounted_at.erase(number);
     held = entry->second.held;
     is_last = entry->second.numbers.empty();
     if (is_last) {

@@ -1,6 +1,7 @@
 /// Shows lazy layers as directories: the store, the layers' engine and the FUSE sessions together.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -98,6 +99,9 @@ class LayerHost {
     FetchPolicy fetch;
     std::filesystem::path fuse_device = "/dev/fuse";
     DataPlane data_plane = DataPlane::kAuto;
+    /// For how long the mount of a layer whose path was given out is not replaced: overlayfs
+    /// refuses a lower directory that is detached while it is being mounted.
+    std::chrono::milliseconds mount_grace = std::chrono::seconds(10);
     /// Chains of fewer layers are not merged; measured in docs/decisions/0018-merged-chains.md.
     size_t merge_from_layers = 10;
   };
@@ -141,6 +145,7 @@ class LayerHost {
   /// start: what was opened ahead and not mounted before the last end is left there.
   Status DiscardUnshown();
 
+  /// To be asked whenever an overlay of these layers is to be mounted, by whomever and soon.
   /// One directory that shows what an overlay of these layers would, bottom first: all numbers are
   /// shown, and no other list ends with the last. Nothing when there is none: by FUSE trees, for
   /// fewer layers than Options::merge_from_layers, and where the kernel or the layers do not allow

@@ -49,8 +49,9 @@ class LayerMounter {
   virtual StatusOr<LayerMount> Mount(uint64_t number, const LayerRequest& layer) = 0;
   /// The same after a restart, from what is on disk alone: never asks the network.
   virtual StatusOr<LayerMount> Restore(uint64_t number, const LayerRequest& layer) = 0;
-  /// One directory that shows what an overlay of these layers would, bottom first, all of them
-  /// shown; nothing when there is none, so that the overlay needs each of them. The same list gets
+  /// An overlay of these layers, bottom first, all of them shown, is about to be mounted. One
+  /// directory that shows the same; nothing when there is none, so that the overlay needs each of
+  /// them, and for a single layer. The same list gets
   /// the same answer, and the directory lasts, until one of the layers is discarded. Never asks
   /// the network.
   virtual std::optional<std::filesystem::path> ShowChain(std::span<const uint64_t> numbers) = 0;

@@ -404,7 +404,7 @@ StatusOr<std::vector<fs::path>> Snapshotter::LowerOf(std::span<const ChainLink> 
   for (auto link = links.rbegin(); link != links.rend() && link->layer.has_value(); ++link) {
     lazy.push_back(*link->layer);
   }
-  if (lazy.size() < 2) {
+  if (lazy.empty()) {
     return lower;
   }
   if (std::optional<fs::path> merged = layers_.ShowChain(lazy); merged.has_value()) {

@@ -94,6 +94,7 @@ class LayerHostFixture : public testing::Test {
                              .max_store_bytes = max_store_bytes_,
                              .fetch = fetch_,
                              .data_plane = plane,
+                             .mount_grace = mount_grace_,
                              .merge_from_layers = 2},
                             {.sources = [image = image_](const std::string&)
                                  -> StatusOr<std::shared_ptr<oci::ImageSource>> { return image; },
@@ -154,6 +155,7 @@ class LayerHostFixture : public testing::Test {
   std::shared_ptr<LazyImage> image_ = std::make_shared<LazyImage>();
   FetchPolicy fetch_;  // of hosts that are made from now on
   uint64_t max_store_bytes_ = 0;
+  std::chrono::milliseconds mount_grace_{0};
   std::unique_ptr<LayerHost> host_;
 };
 
@@ -821,6 +823,27 @@ TEST_F(ErofsLayerHostTest, ACompleteLayerNeedsNoServer) {
   DropCaches();
   TreeComparison().CompareBelow(Path("tree"), overlay_after);
   Shell(fmt::format("umount {} {}", overlay_before.native(), overlay_after.native()));
+}
+
+TEST_F(ErofsLayerHostTest, AMountThatIsAboutToBeUsedIsNotReplaced) {
+  mount_grace_ = std::chrono::hours(1);
+  host_.reset();
+  StartHost();
+  const LazyLayerBlob used = MakeLayer("used", "seq 1000 > $TREE/f");
+  const LazyLayerBlob other = MakeLayer("other", "seq 2000 > $TREE/f");
+  image_->Add(used);
+  image_->Add(other);
+  const auto used_path = MountLayer(1, used);
+  const auto other_path = MountLayer(2, other);
+  const dev_t used_before = DeviceOf(used_path);
+  const dev_t other_before = DeviceOf(other_path);
+  EXPECT_EQ(host_->ShowChain(std::vector<uint64_t>{1}), std::nullopt);
+  TreeComparison().CompareBelow(Path("used"), used_path);
+  host_->OnComplete({.layer = used.digest, .toc = used.toc});
+  TreeComparison().CompareBelow(Path("other"), other_path);
+  // They are replaced one after the other.
+  ASSERT_TRUE(WaitForAnotherMount(other_path, other_before));
+  EXPECT_EQ(DeviceOf(used_path), used_before);
 }
 
 TEST_F(ErofsLayerHostTest, ARestartShowsACompleteLayerFromItsFiles) {

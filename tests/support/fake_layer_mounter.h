@@ -43,7 +43,7 @@ class FakeLayerMounter final : public snapshotter::LayerMounter {
   std::optional<std::filesystem::path> ShowChain(std::span<const uint64_t> numbers) override {
     const std::lock_guard lock(mutex_);
     chains_.emplace_back(numbers.begin(), numbers.end());
-    if (!merges_) {
+    if (!merges_ || numbers.size() < 2) {
       return std::nullopt;
     }
     const std::filesystem::path path = ChainPathOf(numbers.back());
