@@ -276,6 +276,7 @@ const std::vector<Rule>& Rules() {
         {"fuse.threads", ReadFuseThreads},
         {"mount.data_plane", ReadDataPlane},
         {"fetch.plain_layers", ReadPlainLayers},
+        {"fetch.keep_gzip_indexes", Switch(&Settings::Fetch::keep_gzip_indexes, true)},
         {"fetch.prefetch", Switch(&Settings::Fetch::prefetch, true)},
         {"fetch.prefetch_size_bytes", ByteCount(&Settings::Fetch::prefetch_size_bytes)},
         {"fetch.background", Switch(&Settings::Fetch::background, true)},

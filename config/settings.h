@@ -70,6 +70,7 @@ struct Settings {
   /// What is fetched before anybody reads it.
   struct Fetch {
     PlainLayers plain_layers = PlainLayers::kEager;
+    bool keep_gzip_indexes = true;
     bool prefetch = true;
     uint64_t prefetch_size_bytes = 0;
     bool background = true;

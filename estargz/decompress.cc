@@ -121,7 +121,8 @@ StatusOr<size_t> DecompressedTar::Input::Zstd::Read(std::span<std::byte> out) {
   }
 }
 
-DecompressedTar::DecompressedTar(ByteSource& layer) : input_(std::make_unique<Input>(layer)) {}
+DecompressedTar::DecompressedTar(ByteSource& layer, GzipPoints points)
+    : points_(points), input_(std::make_unique<Input>(layer)) {}
 
 DecompressedTar::~DecompressedTar() = default;
 
@@ -130,7 +131,13 @@ Status DecompressedTar::Detect() {
   const std::string_view magic = AsText(first);
   const bool skippable_frame =
       magic.size() >= 4 && (magic[0] & '\xf0') == '\x50' && magic.substr(1, 3) == "\x2a\x4d\x18";
-  if (magic.starts_with("\x1f\x8b")) {
+  const bool is_gzip = magic.starts_with("\x1f\x8b");
+  if (is_gzip && points_ == GzipPoints::kNote) {
+    gzip_ = std::make_unique<Input::Plain>(*input_);
+    auto indexer = std::make_unique<GzipIndexer>(*gzip_);
+    indexer_ = indexer.get();
+    tar_ = std::move(indexer);
+  } else if (is_gzip) {
     tar_ = std::make_unique<Input::Gzip>(*input_);
   } else if (magic.starts_with("\x28\xb5\x2f\xfd") || skippable_frame) {
     tar_ = std::make_unique<Input::Zstd>(*input_);

@@ -4,6 +4,7 @@
 
 #include "base/io.h"
 #include "base/status.h"
+#include "estargz/gzip_indexer.h"
 
 namespace starling::estargz {
 
@@ -14,17 +15,26 @@ namespace starling::estargz {
 /// Threads: one at a time.
 class DecompressedTar : public ByteSource {
  public:
+  /// What to do about the places from which a gzip layer can be inflated.
+  enum class GzipPoints { kIgnore, kNote };
+
   /// Borrows `layer`.
-  explicit DecompressedTar(ByteSource& layer);
+  explicit DecompressedTar(ByteSource& layer, GzipPoints points = GzipPoints::kIgnore);
   ~DecompressedTar() override;
   StatusOr<size_t> Read(std::span<std::byte> out) override;
+
+  /// Of a gzip layer whose points are noted, once something was read of it; else null.
+  GzipIndexer* gzip_indexer() { return indexer_; }
 
  private:
   class Input;
   Status Detect();
 
+  const GzipPoints points_;
   std::unique_ptr<Input> input_;
-  std::unique_ptr<ByteSource> tar_;  // null until the first bytes are seen
+  std::unique_ptr<ByteSource> gzip_;  // as compressed, for the indexer
+  std::unique_ptr<ByteSource> tar_;   // null until the first bytes are seen
+  GzipIndexer* indexer_ = nullptr;    // `tar_`, if it is one
 };
 
 }  // namespace starling::estargz

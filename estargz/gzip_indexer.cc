@@ -44,28 +44,44 @@ uint64_t GzipIndexer::SinceLastPoint() const {
   return produced_ - (points().empty() ? 0 : points().back().tar_offset);
 }
 
+uint64_t GzipIndexer::Spacing() const {
+  const size_t doublings = std::min<size_t>(points().size() / kPointsOfOneSpacing, 32);
+  const uint64_t most = std::max(spacing_bytes_, GzipSeekIndex::kMaxSpanBytes / 2);
+  return std::min(spacing_bytes_ << doublings, most);
+}
+
+const GzipPoint& GzipIndexer::PointAtOrBefore(uint64_t tar_offset) const {
+  return *std::prev(std::ranges::upper_bound(points(), tar_offset, {}, &GzipPoint::tar_offset));
+}
+
+uint64_t GzipIndexer::BytesToPoint(uint64_t tar_offset) const {
+  const auto after = std::ranges::upper_bound(points(), tar_offset, {}, &GzipPoint::tar_offset);
+  return after == points().end() ? UINT64_MAX : after->tar_offset - tar_offset;
+}
+
 /// Inflates a step, or up to the next point.
 Status GzipIndexer::Fill() {
   const size_t window = std::min(out_end_, kGzipWindowBytes);
   std::memmove(out_.data(), out_.data() + out_end_ - window, window);
   out_begin_ = out_end_ = window;
   const size_t points_before = points().size();
+  const uint64_t spacing_bytes = Spacing();
   while (out_end_ - out_begin_ < kStepBytes && points().size() == points_before) {
     ASSIGN_OR_RETURN(ByteSpan in, Input());
     const bool begins_member = !stream_.in_member() && !in.empty() && in.front() != std::byte{0};
     const bool reads_member = stream_.in_member() || begins_member;
     if (begins_member &&
-        (points().empty() || SinceLastPoint() >= std::max<uint64_t>(spacing_bytes_ / 2, 1))) {
+        (points().empty() || SinceLastPoint() >= std::max<uint64_t>(spacing_bytes / 2, 1))) {
       writer_.AddMember(consumed_, produced_);
       if (out_end_ > out_begin_) {
         return OkStatus();
       }
     }
     std::span<std::byte> room = std::span(out_).subspan(out_end_);
-    if (SinceLastPoint() >= spacing_bytes_) {
+    if (SinceLastPoint() >= spacing_bytes) {
       in = in.first(std::min(in.size(), kHuntBytes));
     } else {
-      room = room.first(std::min<uint64_t>(kStepBytes, spacing_bytes_ - SinceLastPoint()));
+      room = room.first(std::min<uint64_t>(kStepBytes, spacing_bytes - SinceLastPoint()));
     }
     ASSIGN_OR_RETURN(const GzipStream::Step step, stream_.Inflate(in, room));
     in_begin_ += step.consumed_bytes;
@@ -76,7 +92,7 @@ Status GzipIndexer::Fill() {
       ended_ = true;
       return OkStatus();
     }
-    if (stream_.in_member() && SinceLastPoint() >= spacing_bytes_) {
+    if (stream_.in_member() && SinceLastPoint() >= spacing_bytes) {
       RETURN_IF_ERROR(NoteBlock());
     } else if (!stream_.in_member() && reads_member) {
       blob_end_ = consumed_;

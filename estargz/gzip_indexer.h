@@ -17,6 +17,9 @@ class GzipIndexer : public ByteSource {
   /// window of 32 KiB before its compression. A member that begins in the second half is taken
   /// instead, which costs none.
   static constexpr uint64_t kDefaultSpacingBytes = 4 << 20;
+  /// After so many points the spacing doubles, and so on up to half of the largest span: the
+  /// windows of a tar of 60 GB take 128 MiB at most, not 480.
+  static constexpr size_t kPointsOfOneSpacing = 1024;
 
   /// Borrows `layer`.
   explicit GzipIndexer(ByteSource& layer, uint64_t spacing_bytes = kDefaultSpacingBytes);
@@ -25,6 +28,10 @@ class GzipIndexer : public ByteSource {
 
   /// Those that were met so far: all that lie at or before what Read has given.
   const std::vector<GzipPoint>& points() const { return writer_.points(); }
+  /// Of these points. A byte that Read has given has one.
+  const GzipPoint& PointAtOrBefore(uint64_t tar_offset) const;
+  /// From `tar_offset` to the next of these points behind it; UINT64_MAX when there is none.
+  uint64_t BytesToPoint(uint64_t tar_offset) const;
   /// Of the layer, padding included, as far as it was read.
   uint64_t blob_bytes() const { return consumed_; }
   /// The index, once Read has told the end. Call once, last. Errors: kDataLoss for an empty layer;
@@ -36,6 +43,7 @@ class GzipIndexer : public ByteSource {
   StatusOr<ByteSpan> Input();
   Status NoteBlock();
   uint64_t SinceLastPoint() const;
+  uint64_t Spacing() const;
 
   ByteSource& layer_;
   const uint64_t spacing_bytes_;

@@ -81,13 +81,15 @@ class TocMaker {
       for (ByteSpan left = piece; !left.empty();) {
         // Points up to where bytes were read are known, one right behind them perhaps not yet: so
         // it is asked for when there are bytes behind it.
-        if (chunk.size_bytes == chunk_size_bytes_ ||
-            (chunk.size_bytes > 0 && PointAtOrBefore(tar_offset).tar_offset == tar_offset)) {
+        if (chunk.size_bytes > 0 &&
+            (file_offset % chunk_size_bytes_ == 0 ||
+             indexer_.PointAtOrBefore(tar_offset).tar_offset == tar_offset)) {
           chunks.push_back(Close(std::move(chunk)));
           chunk = {.file_offset = file_offset, .tar_offset = tar_offset};
         }
-        const ByteSpan part = left.first(std::min<uint64_t>(
-            {left.size(), chunk_size_bytes_ - chunk.size_bytes, BytesToPoint(tar_offset)}));
+        const ByteSpan part = left.first(
+            std::min<uint64_t>({left.size(), chunk_size_bytes_ - file_offset % chunk_size_bytes_,
+                                indexer_.BytesToPoint(tar_offset)}));
         chunk.hash.Update(part);
         chunk.size_bytes += part.size();
         left = left.subspan(part.size());
@@ -103,23 +105,12 @@ class TocMaker {
   }
 
   PlacedChunk Close(OpenChunk chunk) const {
-    const GzipPoint& point = PointAtOrBefore(chunk.tar_offset);
+    const GzipPoint& point = indexer_.PointAtOrBefore(chunk.tar_offset);
     return {.file_offset = chunk.file_offset,
             .size_bytes = chunk.size_bytes,
             .blob_offset = point.blob_offset,
             .inner_offset = chunk.tar_offset - point.tar_offset,
             .digest = chunk.hash.Finish()};
-  }
-
-  std::vector<GzipPoint>::const_iterator PointAfter(uint64_t tar_offset) const {
-    return std::ranges::upper_bound(indexer_.points(), tar_offset, {}, &GzipPoint::tar_offset);
-  }
-  const GzipPoint& PointAtOrBefore(uint64_t tar_offset) const {
-    return *std::prev(PointAfter(tar_offset));
-  }
-  uint64_t BytesToPoint(uint64_t tar_offset) const {
-    const auto after = PointAfter(tar_offset);
-    return after == indexer_.points().end() ? UINT64_MAX : after->tar_offset - tar_offset;
   }
 
   GzipIndexer indexer_;
@@ -176,6 +167,22 @@ StatusOr<GzipLayerIndex> GzipLayerIndex::Parse(Bytes bytes, const TocLimits& lim
   return index;
 }
 
+StatusOr<GzipLayerIndex> GzipLayerIndex::Make(const Parts& parts) {
+  ASSIGN_OR_RETURN(const Bytes frame, Compress(parts.toc_json));
+  const Header header{.layer = parts.layer.value(),
+                      .blob_size_bytes = parts.blob_size_bytes,
+                      .seek_index_bytes = parts.seek_index.size(),
+                      .toc_bytes = frame.size(),
+                      .toc_json_bytes = parts.toc_json.size()};
+  const auto head = std::as_bytes(std::span(&header, 1));
+  Bytes out;
+  out.reserve(head.size() + parts.seek_index.size() + frame.size());
+  Append(out, head);
+  Append(out, parts.seek_index);
+  Append(out, frame);
+  return Parse(std::move(out));
+}
+
 StatusOr<TocJson> GzipLayerIndex::ReadToc(const TocLimits& limits) const {
   return ExtractZstdToc(toc_, toc_json_bytes_, limits);
 }
@@ -187,21 +194,11 @@ StatusOr<GzipLayerIndex> IndexGzipLayer(ByteSource& blob, const oci::Digest& lay
     return MakeError(StatusCode::kInvalidArgument, "gzip layer index: impossible options");
   }
   TocMaker toc(blob, options);
-  ASSIGN_OR_RETURN(const std::string json, toc.Make());
-  ASSIGN_OR_RETURN(const Bytes seek_index, toc.indexer().Finish());
-  ASSIGN_OR_RETURN(const Bytes frame, Compress(json));
-  const Header header{.layer = layer.value(),
-                      .blob_size_bytes = toc.indexer().blob_bytes(),
-                      .seek_index_bytes = seek_index.size(),
-                      .toc_bytes = frame.size(),
-                      .toc_json_bytes = json.size()};
-  const auto head = std::as_bytes(std::span(&header, 1));
-  Bytes out;
-  out.reserve(head.size() + seek_index.size() + frame.size());
-  Append(out, head);
-  Append(out, seek_index);
-  Append(out, frame);
-  return GzipLayerIndex::Parse(std::move(out));
+  GzipLayerIndex::Parts parts{.layer = layer};
+  ASSIGN_OR_RETURN(parts.toc_json, toc.Make());
+  ASSIGN_OR_RETURN(parts.seek_index, toc.indexer().Finish());
+  parts.blob_size_bytes = toc.indexer().blob_bytes();
+  return GzipLayerIndex::Make(parts);
 }
 
 }  // namespace starling::estargz

@@ -2,6 +2,8 @@
 /// one blob of one digest.
 #pragma once
 
+#include <string>
+
 #include "base/io.h"
 #include "estargz/gzip_indexer.h"
 #include "estargz/gzip_seek_index.h"
@@ -17,12 +19,22 @@ namespace starling::estargz {
 /// Threads: immutable after Parse.
 class GzipLayerIndex {
  public:
+  /// What an index is made of, in memory.
+  struct Parts {
+    oci::Digest layer;
+    uint64_t blob_size_bytes = 0;
+    Bytes seek_index;      // of GzipIndexer
+    std::string toc_json;  // with offsets as above
+  };
+
   /// Of an index as stored.
   static constexpr uint64_t kMaxBytes = 256 << 20;
 
   /// Reads an index from anywhere. Errors: kDataLoss names the rule that it breaks;
   /// kResourceExhausted beyond a limit. The TOC is not looked at yet.
   static StatusOr<GzipLayerIndex> Parse(Bytes bytes, const TocLimits& limits = {});
+  /// Compresses the TOC. Errors: kResourceExhausted beyond a limit.
+  static StatusOr<GzipLayerIndex> Make(const Parts& parts);
   GzipLayerIndex(GzipLayerIndex&&) = default;
   GzipLayerIndex& operator=(GzipLayerIndex&&) = default;
   GzipLayerIndex(const GzipLayerIndex&) = delete;
@@ -54,7 +66,7 @@ class GzipLayerIndex {
 
 struct GzipIndexOptions {
   uint64_t spacing_bytes = GzipIndexer::kDefaultSpacingBytes;
-  /// Of a chunk, which ends at the next point, too.
+  /// A file's chunks end at multiples of this, and at points.
   uint64_t chunk_size_bytes = 4 << 20;
 };
 

@@ -650,4 +650,14 @@ StatusOr<Toc> Toc::Parse(ByteSpan text, const TocLimits& limits) {
   return Parse(padded, limits);
 }
 
+void Toc::JoinMembers(const std::function<uint64_t(uint64_t blob_offset)>& tar_offset_of) {
+  for (TocEntry& entry : entries_) {
+    const bool has_content = entry.size_bytes > 0 && entry.type == EntryType::kRegular;
+    if (has_content || entry.type == EntryType::kChunk) {
+      entry.inner_offset += tar_offset_of(entry.blob_offset);
+      entry.blob_offset = 0;
+    }
+  }
+}
+
 }  // namespace starling::estargz

@@ -1,6 +1,7 @@
 /// The table of contents (TOC) of an eStargz layer, as the registry sent it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -96,7 +97,7 @@ struct TocEntry {
   oci::Digest chunk_digest;       // empty when absent
 };
 
-/// Threads: immutable after Parse.
+/// Threads: const calls are safe.
 class Toc {
  public:
   /// Parses TOC JSON from an untrusted registry. Unknown keys are ignored, null counts as absent, a
@@ -106,6 +107,9 @@ class Toc {
   /// The same without a copy of the JSON.
   static StatusOr<Toc> Parse(const TocJson& toc, const TocLimits& limits = {});
   const std::vector<TocEntry>& entries() const { return entries_; }
+  /// Counts the chunks' inner offsets from the tar's start, as if the blob were one member;
+  /// `tar_offset_of` says where in the tar the member at a blob offset begins.
+  void JoinMembers(const std::function<uint64_t(uint64_t blob_offset)>& tar_offset_of);
 
  private:
   std::vector<TocEntry> entries_;        // in the order of the tar

@@ -95,16 +95,36 @@ Status ContentPacker::AddContent(estargz::TarEntry entry, uint64_t tar_offset,
     std::fill(batch.memory.get() + batch.size_bytes, batch.memory.get() + begin, std::byte{0});
     RETURN_IF_ERROR(payload.ReadPayload({batch.memory.get() + begin, count}));
     batch.size_bytes = begin + count;
-    pending.parts.push_back({.batch = filling_,
-                             .number = batch.chunks.size(),
-                             .file_offset = file_offset,
-                             .tar_offset = tar_offset + file_offset});
-    batch.chunks.push_back({.begin = begin, .size_bytes = count, .digest = {}});
+    AddChunks(file_offset, begin, tar_offset + file_offset, pending);
     file_offset += count;
   }
   next_address_ = erofs::format::RoundUp(next_address_ + size_bytes, erofs::kBlockBytes);
   pending_.push_back(std::move(pending));
   return OkStatus();
+}
+
+/// Cuts what was just read at the points in it, all of which are known by now.
+void ContentPacker::AddChunks(uint64_t file_offset, size_t begin, uint64_t tar_offset,
+                              Pending& pending) {
+  Batch& batch = *filling_;
+  while (begin < batch.size_bytes) {
+    size_t count = batch.size_bytes - begin;
+    Part part{.batch = filling_,
+              .number = batch.chunks.size(),
+              .file_offset = file_offset,
+              .inner_offset = tar_offset};
+    if (indexer_ != nullptr) {
+      const estargz::GzipPoint& point = indexer_->PointAtOrBefore(tar_offset);
+      count = std::min(count, indexer_->BytesToPoint(tar_offset));
+      part.blob_offset = point.blob_offset;
+      part.inner_offset = tar_offset - point.tar_offset;
+    }
+    pending.parts.push_back(std::move(part));
+    batch.chunks.push_back({.begin = begin, .size_bytes = count, .digest = {}});
+    begin += count;
+    file_offset += count;
+    tar_offset += count;
+  }
 }
 
 /// Sends what was gathered on its way.
@@ -162,8 +182,8 @@ Status ContentPacker::List(const Pending& pending) {
     const Batch::Chunk& chunk = part.batch->chunks[part.number];
     chunks.push_back({.file_offset = part.file_offset,
                       .size_bytes = chunk.size_bytes,
-                      .blob_offset = 0,
-                      .inner_offset = part.tar_offset,
+                      .blob_offset = part.blob_offset,
+                      .inner_offset = part.inner_offset,
                       .digest = chunk.digest});
   }
   const oci::Digest file = chunks.size() == 1 ? chunks.front().digest : oci::Digest();

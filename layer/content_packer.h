@@ -6,6 +6,7 @@
 
 #include "base/executor.h"
 #include "base/mutex.h"
+#include "estargz/gzip_indexer.h"
 #include "estargz/tar.h"
 #include "estargz/toc_writer.h"
 #include "layer/index_builder.h"
@@ -14,14 +15,16 @@
 namespace starling::layer {
 
 /// Writes the content of a tar's files to a layer's data, each file from the next multiple of
-/// 4 KiB, and lists the entries as the TOC of a blob that is one member. Content is gathered into
+/// 4 KiB, and lists the entries as a TOC. Content is gathered into
 /// batches, which are hashed and written on the executor; only a few of them are in memory.
 /// Threads: one at a time.
 class ContentPacker {
  public:
-  /// Borrows all for its life. More than `max_data_bytes` is kResourceExhausted.
-  ContentPacker(store::LayerWriter& data, Executor& cpu, uint64_t max_data_bytes)
-      : data_(data), cpu_(cpu), max_data_bytes_(max_data_bytes) {}
+  /// Borrows all for its life. More than `max_data_bytes` is kResourceExhausted. Chunks end at the
+  /// points of `indexer`, whose tar it is, and are placed by them; null: the blob is one member.
+  ContentPacker(store::LayerWriter& data, Executor& cpu, uint64_t max_data_bytes,
+                const estargz::GzipIndexer* indexer = nullptr)
+      : data_(data), cpu_(cpu), max_data_bytes_(max_data_bytes), indexer_(indexer) {}
   /// Waits for what is on its way.
   ~ContentPacker();
 
@@ -39,7 +42,8 @@ class ContentPacker {
     std::shared_ptr<Batch> batch;
     size_t number = 0;  // in the batch
     uint64_t file_offset = 0;
-    uint64_t tar_offset = 0;
+    uint64_t blob_offset = 0;   // of its member or span
+    uint64_t inner_offset = 0;  // in there
   };
   /// An entry that waits for the digests of its content.
   struct Pending {
@@ -48,6 +52,7 @@ class ContentPacker {
   };
 
   Status AddContent(estargz::TarEntry entry, uint64_t tar_offset, estargz::TarEntrySource& payload);
+  void AddChunks(uint64_t file_offset, size_t begin, uint64_t tar_offset, Pending& pending);
   void Submit();
   Status WaitForOldest();
   Status ListFinished();
@@ -56,6 +61,7 @@ class ContentPacker {
   store::LayerWriter& data_;
   Executor& cpu_;
   const uint64_t max_data_bytes_;
+  const estargz::GzipIndexer* const indexer_;
   estargz::TocWriter toc_;
   std::vector<PlacedFile> placed_;
   uint64_t next_address_ = 0;

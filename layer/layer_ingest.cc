@@ -1,7 +1,9 @@
 #include "layer/layer_ingest.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "base/log.h"
 #include "estargz/decompress.h"
 #include "estargz/footer.h"
 #include "estargz/layer_tree.h"
@@ -61,6 +63,9 @@ Status LayerIngest::Run(oci::ImageSource& source, const std::string& host, const
   }
   if (!status.ok()) {
     writer_.reset();
+    description_.reset();
+  } else if (description_) {
+    description_->layer = layer;
   }
   return Annotate(status, name);
 }
@@ -80,16 +85,19 @@ StatusOr<std::shared_ptr<RangeStream>> LayerIngest::OpenStream(oci::OpenedBlob b
 Status LayerIngest::Ingest(ByteSource& blob, uint64_t blob_bytes) {
   std::string json;
   std::vector<PlacedFile> placed;
+  using estargz::DecompressedTar;
+  DecompressedTar decompressed(blob, dependencies_.keep_description
+                                         ? DecompressedTar::GzipPoints::kNote
+                                         : DecompressedTar::GzipPoints::kIgnore);
   {
-    estargz::DecompressedTar decompressed(blob);
     estargz::TarReader tar(decompressed);
-    ContentPacker packer(*writer_, dependencies_.cpu, options_.max_data_bytes);
-    for (;;) {
-      ASSIGN_OR_RETURN(std::optional<estargz::TarEntry> entry, tar.Next());
-      if (!entry) {
-        break;
-      }
+    // Reads a first part, by which it is known what the blob is.
+    ASSIGN_OR_RETURN(std::optional<estargz::TarEntry> entry, tar.Next());
+    ContentPacker packer(*writer_, dependencies_.cpu, options_.max_data_bytes,
+                         decompressed.gzip_indexer());
+    while (entry) {
       RETURN_IF_ERROR(packer.Add(*std::move(entry), tar.tar_offset(), tar));
+      ASSIGN_OR_RETURN(entry, tar.Next());
     }
     RETURN_IF_ERROR(Drain(blob));
     ASSIGN_OR_RETURN(json, packer.Finish());
@@ -97,11 +105,32 @@ Status LayerIngest::Ingest(ByteSource& blob, uint64_t blob_bytes) {
   }
   const estargz::TocLimits limits;
   ASSIGN_OR_RETURN(estargz::Toc toc, estargz::Toc::Parse(AsBytes(json), limits));
+  if (estargz::GzipIndexer* const indexer = decompressed.gzip_indexer()) {
+    toc.JoinMembers([indexer](uint64_t blob_offset) {
+      return std::ranges::lower_bound(indexer->points(), blob_offset, {},
+                                      &estargz::GzipPoint::blob_offset)
+          ->tar_offset;
+    });
+    NoteDescription(*indexer, std::move(json));
+  }
   json = {};
   ASSIGN_OR_RETURN(const estargz::LayerTree tree,
                    estargz::LayerTree::Build(std::move(toc), blob_bytes, limits));
   ASSIGN_OR_RETURN(index_, BuildIndexOfPlaced(tree, blob_bytes, placed));
   return OkStatus();
+}
+
+/// A layer without a description is none the worse.
+void LayerIngest::NoteDescription(estargz::GzipIndexer& indexer, std::string json) {
+  StatusOr<Bytes> seek_index = indexer.Finish();
+  if (!seek_index.ok()) {
+    log::Debug("a gzip layer gets no seek index", {{"error", Describe(seek_index.status())}});
+    return;
+  }
+  description_ = {.layer = {},
+                  .blob_size_bytes = indexer.blob_bytes(),
+                  .seek_index = *std::move(seek_index),
+                  .toc_json = std::move(json)};
 }
 
 void LayerIngest::Cancel() {
@@ -115,7 +144,13 @@ void LayerIngest::Cancel() {
 StatusOr<std::shared_ptr<store::StoredLayer>> LayerIngest::Commit() {
   const std::unique_ptr<store::LayerWriter> writer = std::move(writer_);
   const LayerIndex index = std::exchange(index_, {});
-  return writer->Commit(index.info, index.image, index.chunk_table);
+  auto description = std::exchange(description_, std::nullopt);
+  ASSIGN_OR_RETURN(std::shared_ptr<store::StoredLayer> stored,
+                   writer->Commit(index.info, index.image, index.chunk_table));
+  if (description) {
+    dependencies_.keep_description(*std::move(description));
+  }
+  return stored;
 }
 
 }  // namespace starling::layer

@@ -1,11 +1,14 @@
 /// Layers that cannot be read lazily, taken into the store in one pass over their blob.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/executor.h"
 #include "base/mutex.h"
+#include "estargz/gzip_layer_index.h"
 #include "layer/fetch_scheduler.h"
 #include "layer/index_builder.h"
 #include "layer/lazy_layer.h"
@@ -32,6 +35,9 @@ class LayerIngest {
     Executor& cpu;  // hashes and writes the files' content
     FetchCounters& counters;
     std::shared_ptr<FetchScheduler> scheduler;  // may be null
+    /// Called by Commit with what describes a gzip layer, so that it can be lazy the next time.
+    /// Null: nobody wants it, and it is not gathered.
+    std::function<void(estargz::GzipLayerIndex::Parts)> keep_description = nullptr;
   };
   /// Which blobs to take.
   enum class Formats {
@@ -52,17 +58,20 @@ class LayerIngest {
              uint64_t size_bytes, Formats formats = Formats::kAll);
   /// Makes Run end soon.
   void Cancel();
-  /// After a Run without error, once.
+  /// After a Run without error, once. Its bytes had the layer's digest, so a description that it
+  /// hands over is as true as one of `starling index create`, and the same.
   StatusOr<std::shared_ptr<store::StoredLayer>> Commit();
 
  private:
   Status Ingest(ByteSource& blob, uint64_t blob_bytes);
+  void NoteDescription(estargz::GzipIndexer& indexer, std::string json);
   StatusOr<std::shared_ptr<RangeStream>> OpenStream(oci::OpenedBlob blob, const std::string& host);
 
   const Dependencies dependencies_;
   const Options options_;
   std::unique_ptr<store::LayerWriter> writer_;
   LayerIndex index_;
+  std::optional<estargz::GzipLayerIndex::Parts> description_;
 
   Mutex mutex_;  // above the stream's
   bool cancelled_ GUARDED_BY(mutex_) = false;

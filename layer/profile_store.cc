@@ -88,7 +88,7 @@ StatusOr<AccessProfile> ProfileStore::Add(const AccessProfile& profile) {
   }
   const std::filesystem::path path = PathOf(profile.image());
   RETURN_IF_ERROR(WriteFileAtomically(files_, path, AsBytes(kept->ToJson()), 0600));
-  RETURN_IF_ERROR(RemoveOldest(directory_, kSuffix, max_profiles_, path));
+  RETURN_IF_ERROR(RemoveOldest(directory_, kSuffix, {.files = max_profiles_}, path));
   return kept;
 }
 

@@ -145,6 +145,8 @@ struct LayerHost::State {
 
   View& ViewOf(const LazyLayer& layer) { return layer.chunks().has_xattrs() ? with_xattrs : plain; }
   LayerSpec ByItsDescription(LayerSpec spec);
+  std::optional<oci::Digest> StoredDescription(const oci::Digest& layer);
+  void KeepDescription(estargz::GzipLayerIndex::Parts parts);
   StatusOr<MountedLayer> Show(uint64_t number, const LayerSpec& asked, Network network);
   StatusOr<Held> Acquire(uint64_t number, const LayerSpec& spec, Network network);
   StatusOr<Held> OpenLayer(const LayerSpec& spec, Network network);
@@ -243,7 +245,12 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::Start(Options options, Dependenc
       .ingest = {.layers = *state->layers,
                  .cpu = *state->cpu,
                  .counters = state->counters,
-                 .scheduler = state->scheduler},
+                 .scheduler = state->scheduler,
+                 .keep_description =
+                     policy.keep_gzip_indexes
+                         ? [host = state.get()](
+                               auto parts) { host->KeepDescription(std::move(parts)); }
+                         : std::function<void(estargz::GzipLayerIndex::Parts)>()},
       .clock = SystemClock(),
       .disk_bytes = [host = state.get()] {
         return std::min(BytesToSpare(host->options.root), host->StoreBytesForOne());
@@ -419,11 +426,50 @@ LayerSpec LayerHost::State::ByItsDescription(LayerSpec spec) {
   if (!oci::IsPlain(spec.layer, spec.toc) || layers->Find(spec.key()).ok()) {
     return spec;
   }
-  if (const auto description = gzip_indexes.Find(spec.layer); description.ok()) {
-    spec.toc = layer::KeyOf(*description).toc;
+  // What is stored outlives the description by which it was.
+  std::optional<oci::Digest> toc = StoredDescription(spec.layer);
+  if (!toc) {
+    const auto kept = gzip_indexes.DigestOf(spec.layer);
+    toc = kept.ok() ? std::optional(*kept) : std::nullopt;
+  }
+  if (toc) {
+    spec.toc = *toc;
     spec.toc_of = oci::TocDigestOf::kGzipIndex;
   }
   return spec;
+}
+
+/// The digest of the description by which the plain layer is in the store.
+std::optional<oci::Digest> LayerHost::State::StoredDescription(const oci::Digest& layer) {
+  const auto stored = layers->List();
+  if (!stored.ok()) {
+    return std::nullopt;
+  }
+  for (const LayerKey& key : *stored) {
+    if (key.layer != layer) {
+      continue;
+    }
+    const auto found = layers->Find(key);
+    const auto chunks =
+        found.ok() ? layer::ChunkTable::Open((*found)->chunk_table()) : found.status();
+    if (chunks.ok() && chunks->codec() == layer::Codec::kGzipSpans) {
+      return key.toc;
+    }
+  }
+  return std::nullopt;
+}
+
+/// Compresses and writes it on a thread that nobody waits for.
+void LayerHost::State::KeepDescription(estargz::GzipLayerIndex::Parts parts) {
+  syncing->Post([this,
+                 parts = std::make_shared<const estargz::GzipLayerIndex::Parts>(std::move(parts))] {
+    const auto description = estargz::GzipLayerIndex::Make(*parts);
+    const Status status = description.ok() ? gzip_indexes.Add(*description) : description.status();
+    if (!status.ok()) {
+      log::Warning("the seek index of a gzip layer is not kept",
+                   {{"layer", parts->layer.ToString()}, {"error", Describe(status)}});
+    }
+  });
 }
 
 StatusOr<MountedLayer> LayerHost::State::Show(uint64_t number, const LayerSpec& asked,

@@ -55,6 +55,8 @@ struct FetchPolicy {
   /// landmark, its LayerSpec or, where both are silent, `prefetch_bytes`.
   bool prefetch = true;
   uint64_t prefetch_bytes = 0;
+  /// Keeps the seek index of each plain gzip layer that is fetched as a whole.
+  bool keep_gzip_indexes = false;
   /// Everything, once nothing else is to be done.
   bool background = false;
   /// Adds what the first run of each image here needs to the node's profiles, for its next cold

@@ -94,6 +94,7 @@ void LogOutage(const registry::OutageEvent& event) {
 mount::FetchPolicy FetchPolicyOf(const config::Settings::Fetch& settings) {
   return {.prefetch = settings.prefetch,
           .prefetch_bytes = settings.prefetch_size_bytes,
+          .keep_gzip_indexes = settings.keep_gzip_indexes,
           .background = settings.background,
           .record_profiles = settings.record_profiles,
           .max_bytes_per_second = settings.max_bytes_per_second,

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Promise: an ordinary gzip image is pulled by nerdctl (containerd 2.3) and by `starling pull` (containerd 1.6)
 # without containerd downloading or unpacking a layer: starlingd fetches each blob once, in ranges; the files
-# equal their unpacking, and a restart shows them without the registry. With an index kept by the node they are lazy.
+# equal their unpacking, and a restart shows them without the registry. With an index kept by the node they are lazy;
+# and the node keeps one of each layer that it fetched: of the removed image a second pull is lazy.
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 . "$here/lib.sh"
@@ -48,8 +49,10 @@ fetched_once "$mark"
 equals_unpacking "$work/mounted"
 starling umount "$work/mounted"
 
-# nerdctl, which asks containerd's own pull.
+# nerdctl, which asks containerd's own pull. Nothing in the background, so that the registry's bytes are those of need.
+starlingd_settings=$'[fetch]\nbackground = false\n'
 start_starlingd "$work"
+starlingd_settings=
 start_containerd "$work" "$bin"
 mkdir -p "$work/nerdctl"
 cat >"$work/nerdctl.toml" <<T
@@ -79,6 +82,30 @@ ctr -a "$CONTAINERD_ADDRESS" -n k8s leases create --id collect >/dev/null
 ctr -a "$CONTAINERD_ADDRESS" -n k8s leases delete --sync collect >/dev/null
 expect "layers shown once the image is gone" "$(ls "$work/starling"/[elx] | grep -c '^[0-9]' || true)" 0
 expect "layers stored once the image is gone" "$(ls -A "$work/starling/store" | sort | xargs)" "lock version"
+
+# Their indexes stay, as if made by hand; so the same image is lazy now.
+has_indexes() { [ "$(find "$work/starling/gzip-indexes" -name '*.gzidx' | wc -l)" = "$1" ]; }
+wait_until 20 "the keeping of three indexes" has_indexes 3
+starling index create --root "$work/by-hand" "$plain" >/dev/null
+diff -r "$work/by-hand/gzip-indexes" "$work/starling/gzip-indexes" || fail "indexes differ from those made by hand"
+echo "ok: indexes equal those made by hand"
+whole_before=$(grep -c '"msg":"a plain layer was fetched as a whole"' "$work/starlingd.log")
+lazy_before=$(grep -c '"msg":"prepared a lazy layer"' "$work/starlingd.log" || true)
+mark=$(registry_mark "$work")
+PATH=$bin:$PATH nerdctl pull -q "$plain"
+expect "layers that are lazy by the kept indexes" \
+  "$(($(grep -c '"msg":"prepared a lazy layer"' "$work/starlingd.log") - lazy_before))" 3
+expect "layers fetched as a whole again" \
+  "$(grep -c '"msg":"a plain layer was fetched as a whole"' "$work/starlingd.log")" "$whole_before"
+expect "requests for layers by the pull" \
+  "$(registry_requests "$work" "$mark" | grep -c -F -f <(printf 'blobs/%s\n' "${layers[@]}") || true)" 0
+expect "nerdctl run by the kept indexes" \
+  "$(PATH=$bin:$PATH nerdctl run --rm --net none "$plain" cat /data/kept)" changed
+read -r _ bytes <<<"$(registry_cost "$work" "$mark")"
+sizes=$(skopeo inspect --raw "oci:$work/oci:plain" | jq '[.layers[].size] | add')
+[ "$bytes" -lt $((sizes / 2)) ] || fail "$bytes bytes of $sizes for a file"
+echo "ok: $bytes bytes of $sizes for a pull and a run"
+PATH=$bin:$PATH nerdctl rmi -f "$plain" >/dev/null
 stop_process "$CONTAINERD_PID" || fail "containerd did not stop"
 stop_process "$STARLINGD_PID" || fail "starlingd did not stop"
 

@@ -152,10 +152,10 @@ class LayerHostFixture : public testing::Test {
   }
 
   std::optional<TempDir> directory_;
-  std::shared_ptr<LazyImage> image_ = std::make_shared<LazyImage>();
-  FetchPolicy fetch_;  // of hosts that are made from now on
+  FetchPolicy fetch_{.keep_gzip_indexes = true};  // of hosts that are made from now on
   uint64_t max_store_bytes_ = 0;
   std::chrono::milliseconds mount_grace_{0};
+  std::shared_ptr<LazyImage> image_ = std::make_shared<LazyImage>();
   std::unique_ptr<LayerHost> host_;
 };
 
@@ -333,6 +333,40 @@ TEST_P(LayerHostTest, APlainLayerThatTheNodeHasADescriptionOfIsLazy) {
   ASSERT_TRUE(restored.ok()) << restored.status();
   TreeComparison().CompareBelow(Path("tree"), restored->path);
   EXPECT_EQ(host_->counters().blob_requests, 0U);
+}
+
+TEST_P(LayerHostTest, APlainLayerThatWasFetchedAsAWholeIsLazyTheNextTime) {
+  const LazyLayerBlob layer = MakePlainLayer("tree", kMakeTree);
+  image_->Add(layer);
+  const auto whole = host_->Mount(1, SpecOf(layer));
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  EXPECT_TRUE(whole->is_whole);
+  ASSERT_TRUE(host_->Unmount(1, LayerHost::Data::kDiscard).ok());
+  host_.reset();  // what was begun is finished
+  StartHost();
+  const auto path = MountLayer(2, layer);
+  EXPECT_EQ(host_->counters().blob_requests, 0U) << "nothing is asked for before it is read";
+  TreeComparison().CompareBelow(Path("tree"), path);
+  EXPECT_GT(host_->counters().blob_requests, 0U);
+  // A layer that is stored needs its description no more.
+  std::filesystem::remove_all(Path("host") / layer::GzipIndexStore::kDirectoryName);
+  host_.reset();
+  StartHost();
+  const auto restored = host_->Restore(2, SpecOf(layer));
+  ASSERT_TRUE(restored.ok()) << restored.status();
+  TreeComparison().CompareBelow(Path("tree"), restored->path);
+  EXPECT_EQ(host_->counters().blob_requests, 0U);
+}
+
+TEST_P(LayerHostTest, KeepsNoDescriptionsWhenTold) {
+  host_.reset();
+  fetch_.keep_gzip_indexes = false;
+  StartHost();
+  const LazyLayerBlob layer = MakePlainLayer("tree", "cd $TREE; seq 1000 > a");
+  image_->Add(layer);
+  MountLayer(1, layer);
+  host_.reset();
+  EXPECT_FALSE(std::filesystem::exists(Path("host") / layer::GzipIndexStore::kDirectoryName));
 }
 
 TEST_P(LayerHostTest, APlainLayerThatAPowerLossTookIsFetchedAgain) {

@@ -40,6 +40,7 @@ TEST(ParseSettings, TheDefaultFileShowsTheDefaults) {
                           "\nthreads = ",
                           "\ndata_plane = ",
                           "\nplain_layers = ",
+                          "\nkeep_gzip_indexes = ",
                           "\nprefetch = ",
                           "\nprefetch_size_bytes = ",
                           "\nbackground = ",
@@ -77,6 +78,7 @@ TEST(ParseSettings, ReadsEveryKey) {
     data_plane = "tree"
     [fetch]
     plain_layers = "containerd"
+    keep_gzip_indexes = false
     prefetch = false
     prefetch_size_bytes = 5
     background = false
@@ -100,6 +102,7 @@ TEST(ParseSettings, ReadsEveryKey) {
   want.store.decode_threads = 3;
   want.store.max_size_bytes = 10;
   want.fetch = {.plain_layers = PlainLayers::kContainerd,
+                .keep_gzip_indexes = false,
                 .prefetch = false,
                 .prefetch_size_bytes = 5,
                 .background = false,

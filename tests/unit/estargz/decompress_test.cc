@@ -26,6 +26,37 @@ class SlowSource : public ByteSource {
   SpanSource bytes_;
 };
 
+TEST(DecompressedTar, NotesThePointsOfAGzipLayer) {
+  const std::string content(200'000, 'c');
+  const struct {
+    std::string_view name;
+    std::string input;
+    DecompressedTar::GzipPoints points;
+    bool want;
+  } cases[] = {
+      {"gzip", Gzip(content), DecompressedTar::GzipPoints::kNote, true},
+      {"gzip, ignored", Gzip(content), DecompressedTar::GzipPoints::kIgnore, false},
+      {"zstd", Zstd(content), DecompressedTar::GzipPoints::kNote, false},
+      {"plain", content, DecompressedTar::GzipPoints::kNote, false},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    SpanSource source(AsBytes(c.input));
+    DecompressedTar tar(source, c.points);
+    EXPECT_EQ(tar.gzip_indexer(), nullptr) << "nothing was read";
+    const StatusOr<Bytes> read = ReadAll(tar, 1 << 26);
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_EQ(AsText(*read), content);
+    ASSERT_EQ(tar.gzip_indexer() != nullptr, c.want);
+    if (c.want) {
+      EXPECT_EQ(tar.gzip_indexer()->blob_bytes(), c.input.size());
+      const auto index = tar.gzip_indexer()->Finish();
+      ASSERT_TRUE(index.ok()) << index.status();
+      EXPECT_EQ(GzipSeekIndex::Open(*index)->tar_bytes(), content.size());
+    }
+  }
+}
+
 TEST(DecompressedTar, TellsKindsByTheirFirstBytes) {
   std::string content;
   for (uint32_t i = 0; i < 60000; ++i) {

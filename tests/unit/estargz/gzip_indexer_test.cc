@@ -153,6 +153,38 @@ TEST(GzipIndexer, PointsAreSpacedAndMembersNeedNoWindow) {
   EXPECT_LT(of_members->index.size(), 500U);
 }
 
+TEST(GzipIndexer, SpansGrowWithTheNumberOfPoints) {
+  constexpr size_t kMemberBytes = 1000;
+  const std::string member = Gzip(std::string(kMemberBytes, 'm'));
+  std::string members;
+  for (size_t i = 0; i < 2 * GzipIndexer::kPointsOfOneSpacing; ++i) {
+    members += member;
+  }
+  const auto indexed = Index(members, 2 * kMemberBytes);
+  ASSERT_TRUE(indexed.ok()) << indexed.status();
+  const auto index = GzipSeekIndex::Open(indexed->index);
+  ASSERT_TRUE(index.ok());
+  const size_t one = GzipIndexer::kPointsOfOneSpacing;
+  ASSERT_EQ(index->points().size(), one + one / 2);
+  EXPECT_EQ(index->SpanAt(one - 2).tar_bytes, kMemberBytes);
+  EXPECT_EQ(index->SpanAt(one).tar_bytes, 2 * kMemberBytes);
+}
+
+TEST(GzipIndexer, TellsPointsAround) {
+  const std::string gzip = Gzip(std::string(1000, 'a')) + Gzip(std::string(500, 'b'));
+  SpanSource source(AsBytes(gzip));
+  GzipIndexer indexer(source, 1000);
+  EXPECT_EQ(indexer.BytesToPoint(0), UINT64_MAX);
+  ASSERT_TRUE(ReadAll(indexer, 10'000).ok());
+  ASSERT_EQ(indexer.points().size(), 2U);
+  EXPECT_EQ(indexer.PointAtOrBefore(0).tar_offset, 0U);
+  EXPECT_EQ(indexer.PointAtOrBefore(999).tar_offset, 0U);
+  EXPECT_EQ(indexer.PointAtOrBefore(1000).tar_offset, 1000U);
+  EXPECT_EQ(indexer.BytesToPoint(0), 1000U);
+  EXPECT_EQ(indexer.BytesToPoint(999), 1U);
+  EXPECT_EQ(indexer.BytesToPoint(1000), UINT64_MAX);
+}
+
 TEST(GzipIndexer, FindsTheSameHoweverTheBytesCome) {
   const std::string gzip = Gzip(CompressibleText(2 << 20, 7)) + Gzip(Noise(300'000, 8));
   SpanSource fast(AsBytes(gzip));

@@ -402,5 +402,21 @@ TEST(ParseToc, SurvivesDeepJson) {
   EXPECT_TRUE(code == StatusCode::kOk || code == StatusCode::kDataLoss);
 }
 
+TEST(Toc, JoinMembersCountsFromTheStartOfTheTar) {
+  constexpr std::string_view kJson = R"({"version":1,"entries":[
+    {"name":"d","type":"dir"},
+    {"name":"a","type":"reg","size":10,"offset":5,"innerOffset":512,"chunkSize":6},
+    {"name":"a","type":"chunk","offset":100,"chunkOffset":6,"chunkSize":4},
+    {"name":"b","type":"reg","size":1,"offset":100,"innerOffset":1024}]})";
+  auto toc = Toc::Parse(AsBytes(kJson));
+  ASSERT_TRUE(toc.ok()) << toc.status();
+  toc->JoinMembers([](uint64_t blob_offset) { return blob_offset * 1000; });
+  const uint64_t want[] = {0, 5512, 100'000, 101'024};
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(toc->entries()[i].blob_offset, 0U);
+    EXPECT_EQ(toc->entries()[i].inner_offset, want[i]) << i;
+  }
+}
+
 }  // namespace
 }  // namespace starling::estargz

@@ -67,6 +67,55 @@ TEST_F(GzipIndexStoreTest, IsBounded) {
   EXPECT_EQ(Find("c"), StatusCode::kOk);
 }
 
+TEST_F(GzipIndexStoreTest, WhatIsUsedStays) {
+  const auto now = std::filesystem::file_time_type::clock::now();
+  int age = 3;
+  for (const char* layer : {"a", "b"}) {
+    ASSERT_TRUE(indexes_.Add(IndexOf(layer)).ok());
+    std::filesystem::last_write_time(PathOf(layer), now - std::chrono::hours(age--));
+  }
+  EXPECT_EQ(Find("a"), StatusCode::kOk);
+  ASSERT_TRUE(indexes_.Add(IndexOf("c")).ok());
+  EXPECT_EQ(Find("b"), StatusCode::kNotFound);
+  EXPECT_EQ(Find("a"), StatusCode::kOk);
+}
+
+TEST_F(GzipIndexStoreTest, CountsBytes) {
+  const uint64_t bytes = IndexOf("a").bytes().size();
+  GzipIndexStore indexes(directory_, files_, 100, 2 * bytes);
+  for (const char* layer : {"a", "b", "c"}) {
+    ASSERT_TRUE(indexes.Add(IndexOf(layer)).ok());
+    std::filesystem::last_write_time(
+        PathOf(layer), std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+  }
+  EXPECT_EQ(Find("a"), StatusCode::kNotFound);
+  EXPECT_EQ(Find("b"), StatusCode::kOk);
+  EXPECT_EQ(Find("c"), StatusCode::kOk);
+}
+
+TEST_F(GzipIndexStoreTest, TellsADigestWithoutReadingAgain) {
+  const estargz::GzipLayerIndex index = IndexOf("a");
+  EXPECT_EQ(indexes_.DigestOf(index.layer()).status().code(), StatusCode::kNotFound);
+  ASSERT_TRUE(indexes_.Add(index).ok());
+  int opened = 0;
+  files_.set_hook([&opened](const testing_support::FaultyFileSystem::Call& call) {
+    opened += call.operation == testing_support::FaultyFileSystem::Operation::kOpen ? 1 : 0;
+    return OkStatus();
+  });
+  for (int i = 0; i < 3; ++i) {
+    const auto digest = indexes_.DigestOf(index.layer());
+    ASSERT_TRUE(digest.ok()) << digest.status();
+    EXPECT_EQ(*digest, index.digest());
+  }
+  EXPECT_EQ(opened, 1);
+  files_.set_hook(nullptr);
+  std::ofstream(PathOf("a"), std::ios::trunc) << "nonsense";
+  EXPECT_EQ(indexes_.DigestOf(index.layer()).status().code(), StatusCode::kNotFound);
+  ASSERT_TRUE(indexes_.Add(index).ok());
+  std::filesystem::remove(PathOf("a"));
+  EXPECT_EQ(indexes_.DigestOf(index.layer()).status().code(), StatusCode::kNotFound);
+}
+
 TEST_F(GzipIndexStoreTest, AFullDiskIsAnErrorAndLeavesTheOldOne) {
   ASSERT_TRUE(indexes_.Add(IndexOf("a")).ok());
   files_.set_free_bytes(0);

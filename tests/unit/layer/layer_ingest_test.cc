@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/temp_dir.h"
+#include "estargz/gzip_layer_index.h"
 #include "layer/layer_opener.h"
 #include "layer/toc_fetch.h"
 #include "tests/support/faulty_file_system.h"
@@ -141,8 +142,11 @@ class LayerIngestTest : public testing::Test {
   }
   std::shared_ptr<LayerIngest> Make(uint64_t max_data_bytes = UINT64_MAX) {
     return std::make_shared<LayerIngest>(
-        LayerIngest::Dependencies{
-            .layers = *layers_, .cpu = cpu_, .counters = counters_, .scheduler = nullptr},
+        LayerIngest::Dependencies{.layers = *layers_,
+                                  .cpu = cpu_,
+                                  .counters = counters_,
+                                  .scheduler = nullptr,
+                                  .keep_description = keep_description_},
         LayerIngest::Options{.ranges = {.range_bytes = kRangeBytes, .ranges_in_flight = 3},
                              .max_data_bytes = max_data_bytes});
   }
@@ -165,6 +169,7 @@ class LayerIngestTest : public testing::Test {
   std::unique_ptr<store::LayerStore> layers_;
   FetchCounters counters_;
   ThreadPool cpu_{"cpu", 2};
+  std::function<void(estargz::GzipLayerIndex::Parts)> keep_description_;
 };
 
 TEST_F(LayerIngestTest, ShowsWhatTheSameTarShowsLazily) {
@@ -207,6 +212,65 @@ TEST_F(LayerIngestTest, ShowsWhatTheSameTarShowsLazily) {
     EXPECT_EQ(got.entries(), want.entries());
     EXPECT_EQ(counters_.bytes - bytes_before, layer.blob.size()) << "nothing is fetched again";
   }
+}
+
+TEST_F(LayerIngestTest, DescribesAGzipLayerOnTheWay) {
+  const std::string tar = TarOfEverything();
+  const struct {
+    std::string_view name;
+    std::string blob;
+    bool is_described;
+  } cases[] = {
+      {"gzip", Gzip(tar), true},
+      {"gzip members", Gzip(tar.substr(0, 700'000)) + Gzip(tar.substr(700'000)), true},
+      {"padding", Gzip(tar) + std::string(5000, '\0'), true},
+      {"small", Gzip(TarBuilder().Add({.name = "f", .content = "hello"}).Finish()), true},
+      {"tar", tar, false},
+      {"zstd", Zstd(tar), false},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    keep_description_ = nullptr;
+    const LazyLayerBlob layer = Plain(c.blob);
+    const auto blob = image_.Add(layer);
+    const auto without = Ingest(layer);
+    ASSERT_TRUE(without.ok()) << without.status();
+    const std::map<std::string, std::string> want = Listing(*without, counters_, nullptr).entries();
+    ASSERT_TRUE(layers_->Remove((*without)->key()).ok());
+    std::vector<estargz::GzipLayerIndex::Parts> parts;
+    keep_description_ = [&parts](auto made) { parts.push_back(std::move(made)); };
+    const uint64_t bytes_before = counters_.bytes;
+    const auto ingest = Make();
+    ASSERT_TRUE(ingest->Run(image_, "host", layer.digest, 0).ok());
+    EXPECT_TRUE(parts.empty()) << "it is not in the store yet";
+    const auto stored = ingest->Commit();
+    ASSERT_TRUE(stored.ok()) << stored.status();
+    EXPECT_EQ(counters_.bytes - bytes_before, layer.blob.size()) << "each byte came once";
+    EXPECT_EQ(Listing(*stored, counters_, nullptr).entries(), want);
+    ASSERT_EQ(parts.size(), c.is_described ? 1U : 0U);
+    if (!c.is_described) {
+      continue;
+    }
+    const auto description = estargz::GzipLayerIndex::Make(parts.front());
+    ASSERT_TRUE(description.ok()) << description.status();
+    SpanSource again(AsBytes(c.blob));
+    const auto created = estargz::IndexGzipLayer(again, layer.digest);
+    ASSERT_TRUE(created.ok()) << created.status();
+    EXPECT_EQ(description->digest(), created->digest()) << "as `starling index create` makes it";
+    const auto lazy = StoreDescribed(*description, *layers_);
+    ASSERT_TRUE(lazy.ok()) << lazy.status();
+    EXPECT_EQ(Listing(*lazy, counters_, blob).entries(), want);
+  }
+}
+
+TEST_F(LayerIngestTest, DescribesNothingThatIsNotTheLayer) {
+  LazyLayerBlob layer = Plain(Gzip(TarOfEverything()));
+  layer.digest = oci::Digest::Of(AsBytes("another"));
+  image_.Add(layer);
+  int described = 0;
+  keep_description_ = [&described](const auto&) { ++described; };
+  EXPECT_EQ(Ingest(layer).status().code(), StatusCode::kDataLoss);
+  EXPECT_EQ(described, 0);
 }
 
 TEST_F(LayerIngestTest, ASmallLayerCostsOneRequest) {
