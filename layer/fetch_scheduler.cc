@@ -160,6 +160,11 @@ uint64_t FetchScheduler::RoundTripBytes(const std::string& host) {
   return RequestBytesIn(link, link.round_trip());
 }
 
+std::optional<MeasuredLink> FetchScheduler::LinkTo(const std::string& host) {
+  MutexLock lock(mutex_);
+  return hosts_[host].link.measured();
+}
+
 milliseconds FetchScheduler::LateAfter(const std::string& host) {
   MutexLock lock(mutex_);
   return std::chrono::ceil<milliseconds>(hosts_[host].link.late());

@@ -94,6 +94,8 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
   /// What the link to `host` moves in a round trip: fetching that much more costs a reader who
   /// waits for one about as much again.
   uint64_t RoundTripBytes(const std::string& host);
+  /// What was measured of the link to `host`; nothing before that.
+  std::optional<MeasuredLink> LinkTo(const std::string& host);
   /// After how long without a byte a demand request to `host` is late.
   std::chrono::milliseconds LateAfter(const std::string& host);
   /// Takes the right to send a second request for what one to `host` is late with: one for each 20

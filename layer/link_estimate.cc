@@ -76,9 +76,23 @@ LinkEstimate::Duration LinkEstimate::round_trip() const {
 
 uint64_t LinkEstimate::bytes_per_second() const { return rate_.Best().value_or(kFirstRate); }
 
+std::optional<MeasuredLink> LinkEstimate::measured() const {
+  const auto trip = round_trip_.Best();
+  const auto rate = rate_.Best();
+  if (!trip || !rate) {
+    return std::nullopt;
+  }
+  return MeasuredLink{.round_trip = *trip, .bytes_per_second = *rate};
+}
+
 uint64_t LinkEstimate::BytesIn(Duration duration) const {
-  const auto us = std::chrono::duration_cast<microseconds>(duration).count();
-  return bytes_per_second() * static_cast<uint64_t>(std::max<int64_t>(us, 0)) / 1'000'000;
+  return MeasuredLink{.round_trip = duration, .bytes_per_second = bytes_per_second()}
+      .round_trip_bytes();
+}
+
+uint64_t MeasuredLink::round_trip_bytes() const {
+  const auto us = std::chrono::duration_cast<microseconds>(round_trip).count();
+  return bytes_per_second * static_cast<uint64_t>(std::max<int64_t>(us, 0)) / 1'000'000;
 }
 
 }  // namespace starling::layer

@@ -6,6 +6,15 @@
 
 namespace starling::layer {
 
+/// What was measured of a link.
+struct MeasuredLink {
+  std::chrono::steady_clock::duration round_trip{};
+  uint64_t bytes_per_second = 0;
+
+  /// Bytes that it moves in a round trip.
+  uint64_t round_trip_bytes() const;
+};
+
 /// What the link to a host can do, learnt from the requests that it answered: the shortest time to
 /// a first byte and the highest rate of the last seconds. Source: the model of BBR
 /// (draft-cardwell-iccrg-bbr-congestion-control, section 2.1), fed by requests instead of packets.
@@ -29,6 +38,8 @@ class LinkEstimate {
   /// Until something was measured: 20 ms and 50 MB/s, an ordinary link to a registry.
   Duration round_trip() const;
   uint64_t bytes_per_second() const;
+  /// Nothing until both were measured.
+  std::optional<MeasuredLink> measured() const;
   /// After how long without a byte a request is late: hardly one in twenty is, and it is worth
   /// asking again. The smoothed time to the first byte and four times its deviation (RFC 6298,
   /// section 2), at least 4 round trips and 250 ms. Until something was measured: 1 s.

@@ -31,6 +31,19 @@ TEST_F(LinkEstimateTest, AssumesAnOrdinaryLinkAtFirst) {
   EXPECT_EQ(link_.round_trip(), milliseconds(20));
   EXPECT_EQ(link_.bytes_per_second(), 50'000'000u);
   EXPECT_EQ(link_.BytesIn(milliseconds(20)), 1'000'000u);
+  EXPECT_FALSE(link_.measured());
+}
+
+TEST_F(LinkEstimateTest, TellsWhatWasMeasured) {
+  LinkEstimate::Flight flight = link_.Begin(now_);
+  link_.OnBytes(flight, 1, now_ + milliseconds(5));
+  EXPECT_FALSE(link_.measured()) << "no rate yet";
+  Answer(milliseconds(50), 1'000'000, milliseconds(100));
+  const auto measured = link_.measured();
+  ASSERT_TRUE(measured);
+  EXPECT_EQ(measured->round_trip, milliseconds(5));
+  EXPECT_EQ(measured->bytes_per_second, 10'000'000U);
+  EXPECT_EQ(measured->round_trip_bytes(), 50'000U);
 }
 
 TEST_F(LinkEstimateTest, TakesTheShortestRoundTripAndTheHighestRate) {
