@@ -77,13 +77,24 @@ void RangeStream::Cancel() {
   shared_->changed.NotifyAll();
 }
 
+/// How many ranges may be on their way. A window that limits the rate it is computed from grows
+/// until the link does.
+size_t RangeStream::Window() {
+  const std::optional<MeasuredLink> link = scheduler_ ? scheduler_->LinkTo(host_) : std::nullopt;
+  const uint64_t wanted_bytes = link ? 2 * link->round_trip_bytes() : 0;
+  const uint64_t wanted = (wanted_bytes + options_.range_bytes - 1) / options_.range_bytes;
+  return std::clamp<uint64_t>(wanted, options_.ranges_in_flight,
+                              std::max(options_.ranges_in_flight, options_.max_ranges_in_flight));
+}
+
 /// Asks for as many ranges as may be on their way; the tail follows the last one.
 void RangeStream::StartRanges() {
+  const size_t window = Window();
   for (;;) {
     const auto range = std::make_shared<Range>();
     {
       MutexLock lock(shared_->mutex);
-      if (shared_->cancelled || shared_->ranges.size() >= options_.ranges_in_flight) {
+      if (shared_->cancelled || shared_->ranges.size() >= window) {
         return;
       }
       if (next_offset_ == ranges_end_) {

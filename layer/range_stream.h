@@ -13,14 +13,17 @@ namespace starling::layer {
 struct FetchCounters;
 
 /// A blob from its front to its end, with several ranges of it on their way at a time: one
-/// connection seldom fills a link. Every byte is asked for once; those of the tail, not at all.
-/// Threads: one that reads; Cancel is safe.
+/// connection seldom fills a link. As many as twice what the link moves in a round trip, within
+/// bounds: while one half comes, the other is asked for. Every byte is asked for once; those of the
+/// tail, not at all. Threads: one that reads; Cancel is safe.
 class RangeStream : public ByteSource {
  public:
   struct Options {
     uint64_t range_bytes = 4 << 20;
-    /// With `range_bytes` the memory that this takes.
+    /// At least, and what an unmeasured link gets: fewer connections would slow many servers down.
     size_t ranges_in_flight = 4;
+    /// At most; with `range_bytes` the memory that this takes.
+    size_t max_ranges_in_flight = 8;
   };
 
   /// `scheduler` may be null. Borrows `counters` for the object's life.
@@ -40,6 +43,7 @@ class RangeStream : public ByteSource {
   struct Range;
   struct Shared;
   void StartRanges();
+  size_t Window();
 
   const std::shared_ptr<Shared> shared_;
   const std::string host_;

@@ -6,6 +6,8 @@
 #include <thread>
 
 #include "layer/lazy_layer.h"
+#include "tests/support/manual_clock.h"
+#include "tests/support/manual_executor.h"
 #include "tests/support/memory_blob.h"
 
 namespace starling::layer {
@@ -84,6 +86,42 @@ TEST_F(RangeStreamTest, KeepsAFewRangesOnTheirWay) {
   const auto count = reading.get();
   ASSERT_TRUE(count.ok()) << count.status();
   EXPECT_EQ(*count, 100U);
+}
+
+TEST_F(RangeStreamTest, HasAsManyRangesOnTheirWayAsTheLinkHolds) {
+  const struct {
+    std::string_view name;
+    uint64_t bytes_in_a_round_trip;
+    size_t want;
+  } cases[] = {
+      {.name = "a short link", .bytes_in_a_round_trip = 10, .want = 3},
+      {.name = "a longer one", .bytes_in_a_round_trip = 230, .want = 5},
+      {.name = "more than the memory allows", .bytes_in_a_round_trip = 100'000, .want = 7},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    testing_support::ManualClock clock;
+    testing_support::ManualExecutor executor;
+    testing_support::ManualTimer timer(clock);
+    const auto scheduler =
+        FetchScheduler::Make({}, {.clock = clock, .executor = executor, .timer = timer});
+    {
+      const auto flight = scheduler->Begin("host", oci::FetchClass::kDemand, 1);
+      clock.Advance(std::chrono::milliseconds(100));
+      flight->OnBytes(1);
+      clock.Advance(std::chrono::milliseconds(100));
+      flight->OnBytes(c.bytes_in_a_round_trip);
+    }
+    const auto blob = std::make_shared<MemoryBlob>(Sample(2000));
+    RangeStream stream({.reader = blob, .tail = {}}, "host", scheduler, counters_,
+                       {.range_bytes = 100, .ranges_in_flight = 3, .max_ranges_in_flight = 7});
+    blob->HoldStreamsAfter(1);
+    Bytes out(10);
+    ASSERT_TRUE(stream.Read(out).ok());
+    EXPECT_EQ(blob->requests(), c.want);
+    blob->Release();
+    scheduler->Close();
+  }
 }
 
 TEST_F(RangeStreamTest, HandsOnWhatCameOfARange) {
