@@ -12,12 +12,6 @@
 
 namespace starling::layer {
 
-/// The type of the artifact, and of its layers, in which the descriptions of an image's plain gzip
-/// layers travel: one layer each.
-inline constexpr std::string_view kGzipIndexType = "application/vnd.starling.gzip-index.v1";
-/// In that artifact: the digest of the image's layer that a description is of.
-inline constexpr std::string_view kGzipIndexLayerAnnotation = "dev.starling.gzip-index.layer";
-
 /// The descriptions of plain gzip layers that this node made or was told to trust:
 /// `<directory>/<layer digest hex>.gzidx`, each replaced in one step. Knowledge that may be lost: a
 /// file that cannot be understood is logged once, removed, and counts as absent. A file's time is

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -6,17 +5,14 @@
 #include "apps/starling/commands.h"
 #include "apps/starling/sizes.h"
 #include "base/file_system.h"
+#include "layer/gzip_index_artifact.h"
 #include "layer/gzip_index_store.h"
 #include "layer/layer_describer.h"
-#include "oci/toc_digest.h"
 
 namespace starling::cli {
 namespace {
 
 using estargz::GzipLayerIndex;
-
-/// Of all indexes of an image together.
-constexpr uint64_t kMaxArtifactBytes = 1ULL << 30;
 
 struct Arguments {
   std::string image;
@@ -43,11 +39,7 @@ StatusOr<PlainImage> OpenImage(Toolbox& toolbox, const Arguments& arguments) {
   ASSIGN_OR_RETURN(image.source, toolbox.OpenSource(arguments.image));
   ASSIGN_OR_RETURN(const oci::SelectedImage selected, oci::SelectImage(*image.source, platform));
   image.subject = SubjectOf(selected);
-  for (const oci::Descriptor& layer : selected.manifest.layers) {
-    if (oci::FindTocDigest(layer.annotations).status().code() == StatusCode::kNotFound) {
-      image.layers.push_back(layer);
-    }
-  }
+  image.layers = layer::PlainLayersOf(selected.manifest);
   if (image.layers.empty()) {
     return MakeError(StatusCode::kFailedPrecondition,
                      "every layer of the image has a table of contents; nothing is to be indexed");
@@ -116,18 +108,17 @@ Status Pull(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const std::shared_ptr<registry::Referrers> referrers,
                    toolbox.OpenReferrers(arguments.image));
   ASSIGN_OR_RETURN(const PlainImage image, OpenImage(toolbox, arguments));
-  ASSIGN_OR_RETURN(
-      registry::Artifact artifact,
-      referrers->ReadNewest(image.subject.digest, layer::kGzipIndexType, kMaxArtifactBytes));
+  ASSIGN_OR_RETURN(registry::Artifact artifact,
+                   referrers->ReadNewest(image.subject.digest, layer::kGzipIndexType,
+                                         layer::kMaxGzipIndexArtifactBytes));
   layer::GzipIndexStore indexes = StoreOf(arguments);
+  std::vector<Bytes> blobs;
   for (registry::ArtifactPart& part : artifact.parts) {
-    ASSIGN_OR_RETURN(const GzipLayerIndex index, GzipLayerIndex::Parse(std::move(part.content)));
-    const auto layer = std::ranges::find(image.layers, index.layer(), &oci::Descriptor::digest);
-    if (layer == image.layers.end() || layer->size_bytes != index.blob_size_bytes()) {
-      return MakeError(StatusCode::kDataLoss,
-                       fmt::format("the index is of {}, which is no plain layer of the image",
-                                   index.layer().ToString()));
-    }
+    blobs.push_back(std::move(part.content));
+  }
+  ASSIGN_OR_RETURN(const std::vector<GzipLayerIndex> read,
+                   layer::ReadGzipIndexes(std::move(blobs), image.layers));
+  for (const GzipLayerIndex& index : read) {
     RETURN_IF_ERROR(indexes.Add(index));
     Print(index);
   }
