@@ -13,6 +13,10 @@ using layer::LayerIngest;
 
 Status Closed() { return MakeError(StatusCode::kCancelled, "layers are not fetched any more"); }
 
+Status Abandoned() {
+  return MakeError(StatusCode::kAborted, "the layer need not be fetched as a whole any more");
+}
+
 constexpr std::chrono::minutes kSweepInterval(1);
 
 }  // namespace
@@ -75,6 +79,9 @@ StatusOr<std::shared_ptr<store::StoredLayer>> EagerLayers::Fetch(const LayerSpec
     }
   }
   // Listed until it is in the store, so that nobody begins it again meanwhile.
+  if (entry->is_abandoned && !entry->result.ok()) {
+    return Abandoned();
+  }
   StatusOr<std::shared_ptr<store::StoredLayer>> stored =
       entry->result.ok() ? entry->ingest->Commit() : entry->result;
   MutexLock lock(mutex_);
@@ -91,6 +98,25 @@ void EagerLayers::BeginAhead(std::span<const LayerSpec> specs) {
       SweepLater();
     }
   }
+}
+
+void EagerLayers::Abandon(const oci::Digest& layer) {
+  MutexLock lock(mutex_);
+  const auto found = entries_.find(layer);
+  if (found == entries_.end() ||
+      (found->second->stage == Stage::kEnded && found->second->result.ok())) {
+    return;
+  }
+  const std::shared_ptr<Entry> entry = found->second;
+  entry->is_abandoned = true;
+  if (entry->stage == Stage::kRunning) {
+    entry->ingest->Cancel();
+  } else {
+    entry->stage = Stage::kEnded;
+    entry->result = Abandoned();
+  }
+  entries_.erase(found);  // whoever waits for it holds it
+  changed_.NotifyAll();
 }
 
 void EagerLayers::SweepLater() {
@@ -155,7 +181,7 @@ void EagerLayers::RunNext() {
   if (!status.ok() && entry->is_ahead) {
     log::Debug("a layer is not fetched ahead",
                {{"layer", spec.layer.ToString()}, {"error", Describe(status)}});
-    if (entry->is_awaited && !closed_) {
+    if (entry->is_awaited && !entry->is_abandoned && !closed_) {
       // Who asked for it meanwhile gets a try of their own.
       entry->stage = Stage::kWaiting;
       PostNext();

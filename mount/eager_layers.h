@@ -40,11 +40,14 @@ class EagerLayers : public std::enable_shared_from_this<EagerLayers> {
   ~EagerLayers();
 
   /// The layer, in the store. Blocks until it was fetched and decoded; joins what was begun ahead.
-  /// One call for a layer at a time. Errors: those of LayerIngest; kCancelled once closed.
+  /// One call for a layer at a time. Errors: those of LayerIngest; kAborted when it was abandoned;
+  /// kCancelled once closed.
   StatusOr<std::shared_ptr<store::StoredLayer>> Fetch(const LayerSpec& spec);
   /// Begins layers that are likely to be asked for soon, in this order; those of a lazy format are
   /// left alone, and what fails is tried again when it is asked for. Returns at once.
   void BeginAhead(std::span<const LayerSpec> specs);
+  /// The layer need not be fetched any more, unless it was already: who waits for it gets kAborted.
+  void Abandon(const oci::Digest& layer);
   /// Drops what was begun ahead and has seen no sign of its image's pull since kUnclaimed ago.
   void DropUnclaimed();
   /// Layers that were begun and not handed over yet.
@@ -65,6 +68,7 @@ class EagerLayers : public std::enable_shared_from_this<EagerLayers> {
     Stage stage = Stage::kWaiting;
     bool is_ahead = false;  // nobody had asked for it when it was begun
     bool is_awaited = false;
+    bool is_abandoned = false;
     TimePoint last_sign;
     std::shared_ptr<layer::LayerIngest> ingest;
     Status result;

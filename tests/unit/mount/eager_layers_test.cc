@@ -131,6 +131,47 @@ TEST_F(EagerLayersTest, TwoAreDecodedAtOnceAndAwaitedOnesComeFirst) {
   EXPECT_TRUE(fetch.get().ok());
 }
 
+TEST_F(EagerLayersTest, AbandonEndsWhatIsNotFetchedYet) {
+  std::vector<LayerSpec> specs;
+  std::vector<std::shared_ptr<MemoryBlob>> blobs;
+  for (const char* name : {"awaited", "ahead", "waiting"}) {
+    auto [spec, blob] = Add(name);
+    blob->Hold();
+    specs.push_back(spec);
+    blobs.push_back(blob);
+  }
+  eager_->BeginAhead(specs);
+  WaitForRequest(blobs[0]);
+  WaitForRequest(blobs[1]);
+  auto fetch = FetchSoon(specs[0]);
+  while (!eager_->is_awaited(specs[0].layer)) {
+    std::this_thread::yield();
+  }
+  // The one that waits first, because an end makes room for it.
+  for (const size_t i : {2, 1, 0}) {
+    eager_->Abandon(specs[i].layer);
+  }
+  EXPECT_EQ(fetch.get().status().code(), StatusCode::kAborted);
+  EXPECT_EQ(eager_->under_way(), 0U);
+  for (const auto& blob : blobs) {
+    blob->Release();
+  }
+  EXPECT_TRUE(eager_->Fetch(specs[0]).ok()) << "who asks for it again gets it";
+  EXPECT_EQ(blobs[2]->requests(), 0U);
+}
+
+TEST_F(EagerLayersTest, AbandonLeavesWhatWasFetched) {
+  const auto [spec, blob] = Add("one");
+  eager_->BeginAhead({{spec}});
+  while (!eager_->has_ended(spec.layer)) {
+    std::this_thread::yield();
+  }
+  eager_->Abandon(spec.layer);
+  EXPECT_TRUE(eager_->Fetch(spec).ok());
+  EXPECT_EQ(image_->opened(), 1);
+  eager_->Abandon(spec.layer);  // nothing by that name
+}
+
 TEST_F(EagerLayersTest, ALayerThatFailedAheadIsTriedAgainWhenAskedFor) {
   const auto [spec, blob] = Add("one");
   blob->FailNext(MakeError(StatusCode::kUnavailable, "away"));
