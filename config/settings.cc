@@ -184,6 +184,34 @@ Status ReadPlainLayers(Reader& reader, const toml::node& node, std::string_view 
   return OkStatus();
 }
 
+Status ReadFetchPolicy(Reader& reader, const toml::node& node, std::string_view key) {
+  static constexpr std::pair<std::string_view, FetchPreference> kPolicies[] = {
+      {"auto", FetchPreference::kAuto},
+      {"lazy", FetchPreference::kLazy},
+      {"eager", FetchPreference::kEager}};
+  ASSIGN_OR_RETURN(const std::string name, ReadText(reader, node, key));
+  const auto* const policy =
+      std::ranges::find(kPolicies, name, &std::pair<std::string_view, FetchPreference>::first);
+  if (policy == std::end(kPolicies)) {
+    return reader.ErrorAt(node.source(),
+                          fmt::format("{} must be auto, lazy or eager, not \"{}\"", key, name));
+  }
+  reader.settings().fetch.policy = policy->second;
+  return OkStatus();
+}
+
+Status ReadGzipIndexesFrom(Reader& reader, const toml::node& node, std::string_view key) {
+  if (!node.is_array()) {
+    return WrongType(reader, node, key, "a list of texts");
+  }
+  for (const toml::node& item : *node.as_array()) {
+    ASSIGN_OR_RETURN(const std::string host, ReadText(reader, item, key));
+    RETURN_IF_ERROR(CheckHost(reader, item, host));
+    reader.settings().fetch.gzip_indexes_from.push_back(host);
+  }
+  return OkStatus();
+}
+
 Status ReadPlainHttpHosts(Reader& reader, const toml::node& node, std::string_view key) {
   if (!node.is_array()) {
     return WrongType(reader, node, key, "a list of texts");
@@ -277,6 +305,8 @@ const std::vector<Rule>& Rules() {
         {"mount.data_plane", ReadDataPlane},
         {"fetch.plain_layers", ReadPlainLayers},
         {"fetch.keep_gzip_indexes", Switch(&Settings::Fetch::keep_gzip_indexes, true)},
+        {"fetch.gzip_indexes_from", ReadGzipIndexesFrom},
+        {"fetch.policy", ReadFetchPolicy},
         {"fetch.prefetch", Switch(&Settings::Fetch::prefetch, true)},
         {"fetch.prefetch_size_bytes", ByteCount(&Settings::Fetch::prefetch_size_bytes)},
         {"fetch.background", Switch(&Settings::Fetch::background, true)},

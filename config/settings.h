@@ -19,6 +19,9 @@ enum class DataPlane { kAuto, kTree, kErofs };
 /// Who fetches layers that cannot be lazy: we, as a whole, or containerd.
 enum class PlainLayers { kEager, kContainerd };
 
+/// How layers that can be lazy are fetched: decided for each, or all alike.
+enum class FetchPreference { kAuto, kLazy, kEager };
+
 /// What an operator can choose; the defaults work. config/default.toml shows and explains every
 /// key.
 struct Settings {
@@ -71,6 +74,9 @@ struct Settings {
   struct Fetch {
     PlainLayers plain_layers = PlainLayers::kEager;
     bool keep_gzip_indexes = true;
+    /// "host" or "host:port", or "*": registries whose pushers decide what plain gzip layers hold.
+    std::vector<std::string> gzip_indexes_from;
+    FetchPreference policy = FetchPreference::kAuto;
     bool prefetch = true;
     uint64_t prefetch_size_bytes = 0;
     bool background = true;

@@ -13,7 +13,7 @@ namespace starling::layer {
 
 enum class FetchMode {
   kLazy,          // what is read, and the rest once nothing else is to be done
-  kLazyAndEager,  // what is read first, and all of the rest at once behind it
+  kLazyAndEager,  // what is read, and beside it all of the rest at once
   kEager,         // all of it at once
 };
 

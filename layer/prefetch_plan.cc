@@ -38,6 +38,16 @@ void PrefetchPlan::Attach(const std::shared_ptr<LazyLayer>& layer, const std::st
                      layer->PreferredSource().name);
 }
 
+uint64_t PrefetchPlan::NeededBytes(const store::LayerKey& layer) const {
+  uint64_t bytes = 0;
+  if (const auto number = numbers_.find(layer); number != numbers_.end()) {
+    for (const PlannedAccess& step : steps_) {
+      bytes += step.layer == number->second ? step.range.size_bytes : 0;
+    }
+  }
+  return bytes;
+}
+
 bool PrefetchPlan::HasLayers() {
   MutexLock lock(mutex_);
   return std::ranges::any_of(layers_, [](const auto& layer) { return !layer.expired(); });

@@ -24,6 +24,8 @@ class PrefetchPlan : public FetchScheduler::Feed,
   /// Fetches its part of `layer` from `host` from now on, as long as somebody else holds it. Does
   /// nothing for a layer that the profile does not know.
   void Attach(const std::shared_ptr<LazyLayer>& layer, const std::string& host);
+  /// Of the layer's data, by all runs together.
+  uint64_t NeededBytes(const store::LayerKey& layer) const;
   /// False when nobody holds a layer of it any more.
   bool HasLayers();
 

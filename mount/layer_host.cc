@@ -33,6 +33,7 @@
 #include "mount/erofs_mount.h"
 #include "mount/erofs_plane.h"
 #include "mount/image_opener.h"
+#include "mount/index_finder.h"
 #include "store/layer_store.h"
 
 namespace starling::mount {
@@ -44,6 +45,10 @@ using store::LayerKey;
 /// Layers opened at once: enough to hide the round trips of an image of many layers.
 constexpr size_t kOpeners = 16;
 constexpr std::chrono::seconds kEvictionPause(10);
+
+/// Beside a layer in the store: how and why it is fetched as it is.
+constexpr std::string_view kDecisionFile = "fetching";
+constexpr uint64_t kMaxDecisionBytes = 4096;
 
 /// One mount with the layers in it.
 struct View {
@@ -176,7 +181,10 @@ struct LayerHost::State {
   void UseStoredSoon(const LayerKey& key);
   Status ChoosePlane();
   void AddSource(LazyLayer& layer, const LayerSpec& spec);
-  void Prefetch(const std::shared_ptr<LazyLayer>& layer, const LayerSpec& spec);
+  std::optional<layer::FetchDecision> KeptDecision(const LayerKey& key);
+  layer::FetchDecision HowToFetch(const Held& held, const LayerSpec& spec,
+                                  const layer::PrefetchPlan* plan);
+  void Prefetch(const Held& held, const LayerSpec& spec);
   void FetchAll(const Held& held);
   void Record(const Held& held, const LayerSpec& spec);
   std::shared_ptr<layer::PrefetchPlan> PlanOf(const LayerSpec& spec);
@@ -204,6 +212,7 @@ struct LayerHost::State {
   std::unique_ptr<ThreadPool> openers;
   std::shared_ptr<ImageOpener> opener;
   std::shared_ptr<EagerLayers> eager;
+  std::optional<IndexFinder> finder;
   /// Forces to the disk what came at once and in bulk, while nobody waits for it; and evicts.
   std::unique_ptr<ThreadPool> syncing;
   std::atomic<bool> makes_room = false;  // that is posted, or it is too early to try again
@@ -220,6 +229,7 @@ struct LayerHost::State {
   std::map<uint64_t, std::chrono::steady_clock::time_point> mounted_at GUARDED_BY(mutex);
   bool ends GUARDED_BY(mutex) = false;
   std::map<oci::Digest, std::shared_ptr<layer::PrefetchPlan>> plans GUARDED_BY(mutex);
+  std::map<LayerKey, layer::FetchDecision> decisions GUARDED_BY(mutex);  // of open layers
 };
 
 StatusOr<std::unique_ptr<LayerHost>> LayerHost::Start(Options options, Dependencies dependencies) {
@@ -278,6 +288,13 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::Start(Options options, Dependenc
       .openers = *state->openers,
       .timer = state->timer,
       .clock = SystemClock()});
+  if (state->dependencies.find_gzip_indexes) {
+    state->finder.emplace(IndexFinder::Dependencies{
+        .find = state->dependencies.find_gzip_indexes,
+        .indexes = state->gzip_indexes,
+        .found = [host = state.get()](const oci::Digest& layer) { host->eager->Abandon(layer); },
+        .executor = *state->openers});
+  }
   return std::unique_ptr<LayerHost>(new LayerHost(std::move(state)));
 }
 
@@ -367,6 +384,9 @@ void LayerHost::BeginAhead(std::span<const LayerSpec> layers) {
     }
   }
   state_->eager->BeginAhead(absent);
+  if (state_->finder && !absent.empty()) {
+    state_->finder->Ask(absent.front());
+  }
 }
 
 StatusOr<MountedLayer> LayerHost::Restore(uint64_t number, const LayerSpec& layer) {
@@ -474,19 +494,25 @@ void LayerHost::State::KeepDescription(estargz::GzipLayerIndex::Parts parts) {
 
 StatusOr<MountedLayer> LayerHost::State::Show(uint64_t number, const LayerSpec& asked,
                                               Network network) {
-  const LayerSpec spec = ByItsDescription(asked);
+  LayerSpec spec = ByItsDescription(asked);
   if (spec.toc.empty()) {
     return MakeError(StatusCode::kInvalidArgument,
                      "the layer has no TOC digest, so its bytes could not be verified");
   }
-  ASSIGN_OR_RETURN(const Held held, Acquire(number, spec, network));
+  StatusOr<Held> acquired = Acquire(number, spec, network);
+  if (acquired.status().code() == StatusCode::kAborted) {
+    // A description of it was found meanwhile.
+    spec = ByItsDescription(asked);
+    acquired = Acquire(number, spec, network);
+  }
+  ASSIGN_OR_RETURN(const Held held, std::move(acquired));
   LazyLayer& layer = *held.layer;
   AddSource(layer, spec);
   if (Status status = ViewOf(layer).layers.Add(number, held.layer); !status.ok()) {
     (void)Hide(number, Data::kKeep);  // the first error is the one to tell
     return status;
   }
-  Prefetch(held.layer, spec);
+  Prefetch(held, spec);
   if (network == Network::kAllowed) {
     Record(held, spec);
   }
@@ -763,6 +789,9 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenDescribed(const LayerKey&
 
 /// Fetches all of a layer that cannot be lazy.
 StatusOr<LayerHost::State::Held> LayerHost::State::OpenPlain(const LayerSpec& spec) {
+  if (gzip_indexes.DigestOf(spec.layer).ok()) {
+    return MakeError(StatusCode::kAborted, "a description of the layer is kept by now");
+  }
   ASSIGN_OR_RETURN(const std::shared_ptr<store::StoredLayer> stored, eager->Fetch(spec));
   ::malloc_trim(0);
   log::Info("a plain layer was fetched as a whole",
@@ -822,7 +851,7 @@ void LayerHost::State::OpenAhead(const LayerSpec& spec) {
   const StatusOr<Held> held = OpenLayer(spec, Network::kAllowed);
   if (held.ok()) {
     AddSource(*held->layer, spec);
-    Prefetch(held->layer, spec);
+    Prefetch(*held, spec);
   }
   {
     MutexLock lock(mutex);
@@ -868,16 +897,72 @@ void LayerHost::State::AddSource(LazyLayer& layer, const LayerSpec& spec) {
                   SourceOf(dependencies, spec, layer.chunks().blob_size_bytes()));
 }
 
-void LayerHost::State::Prefetch(const std::shared_ptr<LazyLayer>& layer, const LayerSpec& spec) {
-  if (!options.fetch.prefetch) {
-    return;
+std::optional<layer::FetchDecision> LayerHost::State::KeptDecision(const LayerKey& key) {
+  {
+    MutexLock lock(mutex);
+    if (const auto known = decisions.find(key); known != decisions.end()) {
+      return known->second;
+    }
   }
-  if (const auto plan = PlanOf(spec)) {
-    plan->Attach(layer, spec.host());
-  } else if (!layer->chunks().no_prefetch()) {
+  const auto text = layers->ReadDerived(key, kDecisionFile, kMaxDecisionBytes);
+  const auto kept = text.ok() ? layer::ParseFetchDecision(AsText(*text)) : text.status();
+  return kept.ok() ? std::optional(*kept) : std::nullopt;
+}
+
+/// Decided when the layer is first opened, and kept with it: later mounts and restarts go on alike.
+layer::FetchDecision LayerHost::State::HowToFetch(const Held& held, const LayerSpec& spec,
+                                                  const layer::PrefetchPlan* plan) {
+  const layer::ChunkTable& chunks = held.layer->chunks();
+  const auto preference =
+      options.fetch.background ? options.fetch.preference : layer::FetchPreference::kLazy;
+  const LayerKey key = held.stored->key();
+  const std::optional<layer::FetchDecision> kept = KeptDecision(key);
+  if (kept && preference == layer::FetchPreference::kAuto) {
+    return *kept;
+  }
+  layer::FetchFacts facts{.blob_bytes = chunks.blob_size_bytes(),
+                          .can_be_lazy = chunks.codec() != layer::Codec::kWhole,
+                          .link = scheduler->LinkTo(spec.host())};
+  if (plan != nullptr && facts.can_be_lazy && chunks.data_size_bytes() > 0) {
+    facts.needed_share =
+        static_cast<double>(plan->NeededBytes(key)) / static_cast<double>(chunks.data_size_bytes());
+  }
+  const layer::FetchDecision decision = layer::DecideFetch(preference, facts);
+  if (kept != decision) {
+    log::Info("how a layer is fetched", {{"layer", key.layer.ToString()},
+                                         {"image", spec.image},
+                                         {"mode", std::string(layer::NameOf(decision.mode))},
+                                         {"reason", decision.reason}});
+    {
+      MutexLock lock(mutex);
+      decisions[key] = decision;
+    }
+    syncing->Post([this, key, text = layer::ToText(decision)] {
+      const Status status = layers->WriteDerived(key, kDecisionFile, AsBytes(text));
+      // The layer may have gone meanwhile.
+      if (!status.ok() && status.code() != StatusCode::kNotFound) {
+        log::Warning("how a layer is fetched is not kept",
+                     {{"layer", key.layer.ToString()}, {"error", Describe(status)}});
+      }
+    });
+  }
+  return decision;
+}
+
+/// What is to come before it is read: what runs needed, the layer's front, all of it.
+void LayerHost::State::Prefetch(const Held& held, const LayerSpec& spec) {
+  LazyLayer& layer = *held.layer;
+  const auto plan = options.fetch.prefetch ? PlanOf(spec) : nullptr;
+  if (plan) {
+    plan->Attach(held.layer, spec.host());
+  }
+  const layer::FetchDecision decision = HowToFetch(held, spec, plan.get());
+  if (decision.mode != layer::FetchMode::kLazy) {
+    layer.Prefetch(layer.chunks().blob_size_bytes());
+  } else if (options.fetch.prefetch && !plan && !layer.chunks().no_prefetch()) {
     const uint64_t wished = spec.prefetch_bytes.value_or(options.fetch.prefetch_bytes);
-    if (const uint64_t bytes = layer->chunks().prefetch_end().value_or(wished); bytes > 0) {
-      layer->Prefetch(bytes);
+    if (const uint64_t bytes = layer.chunks().prefetch_end().value_or(wished); bytes > 0) {
+      layer.Prefetch(bytes);
     }
   }
 }
@@ -1018,6 +1103,7 @@ Status LayerHost::State::Close(const LayerKey& key, Held held, Data data) {
   {
     MutexLock lock(mutex);
     busy.erase(key);
+    decisions.erase(key);
   }
   changed.NotifyAll();
   return status;

@@ -14,12 +14,16 @@
 #include "base/executor.h"
 #include "base/file_system.h"
 #include "base/status.h"
+#include "layer/fetch_decision.h"
 #include "mount/diff_id_checks.h"
 #include "mount/erofs_probe.h"
 #include "mount/layer_spec.h"
 #include "oci/image_store.h"
 #include "store/layer_store.h"
 
+namespace starling::estargz {
+class GzipLayerIndex;
+}
 namespace starling::layer {
 class AccessRecorder;
 }
@@ -59,6 +63,8 @@ struct FetchPolicy {
   bool keep_gzip_indexes = false;
   /// Everything, once nothing else is to be done.
   bool background = false;
+  /// How layers that can be lazy are fetched (layer::DecideFetch); without `background`, lazily.
+  layer::FetchPreference preference = layer::FetchPreference::kLazy;
   /// Adds what the first run of each image here needs to the node's profiles, for its next cold
   /// start.
   bool record_profiles = false;
@@ -114,6 +120,10 @@ class LayerHost {
     std::function<StatusOr<std::shared_ptr<oci::ImageSource>>(const std::string& image)> sources;
     FileSystem& files;
     ErofsProbe probe = ProbeErofs;
+    /// What is attached to a plain layer's image, if whoever may attach something there is trusted
+    /// with what its layers hold (IndexFinder). Null: nobody is.
+    std::function<StatusOr<std::vector<estargz::GzipLayerIndex>>(const LayerSpec& layer)>
+        find_gzip_indexes = nullptr;
     /// Notes what is read of every layer, when there is one.
     std::shared_ptr<layer::AccessRecorder> recorder = nullptr;
   };

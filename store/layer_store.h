@@ -13,6 +13,7 @@
 ///     boot            the machine's boot for which `present` is the truth
 ///     digests         what can be made from the rest again: see LayerStore::WriteDerived
 ///     gaps, diffid    not the store's: layer::GapLog, mount::DiffIdChecks
+///     fetching        how and why the layer is fetched as it is: by WriteDerived, too
 ///
 /// A killed process loses nothing: bytes and bits are in the page cache, and a bit is set after its
 /// bytes. A machine that lost power may have kept a bit without its bytes; so in another boot than
@@ -185,8 +186,9 @@ class LayerStore {
   /// go.
   Status Remove(const LayerKey& key);
   StatusOr<std::vector<LayerKey>> List();
-  /// Keeps beside a layer what was computed from its other files, in a file `name` that goes with
-  /// it; replaces an earlier one. `name` is none of the files above. kNotFound without the layer.
+  /// Keeps beside a layer what was computed from its other files, or may be lost for other reasons,
+  /// in a file `name` that goes with it; replaces an earlier one. `name` is none of the files
+  /// above. kNotFound without the layer.
   Status WriteDerived(const LayerKey& key, std::string_view name, ByteSpan bytes);
   /// What WriteDerived kept: the reader checks it. kNotFound when there is none;
   /// kResourceExhausted beyond `limit_bytes`. The layer need not be opened for it.

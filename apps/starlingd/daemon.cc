@@ -3,12 +3,14 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "apps/starlingd/host_layer_mounter.h"
 #include "base/clock.h"
@@ -16,11 +18,14 @@
 #include "base/file_system.h"
 #include "base/log.h"
 #include "base/unique_fd.h"
+#include "layer/gzip_index_artifact.h"
 #include "mount/layer_host.h"
+#include "oci/manifest.h"
 #include "oci/reference.h"
 #include "registry/client.h"
 #include "registry/curl_transport.h"
 #include "registry/docker_config.h"
+#include "registry/referrers.h"
 #include "snapshotter/grpc_server.h"
 #include "snapshotter/grpc_service.h"
 #include "snapshotter/metadata_store.h"
@@ -91,11 +96,24 @@ void LogOutage(const registry::OutageEvent& event) {
   }
 }
 
+layer::FetchPreference PreferenceOf(config::FetchPreference policy) {
+  switch (policy) {
+    case config::FetchPreference::kLazy:
+      return layer::FetchPreference::kLazy;
+    case config::FetchPreference::kEager:
+      return layer::FetchPreference::kEager;
+    case config::FetchPreference::kAuto:
+      break;
+  }
+  return layer::FetchPreference::kAuto;
+}
+
 mount::FetchPolicy FetchPolicyOf(const config::Settings::Fetch& settings) {
   return {.prefetch = settings.prefetch,
           .prefetch_bytes = settings.prefetch_size_bytes,
           .keep_gzip_indexes = settings.keep_gzip_indexes,
           .background = settings.background,
+          .preference = PreferenceOf(settings.policy),
           .record_profiles = settings.record_profiles,
           .max_bytes_per_second = settings.max_bytes_per_second,
           .max_bytes_per_second_per_image = settings.max_bytes_per_second_per_image,
@@ -127,6 +145,36 @@ void Notify(std::string_view state) {
   }
 }
 
+/// Reads what is attached to an image of one of `hosts`; null when there are none.
+std::function<StatusOr<std::vector<estargz::GzipLayerIndex>>(const mount::LayerSpec&)>
+FindGzipIndexes(registry::Client& client, const std::vector<std::string>& hosts) {
+  if (hosts.empty()) {
+    return nullptr;
+  }
+  return [&client,
+          hosts](const mount::LayerSpec& spec) -> StatusOr<std::vector<estargz::GzipLayerIndex>> {
+    ASSIGN_OR_RETURN(const oci::Reference reference, oci::Reference::Parse(spec.image));
+    const bool is_trusted = std::ranges::any_of(
+        hosts, [&](const std::string& host) { return host == "*" || host == reference.domain(); });
+    if (!is_trusted || !spec.manifest) {
+      return MakeError(StatusCode::kNotFound, "the registry's indexes are not asked for");
+    }
+    ASSIGN_OR_RETURN(registry::Artifact artifact,
+                     client.ReferrersIn(reference)->ReadNewest(
+                         *spec.manifest, layer::kGzipIndexType, layer::kMaxGzipIndexArtifactBytes));
+    oci::Descriptor descriptor;
+    descriptor.digest = *spec.manifest;
+    ASSIGN_OR_RETURN(const oci::RawManifest raw,
+                     client.Source(reference)->ReadManifest(descriptor));
+    ASSIGN_OR_RETURN(const oci::Manifest image, oci::Manifest::Parse(raw.bytes, raw.media_type));
+    std::vector<Bytes> blobs;
+    for (registry::ArtifactPart& part : artifact.parts) {
+      blobs.push_back(std::move(part.content));
+    }
+    return layer::ReadGzipIndexes(std::move(blobs), layer::PlainLayersOf(image));
+  };
+}
+
 /// Everything that one layer's bytes pass through, in order of construction.
 class LayerStack {
  public:
@@ -146,7 +194,9 @@ class LayerStack {
                                                     oci::Reference::Parse(image));
                                    return client->Source(reference);
                                  },
-                                 .files = RealFileSystem()}));
+                                 .files = RealFileSystem(),
+                                 .find_gzip_indexes = FindGzipIndexes(
+                                     stack->client_, settings.fetch.gzip_indexes_from)}));
     return stack;
   }
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Promise: `starling index` makes an image of plain gzip layers readable in parts: what it shows equals the image's
 # unpacking, a read costs a part of a layer, and another machine that pulls the indexes never reads
-# a layer whole; nothing stays mounted or running.
+# a layer whole; starlingd takes attached ones where it is told to, and nowhere else; nothing stays mounted or running.
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 . "$here/lib.sh"
@@ -63,6 +63,38 @@ mount_with "$other" "$work/at2"
 python3 "$here/tree.py" "$work/at2" | grep -v '^/ ' >"$work/seen.txt"
 cmp "$work/wanted.txt" "$work/seen.txt" || fail "the other machine's mount differs"
 starling umount "$work/at2"
+
+# A daemon takes attached indexes where it is told whom to trust, and asks nobody else.
+# found_by DIR FROM: pulls twice by a daemon that keeps none of its own; sets LAZY, how many layers the second pull has
+# lazily, and QUESTIONS, the requests for what is attached.
+found_by() {
+  mkdir "$1"
+  starlingd_settings=$'[fetch]\nbackground = false\nkeep_gzip_indexes = false\ngzip_indexes_from = '"$2"$'\n'
+  start_starlingd "$1"
+  starlingd_settings=
+  start_containerd "$1"
+  local mark before lazy='"msg":"prepared a lazy layer"'
+  mark=$(registry_mark "$work")
+  starling pull --address "$CONTAINERD_ADDRESS" "$image" >/dev/null
+  # Nobody waits for the answer, so the first pull may have been faster.
+  [ "$2" = "[]" ] || wait_until 20 "the keeping of three indexes" has_indexes "$1" 3
+  ctr images rm --sync "$image" >/dev/null
+  before=$(grep -c "$lazy" "$1/starlingd.log" || true)
+  starling pull --address "$CONTAINERD_ADDRESS" "$image" >/dev/null
+  LAZY=$(($(grep -c "$lazy" "$1/starlingd.log" || true) - before))
+  QUESTIONS=$(registry_requests "$work" "$mark" | grep -c -E 'GET .*/manifests/sha256-' || true)
+  expect "a file by a daemon with $2" "$(ctr run --rm --snapshotter stargz "$image" c1 /bin/cat /data/kept)" changed
+  ctr images rm --sync "$image" >/dev/null
+  stop_process "$CONTAINERD_PID" || fail "containerd did not stop"
+  stop_process "$STARLINGD_PID" || fail "starlingd did not stop"
+}
+has_indexes() { [ "$(find "$1/starling/gzip-indexes" -name '*.gzidx' | wc -l)" = "$2" ]; }
+found_by "$work/trusting" "[\"$REGISTRY\"]"
+expect "layers that are lazy by attached indexes" "$LAZY" 3
+expect "questions about attached indexes, for the index under the tag" "$QUESTIONS" 1
+found_by "$work/cautious" '[]'
+expect "layers that are lazy without trust" "$LAZY" 0
+expect "questions without trust" "$QUESTIONS" 0
 
 starling convert "docker://$image" "docker://$REGISTRY/t/image:esgz" >/dev/null 2>&1
 expect_refusal "an image that is lazy by itself" 'has a table of contents' \

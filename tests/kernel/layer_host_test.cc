@@ -99,7 +99,8 @@ class LayerHostFixture : public testing::Test {
                             {.sources = [image = image_](const std::string&)
                                  -> StatusOr<std::shared_ptr<oci::ImageSource>> { return image; },
                              .files = RealFileSystem(),
-                             .probe = std::move(probe)});
+                             .probe = std::move(probe),
+                             .find_gzip_indexes = find_gzip_indexes_});
   }
   void StartHost() {
     auto host = MakeHost(Plane());
@@ -152,6 +153,8 @@ class LayerHostFixture : public testing::Test {
   }
 
   std::optional<TempDir> directory_;
+  std::function<StatusOr<std::vector<estargz::GzipLayerIndex>>(const LayerSpec&)>
+      find_gzip_indexes_;
   FetchPolicy fetch_{.keep_gzip_indexes = true};  // of hosts that are made from now on
   uint64_t max_store_bytes_ = 0;
   std::chrono::milliseconds mount_grace_{0};
@@ -367,6 +370,111 @@ TEST_P(LayerHostTest, KeepsNoDescriptionsWhenTold) {
   MountLayer(1, layer);
   host_.reset();
   EXPECT_FALSE(std::filesystem::exists(Path("host") / layer::GzipIndexStore::kDirectoryName));
+}
+
+TEST_P(LayerHostTest, AnIndexThatIsFoundMeanwhileMakesALayerLazy) {
+  const LazyLayerBlob layer = MakePlainLayer("tree", kMakeTree);
+  const auto blob = image_->Add(layer);
+  SpanSource bytes(layer.blob);
+  const auto description =
+      estargz::IndexGzipLayer(bytes, layer.digest, {.spacing_bytes = 64 << 10});
+  ASSERT_TRUE(description.ok()) << description.status();
+  host_.reset();
+  std::promise<void> fetching;
+  std::atomic<int> asked = 0;
+  find_gzip_indexes_ =
+      [&, waits = fetching.get_future().share()](
+          const LayerSpec& spec) -> StatusOr<std::vector<estargz::GzipLayerIndex>> {
+    EXPECT_EQ(spec.layer, layer.digest);
+    ++asked;
+    waits.wait();
+    std::vector<estargz::GzipLayerIndex> found;
+    found.push_back(*estargz::GzipLayerIndex::Parse(
+        Bytes(description->bytes().begin(), description->bytes().end())));
+    return found;
+  };
+  StartHost();
+  LayerSpec spec = SpecOf(layer);
+  spec.manifest = oci::Digest::Of(AsBytes("manifest"));
+  blob->Hold();
+  host_->BeginAhead({{spec}});
+  auto mounting = std::async(std::launch::async, [&] { return host_->Mount(1, spec); });
+  while (blob->requests() == 0) {
+    std::this_thread::yield();  // the fetch does not wait for the answer
+  }
+  fetching.set_value();
+  const auto mounted = mounting.get();
+  ASSERT_TRUE(mounted.ok()) << mounted.status();
+  EXPECT_FALSE(mounted->is_whole);
+  blob->Release();
+  TreeComparison().CompareBelow(Path("tree"), mounted->path);
+  EXPECT_EQ(asked, 1);
+}
+
+TEST_P(LayerHostTest, WithoutAttachedIndexesALayerIsFetchedAsAWhole) {
+  const LazyLayerBlob layer = MakePlainLayer("tree", "cd $TREE; seq 1000 > a");
+  image_->Add(layer);
+  for (const StatusCode answer : {StatusCode::kNotFound, StatusCode::kUnavailable}) {
+    host_.reset();
+    fetch_.keep_gzip_indexes = false;
+    find_gzip_indexes_ =
+        [answer](const LayerSpec&) -> StatusOr<std::vector<estargz::GzipLayerIndex>> {
+      return MakeError(answer, "no");
+    };
+    StartHost();
+    LayerSpec spec = SpecOf(layer);
+    spec.manifest = oci::Digest::Of(AsBytes("manifest"));
+    host_->BeginAhead({{spec}});
+    const auto mounted = host_->Mount(1, spec);
+    ASSERT_TRUE(mounted.ok()) << mounted.status();
+    EXPECT_TRUE(mounted->is_whole);
+    ASSERT_TRUE(host_->Unmount(1, LayerHost::Data::kDiscard).ok());
+  }
+}
+
+TEST_P(LayerHostTest, DecidesOnceHowALayerIsFetched) {
+  const LazyLayerBlob small = MakeLayer("small", "head -c 100000 /dev/urandom > $TREE/f");
+  const LazyLayerBlob large = MakeLayer("large", "head -c 9000000 /dev/urandom > $TREE/f");
+  image_->Add(small);
+  image_->Add(large);
+  host_.reset();
+  fetch_.background = true;
+  fetch_.preference = layer::FetchPreference::kAuto;
+  StartHost();
+  const auto note = [&](const LazyLayerBlob& layer) {
+    return ReadWhole(Path("host") / "store" / (layer.digest.Hex() + "." + layer.toc.Hex()) /
+                     "fetching");
+  };
+  MountLayer(1, small);
+  MountLayer(2, large);
+  host_.reset();
+  EXPECT_EQ(note(small).substr(0, 7), "eager: ") << note(small);
+  EXPECT_EQ(note(large), "lazy: nothing is known of what its runs need\n");
+  const std::string before = note(small);
+  StartHost();
+  ASSERT_TRUE(host_->Restore(1, SpecOf(small)).ok());
+  host_.reset();
+  EXPECT_EQ(note(small), before);
+  fetch_.preference = layer::FetchPreference::kLazy;
+  StartHost();
+  ASSERT_TRUE(host_->Restore(1, SpecOf(small)).ok());
+  host_.reset();
+  EXPECT_EQ(note(small), "lazy: as configured\n") << "the operator has changed their mind";
+}
+
+TEST_P(LayerHostTest, AnEagerLayerComesWithoutBeingRead) {
+  const LazyLayerBlob layer = MakeLayer("tree", "head -c 3000000 /dev/urandom > $TREE/f");
+  image_->Add(layer);
+  host_.reset();
+  fetch_.background = true;
+  fetch_.preference = layer::FetchPreference::kEager;
+  StartHost();
+  MountLayer(1, layer);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (host_->counters().blob_bytes < 3'000'000) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "it does not come";
+    std::this_thread::yield();
+  }
 }
 
 TEST_P(LayerHostTest, APlainLayerThatAPowerLossTookIsFetchedAgain) {

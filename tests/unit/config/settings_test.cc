@@ -41,6 +41,8 @@ TEST(ParseSettings, TheDefaultFileShowsTheDefaults) {
                           "\ndata_plane = ",
                           "\nplain_layers = ",
                           "\nkeep_gzip_indexes = ",
+                          "\ngzip_indexes_from = ",
+                          "\npolicy = ",
                           "\nprefetch = ",
                           "\nprefetch_size_bytes = ",
                           "\nbackground = ",
@@ -79,6 +81,8 @@ TEST(ParseSettings, ReadsEveryKey) {
     [fetch]
     plain_layers = "containerd"
     keep_gzip_indexes = false
+    gzip_indexes_from = ["three", "*"]
+    policy = "eager"
     prefetch = false
     prefetch_size_bytes = 5
     background = false
@@ -103,6 +107,8 @@ TEST(ParseSettings, ReadsEveryKey) {
   want.store.max_size_bytes = 10;
   want.fetch = {.plain_layers = PlainLayers::kContainerd,
                 .keep_gzip_indexes = false,
+                .gzip_indexes_from = {"three", "*"},
+                .policy = FetchPreference::kEager,
                 .prefetch = false,
                 .prefetch_size_bytes = 5,
                 .background = false,

@@ -99,6 +99,13 @@ class PrefetchPlanTest : public testing::Test {
   Opened second_;
 };
 
+TEST_F(PrefetchPlanTest, CountsWhatALayerNeeds) {
+  const PrefetchPlan plan(Profile({Need(1, 5), Need(8, 0)}, {Need(3, 2)}), scheduler_);
+  EXPECT_EQ(plan.NeededBytes(first_.layer->key()), 2 * kFile);
+  EXPECT_EQ(plan.NeededBytes(second_.layer->key()), kFile);
+  EXPECT_EQ(plan.NeededBytes({.layer = first_.layer->key().layer, .toc = {}}), 0U);
+}
+
 TEST_F(PrefetchPlanTest, FetchesWhatTheProfileNamesAndNothingElse) {
   const auto plan =
       std::make_shared<PrefetchPlan>(Profile({Need(1, 5), Need(8, 0)}, {Need(3, 2)}), scheduler_);
