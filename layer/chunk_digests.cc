@@ -40,7 +40,7 @@ StatusOr<ChunkDigests> ChunkDigests::Parse(ByteSpan bytes) {
     return MakeError(StatusCode::kDataLoss, "chunk digests: not of this format or cut short");
   }
   std::vector<Entry> entries(header.count);
-  std::memcpy(entries.data(), stored.data(), stored.size());
+  std::ranges::copy(stored, std::as_writable_bytes(std::span(entries)).begin());
   if (!std::ranges::is_sorted(entries)) {
     return MakeError(StatusCode::kDataLoss, "chunk digests: not in order");
   }
@@ -51,7 +51,7 @@ Bytes ChunkDigests::Serialize() const {
   const Header header{.count = entries_.size()};
   Bytes bytes(sizeof(header) + entries_.size() * sizeof(Entry));
   std::memcpy(bytes.data(), &header, sizeof(header));
-  std::memcpy(bytes.data() + sizeof(header), entries_.data(), entries_.size() * sizeof(Entry));
+  std::ranges::copy(std::as_bytes(std::span(entries_)), bytes.begin() + sizeof(header));
   return bytes;
 }
 
