@@ -72,7 +72,9 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
     const std::string host_;
     const oci::FetchClass fetch_class_;
     const uint64_t size_bytes_;
-    LinkEstimate::Flight link_;  // guarded by the scheduler's mutex
+    // Guarded by the scheduler's mutex.
+    uint64_t to_come_bytes_;
+    LinkEstimate::Flight link_;
   };
 
   /// Borrows its dependencies until Close.
@@ -123,8 +125,9 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
   struct Host {
     LinkEstimate link;
     std::array<std::deque<WaitingFeed>, kClasses> feeds;
-    std::array<uint64_t, kClasses> bytes_in_flight{};
-    int hedge_credit = kHedgeCost;  // one more with each demand request
+    std::array<uint64_t, kClasses> bytes_in_flight{};  // until they are decoded
+    std::array<uint64_t, kClasses> bytes_to_come{};    // of those
+    int hedge_credit = kHedgeCost;                     // one more with each demand request
     TimePoint last_urgent;  // when something more urgent than background was last on its way
     bool is_pumping = false;
     bool pump_again = false;
@@ -141,6 +144,7 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
       : options_(options), dependencies_(dependencies) {}
 
   void End(const Flight& flight);
+  void OnBytes(Flight& flight, uint64_t bytes);
   void RequestPump(const std::string& host) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Pump(const std::string& host);
   Turn NextTurn(const std::string& name, Host& host) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -155,6 +159,7 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
       EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WakeAt(const std::string& name, Host& host, TimePoint when) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint64_t RequestBytesOf(const Host& host) const;
+  uint64_t WindowOf(const Host& host) const;
 
   const Options options_;
   const Dependencies dependencies_;
