@@ -229,6 +229,11 @@ std::span<const uint32_t> ChunkTable::ChunksOf(uint32_t member) const {
   return references_.subspan(members_[member].first_reference, members_[member].reference_count);
 }
 
+bool ChunkTable::IsUnlikely(uint32_t member) const {
+  return std::ranges::all_of(
+      ChunksOf(member), [this](uint32_t chunk) { return (chunks_[chunk].flags & kUnlikely) != 0; });
+}
+
 ChunkSpan ChunkTable::Find(DataRange range) const {
   if (range.size_bytes == 0) {
     return {};

@@ -23,13 +23,18 @@ struct DataRange {
   friend bool operator==(const DataRange&, const DataRange&) = default;
 };
 
+/// A flag of a chunk: no program is likely to read its file. A hint only, so it has no version:
+/// what was written before there was such a flag has none, and whoever does not know it loses
+/// nothing.
+inline constexpr uint32_t kUnlikely = 1;
+
 /// One chunk as stored in the table, little-endian. Its number is its place in the table.
 struct ChunkRecord {
   uint64_t data_address = 0;
   uint64_t size_bytes = 0;    // at least 1, at most kMaxChunkBytes
   uint64_t inner_offset = 0;  // in the member's decompressed bytes
   uint32_t member = 0;        // number in the table of members
-  uint32_t reserved = 0;
+  uint32_t flags = 0;         // kUnlikely; others mean nothing
   oci::Digest::Value digest{};
 
   DataRange range() const { return {.data_address = data_address, .size_bytes = size_bytes}; }
@@ -100,6 +105,8 @@ class ChunkTable {
   std::span<const MemberRecord> members() const { return members_; }
   /// The chunks of a member, by inner offset.
   std::span<const uint32_t> ChunksOf(uint32_t member) const;
+  /// True when all of the member's chunks are.
+  bool IsUnlikely(uint32_t member) const;
   /// The chunks that share a byte with `range`.
   ChunkSpan Find(DataRange range) const;
 

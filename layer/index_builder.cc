@@ -6,6 +6,7 @@
 
 #include "erofs/format.h"
 #include "erofs/image_writer.h"
+#include "layer/unlikely_files.h"
 
 namespace starling::layer {
 namespace {
@@ -108,6 +109,7 @@ StatusOr<ChunkTableSpec> TableOf(const LayerTree& tree, const DataLayout& layout
                       .no_prefetch = tree.no_prefetch(),
                       .has_xattrs = tree.has_xattrs()};
   spec.chunks.reserve(tree.chunks().size());
+  const std::vector<bool> unlikely = FindUnlikelyFiles(tree);
   for (const uint32_t number : layout.files) {
     const Inode& inode = tree.inodes()[number];
     for (uint32_t i = 0; i < inode.chunk_count; ++i) {
@@ -127,6 +129,7 @@ StatusOr<ChunkTableSpec> TableOf(const LayerTree& tree, const DataLayout& layout
                              .size_bytes = chunk.size_bytes,
                              .inner_offset = chunk.inner_offset,
                              .member = static_cast<uint32_t>(member - spec.members.begin()),
+                             .flags = unlikely[number] ? kUnlikely : 0,
                              .digest = chunk.digest.value()});
     }
   }

@@ -38,6 +38,32 @@ TEST(ChunkTable, ReadsWhatWasWritten) {
   EXPECT_FALSE(table->no_prefetch());
 }
 
+TEST(ChunkTable, AMemberIsUnlikelyWhenAllOfItsChunksAre) {
+  const struct {
+    std::string_view name;
+    std::vector<uint32_t> flags;  // of the chunks
+    std::vector<bool> want;       // of the members
+  } cases[] = {
+      {"as it was written before there was a flag", {0, 0, 0}, {false, false}},
+      {"one", {kUnlikely, 0, 0}, {true, false}},
+      {"some", {0, kUnlikely, 0}, {false, false}},
+      {"all", {0, kUnlikely, kUnlikely}, {false, true}},
+      {"a flag of later times", {2, 2, 2 | kUnlikely}, {false, false}},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    ChunkTableSpec spec = Sample();
+    for (size_t i = 0; i < c.flags.size(); ++i) {
+      spec.chunks[i].flags = c.flags[i];
+    }
+    const auto bytes = WriteChunkTable(spec);
+    ASSERT_TRUE(bytes.ok()) << bytes.status();
+    const auto table = ChunkTable::Open(*bytes);
+    ASSERT_TRUE(table.ok()) << table.status();
+    EXPECT_EQ(std::vector<bool>({table->IsUnlikely(0), table->IsUnlikely(1)}), c.want);
+  }
+}
+
 TEST(ChunkTable, KnowsTheCodec) {
   // Where the header has its version and its codec.
   constexpr size_t kVersionAt = 8;

@@ -54,6 +54,19 @@ TEST(BuildIndex, FilesThatShareAMemberShareItsFetch) {
   EXPECT_EQ(image->Stat(*nid)->data_address, 8192U);
 }
 
+TEST(BuildIndex, AMemberIsUnlikelyWhenAllOfItsFilesAre) {
+  const auto index =
+      Build(TocDocument({File("tests/a", 10, 100, 0, '1'), File("tests/b", 10, 200, 0, '2'),
+                         File("b", 10, 200, 10, '3')}),
+            2000);
+  ASSERT_TRUE(index.ok()) << index.status();
+  const auto table = ChunkTable::Open(index->chunk_table);
+  ASSERT_TRUE(table.ok()) << table.status();
+  ASSERT_EQ(table->members().size(), 2U);
+  EXPECT_TRUE(table->IsUnlikely(0));
+  EXPECT_FALSE(table->IsUnlikely(1));
+}
+
 TEST(BuildIndexOfPlaced, FilesKeepTheirPlaces) {
   const auto build = [](std::span<const PlacedFile> placed) -> StatusOr<LayerIndex> {
     const std::string first = File("z", 5000, 0, 512, '1');
