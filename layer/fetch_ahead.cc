@@ -16,20 +16,24 @@ constexpr uint64_t kLikelyRequests = 8;
 
 }  // namespace
 
-void FetchAhead::NoteMiss(BlobRange range, uint64_t unit_bytes) {
+void FetchAhead::NoteMiss(BlobRange range, Worth worth_of_first, uint64_t unit_bytes) {
   const BlobRange worth = misses_.Note(range, unit_bytes);
   const uint64_t end = std::min(worth.end(), blob_size_bytes_);
   uint64_t after = std::min(range.end(), end);
   uint64_t before = range.blob_offset;
-  std::vector<BlobRange> pieces;  // the nearest first
+  std::vector<Piece> pieces;  // the nearest first
+  const auto add = [&](uint64_t blob_offset, uint64_t bytes) {
+    pieces.push_back({.range = {.blob_offset = blob_offset, .size_bytes = bytes},
+                      .takes_all = worth_of_first == Worth::kLittle});
+  };
   while (after < end || before > worth.blob_offset) {
     if (const uint64_t bytes = std::min(unit_bytes, end - after); bytes > 0) {
-      pieces.push_back({.blob_offset = after, .size_bytes = bytes});
+      add(after, bytes);
       after += bytes;
     }
     if (const uint64_t bytes = std::min(unit_bytes, before - worth.blob_offset); bytes > 0) {
       before -= bytes;
-      pieces.push_back({.blob_offset = before, .size_bytes = bytes});
+      add(before, bytes);
     }
   }
   readahead_.insert(readahead_.begin(), pieces.begin(), pieces.end());
@@ -37,30 +41,32 @@ void FetchAhead::NoteMiss(BlobRange range, uint64_t unit_bytes) {
 }
 
 void FetchAhead::Prefetch(uint64_t blob_bytes) {
-  prefetch_ = {.blob_offset = 0, .size_bytes = std::min(blob_bytes, blob_size_bytes_)};
+  prefetch_ = {.range = {.blob_offset = 0, .size_bytes = std::min(blob_bytes, blob_size_bytes_)},
+               .takes_all = true};
 }
 
 void FetchAhead::FetchAll() {
   fetches_all_ = true;
-  background_ = {.blob_offset = 0, .size_bytes = blob_size_bytes_};
+  const BlobRange all{.blob_offset = 0, .size_bytes = blob_size_bytes_};
+  background_ = {{.range = all}, {.range = all, .takes_all = true}};
 }
 
 void FetchAhead::Clear() {
   readahead_.clear();
   prefetch_ = {};
-  background_ = {};
+  background_.clear();
   fetches_all_ = false;
 }
 
 std::optional<PlannedFetch> FetchAhead::Next(FetchClass fetch_class, uint64_t size_bytes,
-                                             const IsFree& is_free) {
+                                             const WorthOf& worth_of) {
   switch (fetch_class) {
     case FetchClass::kReadahead:
-      return NextReadahead(size_bytes, is_free);
+      return NextReadahead(size_bytes, worth_of);
     case FetchClass::kPrefetch:
-      return NextWithin(prefetch_, size_bytes, is_free);
+      return NextWithin(prefetch_, size_bytes, worth_of);
     case FetchClass::kBackground:
-      return NextBackground(size_bytes, is_free);
+      return NextBackground(size_bytes, worth_of);
     case FetchClass::kDemand:
       break;
   }
@@ -68,9 +74,10 @@ std::optional<PlannedFetch> FetchAhead::Next(FetchClass fetch_class, uint64_t si
 }
 
 /// What lies around the latest miss first.
-std::optional<PlannedFetch> FetchAhead::NextReadahead(uint64_t size_bytes, const IsFree& is_free) {
+std::optional<PlannedFetch> FetchAhead::NextReadahead(uint64_t size_bytes,
+                                                      const WorthOf& worth_of) {
   while (!readahead_.empty()) {
-    if (auto next = NextWithin(readahead_.front(), size_bytes, is_free)) {
+    if (auto next = NextWithin(readahead_.front(), size_bytes, worth_of)) {
       return next;
     }
     readahead_.pop_front();
@@ -79,39 +86,50 @@ std::optional<PlannedFetch> FetchAhead::NextReadahead(uint64_t size_bytes, const
 }
 
 /// What follows the latest misses, then everything from the front.
-std::optional<PlannedFetch> FetchAhead::NextBackground(uint64_t size_bytes, const IsFree& is_free) {
-  if (background_.size_bytes == 0) {
+std::optional<PlannedFetch> FetchAhead::NextBackground(uint64_t size_bytes,
+                                                       const WorthOf& worth_of) {
+  if (background_.empty()) {
     return std::nullopt;
   }
   for (const uint64_t blob_end : misses_.Ends()) {
-    BlobRange likely{.blob_offset = blob_end, .size_bytes = kLikelyRequests * size_bytes};
-    if (auto next = NextWithin(likely, size_bytes, is_free)) {
+    Piece likely{.range = {.blob_offset = blob_end, .size_bytes = kLikelyRequests * size_bytes}};
+    if (auto next = NextWithin(likely, size_bytes, worth_of)) {
       return next;
     }
   }
-  return NextWithin(background_, size_bytes, is_free);
+  while (!background_.empty()) {
+    if (auto next = NextWithin(background_.front(), size_bytes, worth_of)) {
+      return next;
+    }
+    background_.pop_front();
+  }
+  return std::nullopt;
 }
 
-/// The first request of about `size_bytes` for free members that begin in `range`, which is cut to
-/// what comes after it; none when nothing is free there.
-std::optional<PlannedFetch> FetchAhead::NextWithin(BlobRange& range, uint64_t size_bytes,
-                                                   const IsFree& is_free) const {
+/// The first request of about `size_bytes` for members that begin in `piece`, which is cut to what
+/// comes after it; none when nothing there is worth it.
+std::optional<PlannedFetch> FetchAhead::NextWithin(Piece& piece, uint64_t size_bytes,
+                                                   const WorthOf& worth_of) const {
+  BlobRange& range = piece.range;
   const uint64_t end = range.end();
   const auto first =
       std::ranges::lower_bound(members_, range.blob_offset, {}, &MemberRecord::blob_offset);
   for (auto at = first; at != members_.end() && at->blob_offset < end; ++at) {
     const auto member = static_cast<uint32_t>(at - members_.begin());
-    if (!is_free(member)) {
+    const Worth worth = worth_of(member);
+    if (worth == Worth::kNothing || (worth == Worth::kLittle && !piece.takes_all)) {
       continue;
     }
-    const auto is_free_there = [&](uint32_t other) {
-      return members_[other].blob_offset < end && is_free(other);
+    const auto worth_there = [&](uint32_t other) {
+      const Worth there = members_[other].blob_offset < end ? worth_of(other) : Worth::kNothing;
+      return piece.takes_all && there == Worth::kLittle ? Worth::kMuch : there;
     };
-    const PlannedFetch fetch =
-        PlanFetches(
-            members_, std::span(&member, 1), is_free_there,
-            {.neighbourhood_bytes = size_bytes, .merge_gap_bytes = 0, .request_bytes = size_bytes})
-            .front();
+    const PlannedFetch fetch = PlanFetches(members_, std::span(&member, 1), worth_there,
+                                           {.neighbourhood_bytes = size_bytes,
+                                            .bridged_bytes = size_bytes / kBridgedPart,
+                                            .merge_gap_bytes = 0,
+                                            .request_bytes = size_bytes})
+                                   .front();
     const uint64_t fetched = fetch.range.end();
     range = {.blob_offset = fetched, .size_bytes = end - std::min(fetched, end)};
     return fetch;

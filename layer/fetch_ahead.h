@@ -17,45 +17,48 @@ namespace starling::layer {
 /// Threads: one at a time.
 class FetchAhead {
  public:
-  /// True for a member that is absent and not on its way.
-  using IsFree = std::function<bool(uint32_t member)>;
-
   /// Borrows `members`.
   FetchAhead(std::span<const MemberRecord> members, uint64_t blob_size_bytes)
       : members_(members), blob_size_bytes_(blob_size_bytes) {}
 
-  /// Notes that a miss needs `range`: what is likely to follow is read-ahead from now on.
-  /// `unit_bytes` is what the link moves in a round trip.
-  void NoteMiss(oci::BlobRange range, uint64_t unit_bytes);
+  /// Notes that a miss needs `range`, whose first member is worth that: what is likely to follow is
+  /// read-ahead from now on, after a miss of little worth also what else is. `unit_bytes` is what
+  /// the link moves in a round trip.
+  void NoteMiss(oci::BlobRange range, Worth worth, uint64_t unit_bytes);
   /// Makes the members that begin in the first `blob_bytes` of the blob prefetch work.
   void Prefetch(uint64_t blob_bytes);
-  /// Makes everything background work.
+  /// Makes everything background work, what is of little worth last.
   void FetchAll();
   /// Nothing is worth fetching any more.
   void Clear();
 
-  /// The next request of about `size_bytes` for free members, and their free neighbours up to where
-  /// the work of that class ends; none when nothing is left, nor ever for demand. The caller sees
-  /// to it that its members are free no longer.
+  /// The next request of about `size_bytes` for members that are worth it, and their neighbours up
+  /// to where the work of that class ends; none when nothing is left, nor ever for demand. The
+  /// caller sees to it that its members are worth nothing from then on.
   std::optional<PlannedFetch> Next(oci::FetchClass fetch_class, uint64_t size_bytes,
-                                   const IsFree& is_free);
+                                   const WorthOf& worth_of);
   bool has_readahead() const { return !readahead_.empty(); }
   /// Since FetchAll, until Clear.
   bool fetches_all() const { return fetches_all_; }
 
  private:
-  std::optional<PlannedFetch> NextReadahead(uint64_t size_bytes, const IsFree& is_free);
-  std::optional<PlannedFetch> NextBackground(uint64_t size_bytes, const IsFree& is_free);
-  std::optional<PlannedFetch> NextWithin(oci::BlobRange& range, uint64_t size_bytes,
-                                         const IsFree& is_free) const;
+  struct Piece {
+    oci::BlobRange range;
+    bool takes_all = false;  // also what is of little worth
+  };
+
+  std::optional<PlannedFetch> NextReadahead(uint64_t size_bytes, const WorthOf& worth_of);
+  std::optional<PlannedFetch> NextBackground(uint64_t size_bytes, const WorthOf& worth_of);
+  std::optional<PlannedFetch> NextWithin(Piece& piece, uint64_t size_bytes,
+                                         const WorthOf& worth_of) const;
 
   const std::span<const MemberRecord> members_;
   const uint64_t blob_size_bytes_;
   MissRuns misses_;
   // What is still to be fetched of each class, by where it lies in the blob.
-  std::deque<oci::BlobRange> readahead_;  // the latest miss first, and what is nearest to it
-  oci::BlobRange prefetch_;
-  oci::BlobRange background_;
+  std::deque<Piece> readahead_;  // the latest miss first, and what is nearest to it
+  Piece prefetch_;
+  std::deque<Piece> background_;  // first what is of much worth
   bool fetches_all_ = false;
 };
 

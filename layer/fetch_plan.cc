@@ -11,17 +11,23 @@ struct Run {
 };
 
 /// The first of the neighbours before the run.
-uint32_t LookBack(std::span<const MemberRecord> members, const Run& run,
-                  const std::function<bool(uint32_t)>& is_absent, const FetchLimits& limits) {
+uint32_t LookBack(std::span<const MemberRecord> members, const Run& run, const WorthOf& worth_of,
+                  const FetchLimits& limits) {
   const uint64_t missed = members[run.first].blob_offset;
+  const bool takes_all = worth_of(run.first) == Worth::kLittle;
   uint32_t begin = run.first;
-  while (begin > run.from) {
-    const MemberRecord& before = members[begin - 1];
-    if (before.end() != members[begin].blob_offset ||
-        missed - before.blob_offset > limits.neighbourhood_bytes / 2 || !is_absent(begin - 1)) {
+  for (uint32_t at = run.first; at > run.from; --at) {
+    const MemberRecord& before = members[at - 1];
+    const Worth worth = worth_of(at - 1);
+    if (before.end() != members[at].blob_offset || worth == Worth::kNothing ||
+        missed - before.blob_offset > limits.neighbourhood_bytes / 2) {
       break;
     }
-    --begin;
+    if (takes_all || worth == Worth::kMuch) {
+      begin = at - 1;
+    } else if (members[begin].blob_offset - before.blob_offset > limits.bridged_bytes) {
+      break;
+    }
   }
   return begin;
 }
@@ -36,8 +42,7 @@ PlannedFetch Cover(std::span<const MemberRecord> members, uint32_t first, uint32
 }  // namespace
 
 std::vector<PlannedFetch> PlanFetches(std::span<const MemberRecord> members,
-                                      std::span<const uint32_t> wanted,
-                                      const std::function<bool(uint32_t)>& is_absent,
+                                      std::span<const uint32_t> wanted, const WorthOf& worth_of,
                                       const FetchLimits& limits) {
   std::vector<PlannedFetch> plan;
   std::vector<PlannedFetch> guesses;
@@ -45,12 +50,14 @@ std::vector<PlannedFetch> PlanFetches(std::span<const MemberRecord> members,
   while (next_wanted < wanted.size()) {
     const uint32_t first = wanted[next_wanted++];
     const uint64_t start = members[first].blob_offset;
+    const bool takes_all = worth_of(first) == Worth::kLittle;
     uint32_t last = first;
     for (uint32_t next = first + 1; next < members.size(); ++next) {
       const MemberRecord& member = members[next];
+      const Worth worth = worth_of(next);
       // Nothing of ours lies in a hole between members, so it is not worth fetching.
-      if (member.blob_offset != members[last].end() ||
-          member.end() - start > limits.request_bytes || !is_absent(next)) {
+      if (member.blob_offset != members[next - 1].end() || worth == Worth::kNothing ||
+          member.end() - start > limits.request_bytes) {
         break;
       }
       const bool is_wanted = next_wanted < wanted.size() && wanted[next_wanted] == next;
@@ -61,12 +68,18 @@ std::vector<PlannedFetch> PlanFetches(std::span<const MemberRecord> members,
       if (!is_wanted && !is_near && !leads_to_wanted) {
         break;
       }
+      if (worth == Worth::kLittle && !takes_all && !is_wanted && !leads_to_wanted) {
+        if (member.end() - members[last].end() > limits.bridged_bytes) {
+          break;
+        }
+        continue;
+      }
       last = next;
       next_wanted += is_wanted ? 1 : 0;
     }
     const uint32_t free_from = plan.empty() ? 0 : plan.back().last_member;
     const uint32_t begin =
-        LookBack(members, {.from = free_from, .first = first, .last = last}, is_absent, limits);
+        LookBack(members, {.from = free_from, .first = first, .last = last}, worth_of, limits);
     if (begin < first) {
       guesses.push_back(Cover(members, begin, first));
       guesses.back().is_guess = true;

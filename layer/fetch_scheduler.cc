@@ -294,8 +294,9 @@ FetchScheduler::TimePoint FetchScheduler::StartTimeOfImage(const std::string& im
 
 std::optional<FetchScheduler::TimePoint> FetchScheduler::StartTime(const Host& host,
                                                                    FetchClass fetch_class) const {
-  // Two requests keep the link busy while the first one's answer is being decoded.
-  const uint64_t window = 2 * RequestBytesOf(host);
+  // A second request keeps the link busy while the first one's answer is being decoded. More would
+  // only wait in front of a demand's answer.
+  const uint64_t window = RequestBytesOf(host) * 3 / 2;
   uint64_t on_the_way = 0;
   for (size_t i = IndexOf(FetchClass::kReadahead); i <= IndexOf(fetch_class); ++i) {
     on_the_way += host.bytes_in_flight[i];

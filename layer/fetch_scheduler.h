@@ -22,8 +22,8 @@ namespace starling::layer {
 ///
 /// Demand never waits here: it begins at once and is only counted. The other classes wait in feeds,
 /// one queue for each host and class, and begin as room comes: as many bytes are on their way as
-/// the host's link moves in two round trips, more urgent classes first, feeds of one class in turn.
-/// So a demand read finds the link at most about two round trips busy. Background work begins only
+/// the host's link moves in one and a half round trips, more urgent classes first, feeds of one
+/// class in turn. So a demand read finds the link not much longer busy. Background work begins only
 /// after nothing more urgent has been on its way for a while.
 ///
 /// Threads: safe. Feeds are called on the executor's threads, with no lock held.

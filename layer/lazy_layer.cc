@@ -266,6 +266,7 @@ FetchLimits LazyLayer::LimitsNow() {
   }
   const uint64_t round_trip_bytes = scheduler_->RoundTripBytes(PreferredSource().host);
   return {.neighbourhood_bytes = round_trip_bytes / 2,
+          .bridged_bytes = round_trip_bytes / kBridgedPart,
           .merge_gap_bytes = round_trip_bytes,
           .request_bytes = limits_.request_bytes};
 }
@@ -296,7 +297,7 @@ LazyLayer::Work LazyLayer::Enlist(const std::shared_ptr<Request>& request,
     const uint64_t missed = table_.members()[wanted.front()].blob_offset;
     ahead_.NoteMiss(
         {.blob_offset = missed, .size_bytes = table_.members()[wanted.back()].end() - missed},
-        limits.merge_gap_bytes);
+        table_.IsUnlikely(wanted.front()) ? Worth::kLittle : Worth::kMuch, limits.merge_gap_bytes);
   }
   for (const uint32_t member : missing) {
     in_flight_[member].push_back(request);
@@ -310,10 +311,10 @@ LazyLayer::Work LazyLayer::Enlist(const std::shared_ptr<Request>& request,
 std::vector<LazyLayer::Fetch> LazyLayer::PlanAndMark(std::span<const uint32_t> wanted,
                                                      oci::FetchClass fetch_class,
                                                      const FetchLimits& limits) {
-  const auto is_free = [this](uint32_t member)
-                           EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return IsFree(member); };
+  const auto worth_of = [this](uint32_t member)
+                            EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return WorthOfMember(member); };
   std::vector<Fetch> fetches;
-  for (const PlannedFetch& plan : PlanFetches(table_.members(), wanted, is_free, limits)) {
+  for (const PlannedFetch& plan : PlanFetches(table_.members(), wanted, worth_of, limits)) {
     MarkOnTheWay(plan);
     const bool is_awaited = !plan.is_guess || fetch_class > oci::FetchClass::kReadahead;
     fetches.push_back(
@@ -337,7 +338,7 @@ bool LazyLayer::StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) {
     }
     next = ahead_.Next(fetch_class, size_bytes,
                        [this](uint32_t member)
-                           EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return IsFree(member); });
+                           EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return WorthOfMember(member); });
     if (next) {
       MarkOnTheWay(*next);
     }
@@ -451,6 +452,13 @@ void LazyLayer::RetryLater() {
 
 bool LazyLayer::IsFree(uint32_t member) const {
   return !in_flight_.contains(member) && !IsShared(member) && IsAbsent(member);
+}
+
+Worth LazyLayer::WorthOfMember(uint32_t member) const {
+  if (!IsFree(member)) {
+    return Worth::kNothing;
+  }
+  return table_.IsUnlikely(member) ? Worth::kLittle : Worth::kMuch;
 }
 
 bool LazyLayer::IsAbsent(uint32_t member) const {

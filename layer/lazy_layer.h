@@ -155,6 +155,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   Status CopyChunks(uint32_t member, const SharedChunks& shared);
   void BeginCopies();
   void CopyNext();
+  Worth WorthOfMember(uint32_t member) const EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool TakeSpilled(uint32_t chunk, Request& request) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void StartFetch(const Fetch& fetch);
   void OpenSources();

@@ -8,9 +8,9 @@ namespace {
 /// A process reads in few places at once; older runs are over.
 constexpr size_t kMaxRuns = 32;
 constexpr uint64_t kMaxUnitsOfRun = 8;
-constexpr uint64_t kUnitsWhereNear = 2;
+constexpr uint64_t kUnitsWhereNear = 4;
 /// Misses that are not farther apart speak for each other, in units.
-constexpr uint64_t kNearUnits = 4;
+constexpr uint64_t kNearUnits = 8;
 
 uint64_t Distance(uint64_t a, uint64_t b) { return a < b ? b - a : a - b; }
 
@@ -30,7 +30,7 @@ oci::BlobRange MissRuns::Note(oci::BlobRange missed, uint64_t unit_bytes) {
       return Distance(other.blob_offset, missed.blob_offset) <= kNearUnits * unit_bytes;
     });
     run.units = is_near ? kUnitsWhereNear : 1;
-    before_bytes = std::min(run.units * unit_bytes / 2, missed.blob_offset);
+    before_bytes = std::min(run.units * unit_bytes, missed.blob_offset);
   }
   run.blob_end = std::max(missed.end(), missed.blob_offset + run.units * unit_bytes);
   runs_.insert(runs_.begin(), run);

@@ -14,9 +14,9 @@ namespace starling::layer {
 class MissRuns {
  public:
   /// Notes a miss of `missed`. Returns what of the blob is worth fetching because of it, in units
-  /// of `unit_bytes` (what the link moves in a round trip): one onwards and half of one before, two
-  /// and one when there was a miss within 4 units; for a run that goes on, twice as much each time,
-  /// up to 8, and nothing before it. It may go past the blob's end.
+  /// of `unit_bytes` (what the link moves in a round trip): one onwards and one before, four when
+  /// there was a miss within 8 units; for a run that goes on, twice as much each time, up to 8, and
+  /// nothing before it. It may go past the blob's end.
   oci::BlobRange Note(oci::BlobRange missed, uint64_t unit_bytes);
   /// Where the runs end, the latest first: places to go on from when there is nothing better to do.
   std::vector<uint64_t> Ends() const;

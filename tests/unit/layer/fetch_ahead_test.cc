@@ -27,8 +27,11 @@ class FetchAheadTest : public testing::Test {
  protected:
   /// Takes the next request and marks its members as on their way; the range of none is empty.
   BlobRange Next(FetchClass fetch_class, uint64_t size_bytes) {
-    const auto next = ahead_.Next(fetch_class, size_bytes,
-                                  [this](uint32_t member) { return !taken_.contains(member); });
+    const auto next = ahead_.Next(fetch_class, size_bytes, [this](uint32_t member) {
+      return taken_.contains(member)      ? Worth::kNothing
+             : unlikely_.contains(member) ? Worth::kLittle
+                                          : Worth::kMuch;
+    });
     if (!next) {
       return {};
     }
@@ -46,6 +49,7 @@ class FetchAheadTest : public testing::Test {
   const std::vector<MemberRecord> members_ = Members();
   FetchAhead ahead_{members_, kMembers* kMember};
   std::set<uint32_t> taken_;
+  std::set<uint32_t> unlikely_;
 };
 
 constexpr BlobRange kNothing{};
@@ -61,10 +65,10 @@ TEST_F(FetchAheadTest, KnowsNothingAtFirst) {
 
 TEST_F(FetchAheadTest, ReadsAheadOfMissesThatGoOn) {
   Take(0, 2);
-  ahead_.NoteMiss({0, 200}, 200);
+  ahead_.NoteMiss({0, 200}, Worth::kMuch, 200);
   EXPECT_FALSE(ahead_.has_readahead()) << "the first brought its unit itself";
   Take(2, 4);
-  ahead_.NoteMiss({200, 200}, 200);
+  ahead_.NoteMiss({200, 200}, Worth::kMuch, 200);
   EXPECT_TRUE(ahead_.has_readahead());
   EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{400, 200})) << "two units in all";
   EXPECT_EQ(Next(FetchClass::kReadahead, 200), kNothing);
@@ -73,33 +77,38 @@ TEST_F(FetchAheadTest, ReadsAheadOfMissesThatGoOn) {
 
 TEST_F(FetchAheadTest, ReadsAroundAMissTheNearestFirst) {
   Take(20, 21);
-  ahead_.NoteMiss({2000, 100}, 400);
+  ahead_.NoteMiss({2000, 100}, Worth::kMuch, 400);
   EXPECT_EQ(Next(FetchClass::kReadahead, 400), (BlobRange{2100, 300})) << "a unit onwards";
-  EXPECT_EQ(Next(FetchClass::kReadahead, 400), (BlobRange{1800, 200})) << "half of one before";
+  EXPECT_EQ(Next(FetchClass::kReadahead, 400), (BlobRange{1600, 400})) << "and one before";
   EXPECT_EQ(Next(FetchClass::kReadahead, 400), kNothing);
   Take(30, 31);
-  ahead_.NoteMiss({3000, 100}, 400);
-  EXPECT_EQ(Next(FetchClass::kReadahead, 400), (BlobRange{3100, 400}));
-  EXPECT_EQ(Next(FetchClass::kReadahead, 400), (BlobRange{2600, 400}));
-  EXPECT_EQ(Next(FetchClass::kReadahead, 400), (BlobRange{3500, 300})) << "twice as far, near one";
-  EXPECT_EQ(Next(FetchClass::kReadahead, 400), kNothing);
+  ahead_.NoteMiss({3000, 100}, Worth::kMuch, 200);
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{3100, 200}));
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{2800, 200}));
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{3300, 200})) << "farther, near one";
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{2600, 200}));
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{3500, 200}));
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{2400, 200}));
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{3700, 100}));
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), kNothing) << "the rest is there";
 }
 
 TEST_F(FetchAheadTest, ReadsAroundTheLatestMissFirst) {
-  ahead_.NoteMiss({0, 100}, 300);
-  ahead_.NoteMiss({2000, 100}, 300);
+  ahead_.NoteMiss({0, 100}, Worth::kMuch, 300);
+  ahead_.NoteMiss({3000, 100}, Worth::kMuch, 300);
   Take(0, 1);
-  Take(20, 21);
-  EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{2100, 200}));
-  EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{1900, 100}));
+  Take(30, 31);
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{3100, 200}));
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{2700, 200}));
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{2900, 100}));
   EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{100, 200}));
   EXPECT_EQ(Next(FetchClass::kReadahead, 200), kNothing);
 }
 
 TEST_F(FetchAheadTest, ReadAheadEndsWithTheBlob) {
   Take(39, 40);
-  ahead_.NoteMiss({3900, 100}, 1000);
-  EXPECT_EQ(Next(FetchClass::kReadahead, 1000), (BlobRange{3400, 500}));
+  ahead_.NoteMiss({3900, 100}, Worth::kMuch, 1000);
+  EXPECT_EQ(Next(FetchClass::kReadahead, 1000), (BlobRange{2900, 1000}));
   EXPECT_EQ(Next(FetchClass::kReadahead, 1000), kNothing);
 }
 
@@ -121,7 +130,7 @@ TEST_F(FetchAheadTest, LeavesOutWhatIsHeldOrOnItsWay) {
 
 TEST_F(FetchAheadTest, BackgroundBeginsBehindTheLatestMisses) {
   Take(30, 31);
-  ahead_.NoteMiss({3000, 100}, 100);
+  ahead_.NoteMiss({3000, 100}, Worth::kMuch, 100);
   ahead_.FetchAll();
   EXPECT_EQ(Next(FetchClass::kBackground, 100), (BlobRange{3100, 100}));
   for (int i = 1; i < 8; ++i) {
@@ -134,8 +143,36 @@ TEST_F(FetchAheadTest, BackgroundBeginsBehindTheLatestMisses) {
   EXPECT_TRUE(ahead_.fetches_all()) << "what fails will be asked for again";
 }
 
+TEST_F(FetchAheadTest, WhatIsUnlikelyIsBackgroundWorkOnlyAndThatLast) {
+  Take(0, 1);
+  unlikely_ = {2, 3, 4, 5, 8};
+  ahead_.NoteMiss({0, 100}, Worth::kMuch, 800);
+  EXPECT_EQ(Next(FetchClass::kReadahead, 800), (BlobRange{100, 100}));
+  EXPECT_EQ(Next(FetchClass::kReadahead, 800), (BlobRange{600, 200}));
+  EXPECT_EQ(Next(FetchClass::kReadahead, 800), kNothing);
+  Take(9, 38);
+  ahead_.FetchAll();
+  EXPECT_EQ(Next(FetchClass::kBackground, 1000), (BlobRange{3800, 200}));
+  EXPECT_EQ(Next(FetchClass::kBackground, 1000), (BlobRange{200, 400}));
+  EXPECT_EQ(Next(FetchClass::kBackground, 1000), (BlobRange{800, 100}));
+  EXPECT_EQ(Next(FetchClass::kBackground, 1000), kNothing);
+}
+
+TEST_F(FetchAheadTest, AnUnlikelyMissBringsWhatIsUnlikelyAroundIt) {
+  Take(0, 1);
+  unlikely_ = {0, 1, 2, 4, 5, 6};
+  ahead_.NoteMiss({0, 100}, Worth::kLittle, 800);
+  EXPECT_EQ(Next(FetchClass::kReadahead, 800), (BlobRange{100, 700}));
+}
+
+TEST_F(FetchAheadTest, PrefetchTakesWhatIsUnlikely) {
+  unlikely_ = {0, 1, 2};
+  ahead_.Prefetch(500);
+  EXPECT_EQ(Next(FetchClass::kPrefetch, 1000), (BlobRange{0, 500}));
+}
+
 TEST_F(FetchAheadTest, ClearLeavesNothing) {
-  ahead_.NoteMiss({0, 100}, 1000);
+  ahead_.NoteMiss({0, 100}, Worth::kMuch, 1000);
   ahead_.Prefetch(1000);
   ahead_.FetchAll();
   ahead_.Clear();

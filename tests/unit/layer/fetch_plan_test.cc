@@ -8,8 +8,10 @@
 namespace starling::layer {
 namespace {
 
-constexpr FetchLimits kLimits{
-    .neighbourhood_bytes = 300, .merge_gap_bytes = 200, .request_bytes = 1000};
+constexpr FetchLimits kLimits{.neighbourhood_bytes = 300,
+                              .bridged_bytes = 100,
+                              .merge_gap_bytes = 200,
+                              .request_bytes = 1000};
 
 struct Expected {
   uint32_t first;
@@ -46,7 +48,11 @@ TEST(PlanFetches, MergesWhatIsNear) {
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
     const auto plan = PlanFetches(
-        members, c.wanted, [&c](uint32_t member) { return !c.present.contains(member); }, kLimits);
+        members, c.wanted,
+        [&c](uint32_t member) {
+          return c.present.contains(member) ? Worth::kNothing : Worth::kMuch;
+        },
+        kLimits);
     ASSERT_EQ(plan.size(), c.want.size());
     for (size_t i = 0; i < plan.size(); ++i) {
       EXPECT_EQ(plan[i].first_member, c.want[i].first);
@@ -60,6 +66,45 @@ TEST(PlanFetches, MergesWhatIsNear) {
   }
 }
 
+TEST(PlanFetches, LeavesOutWhatIsUnlikely) {
+  // Twenty members of 50 bytes in a row.
+  std::vector<MemberRecord> members;
+  for (uint64_t i = 0; i < 20; ++i) {
+    members.push_back({.blob_offset = i * 50, .blob_size = 50});
+  }
+  const struct {
+    std::string_view name;
+    std::vector<uint32_t> wanted;
+    std::set<uint32_t> unlikely;
+    std::vector<Expected> want;
+  } cases[] = {
+      {"at the end", {0}, {4, 5}, {{0, 4}}},
+      {"a short run between others comes along", {0}, {2, 3}, {{0, 6}}},
+      {"a longer one ends the request", {0}, {2, 3, 4}, {{0, 2}}},
+      {"between wanted ones it comes", {0, 4}, {1, 2, 3}, {{0, 6}}},
+      {"it may be wanted", {0, 1}, {1}, {{0, 6}}},
+      {"a miss of such brings others", {0}, {0, 1, 2, 3, 4}, {{0, 6}}},
+      {"before a miss", {10}, {7, 8, 9}, {{10, 16}}},
+      {"a short run before it", {10}, {8, 9}, {{10, 16}, {7, 10}}},
+      {"the last before it", {10}, {7}, {{10, 16}, {8, 10}}},
+      {"before a miss of such", {10}, {7, 8, 9, 10}, {{10, 16}, {7, 10}}},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto plan = PlanFetches(
+        members, c.wanted,
+        [&c](uint32_t member) {
+          return c.unlikely.contains(member) ? Worth::kLittle : Worth::kMuch;
+        },
+        kLimits);
+    ASSERT_EQ(plan.size(), c.want.size());
+    for (size_t i = 0; i < plan.size(); ++i) {
+      EXPECT_EQ(plan[i].first_member, c.want[i].first);
+      EXPECT_EQ(plan[i].last_member, c.want[i].last);
+    }
+  }
+}
+
 TEST(PlanFetches, CutsLongRunsAndKeepsLargeMembersWhole) {
   std::vector<MemberRecord> members;
   std::vector<uint32_t> all;
@@ -69,7 +114,7 @@ TEST(PlanFetches, CutsLongRunsAndKeepsLargeMembersWhole) {
   }
   members.push_back({.blob_offset = 2500, .blob_size = 5000});
   all.push_back(25);
-  const auto plan = PlanFetches(members, all, [](uint32_t) { return true; }, kLimits);
+  const auto plan = PlanFetches(members, all, [](uint32_t) { return Worth::kMuch; }, kLimits);
   ASSERT_EQ(plan.size(), 4U);
   EXPECT_EQ(plan[0].range, (oci::BlobRange{0, 1000}));
   EXPECT_EQ(plan[1].range, (oci::BlobRange{1000, 1000}));
