@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <map>
@@ -35,8 +36,26 @@ class ManualTimer : public Timer {
  public:
   explicit ManualTimer(ManualClock& clock) : clock_(clock) {}
   void RunAfter(std::chrono::milliseconds delay, std::function<void()> task) override {
+    RunAt(clock_.Now() + delay, std::move(task));
+  }
+  void RunAt(std::chrono::steady_clock::time_point when, std::function<void()> task) {
     MutexLock lock(mutex_);
-    tasks_.emplace(clock_.Now() + delay, std::move(task));
+    tasks_.emplace(when, std::move(task));
+  }
+  /// Moves the clock to the next task and runs it; false when there is none.
+  bool RunNext() {
+    std::function<void()> task;
+    {
+      MutexLock lock(mutex_);
+      if (tasks_.empty()) {
+        return false;
+      }
+      auto next = tasks_.extract(tasks_.begin());
+      clock_.Advance(std::max(next.key() - clock_.Now(), std::chrono::nanoseconds(0)));
+      task = std::move(next.mapped());
+    }
+    task();
+    return true;
   }
   /// Moves the clock and runs what is due then.
   void Advance(std::chrono::milliseconds by) {
