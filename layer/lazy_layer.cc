@@ -385,7 +385,7 @@ bool LazyLayer::StartAbsent(std::span<const DataRange> ranges, oci::FetchClass f
     SortUnique(wanted);
     fetches = PlanAndMark(wanted, fetch_class,
                           {.neighbourhood_bytes = 0,
-                           .merge_gap_bytes = size_bytes / 4,
+                           .merge_gap_bytes = size_bytes / 6,
                            .request_bytes = limits_.request_bytes});
   }
   for (const Fetch& fetch : fetches) {

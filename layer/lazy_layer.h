@@ -89,7 +89,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   /// Fetches the members that begin in the first `blob_bytes` of the blob when the link has room.
   void Prefetch(uint64_t blob_bytes);
   /// Begins requests for what is absent of `ranges` and nobody fetches yet; gaps smaller than a
-  /// quarter of `size_bytes` come along. False when there is nothing to begin.
+  /// sixth of `size_bytes` come along. False when there is nothing to begin.
   bool StartAbsent(std::span<const DataRange> ranges, oci::FetchClass fetch_class,
                    uint64_t size_bytes);
   /// Calls `done` once everything is held, however that came about: on an executor's thread, soon
