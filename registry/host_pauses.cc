@@ -1,7 +1,6 @@
 #include "registry/host_pauses.h"
 
 #include <algorithm>
-#include <random>
 
 #include "registry/retry.h"
 
@@ -11,19 +10,8 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kShortest{100};
-/// How often those ask who wait for the answer to another request.
-constexpr milliseconds kPoll{100};
-constexpr milliseconds kMaxSpread{500};
 /// Registries choose the hosts that they redirect to, so their number has a bound.
 constexpr size_t kMaxHosts = 256;
-
-/// Longer at random, so that not all come back in the same moment, nor all clients of the host.
-milliseconds WithSpread(std::chrono::steady_clock::duration wait) {
-  thread_local std::minstd_rand random(std::random_device{}());
-  const auto least = std::chrono::ceil<milliseconds>(wait);
-  const milliseconds longest = std::min(least / 10, kMaxSpread);
-  return least + milliseconds(std::uniform_int_distribution<int64_t>(0, longest.count())(random));
-}
 
 }  // namespace
 
@@ -56,7 +44,7 @@ HostPauses::Admission HostPauses::Ask(const std::string& key, TimePoint now) {
     return {.verdict = Verdict::kWait, .wait = WithSpread(host.until - now)};
   }
   if (host.IsPaused(now)) {
-    return {.verdict = Verdict::kWait, .wait = kPoll};
+    return {.verdict = Verdict::kWait, .wait = kPollOfOthers};
   }
   host.probe_until = now + kProbeTime;
   return {.verdict = Verdict::kProbe};

@@ -1,7 +1,6 @@
 #include "registry/outages.h"
 
 #include <algorithm>
-#include <random>
 #include <utility>
 
 #include "registry/retry.h"
@@ -11,20 +10,10 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// How often those ask who wait for the answer to another request.
-constexpr milliseconds kPoll{100};
-constexpr milliseconds kMaxSpread{500};
 /// Who failed last lets the others find out first: what it wants may be all that is broken.
 constexpr milliseconds kOthersFirst{600};
 /// Registries choose the hosts that they redirect to, so their number has a bound.
 constexpr size_t kMaxPlaces = 256;
-
-milliseconds WithSpread(std::chrono::steady_clock::duration wait) {
-  thread_local std::minstd_rand random(std::random_device{}());
-  const auto least = std::chrono::ceil<milliseconds>(wait);
-  const milliseconds longest = std::min(least / 10, kMaxSpread);
-  return least + milliseconds(std::uniform_int_distribution<int64_t>(0, longest.count())(random));
-}
 
 milliseconds Lasted(std::chrono::steady_clock::time_point since,
                     std::chrono::steady_clock::time_point now) {
@@ -91,10 +80,10 @@ Outages::Admission Outages::Visit::Ask(TimePoint now) {
     return {.verdict = Verdict::kWait, .wait = WithSpread(place->until - now)};
   }
   if (place->MustWait(now)) {
-    return {.verdict = Verdict::kWait, .wait = kPoll, .is_probed = true};
+    return {.verdict = Verdict::kWait, .wait = kPollOfOthers, .is_probed = true};
   }
   if (place->waiting > 1 && place->failed_last == what_ && now < place->until + kOthersFirst) {
-    return {.verdict = Verdict::kWait, .wait = kPoll, .is_probed = true};
+    return {.verdict = Verdict::kWait, .wait = kPollOfOthers, .is_probed = true};
   }
   place->probe_until = now + kProbeTime;
   is_probe_ = true;

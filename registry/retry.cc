@@ -17,6 +17,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kFirstDelay{100};
 constexpr milliseconds kLongestDelay{10'000};
+constexpr milliseconds kMaxSpread{500};
 
 using TimePoint = std::chrono::steady_clock::time_point;
 
@@ -238,6 +239,13 @@ milliseconds RetryDelay(int retry) {
       std::min(kLongestDelay, kFirstDelay * (int64_t{1} << std::clamp(retry, 0, 16)));
   return milliseconds(
       std::uniform_int_distribution<int64_t>(longest.count() / 2, longest.count())(random));
+}
+
+milliseconds WithSpread(std::chrono::steady_clock::duration wait) {
+  thread_local std::minstd_rand random(std::random_device{}());
+  const auto least = std::chrono::ceil<milliseconds>(wait);
+  const milliseconds longest = std::min(least / 10, kMaxSpread);
+  return least + milliseconds(std::uniform_int_distribution<int64_t>(0, longest.count())(random));
 }
 
 std::optional<milliseconds> ParseRetryAfter(std::string_view value,

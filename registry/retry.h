@@ -26,6 +26,12 @@ bool IsRetryable(const Status& status);
 /// shortened by up to half at random, so that many clients do not come back at once.
 std::chrono::milliseconds RetryDelay(int retry);
 
+/// How often those ask who wait for the answer to another request.
+inline constexpr std::chrono::milliseconds kPollOfOthers{100};
+/// Longer at random, by a tenth and half a second at most, so that not all come back in the same
+/// moment, nor all clients of a host.
+std::chrono::milliseconds WithSpread(std::chrono::steady_clock::duration wait);
+
 /// Seconds or a date (RFC 9110, section 10.2.3). Nothing when unreadable; never negative.
 std::optional<std::chrono::milliseconds> ParseRetryAfter(std::string_view value,
                                                          std::chrono::system_clock::time_point now);
