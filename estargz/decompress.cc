@@ -14,7 +14,18 @@ constexpr size_t kInputBytes = 256 << 10;
 // 128 MiB: what `zstd --ultra -22` needs and the zstd library accepts when not asked for more.
 constexpr int kMaxZstdWindowLog = 27;
 
+bool IsGzip(std::string_view bytes) { return bytes.starts_with("\x1f\x8b"); }
+
+/// A frame, or one to be skipped.
+bool IsZstd(std::string_view bytes) {
+  return bytes.starts_with("\x28\xb5\x2f\xfd") ||
+         (bytes.size() >= 4 && (bytes[0] & '\xf0') == '\x50' &&
+          bytes.substr(1, 3) == "\x2a\x4d\x18");
+}
+
 }  // namespace
+
+bool IsCompressed(ByteSpan bytes) { return IsGzip(AsText(bytes)) || IsZstd(AsText(bytes)); }
 
 /// The compressed bytes, with those in front that told the kind.
 class DecompressedTar::Input {
@@ -129,9 +140,7 @@ DecompressedTar::~DecompressedTar() = default;
 Status DecompressedTar::Detect() {
   ASSIGN_OR_RETURN(const ByteSpan first, input_->Peek(6));
   const std::string_view magic = AsText(first);
-  const bool skippable_frame =
-      magic.size() >= 4 && (magic[0] & '\xf0') == '\x50' && magic.substr(1, 3) == "\x2a\x4d\x18";
-  const bool is_gzip = magic.starts_with("\x1f\x8b");
+  const bool is_gzip = IsGzip(magic);
   if (is_gzip && points_ == GzipPoints::kNote) {
     gzip_ = std::make_unique<Input::Plain>(*input_);
     auto indexer = std::make_unique<GzipIndexer>(*gzip_);
@@ -139,7 +148,7 @@ Status DecompressedTar::Detect() {
     tar_ = std::move(indexer);
   } else if (is_gzip) {
     tar_ = std::make_unique<Input::Gzip>(*input_);
-  } else if (magic.starts_with("\x28\xb5\x2f\xfd") || skippable_frame) {
+  } else if (IsZstd(magic)) {
     tar_ = std::make_unique<Input::Zstd>(*input_);
   } else if (magic.starts_with("BZh") || magic == std::string_view("\xfd"
                                                                    "7zXZ\0",

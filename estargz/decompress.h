@@ -8,6 +8,9 @@
 
 namespace starling::estargz {
 
+/// True when a gzip member, a zstd frame or a skippable one begins here; 4 bytes are enough.
+bool IsCompressed(ByteSpan bytes);
+
 /// A layer's tar, whichever way it is compressed: gzip (any number of members, an eStargz among
 /// them), zstd (any number of frames, skippable ones too) or not at all. Told by the first bytes,
 /// because media types lie.

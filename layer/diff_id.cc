@@ -18,13 +18,6 @@ Status CheckStopped(const DiffIdParts& parts) {
   return parts.is_stopped() ? MakeError(StatusCode::kCancelled, "diffID: stopped") : OkStatus();
 }
 
-/// Begins as a gzip member, a zstd frame or a skippable one does.
-bool IsCompressed(ByteSpan bytes) {
-  const std::string_view first = AsText(bytes).substr(0, 4);
-  return first.starts_with("\x1f\x8b") || first == "\x28\xb5\x2f\xfd" ||
-         (first.size() == 4 && (first[0] & '\xf0') == '\x50' && first.substr(1) == "\x2a\x4d\x18");
-}
-
 /// A range of the blob, fetched in pieces.
 class FetchedRange : public ByteSource {
  public:
@@ -42,7 +35,7 @@ class FetchedRange : public ByteSource {
       if (piece_.size() != next.size_bytes) {
         return MakeError(StatusCode::kDataLoss, "diffID: a range of the wrong size arrived");
       }
-      if (std::exchange(is_first_, false) && !IsCompressed(piece_)) {
+      if (std::exchange(is_first_, false) && !estargz::IsCompressed(piece_)) {
         // It would be taken for a tar that is not compressed.
         return MakeError(StatusCode::kDataLoss,
                          fmt::format("diffID: nothing that is compressed begins at {} of the blob",
