@@ -62,6 +62,14 @@ Status WriteBlob(oci::ImageDestination& destination, const oci::Descriptor& blob
 
 }  // namespace
 
+std::vector<Bytes> ContentsOf(Artifact artifact) {
+  std::vector<Bytes> contents;
+  for (ArtifactPart& part : artifact.parts) {
+    contents.push_back(std::move(part.content));
+  }
+  return contents;
+}
+
 Status Referrers::Explain(const Status& status, const oci::Digest& subject) const {
   return Annotate(status, fmt::format("{}: referrers of {}", deps_.name, subject.ToString()));
 }

@@ -24,6 +24,9 @@ struct Artifact {
   oci::Annotations annotations;
 };
 
+/// Of its parts, in their order.
+std::vector<Bytes> ContentsOf(Artifact artifact);
+
 /// The artifacts of one repository that name an image of it as their subject. A registry without
 /// the referrers API keeps them in an index under the tag sha256-<hex>, which clients update.
 /// Source: OCI distribution specification 1.1, "Listing Referrers", "Referrers Tag Schema",

@@ -112,12 +112,8 @@ Status Pull(const Arguments& arguments) {
                    referrers->ReadNewest(image.subject.digest, layer::kGzipIndexType,
                                          layer::kMaxGzipIndexArtifactBytes));
   layer::GzipIndexStore indexes = StoreOf(arguments);
-  std::vector<Bytes> blobs;
-  for (registry::ArtifactPart& part : artifact.parts) {
-    blobs.push_back(std::move(part.content));
-  }
   ASSIGN_OR_RETURN(const std::vector<GzipLayerIndex> read,
-                   layer::ReadGzipIndexes(std::move(blobs), image.layers));
+                   layer::ReadGzipIndexes(registry::ContentsOf(std::move(artifact)), image.layers));
   for (const GzipLayerIndex& index : read) {
     RETURN_IF_ERROR(indexes.Add(index));
     Print(index);

@@ -167,11 +167,8 @@ FindGzipIndexes(registry::Client& client, const std::vector<std::string>& hosts)
     ASSIGN_OR_RETURN(const oci::RawManifest raw,
                      client.Source(reference)->ReadManifest(descriptor));
     ASSIGN_OR_RETURN(const oci::Manifest image, oci::Manifest::Parse(raw.bytes, raw.media_type));
-    std::vector<Bytes> blobs;
-    for (registry::ArtifactPart& part : artifact.parts) {
-      blobs.push_back(std::move(part.content));
-    }
-    return layer::ReadGzipIndexes(std::move(blobs), layer::PlainLayersOf(image));
+    return layer::ReadGzipIndexes(registry::ContentsOf(std::move(artifact)),
+                                  layer::PlainLayersOf(image));
   };
 }
 
