@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/status.h"
 #include "estargz/gzip_seek_index.h"
+#include "oci/blob_reader.h"
 #include "oci/digest.h"
 
 namespace starling::layer {
@@ -61,6 +62,7 @@ struct MemberRecord {
   uint32_t reference_count = 0;
 
   uint64_t end() const { return blob_offset + blob_size; }
+  oci::BlobRange range() const { return {.blob_offset = blob_offset, .size_bytes = blob_size}; }
   friend bool operator==(const MemberRecord&, const MemberRecord&) = default;
 };
 static_assert(sizeof(MemberRecord) == 24);

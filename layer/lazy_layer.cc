@@ -7,6 +7,8 @@
 #include <stop_token>
 
 #include "base/clock.h"
+#include "erofs/format.h"
+#include "erofs/image_writer.h"
 
 namespace starling::layer {
 namespace {
@@ -52,8 +54,6 @@ void SortUnique(std::vector<uint32_t>& members) {
 }
 
 constexpr uint32_t kWordBits = 64;
-/// Of the data file. What of a block is given up, is given back with all of it.
-constexpr uint64_t kBlockBytes = 4096;
 /// Others wait for the data file while a run is given up.
 constexpr uint64_t kMaxRunBytes = 8 << 20;
 
@@ -216,9 +216,10 @@ StatusOr<BlobSources::Source> LazyLayer::OpenSource() {
   return sources_.OpenBest(none, Now());
 }
 
-bool LazyLayer::IsPresent(DataRange range) const {
-  const ChunkSpan span = table_.Find(range);
-  for (uint32_t chunk = span.first; chunk < span.last; ++chunk) {
+bool LazyLayer::IsPresent(DataRange range) const { return AreHeld(table_.Find(range)); }
+
+bool LazyLayer::AreHeld(ChunkSpan chunks) const {
+  for (uint32_t chunk = chunks.first; chunk < chunks.last; ++chunk) {
     if (!stored_->IsPresent(chunk)) {
       return false;
     }
@@ -227,22 +228,21 @@ bool LazyLayer::IsPresent(DataRange range) const {
 }
 
 StatusOr<bool> LazyLayer::ReadPresent(uint64_t data_address, std::span<std::byte> out) const {
-  const DataRange range{.data_address = data_address, .size_bytes = out.size()};
+  const ChunkSpan chunks = table_.Find({.data_address = data_address, .size_bytes = out.size()});
   uint64_t before = 0;
   do {
     before = stored_->evictions();
-    if (!IsPresent(range)) {
+    if (!AreHeld(chunks)) {
       return false;
     }
     RETURN_IF_ERROR(stored_->Read(data_address, out));
   } while (stored_->evictions() != before);
-  Note(range);
+  Note(chunks);
   return true;
 }
 
-/// A read of `range`: the recorder's business, and what it read is evicted last.
-void LazyLayer::Note(DataRange range) const {
-  const ChunkSpan span = table_.Find(range);
+/// A read of these chunks: the recorder's business, and what it read is evicted last.
+void LazyLayer::Note(ChunkSpan span) const {
   for (uint32_t chunk = span.first; chunk < span.last; ++chunk) {
     std::atomic<uint64_t>& word = reads_[chunk / kWordBits];
     const uint64_t bit = uint64_t{1} << chunk % kWordBits;
@@ -287,7 +287,7 @@ StatusOr<uint64_t> LazyLayer::Evict(Evictable which, uint64_t wanted_bytes) {
       continue;
     }
     const ChunkRecord& record = chunks[chunk];
-    const uint64_t block_end = (record.range().end() + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
+    const uint64_t block_end = erofs::format::RoundUp(record.range().end(), erofs::kBlockBytes);
     const bool has_block =
         chunk + 1 == chunks.size() || chunks[chunk + 1].data_address >= block_end;
     const uint64_t end = has_block ? block_end : record.range().end();
@@ -305,11 +305,12 @@ StatusOr<uint64_t> LazyLayer::Evict(Evictable which, uint64_t wanted_bytes) {
 }
 
 void LazyLayer::Read(DataRange range, oci::FetchClass fetch_class, ReadDone done) {
+  const ChunkSpan chunks = table_.Find(range);
   if (fetch_class == oci::FetchClass::kDemand) {
-    Note(range);
+    Note(chunks);
   }
-  Start(std::make_shared<Request>(range, table_.Find(range), fetch_class, Wants::kBytes,
-                                  std::move(done), Now()));
+  Start(
+      std::make_shared<Request>(range, chunks, fetch_class, Wants::kBytes, std::move(done), Now()));
 }
 
 void LazyLayer::MakePresent(DataRange range, oci::FetchClass fetch_class, PresentDone done) {
@@ -589,7 +590,7 @@ void LazyLayer::OnWrongBytes(BlobSources::Id source, uint32_t member, const Stat
     on_wrong_bytes_({.source = spoiled->name,
                      .host = spoiled->host,
                      .layer = key().layer,
-                     .range = {.blob_offset = record.blob_offset, .size_bytes = record.blob_size},
+                     .range = record.range(),
                      .error = error});
   }
 }
@@ -646,12 +647,7 @@ void LazyLayer::CopyMember(uint32_t member, oci::FetchClass fetch_class) {
   if (copied.ok()) {
     Finish(member, {});
   } else if (is_awaited) {
-    const MemberRecord& record = table_.members()[member];
-    StartFetch(
-        {.plan = {.range = {.blob_offset = record.blob_offset, .size_bytes = record.blob_size},
-                  .first_member = member,
-                  .last_member = member + 1},
-         .fetch_class = fetch_class});
+    StartFetch({.plan = FetchOf(member), .fetch_class = fetch_class});
   } else if (fetches_later) {
     FetchAll();
   }
@@ -664,6 +660,12 @@ Status LazyLayer::CopyChunks(uint32_t member, const SharedChunks& shared) {
     }
   }
   return OkStatus();
+}
+
+/// A request for one member alone.
+PlannedFetch LazyLayer::FetchOf(uint32_t member) const {
+  return {
+      .range = table_.members()[member].range(), .first_member = member, .last_member = member + 1};
 }
 
 void LazyLayer::BeginCopies() {
@@ -982,12 +984,7 @@ void LazyLayer::OnFetchFailed(const Fetch& fetch, const Status& error) {
     }
   }
   for (const uint32_t member : awaited) {
-    const MemberRecord& record = table_.members()[member];
-    StartFetch(
-        {.plan = {.range = {.blob_offset = record.blob_offset, .size_bytes = record.blob_size},
-                  .first_member = member,
-                  .last_member = member + 1},
-         .fetch_class = fetch.fetch_class});
+    StartFetch({.plan = FetchOf(member), .fetch_class = fetch.fetch_class});
   }
 }
 
@@ -1044,14 +1041,10 @@ void LazyLayer::DecodeMember(const Fetch& fetch, BlobSources::Id source, uint32_
   }
   if (!wrong.ok() && !fetch.is_refetch) {
     // A cache on the way may have spoiled it: ask once more, elsewhere if possible.
-    const MemberRecord& record = table_.members()[member];
-    StartFetch(
-        {.plan = {.range = {.blob_offset = record.blob_offset, .size_bytes = record.blob_size},
-                  .first_member = member,
-                  .last_member = member + 1},
-         .fetch_class = fetch.fetch_class,
-         .is_refetch = true,
-         .sources = {.failed = {}, .spoiled = source}});
+    StartFetch({.plan = FetchOf(member),
+                .fetch_class = fetch.fetch_class,
+                .is_refetch = true,
+                .sources = {.failed = {}, .spoiled = source}});
     return;
   }
   if (!wrong.ok()) {

@@ -193,7 +193,8 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   FetchLimits LimitsNow();
   BlobSources::TimePoint Now() const;
 
-  void Note(DataRange range) const;
+  bool AreHeld(ChunkSpan chunks) const;
+  void Note(ChunkSpan span) const;
   bool WasRead(uint32_t chunk) const;
   bool HasAll(const Request& request, std::span<const SpilledChunk> spilled) const;
   void Start(const std::shared_ptr<Request>& request);
@@ -209,6 +210,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   }
   void CopyMember(uint32_t member, oci::FetchClass fetch_class);
   Status CopyChunks(uint32_t member, const SharedChunks& shared);
+  PlannedFetch FetchOf(uint32_t member) const;
   void BeginCopies();
   void CopyNext();
   Worth WorthOfMember(uint32_t member) const EXCLUSIVE_LOCKS_REQUIRED(mutex_);
