@@ -41,9 +41,9 @@ std::vector<Match> MatchesWith(const ChunkDigests& wanted, const store::LayerKey
 
 }  // namespace
 
-Status SharedChunks::Keep(const store::StoredLayer& layer, const ChunkTable& table,
+Status SharedChunks::Keep(const store::LayerKey& key, const ChunkTable& table,
                           store::LayerStore& layers) {
-  return layers.WriteDerived(layer.key(), kDigestsFile, ChunkDigests::Of(table).Serialize());
+  return layers.WriteDerived(key, kDigestsFile, ChunkDigests::Of(table).Serialize());
 }
 
 SharedChunks SharedChunks::Find(const store::StoredLayer& layer, const ChunkTable& table,

@@ -16,9 +16,9 @@ namespace starling::layer {
 /// from the network. Keeps those layers open. Threads: immutable once made.
 class SharedChunks {
  public:
-  /// Keeps the layer's digests beside it, so that later layers are compared with it. Blocks for the
-  /// disk. Errors as LayerStore::WriteDerived.
-  static Status Keep(const store::StoredLayer& layer, const ChunkTable& table,
+  /// Keeps the digests of the layer `key` beside it, so that later layers are compared with it.
+  /// Blocks for the disk. Errors as LayerStore::WriteDerived.
+  static Status Keep(const store::LayerKey& key, const ChunkTable& table,
                      store::LayerStore& layers);
   /// Compares `layer` with all others whose digests are kept: each list is read once. Blocks for
   /// the disk. What cannot be read is passed over.

@@ -31,10 +31,6 @@ void YieldToOthers() {
   (void)::syscall(SYS_ioprio_set, kIoPriorityOfProcess, 0, kIoPriorityIdle);
 }
 
-std::filesystem::path FileOf(const store::StoredLayer& stored) {
-  return stored.directory() / DiffIdChecks::kFileName;
-}
-
 /// Source: OCI image specification, "Layer ChainID".
 oci::Digest ChainOf(const std::optional<oci::Digest>& parent, const oci::Digest& diff_id) {
   return parent ? oci::Digest::Of(AsBytes(parent->ToString() + " " + diff_id.ToString())) : diff_id;
@@ -130,8 +126,8 @@ void DiffIdChecks::Run(const Layer& layer) {
 
 /// As it was computed once.
 StatusOr<oci::Digest> DiffIdChecks::DiffIdOf(const Layer& layer) {
-  const std::filesystem::path file = FileOf(*layer.stored);
-  if (const auto text = ReadFile(deps_.files, file, kMaxDiffIdBytes); text.ok()) {
+  const LayerKey& key = layer.stored->key();
+  if (const auto text = deps_.layers.ReadDerived(key, kFileName, kMaxDiffIdBytes); text.ok()) {
     if (auto known = oci::Digest::Parse(AsText(*text)); known.ok()) {
       return known;
     }
@@ -141,8 +137,7 @@ StatusOr<oci::Digest> DiffIdChecks::DiffIdOf(const Layer& layer) {
     return MakeError(StatusCode::kCancelled, "diffID: the layer is closed");
   }
   ASSIGN_OR_RETURN(const oci::Digest diff_id, Compute(layer, *engine));
-  const std::string text = diff_id.ToString();
-  RETURN_IF_ERROR(WriteFileAtomically(deps_.files, file, AsBytes(text), 0600));
+  RETURN_IF_ERROR(deps_.layers.WriteDerived(key, kFileName, AsBytes(diff_id.ToString())));
   if (layer.gaps) {
     layer.gaps->Discard();
   }

@@ -45,6 +45,7 @@ class DiffIdChecks {
   /// Borrowed until Close.
   struct Dependencies {
     std::function<StatusOr<std::shared_ptr<oci::ImageSource>>(const std::string& image)> sources;
+    store::LayerStore& layers;
     FileSystem& files;
     std::shared_ptr<layer::FetchScheduler> scheduler;
     layer::FetchCounters& counters;

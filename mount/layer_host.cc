@@ -159,7 +159,7 @@ struct LayerHost::State {
   StatusOr<Held> OpenDescribed(const LayerKey& key);
   StatusOr<Held> OpenStored(std::shared_ptr<store::StoredLayer> stored);
   StatusOr<Held> OpenNew(std::shared_ptr<store::StoredLayer> stored);
-  void KeepDigests(const std::shared_ptr<store::StoredLayer>& stored);
+  void KeepDigests(const Held& held);
   void OpenAhead(const LayerSpec& spec);
   void LetGo(const LayerKey& key);
   std::filesystem::path ShowAsMount(uint64_t number, const Held& held);
@@ -168,7 +168,7 @@ struct LayerHost::State {
   }
   std::optional<std::filesystem::path> ShowChain(std::span<const uint64_t> chain);
   std::optional<std::vector<ChainLayer>> LayersOf(std::span<const uint64_t> chain);
-  std::shared_ptr<store::StoredLayer> StoredIfComplete(const LayerKey& key);
+  std::shared_ptr<store::StoredLayer> StoredForUse(const LayerKey& key);
   std::set<uint64_t> NumbersOf(const LayerKey& key);
   bool MayUseStored(const Held& held) const;
   void UseStored(const LayerKey& key);
@@ -267,6 +267,7 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::Start(Options options, Dependenc
       }});
   state->diff_ids = std::make_unique<DiffIdChecks>(
       DiffIdChecks::Dependencies{.sources = state->dependencies.sources,
+                                 .layers = *state->layers,
                                  .files = state->dependencies.files,
                                  .scheduler = state->scheduler,
                                  .counters = state->counters});
@@ -586,19 +587,17 @@ void LayerHost::State::MakeRoom() {
   timer.RunAfter(kEvictionPause, [this] { makes_room = false; });
 }
 
-/// The layer's files if it is shown and complete, else null.
-std::shared_ptr<store::StoredLayer> LayerHost::State::StoredIfComplete(const LayerKey& key) {
+/// The layer's files if it is shown and the kernel may read them without us, else null.
+std::shared_ptr<store::StoredLayer> LayerHost::State::StoredForUse(const LayerKey& key) {
   MutexLock lock(mutex);
   const auto found = shown.find(key);
-  if (found == shown.end() || !MayUseStored(found->second.held)) {
-    return nullptr;
-  }
-  return found->second.held.stored->complete() ? found->second.held.stored : nullptr;
+  const bool is_usable = found != shown.end() && MayUseStored(found->second.held);
+  return is_usable ? found->second.held.stored : nullptr;
 }
 
 /// Shows a complete layer from its files alone, under all of its numbers.
 void LayerHost::State::UseStored(const LayerKey& key) {
-  const std::shared_ptr<store::StoredLayer> stored = StoredIfComplete(key);
+  const std::shared_ptr<store::StoredLayer> stored = StoredForUse(key);
   if (!can_replace || !stored || !stored->PinIfComplete()) {
     return;
   }
@@ -805,8 +804,9 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenPlain(const LayerSpec& sp
                    {{"layer", stored->key().layer.ToString()}, {"error", Describe(status)}});
     }
   });
-  KeepDigests(stored);
-  return OpenStored(stored);
+  ASSIGN_OR_RETURN(Held held, OpenStored(stored));
+  KeepDigests(held);
+  return held;
 }
 
 /// A layer of which nothing was fetched yet: what other layers hold of it need not be.
@@ -821,19 +821,17 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenNew(
                 {"bytes", fmt::format("{}", shared.size_bytes())}});
   }
   held.layer->UseShared(std::move(shared));
-  KeepDigests(held.stored);
+  KeepDigests(held);
   return held;
 }
 
 /// So that later layers can take chunks from this one. It need not happen before anything else.
-void LayerHost::State::KeepDigests(const std::shared_ptr<store::StoredLayer>& stored) {
-  syncing->Post([this, stored] {
-    const auto table = layer::ChunkTable::Open(stored->chunk_table());
-    const Status kept =
-        table.ok() ? layer::SharedChunks::Keep(*stored, *table, *layers) : table.status();
+void LayerHost::State::KeepDigests(const Held& held) {
+  syncing->Post([this, layer = held.layer] {
+    const Status kept = layer::SharedChunks::Keep(layer->key(), layer->chunks(), *layers);
     if (!kept.ok() && kept.code() != StatusCode::kNotFound) {
       log::Warning("later layers take nothing from this one",
-                   {{"layer", stored->key().layer.ToString()}, {"error", Describe(kept)}});
+                   {{"layer", layer->key().layer.ToString()}, {"error", Describe(kept)}});
     }
   });
 }

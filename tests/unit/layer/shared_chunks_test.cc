@@ -5,11 +5,11 @@
 #include <fstream>
 #include <future>
 #include <list>
-#include <random>
 
 #include "base/temp_dir.h"
 #include "layer/layer_opener.h"
 #include "layer/lazy_layer.h"
+#include "tests/support/gzip_text.h"
 #include "tests/support/lazy_image.h"
 #include "tests/support/manual_clock.h"
 #include "tests/support/manual_executor.h"
@@ -20,21 +20,13 @@ namespace {
 
 using testing_support::LazyLayerBlob;
 using testing_support::MemoryBlob;
+using testing_support::Noise;
 using testing_support::TarBuilder;
 using testing_support::TarFile;
 
 constexpr uint64_t kChunk = 8192;
 constexpr FetchLimits kNoNeighbours{
     .neighbourhood_bytes = 0, .merge_gap_bytes = 0, .request_bytes = 1 << 20};
-
-std::string Noise(uint32_t seed, size_t size_bytes) {
-  std::mt19937 generator(seed);
-  std::string out(size_bytes, '\0');
-  for (char& c : out) {
-    c = static_cast<char>(generator());
-  }
-  return out;
-}
 
 /// Layers of files with noise in one store.
 class SharedChunksTest : public testing::Test {
@@ -55,7 +47,7 @@ class SharedChunksTest : public testing::Test {
   Layer& Open(const std::vector<uint32_t>& seeds) {
     TarBuilder tar;
     for (const uint32_t seed : seeds) {
-      tar.Add({.name = fmt::format("file-{}", seed), .content = Noise(seed, kChunk * 5 / 2)});
+      tar.Add({.name = fmt::format("file-{}", seed), .content = Noise(kChunk * 5 / 2, seed)});
     }
     const LazyLayerBlob made = *testing_support::MakeLazyLayer(tar.Finish(), kChunk);
     Layer layer{.blob = image_.Add(made)};
@@ -77,7 +69,7 @@ class SharedChunksTest : public testing::Test {
     EXPECT_TRUE(status.ok()) << status;
   }
   void Keep(const Layer& layer) {
-    const Status kept = SharedChunks::Keep(*layer.stored, layer.lazy->chunks(), *store_);
+    const Status kept = SharedChunks::Keep(layer.stored->key(), layer.lazy->chunks(), *store_);
     EXPECT_TRUE(kept.ok()) << kept;
   }
   /// A layer that is held and known to later ones.
@@ -94,7 +86,7 @@ class SharedChunksTest : public testing::Test {
   static std::string DataOf(const std::vector<uint32_t>& seeds) {
     std::string data;
     for (const uint32_t seed : seeds) {
-      data += Noise(seed, kChunk * 5 / 2);
+      data += Noise(kChunk * 5 / 2, seed);
       data.resize((data.size() + 4095) / 4096 * 4096);
     }
     return data;

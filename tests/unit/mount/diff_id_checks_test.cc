@@ -39,6 +39,7 @@ class DiffIdChecksTest : public testing_support::WrittenLayerFixture {
           ++sources_asked_;
           return image_;
         },
+        .layers = *layers_,
         .files = RealFileSystem(),
         .scheduler = scheduler_,
         .counters = counters_});
