@@ -19,13 +19,8 @@ using testing_support::ReadWhole;
 using testing_support::Tree;
 
 /// Layers in a store; what would be their data over FUSE is another file, to tell it apart.
-class ChainMountsTest : public testing::Test {
+class ChainMountsTest : public testing_support::PrivateMountsFixture {
  protected:
-  static void SetUpTestSuite() {
-    ASSERT_EQ(::geteuid(), 0U) << "needs root";
-    static const Status status = testing_support::EnterPrivateMounts();
-    ASSERT_TRUE(status.ok()) << status;
-  }
   void SetUp() override {
     if (!testing_support::KernelKnowsFileSystem("erofs")) {
       GTEST_SKIP() << "this kernel has no erofs";

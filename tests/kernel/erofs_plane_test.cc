@@ -21,13 +21,8 @@ namespace {
 
 using testing_support::ReadWhole;
 
-class ErofsPlaneTest : public testing::Test {
+class ErofsPlaneTest : public testing_support::PrivateMountsFixture {
  protected:
-  static void SetUpTestSuite() {
-    ASSERT_EQ(::geteuid(), 0U) << "needs root";
-    static const Status status = testing_support::EnterPrivateMounts();
-    ASSERT_TRUE(status.ok()) << status;
-  }
   void SetUp() override {
     if (!testing_support::KernelKnowsFileSystem("erofs")) {
       GTEST_SKIP() << "this kernel has no erofs";

@@ -49,13 +49,8 @@ std::string UpperTar() {
       .Finish();
 }
 
-class ImageMountTest : public testing::Test {
+class ImageMountTest : public testing_support::PrivateMountsFixture {
  protected:
-  static void SetUpTestSuite() {
-    ASSERT_EQ(::geteuid(), 0U) << "needs root";
-    const Status status = testing_support::EnterPrivateMounts();
-    ASSERT_TRUE(status.ok()) << status;
-  }
   void SetUp() override { std::filesystem::create_directories(MountPoint()); }
   void TearDown() override { EXPECT_EQ(Mounts(), 0) << "something is still mounted"; }
 

@@ -15,13 +15,8 @@ namespace starling::mount {
 namespace {
 
 /// busybox as /bin/sh, and little else.
-class ImageProcessTest : public testing::Test {
+class ImageProcessTest : public testing_support::PrivateMountsFixture {
  protected:
-  static void SetUpTestSuite() {
-    ASSERT_EQ(::geteuid(), 0U) << "needs root";
-    const Status status = testing_support::EnterPrivateMounts();
-    ASSERT_TRUE(status.ok()) << status;
-  }
   void SetUp() override {
     for (const char* name : {"bin", "etc", "work"}) {
       std::filesystem::create_directories(Image() / name);

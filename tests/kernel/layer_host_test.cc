@@ -59,18 +59,8 @@ constexpr std::string_view kMakeTree = R"sh(
   touch -d @0 empty
 )sh";
 
-/// The whole process moves into its own mount namespace, once.
-void UsePrivateMounts() {
-  static const Status status = testing_support::EnterPrivateMounts();
-  ASSERT_TRUE(status.ok()) << status;
-}
-
-class LayerHostFixture : public testing::Test {
+class LayerHostFixture : public testing_support::PrivateMountsFixture {
  protected:
-  static void SetUpTestSuite() {
-    ASSERT_EQ(::geteuid(), 0U) << "needs root";
-    UsePrivateMounts();
-  }
   virtual DataPlane Plane() const = 0;
   void SetUp() override {
     if (Plane() == DataPlane::kErofs && !testing_support::KernelKnowsFileSystem("erofs")) {

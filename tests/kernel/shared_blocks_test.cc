@@ -19,13 +19,8 @@ constexpr uint64_t kChunks = 32;
 constexpr uint64_t kChunkBytes = (1 << 20) + 100;
 constexpr uint64_t kStride = (1 << 20) + 4096;
 
-class SharedBlocksTest : public testing::Test {
+class SharedBlocksTest : public testing_support::PrivateMountsFixture {
  protected:
-  static void SetUpTestSuite() {
-    ASSERT_EQ(::geteuid(), 0U) << "needs root";
-    static const Status status = testing_support::EnterPrivateMounts();
-    ASSERT_TRUE(status.ok()) << status;
-  }
   void SetUp() override {
     if (!testing_support::KernelKnowsFileSystem("xfs")) {
       GTEST_SKIP() << "this kernel has no xfs";

@@ -1,6 +1,7 @@
 /// Mounts for tests that vanish with the process, however it ends.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <unistd.h>
@@ -22,6 +23,16 @@ inline Status EnterPrivateMounts() {
   }
   return OkStatus();
 }
+
+/// Needs root, and keeps what it mounts to this process.
+class PrivateMountsFixture : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    ASSERT_EQ(::geteuid(), 0U) << "needs root";
+    static const Status status = EnterPrivateMounts();
+    ASSERT_TRUE(status.ok()) << status;
+  }
+};
 
 inline bool KernelKnowsFileSystem(const std::string& name) {
   std::ifstream list("/proc/filesystems");

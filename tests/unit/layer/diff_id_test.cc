@@ -1,9 +1,9 @@
 #include "layer/diff_id.h"
 
 #include <fstream>
-#include <random>
 #include <thread>
 
+#include "tests/support/gzip_text.h"
 #include "tests/support/tar_builder.h"
 #include "tests/support/written_layer.h"
 
@@ -11,16 +11,8 @@ namespace starling::layer {
 namespace {
 
 using estargz::WriteFormat;
+using testing_support::Noise;
 using testing_support::TarBuilder;
-
-std::string Noise(size_t size_bytes, uint64_t seed) {
-  std::mt19937_64 generator(seed);
-  std::string noise(size_bytes, '\0');
-  for (char& c : noise) {
-    c = static_cast<char>(generator());
-  }
-  return noise;
-}
 
 /// Entries of every kind, between and around contents of every size.
 std::string OddTar() {

@@ -10,6 +10,7 @@
 
 #include "base/temp_dir.h"
 #include "layer/layer_opener.h"
+#include "tests/support/gzip_text.h"
 #include "tests/support/lazy_image.h"
 #include "tests/support/tar_builder.h"
 
@@ -17,20 +18,12 @@ namespace starling::layer {
 namespace {
 
 using testing_support::MemoryBlob;
+using testing_support::Noise;
 
 constexpr uint64_t kChunk = 8192;
 constexpr uint32_t kChunks = 16;
 constexpr FetchLimits kNoNeighbours{
     .neighbourhood_bytes = 0, .merge_gap_bytes = 0, .request_bytes = 1 << 20};
-
-std::string Noise(uint32_t seed, size_t size_bytes) {
-  std::mt19937 generator(seed);
-  std::string out(size_bytes, '\0');
-  for (char& c : out) {
-    c = static_cast<char>(generator());
-  }
-  return out;
-}
 
 /// Layers of one file of 16 chunks.
 class EvictionTest : public testing::Test {
@@ -55,7 +48,7 @@ class EvictionTest : public testing::Test {
     if (!store_) {
       OpenStore({});
     }
-    Layer layer{.content = Noise(seed, kChunks * kChunk)};
+    Layer layer{.content = Noise(kChunks * kChunk, seed)};
     testing_support::TarBuilder tar;
     tar.Add({.name = "file", .content = layer.content});
     const auto made = *testing_support::MakeLazyLayer(tar.Finish(), kChunk);

@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 
 #include <future>
-#include <random>
 #include <thread>
 
 #include "base/temp_dir.h"
@@ -13,6 +12,7 @@
 #include "layer/toc_fetch.h"
 #include "tests/support/faulty_file_system.h"
 #include "tests/support/gzip.h"
+#include "tests/support/gzip_text.h"
 #include "tests/support/lazy_image.h"
 #include "tests/support/tar_builder.h"
 #include "tests/support/zstd_blob.h"
@@ -24,20 +24,12 @@ using testing_support::Gzip;
 using testing_support::LazyImage;
 using testing_support::LazyLayerBlob;
 using testing_support::MemoryBlob;
+using testing_support::Noise;
 using testing_support::TarBuilder;
 using testing_support::TarDialect;
 using testing_support::Zstd;
 
 /// Does not compress, so that a blob has several ranges.
-std::string Noise(size_t size_bytes, unsigned seed) {
-  std::mt19937_64 generator(seed);
-  std::string text(size_bytes, '\0');
-  for (char& c : text) {
-    c = static_cast<char>(generator());
-  }
-  return text;
-}
-
 std::string TarOfEverything() {
   return TarBuilder()
       .Add({.name = "./", .type = '5', .mode = 0755})

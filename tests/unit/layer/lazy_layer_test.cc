@@ -5,13 +5,13 @@
 
 #include <future>
 #include <latch>
-#include <random>
 #include <thread>
 
 #include "base/temp_dir.h"
 #include "erofs/image_writer.h"
 #include "tests/support/faulty_file_system.h"
 #include "tests/support/gzip.h"
+#include "tests/support/gzip_text.h"
 #include "tests/support/manual_executor.h"
 #include "tests/support/memory_blob.h"
 
@@ -20,6 +20,7 @@ namespace {
 
 using oci::FetchClass;
 using testing_support::MemoryBlob;
+using testing_support::Noise;
 
 constexpr uint64_t kChunk = 4096;
 constexpr ptrdiff_t kThreads = 2;
@@ -29,15 +30,6 @@ constexpr FetchLimits kNoNeighbours{
 constexpr FetchLimits kWideNeighbourhood{
     .neighbourhood_bytes = 1 << 20, .merge_gap_bytes = 0, .request_bytes = 1 << 20};
 
-std::string Noise(uint32_t seed, size_t size_bytes) {
-  std::mt19937 generator(seed);
-  std::string out(size_bytes, '\0');
-  for (char& c : out) {
-    c = static_cast<char>(generator());
-  }
-  return out;
-}
-
 /// Five chunks of 4 KiB: 0 to 2 in members of their own, 3 and 4 together in the last member,
 /// behind some bytes of a tar header.
 class LazyLayerTest : public testing::Test {
@@ -46,7 +38,7 @@ class LazyLayerTest : public testing::Test {
     ChunkTableSpec spec;
     std::string blob = "header";
     for (uint32_t i = 0; i < 5; ++i) {
-      contents_ += Noise(i, kChunk);
+      contents_ += Noise(kChunk, i);
     }
     const auto content = [this](uint32_t i) { return contents_.substr(i * kChunk, kChunk); };
     for (uint32_t i = 0; i < 4; ++i) {
