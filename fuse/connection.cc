@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "fuse/id_mapping.h"
 #include "fuse/kernel_abi.h"
 #include "fuse/killed_thread.h"
 
@@ -408,11 +409,25 @@ ssize_t Connection::Write(int fd, iovec* parts, int count, void* connection) noe
       self.is_replaying_.load(std::memory_order_relaxed)) {
     return all;
   }
-  const ssize_t written = ::writev(fd, parts, count);
+  const ssize_t written =
+      self.is_negotiating_.load(std::memory_order_relaxed)
+          ? WriteInitAnswer(fd, self.init_request_, {parts, static_cast<size_t>(count)})
+          : ::writev(fd, parts, count);
   // The caller was interrupted, or the mount is gone: nobody is left to hear the answer.
   const bool has_listener =
       written >= 0 || (errno != ENOENT && errno != ENODEV && errno != ECONNABORTED);
   return has_listener ? written : all;
+}
+
+/// libfuse before 3.18 does not know of mapped IDs, so its answer is completed.
+ssize_t Connection::WriteInitAnswer(int fd, ByteSpan request, std::span<const iovec> parts) {
+  Bytes answer;
+  for (const iovec& part : parts) {
+    const auto* bytes = static_cast<const std::byte*>(part.iov_base);
+    answer.insert(answer.end(), bytes, bytes + part.iov_len);
+  }
+  AllowIdMapping(request, answer);
+  return ::write(fd, answer.data(), answer.size());
 }
 
 Status Connection::Negotiate() {
@@ -428,7 +443,9 @@ Status Connection::Negotiate() {
   request.shrink_to_fit();
   RETURN_IF_ERROR(CheckInit(request));
   init_request_ = request;
+  is_negotiating_.store(true);
   Process(request);
+  is_negotiating_.store(false);
   return OkStatus();
 }
 

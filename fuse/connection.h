@@ -62,12 +62,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
  private:
   Connection(int fd, const Operations& operations) : fd_(fd), operations_(operations) {}
   static ssize_t Write(int fd, iovec* parts, int count, void* connection) noexcept;
+  static ssize_t WriteInitAnswer(int fd, ByteSpan request, std::span<const iovec> parts);
 
   const int fd_;
   const Operations& operations_;
   fuse_session* session_ = nullptr;  // owns fd_
   Bytes init_request_;
   std::atomic<bool> is_abandoned_ = false;
+  std::atomic<bool> is_negotiating_ = false;
   std::atomic<bool> is_replaying_ = false;
   Mutex waiting_mutex_;  // leaf
   uintptr_t next_waiting_ GUARDED_BY(waiting_mutex_) = 1;

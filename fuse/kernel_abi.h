@@ -31,4 +31,33 @@ struct OutHeader {
 };
 static_assert(sizeof(OutHeader) == 16);
 
+/// The ends of both INIT structures, which grew with the years, are left out.
+struct InitIn {
+  uint32_t major = 0;
+  uint32_t minor = 0;
+  uint32_t max_readahead = 0;
+  uint32_t flags = 0;
+  uint32_t more_flags = 0;  // the bits from 32 on; there with kInitExtended
+};
+static_assert(sizeof(InitIn) == 20);
+
+struct InitOut {
+  uint32_t major = 0;
+  uint32_t minor = 0;
+  uint32_t max_readahead = 0;
+  uint32_t flags = 0;
+  uint16_t max_background = 0;
+  uint16_t congestion_threshold = 0;
+  uint32_t max_write = 0;
+  uint32_t time_granularity = 0;
+  uint16_t max_pages = 0;
+  uint16_t map_alignment = 0;
+  uint32_t more_flags = 0;
+};
+static_assert(sizeof(InitOut) == 36);
+
+inline constexpr uint32_t kInitExtended = 1U << 30;
+/// Of `more_flags`: bit 40, since Linux 6.12.
+inline constexpr uint32_t kAllowIdMapping = 1U << 8;
+
 }  // namespace starling::fuse::kernel_abi

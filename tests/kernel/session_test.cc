@@ -6,11 +6,13 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <future>
 #include <thread>
 
+#include "base/user_namespace.h"
 #include "fuse/mount_table.h"
 #include "fuse/read_ahead.h"
 #include "tests/support/file_tree.h"
@@ -50,6 +52,32 @@ class SessionTest : public testing_support::LazyLayerFixture {
   LayerTable table_;
   Operations operations_{table_, Operations::Xattrs::kNone};
 };
+
+TEST_F(SessionTest, IdsCanBeMapped) {
+  auto session = Session::Mount(Options(), operations_);
+  ASSERT_TRUE(session.ok()) << session.status();
+  const IdRange uids[] = {{.inside = 0, .outside = 5000, .count = 100}};
+  const IdRange gids[] = {{.inside = 0, .outside = 7000, .count = 100}};
+  const auto name_space = MakeUserNamespace(uids, gids);
+  ASSERT_TRUE(name_space.ok()) << name_space.status();
+  const UniqueFd mapped(
+      ::open_tree(AT_FDCWD, MountPoint().c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+  ASSERT_TRUE(mapped.valid()) << strerror(errno);
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_IDMAP;
+  attributes.userns_fd = static_cast<uint64_t>(name_space->get());
+  ASSERT_EQ(::mount_setattr(mapped.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes), 0)
+      << strerror(errno);
+  struct stat entry{};
+  ASSERT_EQ(::fstatat(mapped.get(), "3/d/a", &entry, 0), 0);
+  EXPECT_EQ(entry.st_uid, 5000U);
+  EXPECT_EQ(entry.st_gid, 7000U);
+  const UniqueFd file(::openat(mapped.get(), "3/d/a", O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(file.valid()) << strerror(errno);
+  std::string content(5000, '\0');
+  EXPECT_EQ(::read(file.get(), content.data(), content.size()), 5000);
+  EXPECT_EQ(content, std::string(5000, 'a'));
+}
 
 TEST_F(SessionTest, AnotherSessionAdoptsTheDevice) {
   auto first = Session::Mount(Options(), operations_);
