@@ -14,6 +14,10 @@ inline constexpr std::string_view kRef = "containerd.io/snapshot.ref";
 inline constexpr std::string_view kRemote = "containerd.io/snapshot/remote";
 inline constexpr std::string_view kRemoteValue = "remote snapshot";
 
+/// On a container's Prepare: how its user namespace maps IDs, as CONTAINER:HOST:COUNT[,...].
+inline constexpr std::string_view kUidMapping = "containerd.io/snapshot/uidmapping";
+inline constexpr std::string_view kGidMapping = "containerd.io/snapshot/gidmapping";
+
 /// Which layer of which image is about to be unpacked, as CRI and containerd's own unpacker say it.
 inline constexpr std::string_view kCriImageRef = "containerd.io/snapshot/cri.image-ref";
 inline constexpr std::string_view kCriManifestDigest = "containerd.io/snapshot/cri.manifest-digest";
@@ -26,7 +30,6 @@ inline constexpr std::string_view kStargzReference =
 inline constexpr std::string_view kStargzDigest = "containerd.io/snapshot/remote/stargz.digest";
 inline constexpr std::string_view kStargzLayers = "containerd.io/snapshot/remote/stargz.layers";
 /// How many bytes of the blob's front to prefetch, in decimal.
-inline constexpr std::string_view kStargzPrefetch =
-    "containerd.io/snapshot/remote/stargz.prefetch";
+inline constexpr std::string_view kStargzPrefetch = "containerd.io/snapshot/remote/stargz.prefetch";
 
 }  // namespace starling::api::snapshot_label

@@ -1,6 +1,8 @@
 #include "snapshotter/overlay_mounts.h"
 
+#include <algorithm>
 #include <fstream>
+#include <iterator>
 
 namespace starling::snapshotter {
 namespace {
@@ -18,10 +20,13 @@ bool InUserNamespace(const std::filesystem::path& uid_map) {
   return inside != 0 || outside != 0 || count != kAllIds;
 }
 
-std::vector<Mount> Bind(const std::filesystem::path& source, Kind kind) {
-  return {{.type = "bind",
-           .source = source,
-           .options = {kind == Kind::kActive ? "rw" : "ro", "rbind"}}};
+Mount Bind(const std::filesystem::path& source, Kind kind) {
+  return {
+      .type = "bind", .source = source, .options = {kind == Kind::kActive ? "rw" : "ro", "rbind"}};
+}
+
+void Append(std::vector<std::string> options, Mount& mount) {
+  std::ranges::move(options, std::back_inserter(mount.options));
 }
 
 }  // namespace
@@ -36,12 +41,16 @@ OverlayFeatures ProbeOverlay(const std::filesystem::path& root) {
 std::vector<Mount> MountsOf(const SnapshotDirectories& directories,
                             const OverlayFeatures& features) {
   if (directories.lower.empty()) {
-    return Bind(directories.upper, directories.kind);
+    return {Bind(directories.upper, directories.kind)};
   }
+  const std::vector<std::string> mapped =
+      directories.id_mapping ? directories.id_mapping->MountOptions() : std::vector<std::string>();
   if (directories.kind == Kind::kView && directories.lower.size() == 1) {
-    return Bind(directories.lower.front(), Kind::kView);
+    Mount bind = Bind(directories.lower.front(), Kind::kView);
+    Append(mapped, bind);
+    return {std::move(bind)};
   }
-  Mount overlay{.type = "overlay", .source = "overlay", .options = {}};
+  Mount overlay{.type = "overlay", .source = "overlay", .options = mapped};
   if (directories.kind == Kind::kActive) {
     overlay.options.push_back("workdir=" + directories.work.string());
     overlay.options.push_back("upperdir=" + directories.upper.string());

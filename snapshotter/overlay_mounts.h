@@ -2,10 +2,12 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "snapshotter/id_mapping.h"
 #include "snapshotter/snapshot.h"
 
 namespace starling::snapshotter {
@@ -36,6 +38,7 @@ struct SnapshotDirectories {
   std::filesystem::path upper;               // of an active snapshot, or of a view without parents
   std::filesystem::path work;                // of an active snapshot
   std::vector<std::filesystem::path> lower;  // the parents' roots, top first
+  std::optional<IdMapping> id_mapping;       // of what `lower` shows
 };
 
 /// Exactly one mount, of type bind or overlay: clients rely on the shape.

@@ -38,16 +38,17 @@ Status RemoveTree(const fs::path& path) {
                : OkStatus();
 }
 
-// Owner and mode of the merged root are those of the upper directory, so it starts with its
-// parent's.
-Status CopyOwnerAndMode(const fs::path& from, const fs::path& to) {
-  struct stat parent{};
-  if (::lstat(from.c_str(), &parent) != 0) {
-    return ErrnoError(errno, fmt::format("cannot look at {}", from.string()));
+StatusOr<struct stat> LookAt(const fs::path& path) {
+  struct stat found{};
+  if (::lstat(path.c_str(), &found) != 0) {
+    return ErrnoError(errno, fmt::format("cannot look at {}", path.string()));
   }
-  if (::lchown(to.c_str(), parent.st_uid, parent.st_gid) != 0 ||
-      ::chmod(to.c_str(), parent.st_mode & 07777) != 0) {
-    return ErrnoError(errno, fmt::format("cannot change {}", to.string()));
+  return found;
+}
+
+Status Change(const fs::path& path, const Owner& owner, mode_t mode) {
+  if (::lchown(path.c_str(), owner.uid, owner.gid) != 0 || ::chmod(path.c_str(), mode) != 0) {
+    return ErrnoError(errno, fmt::format("cannot change {}", path.string()));
   }
   return OkStatus();
 }
@@ -228,6 +229,7 @@ StatusOr<std::vector<Mount>> Snapshotter::View(const std::string& key, const std
 StatusOr<std::vector<Mount>> Snapshotter::Create(Kind kind, const std::string& key,
                                                  const std::string& parent, const Labels& labels) {
   RETURN_IF_ERROR(metadata_.CheckInsert(key, parent));
+  ASSIGN_OR_RETURN(const std::optional<IdMapping> wished, IdMappingOf(labels));
   std::vector<fs::path> lower;
   if (!parent.empty()) {
     ASSIGN_OR_RETURN(const Chain below, metadata_.Resolve(parent));
@@ -235,38 +237,44 @@ StatusOr<std::vector<Mount>> Snapshotter::Create(Kind kind, const std::string& k
     links.insert(links.end(), below.parents.begin(), below.parents.end());
     ASSIGN_OR_RETURN(lower, LowerOf(links));
   }
+  ASSIGN_OR_RETURN(std::optional<IdMapping> mapping, MappingFor(wished, lower));
   const uint64_t id = metadata_.ReserveId();
-  const auto make_and_insert = [&]() -> StatusOr<Chain> {
-    RETURN_IF_ERROR(MakeSnapshotDirectories(id, kind, lower));
-    return metadata_.Insert(
-        {.id = id, .kind = kind, .key = key, .parent = parent, .labels = labels});
+  const SnapshotDirectories directories = DirectoriesOf(id, kind, std::move(lower), mapping);
+  const auto make_and_insert = [&]() -> Status {
+    RETURN_IF_ERROR(
+        MakeSnapshotDirectories(directories, wished ? std::optional(wished->root) : std::nullopt));
+    return metadata_
+        .Insert({.id = id, .kind = kind, .key = key, .parent = parent, .labels = labels})
+        .status();
   };
-  const StatusOr<Chain> chain = make_and_insert();
-  if (!chain.ok()) {
+  if (const Status made = make_and_insert(); !made.ok()) {
     // If this fails too, the next start deletes the directory.
     (void)RemoveTree(DirectoryOf(id));
-    return chain.status();
+    return made;
   }
-  return MountsOf(*chain, std::move(lower));
+  return MountsOf(directories, options_.overlay);
 }
 
-Status Snapshotter::MakeSnapshotDirectories(uint64_t id, Kind kind,
-                                            const std::vector<fs::path>& lower) {
-  if (kind == Kind::kView && !lower.empty()) {
+/// `owner` is that of the new root, if not its parent's.
+Status Snapshotter::MakeSnapshotDirectories(const SnapshotDirectories& directories,
+                                            const std::optional<Owner>& owner) {
+  if (directories.kind == Kind::kView && !directories.lower.empty()) {
     return OkStatus();
   }
-  const fs::path directory = DirectoryOf(id);
-  RETURN_IF_ERROR(MakeDirectory(directory, kRootMode));
-  RETURN_IF_ERROR(MakeDirectory(directory / "fs", kUpperMode));
-  // Whatever the umask is.
-  if (::chmod((directory / "fs").c_str(), kUpperMode) != 0) {
-    return ErrnoError(errno, fmt::format("cannot change {}/fs", directory.string()));
+  RETURN_IF_ERROR(MakeDirectory(directories.upper.parent_path(), kRootMode));
+  RETURN_IF_ERROR(MakeDirectory(directories.upper, kUpperMode));
+  // Owner and mode of the merged root are those of the upper directory, so it starts with its
+  // parent's. Without a parent the mode is what it is whatever the umask says.
+  Owner upper_owner;
+  mode_t upper_mode = kUpperMode;
+  if (!directories.lower.empty()) {
+    ASSIGN_OR_RETURN(const struct stat below, LookAt(directories.lower.front()));
+    upper_owner = {.uid = below.st_uid, .gid = below.st_gid};
+    upper_mode = below.st_mode & 07777;
   }
-  if (!lower.empty()) {
-    RETURN_IF_ERROR(CopyOwnerAndMode(lower.front(), directory / "fs"));
-  }
-  if (kind == Kind::kActive) {
-    RETURN_IF_ERROR(MakeDirectory(directory / "work", kWorkMode));
+  RETURN_IF_ERROR(Change(directories.upper, owner.value_or(upper_owner), upper_mode));
+  if (directories.kind == Kind::kActive) {
+    RETURN_IF_ERROR(MakeDirectory(directories.work, kWorkMode));
   }
   return OkStatus();
 }
@@ -277,8 +285,35 @@ StatusOr<std::vector<Mount>> Snapshotter::Mounts(const std::string& key) {
     return MakeError(StatusCode::kFailedPrecondition,
                      fmt::format("snapshot \"{}\" is committed: it has no mounts", key));
   }
+  ASSIGN_OR_RETURN(const Info info, metadata_.Stat(key));
+  ASSIGN_OR_RETURN(const std::optional<IdMapping> wished, IdMappingOf(info.labels));
   ASSIGN_OR_RETURN(std::vector<fs::path> lower, LowerOf(chain.parents));
-  return MountsOf(chain, std::move(lower));
+  ASSIGN_OR_RETURN(std::optional<IdMapping> mapping, MappingFor(wished, lower));
+  return MountsOf(DirectoriesOf(chain.self.id, chain.kind, std::move(lower), std::move(mapping)),
+                  options_.overlay);
+}
+
+/// How the IDs of `lower` are to be mapped for who wishes that: not at all if the client has
+/// changed the owners of all files itself, which it does when it thinks that we cannot map them (a
+/// snapshot "-remap" between the image and the container).
+StatusOr<std::optional<IdMapping>> Snapshotter::MappingFor(
+    const std::optional<IdMapping>& wished, const std::vector<fs::path>& lower) const {
+  if (!wished || lower.empty()) {
+    return std::optional<IdMapping>();
+  }
+  ASSIGN_OR_RETURN(const struct stat below, LookAt(lower.front()));
+  if (wished->HasOnHost({.uid = below.st_uid, .gid = below.st_gid})) {
+    return std::optional<IdMapping>();
+  }
+  if (!options_.id_mapping.ok()) {
+    return MakeError(
+        StatusCode::kFailedPrecondition,
+        fmt::format("IDs cannot be mapped here: {}. Take \"remap-ids\" from the capabilities of "
+                    "this snapshotter in containerd's configuration: it will change the owners "
+                    "of a copy then, which is slow",
+                    Describe(options_.id_mapping)));
+  }
+  return wished;
 }
 
 Status Snapshotter::Commit(const std::string& key, const std::string& name,
@@ -414,13 +449,14 @@ StatusOr<std::vector<fs::path>> Snapshotter::LowerOf(std::span<const ChainLink> 
   return lower;
 }
 
-std::vector<Mount> Snapshotter::MountsOf(const Chain& chain, std::vector<fs::path> lower) const {
-  const fs::path directory = DirectoryOf(chain.self.id);
-  return snapshotter::MountsOf({.kind = chain.kind,
-                                .upper = directory / "fs",
-                                .work = directory / "work",
-                                .lower = std::move(lower)},
-                               options_.overlay);
+SnapshotDirectories Snapshotter::DirectoriesOf(uint64_t id, Kind kind, std::vector<fs::path> lower,
+                                               std::optional<IdMapping> mapping) const {
+  const fs::path directory = DirectoryOf(id);
+  return {.kind = kind,
+          .upper = directory / "fs",
+          .work = directory / "work",
+          .lower = std::move(lower),
+          .id_mapping = std::move(mapping)};
 }
 
 fs::path Snapshotter::DirectoryOf(uint64_t id) const {

@@ -12,6 +12,7 @@
 #include "base/mutex.h"
 #include "base/status.h"
 #include "snapshotter/filter.h"
+#include "snapshotter/id_mapping.h"
 #include "snapshotter/keyed_gate.h"
 #include "snapshotter/layer_mounter.h"
 #include "snapshotter/metadata_store.h"
@@ -36,6 +37,8 @@ class Snapshotter {
   struct Options {
     std::filesystem::path root;
     OverlayFeatures overlay;
+    /// What ProbeIdMapping says of the root.
+    Status id_mapping = OkStatus();
     PlainLayers plain_layers = PlainLayers::kEager;
   };
   struct Dependencies {
@@ -104,8 +107,8 @@ class Snapshotter {
   Status DeleteOrphans();
   StatusOr<std::vector<Mount>> Create(Kind kind, const std::string& key, const std::string& parent,
                                       const Labels& labels);
-  Status MakeSnapshotDirectories(uint64_t id, Kind kind,
-                                 const std::vector<std::filesystem::path>& lower);
+  static Status MakeSnapshotDirectories(const SnapshotDirectories& directories,
+                                        const std::optional<Owner>& owner);
   StatusOr<Fetch> PrepareRemote(const std::string& ref, const std::string& parent,
                                 const Labels& labels);
   using Chains = std::pair<std::optional<oci::Digest>, std::optional<oci::Digest>>;
@@ -116,7 +119,12 @@ class Snapshotter {
   Status DeleteFilesOf(const ChainLink& link);
   StatusOr<std::filesystem::path> LayerPath(uint64_t number);
   StatusOr<std::vector<std::filesystem::path>> LowerOf(std::span<const ChainLink> links);
-  std::vector<Mount> MountsOf(const Chain& chain, std::vector<std::filesystem::path> lower) const;
+  StatusOr<std::optional<IdMapping>> MappingFor(
+      const std::optional<IdMapping>& wished,
+      const std::vector<std::filesystem::path>& lower) const;
+  SnapshotDirectories DirectoriesOf(uint64_t id, Kind kind,
+                                    std::vector<std::filesystem::path> lower,
+                                    std::optional<IdMapping> mapping) const;
   std::filesystem::path DirectoryOf(uint64_t id) const;
 
   const Options options_;

@@ -28,6 +28,7 @@
 #include "registry/referrers.h"
 #include "snapshotter/grpc_server.h"
 #include "snapshotter/grpc_service.h"
+#include "snapshotter/id_mapping.h"
 #include "snapshotter/metadata_store.h"
 #include "snapshotter/overlay_mounts.h"
 #include "snapshotter/service_manager.h"
@@ -235,10 +236,12 @@ Status RunDaemon(const config::Settings& settings,
                    snapshotter::MetadataStore::Open(root / "metadata.db", SystemClock()));
   ASSIGN_OR_RETURN(const std::unique_ptr<LayerStack> layers, LayerStack::Start(settings));
   HostLayerMounter mounter(layers->host());
+  const Status id_mapping = snapshotter::ProbeIdMapping(root);
   ASSIGN_OR_RETURN(
       const std::unique_ptr<snapshotter::Snapshotter> snapshots,
       snapshotter::Snapshotter::Open({.root = root,
                                       .overlay = snapshotter::ProbeOverlay("/"),
+                                      .id_mapping = id_mapping,
                                       .plain_layers = PlainLayersOf(settings.fetch.plain_layers)},
                                      {.metadata = *metadata, .layers = mounter}));
   for (const Status& problem : snapshots->startup_problems()) {
@@ -252,7 +255,8 @@ Status RunDaemon(const config::Settings& settings,
             {{"address", settings.address},
              {"root", settings.root},
              {"data-plane", shown.plane == mount::DataPlane::kErofs ? "erofs" : "tree"},
-             {"data-plane-reason", shown.reason}});
+             {"data-plane-reason", shown.reason},
+             {"maps-ids", id_mapping.ok() ? "true" : Describe(id_mapping)}});
   Notify("READY=1");
   wait_for_stop();
   log::Info("starlingd stops");

@@ -153,6 +153,7 @@ C
 C
     if [ -n "$bin" ]; then
       cat <<C
+  capabilities = ["remap-ids"]
   [proxy_plugins.stargz.exports]
     root = "$directory/starling"
     enable_remote_snapshot_annotations = "true"

@@ -42,13 +42,17 @@ class SnapshotterLife {
     metadata_.reset();
     Start();
   }
+  /// From the next start on IDs cannot be mapped.
+  void RefuseIdMapping(Status why) { id_mapping_ = std::move(why); }
   void Start() {
     auto metadata = snapshotter::MetadataStore::Open(root_ / "metadata.db", clock_);
     ASSERT_TRUE(metadata.ok()) << metadata.status();
     metadata_ = *std::move(metadata);
-    auto opened = snapshotter::Snapshotter::Open(
-        {.root = root_, .overlay = {.has_index = true, .needs_userxattr = false}},
-        {.metadata = *metadata_, .layers = layers_});
+    auto opened =
+        snapshotter::Snapshotter::Open({.root = root_,
+                                        .overlay = {.has_index = true, .needs_userxattr = false},
+                                        .id_mapping = id_mapping_},
+                                       {.metadata = *metadata_, .layers = layers_});
     ASSERT_TRUE(opened.ok()) << opened.status();
     snapshotter_ = *std::move(opened);
   }
@@ -63,6 +67,7 @@ class SnapshotterLife {
   const std::filesystem::path root_;
   Clock& clock_;
   FakeLayerMounter layers_;
+  Status id_mapping_ = OkStatus();
   std::unique_ptr<snapshotter::MetadataStore> metadata_;
   std::unique_ptr<snapshotter::Snapshotter> snapshotter_;
 };

@@ -79,6 +79,73 @@ TEST_F(SnapshotterTest, AChildStartsWithTheOwnerAndModeOfItsParentsRoot) {
   EXPECT_EQ(entry.st_mode & 07777, 01750U);
 }
 
+const Labels kMapped = {{"containerd.io/snapshot/uidmapping", "0:100000:65536"},
+                        {"containerd.io/snapshot/gidmapping", "0:200000:65536"}};
+
+TEST_F(SnapshotterTest, AContainerWithMappedIdsOwnsItsRootAndSeesItsLayersMapped) {
+  MakeLazy("sha256:1", "");
+  const std::string name = RemoteSnapshotName("sha256:1", "");
+  const auto prepared = life_->Prepare("c", name, kMapped);
+  ASSERT_TRUE(prepared.ok()) << prepared.status();
+  const std::vector<std::string>& options = prepared->mounts.at(0).options;
+  EXPECT_EQ(std::vector<std::string>(options.begin(), options.begin() + 2),
+            (std::vector<std::string>{"uidmap=0:100000:65536", "gidmap=0:200000:65536"}));
+  EXPECT_EQ(*life_->Mounts("c"), prepared->mounts);
+  struct stat entry{};
+  ASSERT_EQ(::stat((Root() / "s/2/fs").c_str(), &entry), 0);
+  EXPECT_EQ(entry.st_uid, 100000U);
+  EXPECT_EQ(entry.st_gid, 200000U);
+
+  const auto view = life_->View("v", name, kMapped);
+  ASSERT_TRUE(view.ok()) << view.status();
+  EXPECT_EQ(view->at(0).type, "bind");
+  EXPECT_EQ(view->at(0).options, (std::vector<std::string>{"ro", "rbind", "uidmap=0:100000:65536",
+                                                           "gidmap=0:200000:65536"}));
+
+  life_.Restart();
+  EXPECT_EQ(*life_->Mounts("c"), prepared->mounts);
+}
+
+TEST_F(SnapshotterTest, WhatHasNoParentIsOwnedAndNotMapped) {
+  const auto prepared = life_->Prepare("c", "", kMapped);
+  ASSERT_TRUE(prepared.ok()) << prepared.status();
+  EXPECT_EQ(prepared->mounts.at(0).options, (std::vector<std::string>{"rw", "rbind"}));
+  struct stat entry{};
+  ASSERT_EQ(::stat((Root() / "s/1/fs").c_str(), &entry), 0);
+  EXPECT_EQ(entry.st_uid, 100000U);
+}
+
+TEST_F(SnapshotterTest, WhatTheClientHasMappedItselfIsNotMappedTwice) {
+  MakeCommitted("A-remap", "");
+  ASSERT_EQ(::chown((Root() / "s/1/fs").c_str(), 100000, 200000), 0);
+  const auto prepared = life_->Prepare("c", "A-remap", kMapped);
+  ASSERT_TRUE(prepared.ok()) << prepared.status();
+  EXPECT_TRUE(prepared->mounts.at(0).options.at(0).starts_with("workdir="));
+}
+
+TEST_F(SnapshotterTest, WhereIdsCannotBeMappedAPrepareSaysWhatToDo) {
+  MakeCommitted("A", "");
+  life_.RefuseIdMapping(MakeError(StatusCode::kUnimplemented, "an old kernel"));
+  life_.Restart();
+  const Status refused = life_->Prepare("c", "A", kMapped).status();
+  EXPECT_EQ(refused.code(), StatusCode::kFailedPrecondition);
+  EXPECT_NE(refused.message().find("an old kernel"), std::string::npos) << refused;
+  EXPECT_NE(refused.message().find("remap-ids"), std::string::npos) << refused;
+  EXPECT_EQ(life_->Stat("c").status().code(), StatusCode::kNotFound);
+
+  ASSERT_EQ(::chown((Root() / "s/1/fs").c_str(), 100000, 200000), 0);
+  EXPECT_TRUE(life_->Prepare("c", "A", kMapped).ok()) << "what the client mapped itself";
+  EXPECT_TRUE(life_->Prepare("d", "A", {}).ok());
+}
+
+TEST_F(SnapshotterTest, AMappingThatIsNoneIsRefused) {
+  MakeCommitted("A", "");
+  const Labels bad = {{"containerd.io/snapshot/uidmapping", "0:1"},
+                      {"containerd.io/snapshot/gidmapping", "0:1:1"}};
+  EXPECT_EQ(life_->Prepare("c", "A", bad).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(life_->Stat("c").status().code(), StatusCode::kNotFound);
+}
+
 TEST_F(SnapshotterTest, MountsAreTheSameEveryTime) {
   MakeCommitted("A", "");
   MakeCommitted("B", "A");
