@@ -65,6 +65,16 @@ Connection& ConnectionOf(fuse_req_t request) {
   return *static_cast<Connection*>(fuse_req_userdata(request));
 }
 
+/// Says that a request could not be answered; other errors are answers.
+bool IsFailure(int error_number) {
+  for (const int answer : {ENOENT, ENODATA, ERANGE, ENOSYS, ENOTDIR, EINVAL, EINTR}) {
+    if (error_number == answer) {
+      return false;
+    }
+  }
+  return true;
+}
+
 /// Answers through libfuse. Lives on the stack of one callback or, deferred, on the heap.
 class RequestReply : public Reply {
  public:
@@ -73,7 +83,13 @@ class RequestReply : public Reply {
   RequestReply(fuse_req_t request, std::span<char> room, Directories directories)
       : request_(request), room_(room), directories_(directories) {}
 
-  void Error(int error_number) override { fuse_reply_err(request_, error_number); }
+  void Error(int error_number) override {
+    if (ConnectionOf(request_).leaves_failures() && IsFailure(error_number)) {
+      fuse_reply_none(request_);  // forgets it; the kernel sends it again
+      return;
+    }
+    fuse_reply_err(request_, error_number);
+  }
   void Entry(const Node& node, Lifetime lifetime) override {
     const fuse_entry_param entry = EntryOf(node, lifetime);
     fuse_reply_entry(request_, &entry);

@@ -52,6 +52,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// one that kills it is an answer (EINTR): others must not make an error of a read.
   static void OnInterrupt(fuse_req* request, void* number) noexcept;
 
+  /// From now on failures are no answers: a successor may do better.
+  void LeaveFailures() { leaves_failures_.store(true); }
+  bool leaves_failures() const { return leaves_failures_.load(std::memory_order_relaxed); }
   /// From now on answers are dropped: a successor gives them.
   void Abandon() { is_abandoned_.store(true); }
 
@@ -70,6 +73,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Bytes init_request_;
   std::atomic<bool> is_abandoned_ = false;
   std::atomic<bool> is_negotiating_ = false;
+  std::atomic<bool> leaves_failures_ = false;
   std::atomic<bool> is_replaying_ = false;
   Mutex waiting_mutex_;  // leaf
   uintptr_t next_waiting_ GUARDED_BY(waiting_mutex_) = 1;

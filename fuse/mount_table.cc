@@ -23,11 +23,6 @@ std::string Unescape(std::string_view text) {
   return out;
 }
 
-struct Line {
-  std::string mount_point;
-  MountEntry entry;
-};
-
 /// Calls `visit` for every line.
 template <typename Visit>
 void ForEachLine(std::string_view mountinfo, Visit visit) {
@@ -38,14 +33,15 @@ void ForEachLine(std::string_view mountinfo, Visit visit) {
     std::string parent;
     std::string root;
     std::string where;
-    Line line;
-    words >> id >> parent >> line.entry.device >> root >> where;
-    line.mount_point = Unescape(where);
+    MountEntry entry;
+    words >> id >> parent >> entry.device >> root >> where;
+    entry.mount_point = Unescape(where);
     std::string word;
     while (words >> word && word != "-") {
     }
-    words >> line.entry.type;
-    visit(line);
+    std::string source;
+    words >> entry.type >> source >> entry.options;
+    visit(entry);
   }
 }
 
@@ -65,9 +61,9 @@ StatusOr<std::string> ReadMountinfo() {
 std::optional<MountEntry> FindMount(std::string_view mountinfo,
                                     const std::filesystem::path& mount_point) {
   std::optional<MountEntry> found;
-  ForEachLine(mountinfo, [&](const Line& line) {
-    if (line.mount_point == mount_point.native()) {
-      found = line.entry;  // later lines lie on top
+  ForEachLine(mountinfo, [&](const MountEntry& entry) {
+    if (entry.mount_point == mount_point) {
+      found = entry;  // later lines lie on top
     }
   });
   return found;
@@ -78,15 +74,29 @@ StatusOr<std::optional<MountEntry>> FindMount(const std::filesystem::path& mount
   return FindMount(mountinfo, mount_point);
 }
 
+std::vector<MountEntry> EntriesBelow(std::string_view mountinfo,
+                                     const std::filesystem::path& directory) {
+  std::vector<MountEntry> found;
+  const std::string prefix = directory.native() + "/";
+  ForEachLine(mountinfo, [&](const MountEntry& entry) {
+    if (entry.mount_point.native().starts_with(prefix)) {
+      found.push_back(entry);
+    }
+  });
+  return found;
+}
+
+StatusOr<std::vector<MountEntry>> EntriesBelow(const std::filesystem::path& directory) {
+  ASSIGN_OR_RETURN(const std::string mountinfo, ReadMountinfo());
+  return EntriesBelow(mountinfo, directory);
+}
+
 std::vector<std::filesystem::path> MountsBelow(std::string_view mountinfo,
                                                const std::filesystem::path& directory) {
   std::vector<std::filesystem::path> found;
-  const std::string prefix = directory.native() + "/";
-  ForEachLine(mountinfo, [&](const Line& line) {
-    if (line.mount_point.starts_with(prefix)) {
-      found.emplace_back(line.mount_point);
-    }
-  });
+  for (MountEntry& entry : EntriesBelow(mountinfo, directory)) {
+    found.push_back(std::move(entry.mount_point));
+  }
   return found;
 }
 

@@ -12,8 +12,10 @@ namespace starling::fuse {
 
 /// A line of mountinfo. Source: proc(5).
 struct MountEntry {
-  std::string device;  // "major:minor"
-  std::string type;    // such as "fuse.starling"
+  std::filesystem::path mount_point;
+  std::string device;   // "major:minor"
+  std::string type;     // such as "fuse.starling"
+  std::string options;  // of the file system, separated by commas
 };
 
 /// The topmost mount at exactly `mount_point` in the text of a mountinfo file.
@@ -29,5 +31,10 @@ std::vector<std::filesystem::path> MountsBelow(std::string_view mountinfo,
                                                const std::filesystem::path& directory);
 /// The same in this process's mount namespace.
 StatusOr<std::vector<std::filesystem::path>> MountsBelow(const std::filesystem::path& directory);
+
+/// As MountsBelow, with all that the lines say.
+std::vector<MountEntry> EntriesBelow(std::string_view mountinfo,
+                                     const std::filesystem::path& directory);
+StatusOr<std::vector<MountEntry>> EntriesBelow(const std::filesystem::path& directory);
 
 }  // namespace starling::fuse

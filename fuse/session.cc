@@ -1,6 +1,7 @@
 #include "fuse/session.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -13,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/copy_fd.h"
 #include "base/executor.h"
 #include "base/log.h"
 #include "fuse/connection.h"
@@ -182,6 +184,12 @@ StatusOr<std::unique_ptr<Session>> Session::Adopt(const Options& options,
   return std::unique_ptr<Session>(new Session(options, std::move(connection)));
 }
 
+bool Session::IsAlive(const Device& device) {
+  pollfd asked{.fd = device.fd.get(), .events = POLLOUT, .revents = 0};
+  // POLLERR is what the kernel says of an ended connection.
+  return ::poll(&asked, 1, 0) == 1 && asked.revents == POLLOUT;
+}
+
 Session::Session(Options options, std::shared_ptr<Connection> connection)
     : options_(std::move(options)),
       connection_(std::move(connection)),
@@ -195,12 +203,11 @@ Session::~Session() {
 }
 
 StatusOr<Session::Device> Session::CopyDevice() const {
-  UniqueFd copy(::fcntl(connection_->fd(), F_DUPFD_CLOEXEC, 0));
-  if (!copy.valid()) {
-    return ErrnoError(errno, "fuse: copy the device's descriptor");
-  }
+  ASSIGN_OR_RETURN(UniqueFd copy, CopyFd(connection_->fd()));
   return Device{.fd = std::move(copy), .init_request = connection_->init_request()};
 }
+
+void Session::LeaveFailures() { connection_->LeaveFailures(); }
 
 StatusOr<Session::Device> Session::Release() {
   ASSIGN_OR_RETURN(Device device, CopyDevice());

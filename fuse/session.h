@@ -39,11 +39,16 @@ class Session {
   /// answered (kernels before 6.9 cannot send those again: their callers wait for ever).
   static StatusOr<std::unique_ptr<Session>> Adopt(const Options& options,
                                                   const Operations& operations, Device device);
+  /// Whether the mount is still there; an administrator may have taken it away.
+  static bool IsAlive(const Device& device);
   /// Unmounts, unless released, and joins the threads. Whoever still waits gets an error.
   ~Session();
 
   /// A copy of what a successor needs, for whoever keeps it while this process may die.
   StatusOr<Device> CopyDevice() const;
+  /// From now on a request that fails is not answered, but left to whoever adopts the device. For
+  /// what ends before Release.
+  void LeaveFailures();
   /// Stops serving and leaves the mount to whoever adopts the device. Answers that come later are
   /// dropped: the successor gets those requests again.
   StatusOr<Device> Release();

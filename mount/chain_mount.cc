@@ -3,7 +3,9 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <charconv>
 #include <string>
+#include <string_view>
 
 #include "base/log.h"
 #include "erofs/image_reader.h"
@@ -25,6 +27,17 @@ bool Contains(std::span<const ChainLayer> layers, uint64_t number) {
 
 bool SameNumbers(std::span<const ChainLayer> a, std::span<const ChainLayer> b) {
   return std::ranges::equal(a, b, {}, &ChainLayer::number, &ChainLayer::number);
+}
+
+/// A list of 500 layers, which is as many as an overlay can have, is far smaller.
+constexpr uint64_t kMaxListBytes = 64 << 10;
+
+std::string ListOf(std::span<const ChainLayer> layers) {
+  std::string text;
+  for (const ChainLayer& layer : layers) {
+    text += fmt::format("{}\n", layer.number);
+  }
+  return text;
 }
 
 StatusOr<Bytes> Merge(std::span<const ChainLayer> layers) {
@@ -57,6 +70,44 @@ StatusOr<std::unique_ptr<ChainMounts>> ChainMounts::Start(std::filesystem::path 
       new ChainMounts(std::move(directory), files, std::move(plane)));
 }
 
+StatusOr<std::unique_ptr<ChainMounts>> ChainMounts::Adopt(std::filesystem::path directory,
+                                                          FileSystem& files) {
+  ASSIGN_OR_RETURN(std::unique_ptr<ErofsPlane> plane, ErofsPlane::Adopt(directory));
+  return std::unique_ptr<ChainMounts>(
+      new ChainMounts(std::move(directory), files, std::move(plane)));
+}
+
+void ChainMounts::AdoptChains(
+    const std::function<std::optional<std::vector<ChainLayer>>(std::span<const uint64_t> numbers)>&
+        layers_of) {
+  MutexLock lock(mutex_);
+  for (const uint64_t top : plane_->Numbers()) {
+    const StatusOr<std::vector<uint64_t>> numbers = ReadList(top);
+    auto layers = numbers.ok() ? layers_of(*numbers) : std::nullopt;
+    if (layers) {
+      if (plane_->UsesStored(top)) {
+        std::ranges::for_each(*layers, [](const ChainLayer& layer) {
+          (void)layer.stored->PinIfComplete();  // also where a cap came since
+        });
+      }
+      chains_[top] = {.layers = *std::move(layers), .path = plane_->Find(top)};
+      continue;
+    }
+    log::Warning(
+        "a merged chain of layers is made anew",
+        {{"chain", std::to_string(top)},
+         {"error", numbers.ok() ? "one of its layers is not shown" : Describe(numbers.status())}});
+    plane_->Hide(top);
+    RemoveFiles(top);
+  }
+}
+
+void ChainMounts::Leave() {
+  MutexLock lock(mutex_);
+  chains_.clear();
+  plane_->Leave();
+}
+
 ChainMounts::~ChainMounts() {
   std::map<uint64_t, Chain> chains;
   {
@@ -65,13 +116,49 @@ ChainMounts::~ChainMounts() {
   }
   for (const auto& [top, chain] : chains) {
     plane_->Hide(top);
-    std::error_code error;
-    std::filesystem::remove(ImagePath(top), error);
+    RemoveFiles(top);
   }
 }
 
 std::filesystem::path ChainMounts::ImagePath(uint64_t top) const {
   return directory_ / fmt::format("{}.erofs", top);
+}
+
+std::filesystem::path ChainMounts::ListPath(uint64_t top) const {
+  return directory_ / fmt::format("{}.layers", top);
+}
+
+/// The numbers of a chain's layers, bottom first, as ListOf writes them.
+StatusOr<std::vector<uint64_t>> ChainMounts::ReadList(uint64_t top) const {
+  ASSIGN_OR_RETURN(const Bytes bytes, ReadFile(files_, ListPath(top), kMaxListBytes));
+  std::vector<uint64_t> numbers;
+  for (std::string_view text = AsText(bytes); !text.empty();) {
+    uint64_t number = 0;
+    const char* end = text.data() + text.size();
+    const auto [parsed_to, error] = std::from_chars(text.data(), end, number);
+    if (error != std::errc() || parsed_to == end || *parsed_to != '\n') {
+      return MakeError(StatusCode::kDataLoss, fmt::format("{} is damaged", ListPath(top).native()));
+    }
+    numbers.push_back(number);
+    text.remove_prefix(static_cast<size_t>(parsed_to + 1 - text.data()));
+  }
+  if (numbers.empty() || numbers.back() != top) {
+    return MakeError(StatusCode::kDataLoss,
+                     fmt::format("{} does not end with {}", ListPath(top).native(), top));
+  }
+  return numbers;
+}
+
+/// Not forced to the disk: what was mounted is gone after a loss of power.
+Status ChainMounts::WriteWhole(const std::filesystem::path& path, ByteSpan bytes) {
+  ASSIGN_OR_RETURN(const UniqueFd file, files_.Open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600));
+  return files_.WriteAt(file.get(), 0, bytes);
+}
+
+void ChainMounts::RemoveFiles(uint64_t top) {
+  std::error_code error;
+  std::filesystem::remove(ImagePath(top), error);
+  std::filesystem::remove(ListPath(top), error);
 }
 
 std::optional<std::filesystem::path> ChainMounts::Show(std::span<const ChainLayer> layers) {
@@ -100,17 +187,14 @@ StatusOr<std::filesystem::path> ChainMounts::Mount(std::span<const ChainLayer> l
   const std::filesystem::path image_path = ImagePath(top);
   ASSIGN_OR_RETURN(const Bytes image, Merge(layers));
   const auto write_and_mount = [&]() -> StatusOr<std::filesystem::path> {
-    // Not forced to the disk: no later process uses it.
-    ASSIGN_OR_RETURN(const UniqueFd file,
-                     files_.Open(image_path, O_WRONLY | O_CREAT | O_TRUNC, 0600));
-    RETURN_IF_ERROR(files_.WriteAt(file.get(), 0, image));
+    RETURN_IF_ERROR(WriteWhole(ListPath(top), AsBytes(ListOf(layers))));
+    RETURN_IF_ERROR(WriteWhole(image_path, image));
     const auto data = AllComplete(layers) ? ErofsPlane::Data::kStored : ErofsPlane::Data::kOverFuse;
     return plane_->Show(top, ImageOf(layers, image_path, data), data);
   };
   StatusOr<std::filesystem::path> path = write_and_mount();
   if (!path.ok()) {
-    std::error_code error;
-    std::filesystem::remove(image_path, error);
+    RemoveFiles(top);
   }
   return path;
 }
@@ -137,8 +221,7 @@ void ChainMounts::HideThoseWith(uint64_t number) {
       return false;
     }
     plane_->Hide(top);
-    std::error_code error;
-    std::filesystem::remove(ImagePath(top), error);
+    RemoveFiles(top);
     return true;
   });
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -28,8 +29,9 @@ struct ChainLayer {
 /// as a device. Over FUSE while a layer is incomplete, else on the stored files alone.
 ///
 /// A chain is known by its topmost layer, is mounted when it is first asked for, shared by all who
-/// ask, and goes with any of its layers. Its image is made anew by each process: that takes
-/// milliseconds. Threads: safe. Calls block for the disk and for our FUSE threads, never for the
+/// ask, and goes with any of its layers. Next to a chain's image stands the list of its layers, for
+/// a successor; otherwise each process makes its images anew: that takes milliseconds. Threads:
+/// safe. Calls block for the disk and for our FUSE threads, never for the
 /// network.
 class ChainMounts {
  public:
@@ -37,8 +39,19 @@ class ChainMounts {
   /// left there; nobody else uses the directory. `files` outlives the object.
   static StatusOr<std::unique_ptr<ChainMounts>> Start(std::filesystem::path directory,
                                                       FileSystem& files);
+  /// The same, but keeps the chains that a process which has died shows there, until it is known
+  /// which of them can go on: AdoptChains.
+  static StatusOr<std::unique_ptr<ChainMounts>> Adopt(std::filesystem::path directory,
+                                                      FileSystem& files);
   /// Hides everything.
   ~ChainMounts();
+  /// Leaves everything as it is, for a successor to adopt. Comes last.
+  void Leave();
+
+  /// Goes on with the chains that are mounted, if `layers_of` knows all layers of a list, bottom
+  /// first; hides the others. Comes once, before other calls, when the layers are answered for.
+  void AdoptChains(const std::function<std::optional<std::vector<ChainLayer>>(
+                       std::span<const uint64_t> numbers)>& layers_of);
 
   /// The root directory of `layers`, bottom first, at least one. Nothing when they cannot be one
   /// mount: the reason is logged once, and the answer stays the same until one of them is hidden.
@@ -59,6 +72,10 @@ class ChainMounts {
       : directory_(std::move(directory)), files_(files), plane_(std::move(plane)) {}
   StatusOr<std::filesystem::path> Mount(std::span<const ChainLayer> layers);
   std::filesystem::path ImagePath(uint64_t top) const;
+  std::filesystem::path ListPath(uint64_t top) const;
+  StatusOr<std::vector<uint64_t>> ReadList(uint64_t top) const;
+  Status WriteWhole(const std::filesystem::path& path, ByteSpan bytes);
+  void RemoveFiles(uint64_t top);
 
   const std::filesystem::path directory_;
   FileSystem& files_;

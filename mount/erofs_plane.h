@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "base/mutex.h"
 #include "base/status.h"
@@ -30,8 +32,19 @@ class ErofsPlane {
   /// Shows layers at `directory`/NUMBER. Takes away what a killed process left there; nobody else
   /// uses the directory.
   static StatusOr<std::unique_ptr<ErofsPlane>> Start(std::filesystem::path directory);
+  /// The same, but keeps the layers that a process which has died shows there: its successor goes
+  /// on with them.
+  static StatusOr<std::unique_ptr<ErofsPlane>> Adopt(std::filesystem::path directory);
   /// Hides everything.
   ~ErofsPlane();
+  /// Leaves everything as it is, for a successor to adopt. Comes last.
+  void Leave();
+
+  /// The layer's root directory, if the layer is shown here.
+  std::optional<std::filesystem::path> Find(uint64_t number) const;
+  /// Whether it is shown from the stored files: then they must stay.
+  bool UsesStored(uint64_t number) const;
+  std::vector<uint64_t> Numbers() const;
 
   /// The layer's root directory.
   StatusOr<std::filesystem::path> Show(uint64_t number, const ErofsImage& image, Data data);
@@ -45,7 +58,7 @@ class ErofsPlane {
   std::filesystem::path PathOf(uint64_t number) const;
 
   const std::filesystem::path directory_;
-  Mutex mutex_;  // held over mount calls: only others of them wait for it
+  mutable Mutex mutex_;  // held over mount calls: only others of them wait for it
   std::map<uint64_t, Data> shown_ GUARDED_BY(mutex_);
 };
 

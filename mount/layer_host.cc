@@ -57,11 +57,16 @@ struct View {
 
   Status Start(const LayerHost::Options& options) {
     RETURN_IF_ERROR(MakeDirectories(path, 0755));
-    ASSIGN_OR_RETURN(session, fuse::Session::Mount({.mount_point = path,
-                                                    .device = options.fuse_device,
-                                                    .threads = options.fuse_threads},
-                                                   operations));
+    ASSIGN_OR_RETURN(session, fuse::Session::Mount(SessionOptions(options), operations));
     return OkStatus();
+  }
+  Status Adopt(const LayerHost::Options& options, fuse::Session::Device device) {
+    ASSIGN_OR_RETURN(session,
+                     fuse::Session::Adopt(SessionOptions(options), operations, std::move(device)));
+    return OkStatus();
+  }
+  fuse::Session::Options SessionOptions(const LayerHost::Options& options) const {
+    return {.mount_point = path, .device = options.fuse_device, .threads = options.fuse_threads};
   }
 
   const std::filesystem::path path;
@@ -180,6 +185,9 @@ struct LayerHost::State {
   void MakeRoom();
   void UseStoredSoon(const LayerKey& key);
   Status ChoosePlane();
+  Status AdoptPlane(const Handover& from);
+  Status Serve();
+  Status LeaveMounts();
   void AddSource(LazyLayer& layer, const LayerSpec& spec);
   std::optional<layer::FetchDecision> KeptDecision(const LayerKey& key);
   layer::FetchDecision HowToFetch(const Held& held, const LayerSpec& spec,
@@ -207,6 +215,10 @@ struct LayerHost::State {
   std::unique_ptr<ErofsPlane> erofs;    // null: FUSE trees
   std::unique_ptr<ChainMounts> chains;  // null as `erofs` is
   bool can_replace = false;             // a mount over FUSE by one of the stored files
+  /// What another host left, until it is served: then the sessions have it.
+  std::optional<Handover> adopted;
+  /// Until then no path below the mounts is used: whoever does waits for this process.
+  std::atomic<bool> serves = true;
   /// Replaces mounts: that may wait for reads, so no thread that answers them does it.
   std::unique_ptr<ThreadPool> replacing;
   std::unique_ptr<ThreadPool> openers;
@@ -215,7 +227,9 @@ struct LayerHost::State {
   std::optional<IndexFinder> finder;
   /// Forces to the disk what came at once and in bulk, while nobody waits for it; and evicts.
   std::unique_ptr<ThreadPool> syncing;
-  std::atomic<bool> makes_room = false;  // that is posted, or it is too early to try again
+  /// That is posted, or it is too early to try again, or an adopted host does not know everything
+  /// yet that the kernel reads without us.
+  std::atomic<bool> makes_room = false;
   std::shared_ptr<layer::RunRecordings> recordings;  // null: nothing is recorded
   std::unique_ptr<DiffIdChecks> diff_ids;
 
@@ -233,16 +247,37 @@ struct LayerHost::State {
 };
 
 StatusOr<std::unique_ptr<LayerHost>> LayerHost::Start(Options options, Dependencies dependencies) {
+  return StartOrAdopt(std::move(options), std::move(dependencies), std::nullopt);
+}
+
+StatusOr<std::unique_ptr<LayerHost>> LayerHost::Adopt(Options options, Dependencies dependencies,
+                                                      Handover handover) {
+  return StartOrAdopt(std::move(options), std::move(dependencies), std::move(handover));
+}
+
+StatusOr<std::unique_ptr<LayerHost>> LayerHost::StartOrAdopt(Options options,
+                                                             Dependencies dependencies,
+                                                             std::optional<Handover> handover) {
   auto state = std::make_unique<State>(std::move(options), std::move(dependencies));
   RETURN_IF_ERROR(MakeDirectories(state->options.root, 0700));
   state->syncing = std::make_unique<ThreadPool>("sync", 1);
+  UniqueFd lock = handover ? std::move(handover->store_lock) : UniqueFd();
   ASSIGN_OR_RETURN(state->layers, store::LayerStore::Open(
                                       state->options.root / "store", state->dependencies.files,
                                       {.max_bytes = state->options.max_store_bytes,
-                                       .on_low = [host = state.get()] { host->MakeRoomSoon(); }}));
-  // Now that nobody else uses the root; what is left on FUSE is the sessions' affair.
-  RETURN_IF_ERROR(DetachMountsBelow(state->options.root / kMergedChains));
-  RETURN_IF_ERROR(DetachMountsBelow(state->options.root / kErofsLayers));
+                                       .on_low = [host = state.get()] { host->MakeRoomSoon(); }},
+                                      std::move(lock)));
+  if (handover &&
+      !(fuse::Session::IsAlive(handover->plain) && fuse::Session::IsAlive(handover->with_xattrs))) {
+    log::Warning("the mounts of the earlier process are gone: everything is mounted anew",
+                 {{"root", state->options.root.native()}});
+    handover.reset();
+  }
+  if (!handover) {
+    // Now that nobody else uses the root; what is left on FUSE is the sessions' affair.
+    RETURN_IF_ERROR(DetachMountsBelow(state->options.root / kMergedChains));
+    RETURN_IF_ERROR(DetachMountsBelow(state->options.root / kErofsLayers));
+  }
   state->cpu = std::make_unique<ThreadPool>("cpu", state->options.decode_threads);
   const FetchPolicy& policy = state->options.fetch;
   state->scheduler = layer::FetchScheduler::Make(
@@ -278,9 +313,16 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::Start(Options options, Dependenc
                                            .disk = *state->syncing,
                                            .profiles = state->profiles});
   }
-  RETURN_IF_ERROR(state->plain.Start(state->options));
-  RETURN_IF_ERROR(state->with_xattrs.Start(state->options));
-  RETURN_IF_ERROR(state->ChoosePlane());
+  if (handover) {
+    RETURN_IF_ERROR(state->AdoptPlane(*handover));
+    state->adopted = std::move(handover);
+    state->serves = false;
+    state->makes_room = true;
+  } else {
+    RETURN_IF_ERROR(state->plain.Start(state->options));
+    RETURN_IF_ERROR(state->with_xattrs.Start(state->options));
+    RETURN_IF_ERROR(state->ChoosePlane());
+  }
   state->openers = std::make_unique<ThreadPool>("open", kOpeners);
   state->opener = std::make_shared<ImageOpener>(ImageOpener::Dependencies{
       .sources = state->dependencies.sources,
@@ -335,9 +377,109 @@ Status LayerHost::State::ChoosePlane() {
   return OkStatus();
 }
 
+/// What is mounted stays as it is, so no other way of showing layers can be chosen.
+Status LayerHost::State::AdoptPlane(const Handover& from) {
+  plane = {.plane = from.plane, .reason = "as it was before this process"};
+  if (from.plane != DataPlane::kErofs) {
+    return OkStatus();
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<ErofsPlane> adopted_layers,
+                   ErofsPlane::Adopt(options.root / kErofsLayers));
+  auto adopted_chains = ChainMounts::Adopt(options.root / kMergedChains, dependencies.files);
+  if (!adopted_chains.ok()) {
+    adopted_layers->Leave();
+    return adopted_chains.status();
+  }
+  erofs = std::move(adopted_layers);
+  chains = *std::move(adopted_chains);
+  can_replace = from.can_replace;
+  replacing = std::make_unique<ThreadPool>("mount", 1);
+  return OkStatus();
+}
+
+Status LayerHost::State::Serve() {
+  if (serves) {
+    return OkStatus();
+  }
+  RETURN_IF_ERROR(plain.Adopt(options, std::move(adopted->plain)));
+  RETURN_IF_ERROR(with_xattrs.Adopt(options, std::move(adopted->with_xattrs)));
+  adopted.reset();
+  serves = true;
+  if (!erofs) {
+    makes_room = false;
+    return OkStatus();
+  }
+  chains->AdoptChains(
+      [this](std::span<const uint64_t> numbers_of_chain) { return LayersOf(numbers_of_chain); });
+  makes_room = false;
+  std::vector<LayerKey> keys;
+  {
+    MutexLock lock(mutex);
+    for (const auto& [number, key] : numbers) {
+      mounted_at[number] = SystemClock().Now();  // whoever was told its path before
+    }
+    for (const auto& [key, entry] : shown) {
+      keys.push_back(key);
+    }
+  }
+  for (const LayerKey& key : keys) {
+    UseStoredSoon(key);  // does nothing for an incomplete one
+  }
+  return OkStatus();
+}
+
+Status LayerHost::State::LeaveMounts() {
+  Status first;
+  for (View* view : {&plain, &with_xattrs}) {
+    if (view->session) {
+      first.Update(view->session->Release().status());
+    }
+  }
+  if (erofs) {
+    chains->Leave();
+    erofs->Leave();
+  }
+  return first;
+}
+
+Status LayerHost::Serve() { return state_->Serve(); }
+
+StatusOr<Handover> LayerHost::CopyHandover() const {
+  Handover handover{.store_lock = {},
+                    .plain = {},
+                    .with_xattrs = {},
+                    .plane = state_->plane.plane,
+                    .can_replace = state_->can_replace};
+  ASSIGN_OR_RETURN(handover.store_lock, state_->layers->CopyLock());
+  ASSIGN_OR_RETURN(handover.plain, state_->plain.session->CopyDevice());
+  ASSIGN_OR_RETURN(handover.with_xattrs, state_->with_xattrs.session->CopyDevice());
+  return handover;
+}
+
+void LayerHost::LeaveFailures() {
+  state_->plain.session->LeaveFailures();
+  state_->with_xattrs.session->LeaveFailures();
+}
+
+Status LayerHost::Release() {
+  state_->opener->Stop();
+  state_->eager->Close();
+  state_->openers.reset();
+  {
+    MutexLock lock(state_->mutex);
+    state_->ends = true;
+  }
+  // What it does may need our answers, so before those end.
+  state_->replacing.reset();
+  return state_->LeaveMounts();
+}
+
 LayerHost::LayerHost(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 LayerHost::~LayerHost() {
+  if (!state_->serves) {
+    (void)state_->LeaveMounts();  // the next to try finds all of them
+  }
   state_->opener->Stop();
   state_->eager->Close();  // an opener may wait for it
   state_->openers.reset();
@@ -529,8 +671,15 @@ StatusOr<MountedLayer> LayerHost::State::Show(uint64_t number, const LayerSpec& 
 /// Mounts the layer's index if that is how layers are shown; else, and when it fails, the
 /// directory on FUSE that is there anyway. Returns the layer's root.
 std::filesystem::path LayerHost::State::ShowAsMount(uint64_t number, const Held& held) {
-  if (erofs) {
-    const bool is_complete = MayUseStored(held) && held.stored->PinIfComplete();
+  if (const auto kept = erofs ? erofs->Find(number) : std::nullopt) {  // an adopted one
+    if (erofs->UsesStored(number)) {
+      (void)held.stored->PinIfComplete();  // also where a cap came since: the kernel reads the file
+    }
+    return *kept;
+  }
+  // An adopted layer that has no such mount was a tree before, too.
+  const bool is_complete = erofs && MayUseStored(held) && held.stored->PinIfComplete();
+  if (erofs && (serves || is_complete)) {
     const auto path =
         erofs->Show(number,
                     {.index = held.stored->index_path(),
@@ -663,7 +812,7 @@ void LayerHost::State::UseStoredSoon(const LayerKey& key) {
   const std::set<uint64_t> shown_as = NumbersOf(key);
   std::chrono::milliseconds grace(0);
   MutexLock lock(mutex);
-  if (!can_replace || ends) {
+  if (!can_replace || !serves || ends) {
     return;
   }
   for (const uint64_t number : shown_as) {
@@ -1087,7 +1236,9 @@ Status LayerHost::State::Hide(uint64_t number, Data data) {
     erofs->Hide(number);
   }
   view.layers.Remove(number);
-  view.session->ForgetLayer(number);
+  if (view.session) {
+    view.session->ForgetLayer(number);
+  }
   return is_last ? Close(key, std::move(held), data) : OkStatus();
 }
 

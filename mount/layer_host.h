@@ -14,6 +14,8 @@
 #include "base/executor.h"
 #include "base/file_system.h"
 #include "base/status.h"
+#include "base/unique_fd.h"
+#include "fuse/session.h"
 #include "layer/fetch_decision.h"
 #include "mount/diff_id_checks.h"
 #include "mount/erofs_probe.h"
@@ -88,6 +90,17 @@ struct HostCounters {
   uint64_t blob_bytes = 0;
 };
 
+/// What a successor needs to go on with the mounts of a host whose process has died or has released
+/// them. The kernel keeps the mounts as long as somebody has the devices.
+struct Handover {
+  UniqueFd store_lock;
+  fuse::Session::Device plain;
+  fuse::Session::Device with_xattrs;
+  /// How layers are shown stays the same: kTree or kErofs.
+  DataPlane plane = DataPlane::kTree;
+  bool can_replace = false;  // an EROFS mount over FUSE by one of the stored files
+};
+
 /// Threads: safe.
 class LayerHost {
  public:
@@ -130,7 +143,23 @@ class LayerHost {
   /// Mounts the FUSE sessions. kFailedPrecondition says what is missing (root, /dev/fuse, EROFS
   /// over FUSE where it is demanded).
   static StatusOr<std::unique_ptr<LayerHost>> Start(Options options, Dependencies dependencies);
-  /// Unmounts everything and joins its threads.
+  /// Goes on with the mounts that another host left, whose options were the same; with mounts of
+  /// its own when those are gone. Nothing is answered until Serve: before it, Restore what is
+  /// shown.
+  static StatusOr<std::unique_ptr<LayerHost>> Adopt(Options options, Dependencies dependencies,
+                                                    Handover handover);
+  /// Every layer that is shown is restored: answers, first what was asked meanwhile. Does nothing
+  /// for a host that was not adopted.
+  Status Serve();
+  /// For whoever keeps it while this process may die.
+  StatusOr<Handover> CopyHandover() const;
+  /// From now on a read that fails is not answered, but left to whoever adopts the mounts: before
+  /// the network is stopped, and then Release.
+  void LeaveFailures();
+  /// Ends serving and leaves all mounts to whoever adopts them; what the kernel asks waits for
+  /// that. Comes last, when no other call is on its way: then only the destructor.
+  Status Release();
+  /// Unmounts everything, unless released or adopted and not served, and joins its threads.
   ~LayerHost();
 
   /// Shows the layer under `number` (never used before, 1 to 2^23 - 1). Blocks for the network when
@@ -178,6 +207,9 @@ class LayerHost {
 
  private:
   struct State;
+  static StatusOr<std::unique_ptr<LayerHost>> StartOrAdopt(Options options,
+                                                           Dependencies dependencies,
+                                                           std::optional<Handover> handover);
   explicit LayerHost(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

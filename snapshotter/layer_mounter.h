@@ -49,6 +49,9 @@ class LayerMounter {
   virtual StatusOr<LayerMount> Mount(uint64_t number, const LayerRequest& layer) = 0;
   /// The same after a restart, from what is on disk alone: never asks the network.
   virtual StatusOr<LayerMount> Restore(uint64_t number, const LayerRequest& layer) = 0;
+  /// Every layer that is needed is restored: from now on the kernel is answered. Comes once, before
+  /// anything but restores. An error keeps the daemon from starting.
+  virtual Status Serve() = 0;
   /// An overlay of these layers, bottom first, all of them shown, is about to be mounted. One
   /// directory that shows the same; nothing when there is none, so that the overlay needs each of
   /// them, and for a single layer. The same list gets

@@ -78,6 +78,7 @@ StatusOr<std::unique_ptr<Snapshotter>> Snapshotter::Open(Options options,
 Status Snapshotter::RestoreLayers() {
   ASSIGN_OR_RETURN(std::vector<StoredLayer> stored, metadata_.Layers());
   bool all_restored = true;
+  std::vector<uint64_t> unused;
   for (StoredLayer& layer : stored) {
     if (!layer.snapshot.empty()) {
       ASSIGN_OR_RETURN(const Info info, metadata_.Stat(layer.snapshot));
@@ -88,9 +89,7 @@ Status Snapshotter::RestoreLayers() {
     if (!layer.in_use) {
       // A crash came between the layer and its snapshot. Restored, because only then its data can
       // go.
-      if (const Status discarded = DiscardLayer(layer.number); !discarded.ok()) {
-        startup_problems_.push_back(discarded);
-      }
+      unused.push_back(layer.number);
       continue;
     }
     if (!mount.ok()) {
@@ -103,6 +102,12 @@ Status Snapshotter::RestoreLayers() {
     MutexLock lock(mutex_);
     shown_[layer.number] = {.request = layer.request,
                             .mount = mount.ok() ? std::optional(*std::move(mount)) : std::nullopt};
+  }
+  RETURN_IF_ERROR(layers_.Serve());
+  for (const uint64_t number : unused) {
+    if (const Status discarded = DiscardLayer(number); !discarded.ok()) {
+      startup_problems_.push_back(discarded);
+    }
   }
   if (all_restored) {  // else the data of one that is needed might seem to be nobody's
     if (const Status discarded = layers_.DiscardOthers(); !discarded.ok()) {

@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 
+#include "base/copy_fd.h"
 #include "base/mutex.h"
 #include "base/temp_dir.h"
 #include "store/stored_layer_state.h"
@@ -201,10 +202,13 @@ struct LayerStore::State {
 };
 
 StatusOr<std::unique_ptr<LayerStore>> LayerStore::Open(const std::filesystem::path& root,
-                                                       FileSystem& files, Room::Options room) {
+                                                       FileSystem& files, Room::Options room,
+                                                       UniqueFd lock) {
   RETURN_IF_ERROR(MakeDirectories(root, 0700));
   ASSIGN_OR_RETURN(const Found found, CheckVersion(files, root));
-  ASSIGN_OR_RETURN(UniqueFd lock, TakeLock(files, root));
+  if (!lock.valid()) {
+    ASSIGN_OR_RETURN(lock, TakeLock(files, root));
+  }
   RETURN_IF_ERROR(RemoveLeftovers(root));
   if (found == Found::kNothing) {
     RETURN_IF_ERROR(WriteFileAtomically(files, root / kVersionFile,
@@ -219,6 +223,8 @@ StatusOr<std::unique_ptr<LayerStore>> LayerStore::Open(const std::filesystem::pa
 LayerStore::LayerStore(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 LayerStore::~LayerStore() = default;
+
+StatusOr<UniqueFd> LayerStore::CopyLock() const { return CopyFd(state_->lock->get()); }
 
 StatusOr<std::shared_ptr<StoredLayer>> LayerStore::Find(const LayerKey& key) {
   if (auto held = state_->Held(key)) {

@@ -167,9 +167,11 @@ class LayerStore {
  public:
   /// Makes `root` (0700) when it is missing and takes its lock: kFailedPrecondition when another
   /// process holds it. A store of a newer version, or a directory with other things in it, is
-  /// refused untouched. `files` outlives the store and its layers.
+  /// refused untouched. `files` outlives the store and its layers. `lock` is the one that a process
+  /// held that has died, though the kernel may not have done with it.
   static StatusOr<std::unique_ptr<LayerStore>> Open(const std::filesystem::path& root,
-                                                    FileSystem& files, Room::Options room = {});
+                                                    FileSystem& files, Room::Options room = {},
+                                                    UniqueFd lock = {});
   /// The lock is held until the last layer is let go, too.
   ~LayerStore();
 
@@ -193,6 +195,8 @@ class LayerStore {
   /// What WriteDerived kept: the reader checks it. kNotFound when there is none;
   /// kResourceExhausted beyond `limit_bytes`. The layer need not be opened for it.
   StatusOr<Bytes> ReadDerived(const LayerKey& key, std::string_view name, uint64_t limit_bytes);
+  /// For whoever keeps the store locked between two processes that use it.
+  StatusOr<UniqueFd> CopyLock() const;
   /// Checkpoints every layer that somebody holds: from time to time, and before the process ends.
   /// Tries all; returns the first error.
   Status Checkpoint();

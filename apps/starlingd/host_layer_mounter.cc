@@ -54,6 +54,8 @@ StatusOr<snapshotter::LayerMount> HostLayerMounter::Restore(
   return Convert(host_.Restore(number, SpecOf(layer)));
 }
 
+Status HostLayerMounter::Serve() { return host_.Serve(); }
+
 std::optional<std::filesystem::path> HostLayerMounter::ShowChain(
     std::span<const uint64_t> numbers) {
   return host_.ShowChain(numbers);

@@ -14,6 +14,7 @@ class HostLayerMounter final : public snapshotter::LayerMounter {
                                           const snapshotter::LayerRequest& layer) override;
   StatusOr<snapshotter::LayerMount> Restore(uint64_t number,
                                             const snapshotter::LayerRequest& layer) override;
+  Status Serve() override;
   std::optional<std::filesystem::path> ShowChain(std::span<const uint64_t> numbers) override;
   Status Discard(uint64_t number) override;
   Status DiscardOthers() override;

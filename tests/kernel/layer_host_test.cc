@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <future>
+#include <sstream>
 #include <thread>
 
 #include "base/temp_dir.h"
@@ -86,16 +87,34 @@ class LayerHostFixture : public testing_support::PrivateMountsFixture {
                              .data_plane = plane,
                              .mount_grace = mount_grace_,
                              .merge_from_layers = 2},
-                            {.sources = [image = image_](const std::string&)
-                                 -> StatusOr<std::shared_ptr<oci::ImageSource>> { return image; },
-                             .files = RealFileSystem(),
-                             .probe = std::move(probe),
-                             .find_gzip_indexes = find_gzip_indexes_});
+                            HostDependencies(std::move(probe)));
+  }
+  LayerHost::Dependencies HostDependencies(ErofsProbe probe = ProbeErofs) {
+    return {.sources = [image = image_](const std::string&)
+                -> StatusOr<std::shared_ptr<oci::ImageSource>> { return image; },
+            .files = RealFileSystem(),
+            .probe = std::move(probe),
+            .find_gzip_indexes = find_gzip_indexes_};
   }
   void StartHost() {
     auto host = MakeHost(Plane());
     ASSERT_TRUE(host.ok()) << host.status();
     host_ = *std::move(host);
+  }
+  void AdoptHost(Handover handover) {
+    auto host = LayerHost::Adopt({.root = Path("host"), .merge_from_layers = 2}, HostDependencies(),
+                                 std::move(handover));
+    ASSERT_TRUE(host.ok()) << host.status();
+    host_ = *std::move(host);
+  }
+  /// The kernel's list of them, in which each mount has a number of its own.
+  std::string MountsOfHost() const {
+    std::istringstream lines(ReadWhole("/proc/self/mountinfo"));
+    std::string mounts;
+    for (std::string line; std::getline(lines, line);) {
+      mounts += line.find(Path("host").native()) == std::string::npos ? "" : line + "\n";
+    }
+    return mounts;
   }
   /// Runs `script` with $TREE an empty directory, unpacks its tar to `name` and makes a layer of
   /// it.
@@ -816,6 +835,107 @@ TEST_P(LayerHostTest, EndsWhileReadersWait) {
   blob->Release();
 }
 
+TEST_P(LayerHostTest, ASuccessorGoesOnWithWhatIsMountedAndAsked) {
+  const LazyLayerBlob warm = MakeLayer("warm", "seq 2000 > $TREE/f");
+  const LazyLayerBlob cold = MakeLayer("cold", "head -c 300000 /dev/urandom > $TREE/f", 64 << 10);
+  image_->Add(warm);
+  const auto blob = image_->Add(cold);
+  const auto warm_path = MountLayer(1, warm);
+  const auto cold_path = MountLayer(2, cold);
+  const std::string held = ReadWhole(warm_path / "f");
+  const UniqueFd open(::open((cold_path / "f").c_str(), O_RDONLY | O_CLOEXEC));
+  blob->Hold();
+  const size_t requests = blob->requests();
+  auto reader = std::async(std::launch::async, [&] { return ReadWhole(cold_path / "f"); });
+  while (blob->requests() == requests) {
+    std::this_thread::yield();
+  }
+  auto handover = host_->CopyHandover();
+  ASSERT_TRUE(handover.ok()) << handover.status();
+  ASSERT_TRUE(host_->Release().ok());
+  const std::string mounts = MountsOfHost();
+  host_.reset();
+  EXPECT_EQ(MountsOfHost(), mounts) << "all is left as it is";
+  EXPECT_EQ(reader.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
+
+  AdoptHost(*std::move(handover));
+  const auto restored = host_->Restore(1, SpecOf(warm));
+  ASSERT_TRUE(restored.ok()) << restored.status();
+  EXPECT_EQ(restored->path, warm_path);
+  EXPECT_EQ(host_->Restore(2, SpecOf(cold))->path, cold_path);
+  EXPECT_EQ(host_->counters().blob_requests, 0U) << "never asks the network";
+  ASSERT_TRUE(host_->Serve().ok());
+  EXPECT_EQ(ReadWhole(warm_path / "f"), held) << "while what is fetched waits";
+  blob->Release();
+  const std::string wanted = ReadWhole(Path("cold") / "f");
+  EXPECT_EQ(reader.get(), wanted) << "the read began before";
+  std::string part(1000, '\0');
+  EXPECT_EQ(::pread(open.get(), part.data(), part.size(), 200000), 1000);
+  EXPECT_EQ(part, wanted.substr(200000, 1000));
+  TreeComparison().CompareBelow(Path("warm"), warm_path);
+  TreeComparison().CompareBelow(Path("cold"), cold_path);
+  const LazyLayerBlob next = MakeLayer("next", "echo next > $TREE/f");
+  image_->Add(next);
+  EXPECT_EQ(ReadWhole(MountLayer(3, next) / "f"), "next\n");
+  EXPECT_TRUE(host_->Unmount(1, LayerHost::Data::kDiscard).ok());
+  EXPECT_EQ(ReadError(warm_path / "f"), ENOENT);
+}
+
+TEST_P(LayerHostTest, WhatFailsWhileAHostEndsIsLeftToItsSuccessor) {
+  const LazyLayerBlob layer = MakeLayer("tree", "head -c 100000 /dev/urandom > $TREE/f");
+  const auto blob = image_->Add(layer);
+  const auto path = MountLayer(1, layer);
+  blob->Hold();
+  auto reader = std::async(std::launch::async, [&] { return ReadWhole(path / "f"); });
+  while (blob->requests() == 0) {
+    std::this_thread::yield();
+  }
+  host_->LeaveFailures();
+  blob->FailNext(MakeError(StatusCode::kUnavailable, "the network was stopped"));
+  blob->Release();
+  auto handover = host_->CopyHandover();
+  ASSERT_TRUE(host_->Release().ok());
+  host_.reset();
+  AdoptHost(*std::move(handover));
+  ASSERT_TRUE(host_->Restore(1, SpecOf(layer)).ok());
+  ASSERT_TRUE(host_->Serve().ok());
+  EXPECT_EQ(reader.get(), ReadWhole(Path("tree") / "f"));
+}
+
+TEST_P(LayerHostTest, ASuccessorThatDoesNotComeToServeLeavesEverything) {
+  const LazyLayerBlob layer = MakeLayer("tree", "seq 2000 > $TREE/f");
+  image_->Add(layer);
+  const auto path = MountLayer(1, layer);
+  auto first = host_->CopyHandover();
+  auto second = host_->CopyHandover();
+  ASSERT_TRUE(first.ok() && second.ok());
+  ASSERT_TRUE(host_->Release().ok());
+  host_.reset();
+  const std::string mounts = MountsOfHost();
+  AdoptHost(*std::move(first));
+  ASSERT_TRUE(host_->Restore(1, SpecOf(layer)).ok());
+  host_.reset();
+  EXPECT_EQ(MountsOfHost(), mounts);
+  AdoptHost(*std::move(second));
+  ASSERT_TRUE(host_->Restore(1, SpecOf(layer)).ok());
+  ASSERT_TRUE(host_->Serve().ok());
+  TreeComparison().CompareBelow(Path("tree"), path);
+}
+
+TEST_P(LayerHostTest, WhereTheMountsAreGoneASuccessorMountsAnew) {
+  const LazyLayerBlob layer = MakeLayer("tree", "seq 2000 > $TREE/f");
+  image_->Add(layer);
+  MountLayer(1, layer);
+  auto handover = host_->CopyHandover();
+  ASSERT_TRUE(handover.ok()) << handover.status();
+  host_.reset();
+  AdoptHost(*std::move(handover));
+  const auto restored = host_->Restore(1, SpecOf(layer));
+  ASSERT_TRUE(restored.ok()) << restored.status();
+  ASSERT_TRUE(host_->Serve().ok());
+  TreeComparison().CompareBelow(Path("tree"), restored->path);
+}
+
 TEST_P(LayerHostTest, WhatIsHeldIsReadableWhileManyWait) {
   constexpr int kReaders = 120;  // more than the 64 reads that other FUSE servers allow at once
   const LazyLayerBlob layer = MakeLayer("tree",
@@ -1097,6 +1217,55 @@ TEST_F(ChainLayerHostTest, ComesBackAfterARestartWithoutTheNetwork) {
   EXPECT_EQ(host_->ShowChain(kChain), path);
   EXPECT_EQ(ReadWhole(*path / "f") + ReadWhole(*path / "g"), held);
   EXPECT_EQ(host_->counters().blob_requests, 0U);
+}
+
+TEST_F(ChainLayerHostTest, ASuccessorGoesOnWithIt) {
+  const LazyLayerBlob base = MakeLayer("base", "head -c 300000 /dev/urandom > $TREE/f");
+  const LazyLayerBlob changes = MakeLayer("changes", "seq 2000 > $TREE/g");
+  image_->Add(base);
+  image_->Add(changes);
+  MountLayer(1, base);
+  MountLayer(2, changes);
+  const auto path = host_->ShowChain(kChain);
+  ASSERT_TRUE(path.has_value());
+  auto handover = host_->CopyHandover();
+  ASSERT_TRUE(host_->Release().ok());
+  host_.reset();
+  const std::string mounts = MountsOfHost();
+  AdoptHost(*std::move(handover));
+  ASSERT_TRUE(host_->Restore(1, SpecOf(base)).ok());
+  ASSERT_TRUE(host_->Restore(2, SpecOf(changes)).ok());
+  ASSERT_TRUE(host_->Serve().ok());
+  EXPECT_EQ(host_->ShowChain(kChain), path);
+  EXPECT_EQ(MountsOfHost(), mounts) << "no mount was needed";
+  EXPECT_EQ(ReadWhole(*path / "f"), ReadWhole(Path("base") / "f"));
+  EXPECT_EQ(ReadWhole(*path / "g"), ReadWhole(Path("changes") / "g"));
+  EXPECT_TRUE(host_->Unmount(1, LayerHost::Data::kDiscard).ok());
+  EXPECT_FALSE(std::filesystem::exists(*path / "f")) << "it goes with any of its layers";
+}
+
+TEST_F(ChainLayerHostTest, ASuccessorHidesOneWhoseLayersItDoesNotKnow) {
+  const LazyLayerBlob base = MakeLayer("base", "seq 1000 > $TREE/f");
+  const LazyLayerBlob changes = MakeLayer("changes", "seq 2000 > $TREE/g");
+  image_->Add(base);
+  image_->Add(changes);
+  MountLayer(1, base);
+  MountLayer(2, changes);
+  const auto path = host_->ShowChain(kChain);
+  ASSERT_TRUE(path.has_value());
+  const auto overlay = OverlayOver(*path, "container");
+  auto handover = host_->CopyHandover();
+  ASSERT_TRUE(host_->Release().ok());
+  host_.reset();
+  Shell(fmt::format("echo x > {}", Path("host/m/2.layers").native()));
+  AdoptHost(*std::move(handover));
+  ASSERT_TRUE(host_->Restore(1, SpecOf(base)).ok());
+  ASSERT_TRUE(host_->Restore(2, SpecOf(changes)).ok());
+  ASSERT_TRUE(host_->Serve().ok());
+  EXPECT_FALSE(std::filesystem::exists(*path / "f"));
+  EXPECT_EQ(ReadWhole(overlay / "f"), ReadWhole(Path("base") / "f")) << "who has it keeps it";
+  EXPECT_EQ(host_->ShowChain(kChain), path) << "made anew";
+  Shell("umount " + overlay.native());
 }
 
 TEST_F(ChainLayerHostTest, ManyAskForItWhileALayerGoes) {

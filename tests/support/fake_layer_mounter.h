@@ -40,6 +40,13 @@ class FakeLayerMounter final : public snapshotter::LayerMounter {
     return Show(number);
   }
 
+  Status Serve() override {
+    const std::lock_guard lock(mutex_);
+    restores_before_serving_ = restores_;
+    discards_before_serving_ = discarded_.size() + discards_of_others_;
+    return serve_error_;
+  }
+
   std::optional<std::filesystem::path> ShowChain(std::span<const uint64_t> numbers) override {
     const std::lock_guard lock(mutex_);
     chains_.emplace_back(numbers.begin(), numbers.end());
@@ -85,12 +92,18 @@ class FakeLayerMounter final : public snapshotter::LayerMounter {
   void MergeChains() {
     Set([this] { merges_ = true; });
   }
+  void FailServing(Status error) {
+    Set([&] { serve_error_ = std::move(error); });
+  }
   void FailDiscards(Status error) {
     Set([&] { discard_error_ = std::move(error); });
   }
 
   size_t mounts() const { return Get(mounts_); }
   size_t restores() const { return Get(restores_); }
+  /// At the last Serve.
+  std::optional<size_t> restores_before_serving() const { return Get(restores_before_serving_); }
+  size_t discards_before_serving() const { return Get(discards_before_serving_); }
   size_t discards_of_others() const { return Get(discards_of_others_); }
   std::vector<uint64_t> numbers() const { return Get(numbers_); }
   std::vector<uint64_t> discarded() const { return Get(discarded_); }
@@ -131,6 +144,9 @@ class FakeLayerMounter final : public snapshotter::LayerMounter {
   size_t mounts_ = 0;
   size_t restores_ = 0;
   size_t discards_of_others_ = 0;
+  std::optional<size_t> restores_before_serving_;
+  size_t discards_before_serving_ = 0;
+  Status serve_error_;
   Status mount_error_;
   Status restore_error_;
   Status discard_error_;

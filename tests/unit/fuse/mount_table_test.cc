@@ -41,5 +41,15 @@ TEST(MountsBelow, KeepsTheirOrder) {
   EXPECT_EQ(MountsBelow("", "/run"), Paths{});
 }
 
+TEST(EntriesBelow, SaysWhatEachMountIs) {
+  const auto entries = EntriesBelow(kMountInfo, "/run");
+  ASSERT_EQ(entries.size(), 3U);
+  EXPECT_EQ(entries[1].mount_point, "/run/l");
+  EXPECT_EQ(entries[1].device, "0:36");
+  EXPECT_EQ(entries[1].type, "fuse.starling");
+  EXPECT_EQ(entries[1].options, "rw,user_id=0");
+  EXPECT_TRUE(EntriesBelow("", "/run").empty());
+}
+
 }  // namespace
 }  // namespace starling::fuse

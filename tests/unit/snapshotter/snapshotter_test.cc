@@ -448,6 +448,26 @@ TEST_F(SnapshotterTest, ARestartShowsLazyLayersFromDiskAlone) {
   EXPECT_TRUE(life_->startup_problems().empty());
 }
 
+TEST_F(SnapshotterTest, LayersAreServedOnceAllOfThemAreRestored) {
+  MakeLazy("one", "");
+  MakeLazy("two", RemoteSnapshotName("one", ""));
+  const uint64_t lost = *life_.metadata().AddLayer({});
+  const size_t discards = life_.layers().discards_of_others();
+  life_.Restart();
+  EXPECT_EQ(life_.layers().restores_before_serving(), 3U);
+  EXPECT_EQ(life_.layers().discards_before_serving(), discards) << "those may need answers";
+  EXPECT_EQ(life_.layers().discarded(), std::vector<uint64_t>{lost});
+}
+
+TEST_F(SnapshotterTest, DoesNotOpenWhereLayersCannotBeServed) {
+  life_.layers().FailServing(MakeError(StatusCode::kInternal, "no device"));
+  EXPECT_EQ(snapshotter::Snapshotter::Open({.root = Root(), .overlay = {}},
+                                           {.metadata = life_.metadata(), .layers = life_.layers()})
+                .status()
+                .code(),
+            StatusCode::kInternal);
+}
+
 TEST_F(SnapshotterTest, ALayerThatCannotBeShownHoldsUpOnlyItsOwnSnapshots) {
   MakeLazy("one", "");
   ASSERT_TRUE(life_->Prepare("c", RemoteSnapshotName("one", ""), {}).ok());

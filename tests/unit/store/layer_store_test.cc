@@ -374,6 +374,17 @@ TEST_F(LayerStoreTest, OneProcessAtATime) {
   EXPECT_TRUE(LayerStore::Open(root_, files_).ok());
 }
 
+TEST_F(LayerStoreTest, TheLockGoesOnWithWhoeverKeepsIt) {
+  auto layers = OpenStore();
+  StatusOr<UniqueFd> kept = layers->CopyLock();
+  ASSERT_TRUE(kept.ok()) << kept.status();
+  layers.reset();
+  EXPECT_EQ(LayerStore::Open(root_, files_).status().code(), StatusCode::kFailedPrecondition)
+      << "kept for a successor";
+  const auto successor = LayerStore::Open(root_, files_, {}, *std::move(kept));
+  EXPECT_TRUE(successor.ok()) << successor.status();
+}
+
 TEST_F(LayerStoreTest, RefusesOtherDirectoriesUntouched) {
   const struct {
     std::string_view name;
