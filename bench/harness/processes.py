@@ -86,17 +86,38 @@ def run(*command, timeout=600, **options):
     return done.stdout
 
 
+def of_one_program(pid):
+    """The process and those of its children that run the same program: a daemon may be two processes."""
+    found = [pid]
+    try:
+        program = os.readlink(f"/proc/{pid}/exe")
+        for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            if os.readlink(f"/proc/{child}/exe") == program:
+                found.append(int(child))
+    except OSError:
+        pass  # ended in between
+    return found
+
+
 def cpu_seconds(pid):
-    """User and system time of a process and of its children that have ended."""
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return sum(int(field) for field in fields[11:15]) / CLOCK_TICKS
+    """User and system time of a daemon, and of its children that have ended."""
+    total = 0
+    for process in of_one_program(pid):
+        fields = pathlib.Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+        total += sum(int(field) for field in fields[11:15])
+    return total / CLOCK_TICKS
 
 
 def anonymous_bytes(pid):
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) * 1024
-    raise BenchError(f"no RssAnon of process {pid}")
+    """Of a daemon."""
+    total = 0
+    for process in of_one_program(pid):
+        lines = pathlib.Path(f"/proc/{process}/status").read_text().splitlines()
+        sizes = [int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:")]
+        if not sizes:
+            raise BenchError(f"no RssAnon of process {process}")
+        total += sizes[0]
+    return total
 
 
 def disk_bytes(directory):

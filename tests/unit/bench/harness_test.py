@@ -3,6 +3,7 @@
 
 import io
 import pathlib
+import subprocess
 import sys
 import tempfile
 import tomllib
@@ -13,7 +14,7 @@ import xml.etree.ElementTree
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "bench"))
 
-from harness import concurrent, images, report, scenario, servers, summary, systems  # noqa: E402
+from harness import concurrent, images, processes, report, scenario, servers, summary, systems  # noqa: E402
 
 
 def numbers(**changes):
@@ -100,6 +101,22 @@ class Concurrent(unittest.TestCase):
     def test_services_have_names_and_content_of_their_own(self):
         self.assertEqual(len({image.name for image in images.SERVICES}), 10)
         self.assertEqual(len({image.arguments for image in images.SERVICES}), 10)
+
+
+class Processes(unittest.TestCase):
+    def test_a_daemon_counts_with_its_children_that_run_the_same_program(self):
+        code = ("import subprocess, sys\n"
+                "same = subprocess.Popen([sys.executable, '-c', 'import sys; print(1, flush=True); sys.stdin.read()'],"
+                " stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
+                "other = subprocess.Popen(['cat'], stdin=subprocess.PIPE)\n"
+                "same.stdout.readline()\n"
+                "print(same.pid, flush=True)\n"
+                "sys.stdin.read()\n")
+        with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as daemon:
+            child = int(daemon.stdout.readline())
+            self.assertEqual(processes.of_one_program(daemon.pid), [daemon.pid, child])
+            self.assertGreater(processes.anonymous_bytes(daemon.pid), processes.anonymous_bytes(child))
+            daemon.stdin.close()
 
 
 class Laziness(unittest.TestCase):
