@@ -6,10 +6,7 @@
 #include <sys/un.h>
 
 #include <cerrno>
-#include <charconv>
-#include <cstdlib>
 #include <cstring>
-#include <string_view>
 
 #include "base/file_system.h"
 
@@ -18,7 +15,6 @@ namespace {
 
 constexpr mode_t kDirectoryMode = 0711;
 constexpr mode_t kSocketMode = 0600;
-constexpr int kFirstPassedFd = 3;  // sd_listen_fds(3)
 
 StatusOr<sockaddr_un> AddressOf(const std::filesystem::path& path) {
   sockaddr_un address{};
@@ -66,17 +62,6 @@ Status ClearStale(const std::filesystem::path& path, const sockaddr_un& address)
   return OkStatus();
 }
 
-std::optional<long> NumberFromEnvironment(const char* name) {
-  const char* text = std::getenv(name);
-  if (text == nullptr) {
-    return std::nullopt;
-  }
-  long number = 0;
-  const char* end = text + std::strlen(text);
-  const auto [stop, error] = std::from_chars(text, end, number);
-  return error == std::errc() && stop == end ? std::optional<long>(number) : std::nullopt;
-}
-
 bool IsListeningUnixSocket(int fd) {
   int listening = 0;
   int domain = 0;
@@ -112,24 +97,15 @@ StatusOr<UnixListener> UnixListener::Bind(const std::filesystem::path& path) {
   return listener;
 }
 
-StatusOr<std::optional<UnixListener>> UnixListener::Inherit() {
-  const std::optional<long> pid = NumberFromEnvironment("LISTEN_PID");
-  const std::optional<long> count = NumberFromEnvironment("LISTEN_FDS");
-  for (const char* name : {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}) {
-    ::unsetenv(name);
-  }
-  if (pid != ::getpid() || count.value_or(0) < 1) {
-    return std::optional<UnixListener>();
-  }
-  if (!IsListeningUnixSocket(kFirstPassedFd)) {
+StatusOr<UnixListener> UnixListener::Adopt(UniqueFd fd) {
+  if (!IsListeningUnixSocket(fd.get())) {
     return MakeError(StatusCode::kFailedPrecondition,
-                     "LISTEN_FDS is set, but descriptor 3 is no listening unix socket");
+                     fmt::format("descriptor {} is no listening unix socket", fd.get()));
   }
-  if (::fcntl(kFirstPassedFd, F_SETFD, FD_CLOEXEC) != 0 ||
-      ::fcntl(kFirstPassedFd, F_SETFL, O_NONBLOCK) != 0) {
-    return ErrnoError(errno, "fcntl of descriptor 3");
+  if (::fcntl(fd.get(), F_SETFD, FD_CLOEXEC) != 0 || ::fcntl(fd.get(), F_SETFL, O_NONBLOCK) != 0) {
+    return ErrnoError(errno, "fcntl of a listening socket");
   }
-  return std::optional<UnixListener>(UnixListener(UniqueFd(kFirstPassedFd), {}));
+  return UnixListener(std::move(fd), {});
 }
 
 UnixListener::~UnixListener() {

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <filesystem>
-#include <optional>
+#include <utility>
 
 #include "base/status.h"
 #include "base/unique_fd.h"
@@ -15,10 +15,9 @@ class UnixListener {
   /// directory (0711) when it is missing. A socket that nobody answers on is replaced;
   /// kFailedPrecondition when somebody does, or when `path` is no socket.
   static StatusOr<UnixListener> Bind(const std::filesystem::path& path);
-  /// The listening socket that a service manager passed (LISTEN_PID, LISTEN_FDS), so that no client
-  /// is refused while the daemon restarts; none without one. Takes it from the environment. Call
-  /// before threads start.
-  static StatusOr<std::optional<UnixListener>> Inherit();
+  /// A listening socket of another process, so that no client is refused between the two. Its file
+  /// stays. kFailedPrecondition for anything else.
+  static StatusOr<UnixListener> Adopt(UniqueFd fd);
 
   UnixListener(UnixListener&& other) noexcept
       : fd_(std::move(other.fd_)), path_(std::exchange(other.path_, {})) {}
@@ -26,6 +25,8 @@ class UnixListener {
   ~UnixListener();
 
   int fd() const { return fd_.get(); }
+  /// The file that it made, if it made one; from now on that stays.
+  std::filesystem::path LeaveFile() { return std::exchange(path_, {}); }
 
  private:
   UnixListener(UniqueFd fd, std::filesystem::path path)

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -18,6 +19,7 @@
 #include "base/file_system.h"
 #include "base/log.h"
 #include "base/unique_fd.h"
+#include "keeper/instance.h"
 #include "layer/gzip_index_artifact.h"
 #include "mount/layer_host.h"
 #include "oci/manifest.h"
@@ -31,7 +33,6 @@
 #include "snapshotter/id_mapping.h"
 #include "snapshotter/metadata_store.h"
 #include "snapshotter/overlay_mounts.h"
-#include "snapshotter/service_manager.h"
 #include "snapshotter/snapshotter.h"
 
 namespace starling {
@@ -45,7 +46,7 @@ constexpr std::chrono::seconds kStopGrace(5);
 /// Held for the daemon's life, so that two never share a root.
 StatusOr<UniqueFd> LockRoot(const std::filesystem::path& root) {
   RETURN_IF_ERROR(MakeDirectories(root, kRootMode));
-  const std::filesystem::path file = root / "starlingd.lock";
+  const std::filesystem::path file = root / keeper::kLockFileName;
   ASSIGN_OR_RETURN(UniqueFd lock, RealFileSystem().Open(file, O_RDWR | O_CREAT, 0600));
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno == EWOULDBLOCK) {
@@ -139,12 +140,25 @@ snapshotter::Snapshotter::PlainLayers PlainLayersOf(config::PlainLayers plain) {
                                               : Snapshotter::PlainLayers::kContainerd;
 }
 
-// Notification is a courtesy: without it the daemon works all the same.
-void Notify(std::string_view state) {
-  if (const Status notified = snapshotter::NotifyServiceManager(state); !notified.ok()) {
-    log::Warning("the service manager is not notified", {{"error", Describe(notified)}});
+/// The file of the listening socket; goes with this unless it is to stay.
+class SocketFile {
+ public:
+  SocketFile(std::filesystem::path path, bool stays) : path_(std::move(path)), stays_(stays) {}
+  SocketFile(const SocketFile&) = delete;
+  SocketFile& operator=(const SocketFile&) = delete;
+  ~SocketFile() {
+    std::error_code error;
+    if (!stays_ && !path_.empty()) {
+      std::filesystem::remove(path_, error);
+    }
   }
-}
+  void Stay(bool stays) { stays_ = stays; }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  const std::filesystem::path path_;
+  bool stays_;
+};
 
 /// Reads what is attached to an image of one of `hosts`; null when there are none.
 std::function<StatusOr<std::vector<estargz::GzipLayerIndex>>(const mount::LayerSpec&)>
@@ -176,27 +190,46 @@ FindGzipIndexes(registry::Client& client, const std::vector<std::string>& hosts)
 /// Everything that one layer's bytes pass through, in order of construction.
 class LayerStack {
  public:
-  static StatusOr<std::unique_ptr<LayerStack>> Start(const config::Settings& settings) {
+  /// Goes on with the mounts of an earlier server, if there are some.
+  static StatusOr<std::unique_ptr<LayerStack>> Start(const config::Settings& settings,
+                                                     std::optional<mount::Handover> handover) {
     auto stack = std::unique_ptr<LayerStack>(new LayerStack(settings));
-    ASSIGN_OR_RETURN(
-        stack->host_,
-        mount::LayerHost::Start({.root = settings.root,
-                                 .fuse_threads = settings.fuse.threads,
-                                 .decode_threads = settings.store.decode_threads,
-                                 .max_store_bytes = settings.store.max_size_bytes,
-                                 .fetch = FetchPolicyOf(settings.fetch),
-                                 .data_plane = DataPlaneOf(settings.mount.data_plane)},
-                                {.sources = [client = &stack->client_](const std::string& image)
-                                     -> StatusOr<std::shared_ptr<oci::ImageSource>> {
-                                   ASSIGN_OR_RETURN(const oci::Reference reference,
-                                                    oci::Reference::Parse(image));
-                                   return client->Source(reference);
-                                 },
-                                 .files = RealFileSystem(),
-                                 .find_gzip_indexes = FindGzipIndexes(
-                                     stack->client_, settings.fetch.gzip_indexes_from)}));
+    stack->leaves_mounts_ = handover.has_value();
+    mount::LayerHost::Options options{.root = settings.root,
+                                      .fuse_threads = settings.fuse.threads,
+                                      .decode_threads = settings.store.decode_threads,
+                                      .max_store_bytes = settings.store.max_size_bytes,
+                                      .fetch = FetchPolicyOf(settings.fetch),
+                                      .data_plane = DataPlaneOf(settings.mount.data_plane)};
+    mount::LayerHost::Dependencies dependencies{
+        .sources = [client = &stack->client_](
+                       const std::string& image) -> StatusOr<std::shared_ptr<oci::ImageSource>> {
+          ASSIGN_OR_RETURN(const oci::Reference reference, oci::Reference::Parse(image));
+          return client->Source(reference);
+        },
+        .files = RealFileSystem(),
+        .find_gzip_indexes = FindGzipIndexes(stack->client_, settings.fetch.gzip_indexes_from)};
+    if (handover) {
+      ASSIGN_OR_RETURN(stack->host_,
+                       mount::LayerHost::Adopt(std::move(options), std::move(dependencies),
+                                               *std::move(handover)));
+    } else {
+      ASSIGN_OR_RETURN(stack->host_,
+                       mount::LayerHost::Start(std::move(options), std::move(dependencies)));
+    }
     return stack;
   }
+  ~LayerStack() {
+    transport_.Stop();
+    if (host_ && leaves_mounts_) {
+      if (const Status released = host_->Release(); !released.ok()) {
+        log::Error("mounts cannot be left to the next server", {{"error", Describe(released)}});
+      }
+    }
+  }
+
+  /// Whether mounts outlive this object. At first those of an earlier server do.
+  void LeaveMounts(bool leaves) { leaves_mounts_ = leaves; }
 
   mount::LayerHost& host() { return *host_; }
   /// Ends what waits for a registry, now and from now on.
@@ -217,24 +250,32 @@ class LayerStack {
   ThreadPool helpers_;
   registry::Client client_;
   std::unique_ptr<mount::LayerHost> host_;
+  bool leaves_mounts_ = false;
 };
 
 }  // namespace
 
-Status RunDaemon(const config::Settings& settings,
-                 std::optional<snapshotter::UnixListener> inherited,
-                 const std::function<void()>& wait_for_stop) {
+Status RunDaemon(const config::Settings& settings, Takeover takeover, keeper::Channel& channel,
+                 const std::function<EndOfService()>& wait_for_end) {
   const std::filesystem::path root = settings.root;
   RETURN_IF_ERROR(snapshotter::CheckOverlayPath(root));
-  ASSIGN_OR_RETURN(const UniqueFd lock, LockRoot(root));
+  const bool has_mounts = takeover.handover.has_value();
+  UniqueFd lock = std::move(takeover.root_lock);
+  if (!lock.valid()) {
+    ASSIGN_OR_RETURN(lock, LockRoot(root));
+  }
   // Before anything is mounted: an address in use should leave no trace.
+  const bool is_new_listener = !takeover.listener.valid();
   StatusOr<snapshotter::UnixListener> listener =
-      inherited.has_value() ? *std::move(inherited)
-                            : snapshotter::UnixListener::Bind(settings.address);
+      is_new_listener ? snapshotter::UnixListener::Bind(settings.address)
+                      : snapshotter::UnixListener::Adopt(std::move(takeover.listener));
   RETURN_IF_ERROR(listener.status());
+  SocketFile file(is_new_listener ? listener->LeaveFile() : std::move(takeover.listener_path),
+                  /*stays=*/has_mounts);
   ASSIGN_OR_RETURN(const std::unique_ptr<snapshotter::MetadataStore> metadata,
                    snapshotter::MetadataStore::Open(root / "metadata.db", SystemClock()));
-  ASSIGN_OR_RETURN(const std::unique_ptr<LayerStack> layers, LayerStack::Start(settings));
+  ASSIGN_OR_RETURN(const std::unique_ptr<LayerStack> layers,
+                   LayerStack::Start(settings, std::move(takeover.handover)));
   HostLayerMounter mounter(layers->host());
   const Status id_mapping = snapshotter::ProbeIdMapping(root);
   ASSIGN_OR_RETURN(
@@ -247,6 +288,10 @@ Status RunDaemon(const config::Settings& settings,
   for (const Status& problem : snapshots->startup_problems()) {
     log::Warning("left from an earlier run", {{"error", Describe(problem)}});
   }
+  ASSIGN_OR_RETURN(mount::Handover handover, layers->host().CopyHandover());
+  ASSIGN_OR_RETURN(const std::vector<keeper::Kept> kept,
+                   KeptOf(std::move(handover), listener->fd(), file.path(), lock.get(), settings));
+  RETURN_IF_ERROR(channel.SendKept(kept));
   snapshotter::SnapshotsService service(*snapshots);
   ASSIGN_OR_RETURN(const std::unique_ptr<snapshotter::GrpcServer> server,
                    snapshotter::GrpcServer::Start({}, *std::move(listener), {&service}));
@@ -257,10 +302,15 @@ Status RunDaemon(const config::Settings& settings,
              {"data-plane", shown.plane == mount::DataPlane::kErofs ? "erofs" : "tree"},
              {"data-plane-reason", shown.reason},
              {"maps-ids", id_mapping.ok() ? "true" : Describe(id_mapping)}});
-  Notify("READY=1");
-  wait_for_stop();
-  log::Info("starlingd stops");
-  Notify("STOPPING=1");
+  RETURN_IF_ERROR(keeper::WriteInstance(lock.get(), {.keeper = ::getppid(), .server = ::getpid()}));
+  RETURN_IF_ERROR(channel.SendReady());
+  const bool hands_over = wait_for_end() == EndOfService::kHandOver;
+  log::Info(hands_over ? "starlingd hands over" : "starlingd stops");
+  layers->LeaveMounts(hands_over);
+  if (hands_over) {
+    layers->host().LeaveFailures();
+  }
+  file.Stay(hands_over);
   layers->StopNetwork();
   server->Stop(kStopGrace);
   return OkStatus();

@@ -1,19 +1,24 @@
 #pragma once
 
 #include <functional>
-#include <optional>
 
+#include "apps/starlingd/takeover.h"
 #include "base/status.h"
 #include "config/settings.h"
-#include "snapshotter/unix_listener.h"
+#include "keeper/descriptors.h"
 
 namespace starling {
 
-/// Constructs everything from `settings`, serves until `wait_for_stop` returns, then takes down
-/// everything, mounts included. `inherited` takes the place of the socket at the address.
-/// Errors say what keeps the daemon from starting.
-Status RunDaemon(const config::Settings& settings,
-                 std::optional<snapshotter::UnixListener> inherited,
-                 const std::function<void()>& wait_for_stop);
+/// What becomes of the mounts.
+enum class EndOfService {
+  kStop,      // they are taken down
+  kHandOver,  // the next server goes on with them
+};
+
+/// Constructs everything from `settings`, beginning with what `takeover` has, tells the keeper
+/// through `channel` what to keep, and serves until `wait_for_end` returns. Errors say what keeps
+/// the server from starting; mounts of an earlier one stay then.
+Status RunDaemon(const config::Settings& settings, Takeover takeover, keeper::Channel& channel,
+                 const std::function<EndOfService()>& wait_for_end);
 
 }  // namespace starling

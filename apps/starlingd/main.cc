@@ -1,5 +1,5 @@
-// starlingd: the snapshotter daemon. Exit codes: 0 stopped by a signal, 1 cannot run, 2 wrong
-// usage.
+// starlingd: the snapshotter daemon, in two roles: the keeper, and the server that it starts. Exit
+// codes: 0 stopped by a signal, 1 cannot run, 2 wrong usage.
 #include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -11,12 +11,14 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "apps/starlingd/daemon.h"
 #include "base/file_system.h"
 #include "base/log.h"
 #include "config/settings.h"
-#include "snapshotter/unix_listener.h"
+#include "keeper/descriptors.h"
+#include "keeper/keeper.h"
 
 namespace starling {
 namespace {
@@ -32,6 +34,10 @@ struct Arguments {
   std::optional<std::string> address;
   std::optional<std::string> root;
   std::optional<std::string> log_level;
+  // Of the keeper, for what it executes: descriptors of state files.
+  int server_state = -1;
+  int check_state = -1;
+  int resume_state = -1;
 };
 
 /// The arguments, or the exit code after help, version or a mistake was printed.
@@ -50,6 +56,12 @@ std::pair<Arguments, std::optional<int>> ParseArguments(int argc, char** argv) {
                  "directory for everything kept (default " + config::Settings().root + ")");
   app.add_option("--log-level", arguments.log_level,
                  "trace, debug, info, warn, error or fatal (default info)");
+  const auto add_role = [&app](std::string_view option, int& state) {
+    app.add_option(std::string(option), state)->check(CLI::NonNegativeNumber)->group("");
+  };
+  add_role(keeper::kServerOption, arguments.server_state);
+  add_role(keeper::kCheckOption, arguments.check_state);
+  add_role(keeper::kResumeOption, arguments.resume_state);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -91,21 +103,24 @@ void SetProcessLimits() {
   }
 }
 
-sigset_t StopSignals() {
+sigset_t EndSignals() {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
   return signals;
 }
 
-// Returns at the first SIGTERM or SIGINT; a second one ends the process at once.
-void WaitForStopSignal() {
-  const sigset_t signals = StopSignals();
+// Returns at the first SIGTERM, SIGINT or SIGHUP (to hand over); a second one ends the process at
+// once.
+EndOfService WaitForEnd() {
+  const sigset_t signals = EndSignals();
   int received = 0;
   while (sigwait(&signals, &received) != 0) {
   }
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+  return received == SIGHUP ? EndOfService::kHandOver : EndOfService::kStop;
 }
 
 int Fail(const Status& status) {
@@ -113,14 +128,44 @@ int Fail(const Status& status) {
   return kExitFailure;
 }
 
-int Main(int argc, char** argv) {
-  const auto [arguments, exit_code] = ParseArguments(argc, argv);
-  if (exit_code.has_value()) {
-    return *exit_code;
+int RunServer(const config::Settings& settings, std::vector<keeper::Kept> kept) {
+  ::prctl(PR_SET_NAME, "starlingd-serve");
+  // Before any thread starts, so that all of them leave the signals to WaitForEnd.
+  const sigset_t signals = EndSignals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  keeper::Kept* entry = keeper::FindKept(kept, keeper::kChannelName);
+  if (entry == nullptr) {
+    return Fail(MakeError(StatusCode::kInvalidArgument, "no keeper has started this server"));
+  }
+  keeper::Channel channel(std::move(entry->fd));
+  StatusOr<Takeover> takeover = TakeoverOf(std::move(kept), settings);
+  if (!takeover.ok()) {
+    return Fail(takeover.status());
+  }
+  const Status run = RunDaemon(settings, *std::move(takeover), channel, WaitForEnd);
+  return run.ok() ? 0 : Fail(run);
+}
+
+// Whether this program could take over from the one that left the state.
+int CheckTakeover(const config::Settings& settings, std::vector<keeper::Kept> kept) {
+  const Status status = TakeoverOf(std::move(kept), settings).status();
+  return status.ok() ? 0 : Fail(status);
+}
+
+// The server, or what is asked of one before it is needed.
+int ServerMain(const Arguments& arguments) {
+  const bool checks = arguments.check_state >= 0;
+  StatusOr<std::vector<keeper::Kept>> kept =
+      keeper::TakeInherited(UniqueFd(checks ? arguments.check_state : arguments.server_state));
+  if (!kept.ok()) {
+    return Fail(kept.status());
   }
   const StatusOr<config::ParsedSettings> parsed = LoadSettings(arguments);
   if (!parsed.ok()) {
     return Fail(parsed.status());
+  }
+  if (checks) {
+    return CheckTakeover(parsed->settings, *std::move(kept));
   }
   if (::geteuid() != 0) {
     return Fail(MakeError(StatusCode::kFailedPrecondition, "must run as root, to mount"));
@@ -129,18 +174,28 @@ int Main(int argc, char** argv) {
   for (const std::string& warning : parsed->warnings) {
     log::Warning(warning);
   }
-  SetProcessLimits();
-  // Before any thread starts, so that all of them leave the signals to WaitForStopSignal.
-  const sigset_t signals = StopSignals();
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  ::signal(SIGPIPE, SIG_IGN);
-  StatusOr<std::optional<snapshotter::UnixListener>> inherited =
-      snapshotter::UnixListener::Inherit();
-  if (!inherited.ok()) {
-    return Fail(inherited.status());
+  return RunServer(parsed->settings, *std::move(kept));
+}
+
+int KeeperMain(const Arguments& arguments, int argc, char** argv) {
+  keeper::KeeperOptions options{.arguments = {argv, argv + argc},
+                                .resume = UniqueFd(arguments.resume_state)};
+  std::erase_if(options.arguments, [](const std::string& argument) {
+    return argument.starts_with(keeper::kResumeOption);
+  });
+  const StatusOr<int> exit_code = keeper::RunKeeper(std::move(options));
+  return exit_code.ok() ? *exit_code : Fail(exit_code.status());
+}
+
+int Main(int argc, char** argv) {
+  const auto [arguments, exit_code] = ParseArguments(argc, argv);
+  if (exit_code.has_value()) {
+    return *exit_code;
   }
-  const Status run = RunDaemon(parsed->settings, *std::move(inherited), WaitForStopSignal);
-  return run.ok() ? 0 : Fail(run);
+  SetProcessLimits();
+  ::signal(SIGPIPE, SIG_IGN);
+  const bool is_server = arguments.server_state >= 0 || arguments.check_state >= 0;
+  return is_server ? ServerMain(arguments) : KeeperMain(arguments, argc, argv);
 }
 
 }  // namespace

@@ -5,12 +5,12 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
+#include "base/copy_fd.h"
 #include "base/temp_dir.h"
 
 namespace starling::snapshotter {
@@ -80,41 +80,27 @@ TEST_F(UnixListenerTest, RefusesBadPaths) {
             StatusCode::kInvalidArgument);
 }
 
-TEST_F(UnixListenerTest, InheritsNothingThatIsMeantForAnother) {
-  ::setenv("LISTEN_PID", "1", 1);
-  ::setenv("LISTEN_FDS", "1", 1);
-  const auto listener = UnixListener::Inherit();
-  ASSERT_TRUE(listener.ok());
-  EXPECT_FALSE(listener->has_value());
-  EXPECT_EQ(std::getenv("LISTEN_FDS"), nullptr) << "children must not take it for theirs";
+TEST_F(UnixListenerTest, ASuccessorHasTheSameSocket) {
+  auto first = UnixListener::Bind(path_);
+  ASSERT_TRUE(first.ok());
+  auto copy = CopyFd(first->fd());
+  ASSERT_TRUE(copy.ok());
+  EXPECT_EQ(first->LeaveFile(), path_);
+  first = MakeError(StatusCode::kCancelled, "the first process ends");
+  EXPECT_TRUE(CanConnect()) << "connections wait for the second";
+  {
+    const auto second = UnixListener::Adopt(*std::move(copy));
+    ASSERT_TRUE(second.ok()) << second.status();
+    EXPECT_TRUE(CanConnect());
+  }
+  EXPECT_TRUE(fs::exists(path_)) << "not its own to delete";
+  EXPECT_FALSE(CanConnect());
 }
 
-TEST_F(UnixListenerTest, InheritsTheSocketOnDescriptorThree) {
-  const auto listener = UnixListener::Bind(path_);
-  ASSERT_TRUE(listener.ok());
-  // In a process of its own, whose descriptor 3 is free to be taken.
-  EXPECT_EXIT(
-      {
-        ::dup2(listener->fd(), 3);
-        ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
-        ::setenv("LISTEN_FDS", "1", 1);
-        const auto inherited = UnixListener::Inherit();
-        std::_Exit(inherited.ok() && inherited->has_value() && (*inherited)->fd() == 3 ? 0 : 1);
-      },
-      testing::ExitedWithCode(0), "");
-  EXPECT_TRUE(CanConnect()) << "an inherited socket's file is not ours to delete";
-}
-
-TEST_F(UnixListenerTest, RefusesToInheritWhatIsNoListeningSocket) {
-  EXPECT_EXIT(
-      {
-        ::close(3);
-        ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
-        ::setenv("LISTEN_FDS", "1", 1);
-        const Status status = UnixListener::Inherit().status();
-        std::_Exit(status.code() == StatusCode::kFailedPrecondition ? 0 : 1);
-      },
-      testing::ExitedWithCode(0), "");
+TEST_F(UnixListenerTest, RefusesToAdoptWhatIsNoListeningSocket) {
+  EXPECT_EQ(UnixListener::Adopt(UniqueFd(::socket(AF_UNIX, SOCK_STREAM, 0))).status().code(),
+            StatusCode::kFailedPrecondition);
+  EXPECT_EQ(UnixListener::Adopt(UniqueFd()).status().code(), StatusCode::kFailedPrecondition);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "snapshotter/service_manager.h"
+#include "keeper/service_manager.h"
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -11,7 +11,7 @@
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
 
-namespace starling::snapshotter {
+namespace starling::keeper {
 namespace {
 
 TEST(NotifyServiceManager, SendsTheStateToTheNamedSocket) {
@@ -48,4 +48,4 @@ TEST(NotifyServiceManager, RefusesWhatIsNoSocket) {
 }
 
 }  // namespace
-}  // namespace starling::snapshotter
+}  // namespace starling::keeper
