@@ -18,6 +18,7 @@ void AddInspect(CLI::App& app, Run& chosen);
 void AddConvert(CLI::App& app, Run& chosen);
 void AddProfile(CLI::App& app, Run& chosen);
 void AddIndex(CLI::App& app, Run& chosen);
+void AddUpgrade(CLI::App& app, Run& chosen);
 
 /// --plain-http HOST, for every command that reaches registries.
 void AddPlainHttp(CLI::App& command, std::vector<std::string>& hosts);

@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
   cli::AddConvert(app, chosen);
   cli::AddProfile(app, chosen);
   cli::AddIndex(app, chosen);
+  cli::AddUpgrade(app, chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
