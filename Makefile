@@ -1,10 +1,11 @@
 # The two commands of the README (`make demo`, `make test`) and the parts they are made of.
 SHELL := /bin/bash
-.PHONY: help deps build release test check-format format lint fuzz bench demo install clean
+.PHONY: help deps build release test soak check-format format lint fuzz bench demo install clean
 
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
+SECONDS_OF_SOAK = $(or $(SECONDS),600)
 BENCH_DIR ?= /var/tmp/starling-bench
 # Such as: --only ml --systems starling,stargz --runs 1
 BENCH_ARGUMENTS ?=
@@ -15,6 +16,7 @@ help:
 	@echo "make deps      only install the packages"
 	@echo "make release   build build/release/apps/{starlingd,starling}"
 	@echo "make install   copy them to $(PREFIX)/bin"
+	@echo "make soak      kill and replace the daemon below readers for SECONDS=600 seconds, on both data planes"
 	@echo "make lint      clang-format, clang-tidy and thread-safety analysis (clang 19)"
 	@echo "make fuzz      run every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) seconds"
 	@echo "make bench     measure against overlayfs and stargz-snapshotter, and a held layer against ext4; 90 minutes"
@@ -32,6 +34,12 @@ build: deps
 
 test: deps
 	tests/run.sh
+
+soak: release
+	for plane in auto tree; do \
+	  PATH=$(CURDIR)/build/release/apps/starlingd:$(CURDIR)/build/release/apps/starling:$$PATH STARLING_DATA_PLANE=$$plane \
+	    STARLING_SOAK_SECONDS=$$(($(SECONDS_OF_SOAK) / 2)) tests/e2e/kill.sh || exit 1; \
+	done
 
 demo: release
 	bench/demo.sh build/release/apps

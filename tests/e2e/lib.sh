@@ -81,6 +81,11 @@ log: {accesslog: {disabled: true}, formatter: json}
 storage: {filesystem: {rootdirectory: $1/registry}, delete: {enabled: true}}
 http: {addr: $REGISTRY}
 Y
+  serve_registry "$1"
+}
+
+# serve_registry DIR: starts the registry of start_registry, once more when it was stopped: the same address, the same images.
+serve_registry() {
   start_process "$1/registry.log" docker-registry serve "$1/registry.yml"
   REGISTRY_PID=$LAST_PID
   wait_until 20 "the registry's first answer" curl -fs "http://$REGISTRY/v2/"

@@ -1,0 +1,241 @@
+#!/usr/bin/env python3
+"""Reads a lazily mounted tree and calls the snapshotter while starlingd's server is killed or replaced.
+
+    kill_loop.py --tree DIR --expected DIR --keeper PID --seconds N [--reload] [--no-kill] [--held] [--call COMMAND]...
+
+Eight processes read at random, with descriptors from before and from now: pread, open, stat, readdir, readlink, mmap,
+and programs that are executed; each answer is compared with the same file below --expected. Before a read the file's
+pages are dropped, so that the server is asked. --held: reads only files named warm*. --call: a shell command, repeated
+all the time, {} in it a number; it may fail when it was under way at a kill. Prints one JSON object; exit code 1
+when a read failed or differed, or a call failed that no kill excuses.
+"""
+import argparse
+import json
+import mmap
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+
+READERS = 8
+BLOCK = 65536
+# A reload ends the old server's calls when the new program has been checked.
+RELOAD_SECONDS = 2
+# A client that lost its connection twice in a row waits before the next: gRPC's first delays.
+RECONNECT_SECONDS = 4
+
+
+class Reader:
+    def __init__(self, tree, expected, names, seed):
+        self.random = random.Random(seed)
+        self.pairs = [(os.path.join(tree, name), os.path.join(expected, name)) for name in names]
+        self.old = [(os.open(path, os.O_RDONLY), wanted) for path, wanted in self.random.sample(self.pairs, min(8, len(self.pairs)))]
+        self.tree, self.expected = tree, expected
+        self.operations = [self.read_old, self.read_new, self.stat, self.list, self.link, self.map, self.execute]
+        self.done = {operation.__name__: 0 for operation in self.operations}
+        self.slowest = 0.0
+
+    def one(self):
+        operation = self.random.choice(self.operations)
+        start = time.monotonic()
+        operation()
+        self.slowest = max(self.slowest, time.monotonic() - start)
+        self.done[operation.__name__] += 1
+
+    def compare(self, fd, wanted):
+        size = os.path.getsize(wanted)
+        offset = self.random.randrange(max(1, size))
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        got = os.pread(fd, BLOCK, offset)
+        with open(wanted, "rb") as file:
+            file.seek(offset)
+            want = file.read(len(got))
+        if got != want or len(got) != min(BLOCK, size - offset):
+            raise AssertionError(f"{wanted}: other bytes at {offset}")
+
+    def read_old(self):
+        self.compare(*self.random.choice(self.old))
+
+    def read_new(self):
+        path, wanted = self.random.choice(self.pairs)
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            self.compare(fd, wanted)
+        finally:
+            os.close(fd)
+
+    def stat(self):
+        path, wanted = self.random.choice(self.pairs)
+        got, want = os.stat(path), os.stat(wanted)
+        if (got.st_size, got.st_mode, int(got.st_mtime)) != (want.st_size, want.st_mode, int(want.st_mtime)):
+            raise AssertionError(f"{path}: another stat")
+
+    def list(self):
+        if sorted(os.listdir(self.tree + "/many")) != sorted(os.listdir(self.expected + "/many")):
+            raise AssertionError("another list of names")
+
+    def link(self):
+        if os.readlink(self.tree + "/link") != "many/7":
+            raise AssertionError("another link")
+
+    def map(self):
+        path, wanted = self.random.choice([pair for pair in self.pairs if os.path.getsize(pair[1]) > 0])
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as pages:
+                offset = self.random.randrange(len(pages))
+                with open(wanted, "rb") as file:
+                    file.seek(offset)
+                    if pages[offset:offset + 100] != file.read(100):
+                        raise AssertionError(f"{path}: other bytes mapped at {offset}")
+        finally:
+            os.close(fd)
+
+    def execute(self):
+        word = str(self.random.random())
+        fd = os.open(self.tree + "/bin/busybox", os.O_RDONLY)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(fd)
+        if subprocess.run([self.tree + "/bin/busybox", "echo", word], stdout=subprocess.PIPE, check=True).stdout.decode() != word + "\n":
+            raise AssertionError("a program said something else")
+
+
+def read_all_the_time(make, end, pipe):
+    """In a process of its own: reports through `pipe` when `end` has come."""
+    result = {"failures": [], "operations": {}, "slowest": 0.0}
+    try:
+        reader = make()
+        while time.monotonic() < end:
+            try:
+                reader.one()
+            except Exception as error:  # a failed read is what is looked for
+                result["failures"].append(f"{type(error).__name__}: {error}")
+        result["operations"], result["slowest"] = reader.done, reader.slowest
+    except Exception:
+        result["failures"].append(traceback.format_exc())
+    os.write(pipe, json.dumps(result).encode()[:60000])
+
+
+def server_of(keeper):
+    children = pathlib.Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+    for pid in map(int, children):
+        try:
+            if "--keeper-server" in pathlib.Path(f"/proc/{pid}/cmdline").read_text():
+                return pid
+        except OSError:
+            pass
+    return None
+
+
+class Killer(threading.Thread):
+    def __init__(self, arguments, end):
+        super().__init__()
+        self.arguments, self.end = arguments, end
+        self.windows, self.kills, self.reloads = [], 0, 0
+
+    def run(self):
+        """Each server lives for 50 to 300 ms; with reloads, some are replaced instead."""
+        choice = random.Random(1)
+        last = None
+        while time.monotonic() < self.end:
+            server = server_of(self.arguments.keeper)
+            if server is None or server == last:
+                time.sleep(0.005)
+                if self.arguments.no_kill or server is None:
+                    last = None
+                continue
+            last = server
+            time.sleep(choice.uniform(0.05, 0.3))
+            if self.arguments.reload and (self.arguments.no_kill or choice.random() < 0.3):
+                os.kill(self.arguments.keeper, signal.SIGHUP)
+                self.windows.append((time.monotonic(), time.monotonic() + RELOAD_SECONDS))
+                self.reloads += 1
+                last = None
+                time.sleep(choice.uniform(0, 0.5))
+                continue
+            try:
+                os.kill(server, signal.SIGKILL)
+                self.windows.append((time.monotonic(), time.monotonic()))
+                self.kills += 1
+            except ProcessLookupError:
+                pass
+
+
+class Caller(threading.Thread):
+    def __init__(self, command, end):
+        super().__init__()
+        self.command, self.end = command, end
+        self.calls = []
+
+    def run(self):
+        number = 0
+        while time.monotonic() < self.end:
+            number += 1
+            start = time.monotonic()
+            run = subprocess.run(self.command.replace("{}", str(number)), shell=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            self.calls.append((start, time.monotonic(), run.returncode, run.stderr.decode(errors="replace").strip()[-300:]))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tree", required=True)
+    parser.add_argument("--expected", required=True)
+    parser.add_argument("--keeper", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--reload", action="store_true")
+    parser.add_argument("--no-kill", action="store_true")
+    parser.add_argument("--held", action="store_true")
+    parser.add_argument("--call", action="append", default=[])
+    arguments = parser.parse_args()
+    names = [name for name in os.listdir(arguments.expected) if name.startswith("warm" if arguments.held else ("warm", "cold"))]
+    end = time.monotonic() + arguments.seconds
+    readers = []
+    for seed in range(READERS):
+        receive, send = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(receive)
+            read_all_the_time(lambda: Reader(arguments.tree, arguments.expected, names, seed), end, send)
+            os._exit(0)
+        os.close(send)
+        readers.append((pid, receive))
+    killer = Killer(arguments, end)
+    callers = [Caller(command, end) for command in arguments.call]
+    for thread in (killer, *callers):
+        thread.start()
+    failures, operations, slowest = [], {}, 0.0
+    for pid, receive in readers:
+        text = b""
+        while part := os.read(receive, 65536):
+            text += part
+        os.waitpid(pid, 0)
+        result = json.loads(text)
+        failures += result["failures"]
+        slowest = max(slowest, result["slowest"])
+        for name, count in result["operations"].items():
+            operations[name] = operations.get(name, 0) + count
+    for thread in (killer, *callers):
+        thread.join()
+    calls = [call for caller in callers for call in caller.calls]
+    failed = [call for call in calls if call[2] != 0]
+    in_flight = [call for call in failed if any(call[0] <= last and first <= call[1] for first, last in killer.windows)]
+    reconnecting = [call for call in failed if call not in in_flight and any(0 <= call[0] - first <= RECONNECT_SECONDS for first, last in killer.windows)
+                    and ("navailable" in call[3] or "transport" in call[3] or "connection" in call[3])]
+    unexcused = [call for call in failed if call not in in_flight and call not in reconnecting]
+    print(json.dumps({
+        "seconds": arguments.seconds, "kills": killer.kills, "reloads": killer.reloads, "reads": sum(operations.values()), "operations": operations,
+        "failed-or-wrong-reads": len(failures), "slowest-read-seconds": round(slowest, 3), "calls": len(calls),
+        "failed-calls": {"in-flight": len(in_flight), "while-reconnecting": len(reconnecting), "others": len(unexcused)},
+        "samples": failures[:5] + [call[3] for call in unexcused[:5]], "call-errors": sorted({call[3][-120:] for call in failed})[:6]}))
+    wanted = 1 if arguments.seconds >= 1 else 0
+    return 0 if not failures and not unexcused and sum(operations.values()) >= wanted and killer.kills + killer.reloads >= wanted else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
