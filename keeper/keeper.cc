@@ -15,6 +15,8 @@
 
 #include "base/clock.h"
 #include "base/copy_fd.h"
+#include "base/file_system.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "keeper/descriptors.h"
 #include "keeper/service_manager.h"
@@ -28,8 +30,10 @@ constexpr std::string_view kStorePrefix = "starling-";
 constexpr std::string_view kStateName = "starling-state";
 /// The server's id, next to the keeper's end of its channel; only from one keeper to the next.
 constexpr std::string_view kServerName = "server";
-/// pidfd_open(2) of one thread, since Linux 6.9: it tells that the thread has ended.
-constexpr unsigned kPidfdThread = O_EXCL;
+/// How often the keeper looks whether a server's main thread is dead though others of its threads
+/// are not. Nothing tells it: since Linux 6.15 not even a pidfd of that thread does.
+constexpr std::chrono::milliseconds kLookAtServer(250);
+constexpr uint64_t kMaxStatBytes = 4096;
 /// How long after a server's main thread its other threads usually are gone.
 constexpr int kLastThreadsMs = 200;
 constexpr int kCheckPatienceMs = 20'000;
@@ -61,8 +65,22 @@ ServerEnd EndOf(int status) {
   return {.exit_code = std::nullopt, .description = fmt::format("signal {}", WTERMSIG(status))};
 }
 
-UniqueFd OpenPid(pid_t pid, unsigned flags) {
-  return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, flags)));
+UniqueFd OpenPid(pid_t pid) {
+  return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+}
+
+/// Source: proc_pid_stat(5), its third field.
+bool IsMainThreadDead(pid_t pid) {
+  const auto fd = RealFileSystem().Open(fmt::format("/proc/{}/stat", pid), O_RDONLY, 0);
+  if (!fd.ok()) {
+    return false;
+  }
+  FdSource source(fd->get());
+  const auto bytes = ReadAll(source, kMaxStatBytes);
+  const std::string_view text = bytes.ok() ? AsText(*bytes) : std::string_view();
+  // The second field is a name, in which anything may stand.
+  const size_t name_end = text.rfind(") ");
+  return name_end != std::string_view::npos && text.substr(name_end + 2).starts_with("Z");
 }
 
 void NotifyOrWarn(const std::string& state, std::span<const int> fds = {}) {
@@ -93,7 +111,6 @@ class Keeper final : private Actions {
   StatusOr<std::vector<Kept>> CopyKept() const;
   StatusOr<pid_t> Execute(const char* program, std::string_view option, std::vector<Kept> inherited,
                           bool is_server);
-  void Watch(pid_t server);
   void Wait();
   void OnSignals();
   void OnMessage();
@@ -108,7 +125,6 @@ class Keeper final : private Actions {
   std::vector<Kept> kept_;
   UniqueFd signals_;
   Channel channel_{UniqueFd()};
-  UniqueFd main_thread_;  // of the server
   Supervisor supervisor_;
 };
 
@@ -156,7 +172,6 @@ Status Keeper::Resume() {
     channel_ = Channel(std::move(entry->fd));
     std::erase_if(kept_, [](const Kept& kept) { return kept.name == kServerName; });
     server = pid;
-    Watch(pid);
   }
   log::Info("this program takes over", {{"program", program_}});
   supervisor_.Resume(server);
@@ -243,19 +258,14 @@ StatusOr<pid_t> Keeper::StartServer() {
   ASSIGN_OR_RETURN(const pid_t server,
                    Execute(kThisProgram, kServerOption, std::move(inherited), true));
   channel_ = std::move(ends.first);
-  Watch(server);
   return server;
 }
-
-/// A killed server whose thread waits for an answer of its own mounts ends only when the next
-/// server has given it; the main thread never waits so.
-void Keeper::Watch(pid_t server) { main_thread_ = OpenPid(server, kPidfdThread); }
 
 Status Keeper::CheckSuccessor() {
   ASSIGN_OR_RETURN(std::vector<Kept> inherited, CopyKept());
   ASSIGN_OR_RETURN(const pid_t checker,
                    Execute(program_.c_str(), kCheckOption, std::move(inherited), false));
-  const UniqueFd ended = OpenPid(checker, 0);
+  const UniqueFd ended = OpenPid(checker);
   pollfd watched{.fd = ended.get(), .events = POLLIN, .revents = 0};
   if (!ended.valid() || ::poll(&watched, 1, kCheckPatienceMs) != 1) {
     ::kill(checker, SIGKILL);
@@ -293,16 +303,21 @@ Status Keeper::Become() {
 
 void Keeper::Wait() {
   pollfd watched[] = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
-                      {.fd = channel_.fd(), .events = POLLIN, .revents = 0},
-                      {.fd = main_thread_.get(), .events = POLLIN, .revents = 0}};
-  int timeout_ms = -1;
-  if (const auto deadline = supervisor_.deadline()) {
+                      {.fd = channel_.fd(), .events = POLLIN, .revents = 0}};
+  auto timeout = kLookAtServer;
+  const auto deadline = supervisor_.deadline();
+  if (deadline) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(*deadline - SystemClock().Now());
-    timeout_ms = static_cast<int>(std::max<int64_t>(left.count(), 0));
+    timeout = std::clamp(left, std::chrono::milliseconds(0), timeout);
   }
-  const int ready = ::poll(watched, std::size(watched), timeout_ms);
+  const int ready = ::poll(watched, std::size(watched), static_cast<int>(timeout.count()));
   if (ready == 0) {
-    supervisor_.OnTime();
+    const auto server = supervisor_.server();
+    if (deadline && SystemClock().Now() >= *deadline) {
+      supervisor_.OnTime();
+    } else if (server && IsMainThreadDead(*server)) {
+      OnMainThreadEnded();
+    }
   }
   if (ready <= 0) {
     return;
@@ -312,8 +327,6 @@ void Keeper::Wait() {
     OnMessage();
   } else if (watched[0].revents != 0) {
     OnSignals();
-  } else if (watched[2].revents != 0) {
-    OnMainThreadEnded();
   }
 }
 
@@ -383,13 +396,11 @@ void Keeper::Reap() {
   }
 }
 
+/// A killed server whose thread waits for an answer of its own mounts ends only when the next
+/// server has given it; the main thread never waits so.
 void Keeper::OnMainThreadEnded() {
   const std::optional<pid_t> server = supervisor_.server();
-  main_thread_.Reset();
-  if (!server) {
-    return;
-  }
-  const UniqueFd whole = OpenPid(*server, 0);
+  const UniqueFd whole = OpenPid(*server);
   pollfd watched{.fd = whole.get(), .events = POLLIN, .revents = 0};
   ::poll(&watched, 1, kLastThreadsMs);
   Reap();
@@ -407,7 +418,6 @@ void Keeper::Ended(const ServerEnd& end) {
     OnMessage();
     watched.fd = channel_.fd();
   }
-  main_thread_.Reset();
   channel_ = Channel(UniqueFd());
   supervisor_.OnServerEnded(end);
 }
