@@ -61,9 +61,10 @@ loop() {
   local what=$1
   shift
   echo "$what:"
-  python3 "$here/kill_loop.py" --tree "$work/tree" --expected "$expected" --keeper "$STARLINGD_PID" --seconds "$seconds" \
-    --call "ctr snapshots --snapshotter stargz ls" \
-    --call "ctr snapshots --snapshotter stargz prepare c{} $top && ctr snapshots --snapshotter stargz mounts /x c{}; r=\$?; ctr snapshots --snapshotter stargz rm c{}; exit \$r" \
+  python3 "$here/kill_loop.py" --tree "$work/tree" --expected "$expected" --lock-file "$work/starling/starlingd.lock" --seconds "$seconds" \
+    --call "ctr --address $work/starling.sock snapshots --snapshotter stargz ls" \
+    --call-through "ctr snapshots --snapshotter stargz ls" \
+    --call-through "ctr snapshots --snapshotter stargz prepare c{} $top && ctr snapshots --snapshotter stargz mounts /x c{}; r=\$?; ctr snapshots --snapshotter stargz rm c{}; exit \$r" \
     "$@" || fail "$what"
 }
 

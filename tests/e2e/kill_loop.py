@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
 """Reads a lazily mounted tree and calls the snapshotter while starlingd's server is killed or replaced.
 
-    kill_loop.py --tree DIR --expected DIR --keeper PID --seconds N [--reload] [--no-kill] [--held] [--call COMMAND]...
+    kill_loop.py --tree DIR --expected DIR --lock-file FILE --seconds N [--reload] [--no-kill] [--held]
+                 [--call COMMAND]... [--call-through COMMAND]...
 
 Eight processes read at random, with descriptors from before and from now: pread, open, stat, readdir, readlink, mmap,
 and programs that are executed; each answer is compared with the same file below --expected. Before a read the file's
-pages are dropped, so that the server is asked. --held: reads only files named warm*. --call: a shell command, repeated
-all the time, {} in it a number; it may fail when it was under way at a kill. Prints one JSON object; exit code 1
-when a read failed or differed, or a call failed that no kill excuses.
+pages are dropped, so that the server is asked. --held: reads only files named warm*. --lock-file: starlingd's, where it
+writes who serves. --call: a shell command that calls starlingd, repeated all the time, {} in it a number; it may fail
+when it was under way at a kill. --call-through: the same, but another program (containerd) keeps a connection, and
+waits with it as long as it likes. Prints one JSON object; exit code 1 when a read failed or differed, or a call failed
+that no kill excuses.
 """
 import argparse
+import dataclasses
 import json
 import mmap
 import os
@@ -24,8 +28,6 @@ import traceback
 
 READERS = 8
 BLOCK = 65536
-# A reload ends the old server's calls when the new program has been checked.
-RELOAD_SECONDS = 2
 # A client that lost its connection twice in a row waits before the next: gRPC's first delays.
 RECONNECT_SECONDS = 4
 
@@ -122,49 +124,78 @@ def read_all_the_time(make, end, pipe):
     os.write(pipe, json.dumps(result).encode()[:60000])
 
 
-def server_of(keeper):
-    children = pathlib.Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
-    for pid in map(int, children):
-        try:
-            if "--keeper-server" in pathlib.Path(f"/proc/{pid}/cmdline").read_text():
-                return pid
-        except OSError:
-            pass
-    return None
+def serving(lock_file):
+    """The keeper and the server that serves or has served last; its place in the file comes when it does."""
+    while True:
+        lines = pathlib.Path(lock_file).read_text().split()
+        if len(lines) == 2:
+            return int(lines[0]), int(lines[1])
 
 
 class Killer(threading.Thread):
     def __init__(self, arguments, end):
         super().__init__()
         self.arguments, self.end = arguments, end
-        self.windows, self.kills, self.reloads = [], 0, 0
+        self.kills = []  # the time before and after each
+        self.outages, self.reloads = [], []  # from a kill or a signal until the next server serves
+        self.failures = []
+
+    def await_next(self, last):
+        """Returns the keeper and the server that serves after `last`."""
+        give_up = time.monotonic() + 60
+        while (now := serving(self.arguments.lock_file))[1] == last:
+            if time.monotonic() > give_up:
+                raise AssertionError("no server serves again")
+            time.sleep(0.002)
+        return now
 
     def run(self):
-        """Each server lives for 50 to 300 ms; with reloads, some are replaced instead."""
+        try:
+            self.go_on()
+        except Exception:
+            self.failures.append(traceback.format_exc())
+
+    def go_on(self):
+        """Each server lives for 50 to 300 ms after it serves; with reloads, some are replaced instead."""
         choice = random.Random(1)
-        last = None
+        keeper, server = serving(self.arguments.lock_file)
         while time.monotonic() < self.end:
-            server = server_of(self.arguments.keeper)
-            if server is None or server == last:
-                time.sleep(0.005)
-                if self.arguments.no_kill or server is None:
-                    last = None
-                continue
-            last = server
             time.sleep(choice.uniform(0.05, 0.3))
-            if self.arguments.reload and (self.arguments.no_kill or choice.random() < 0.3):
-                os.kill(self.arguments.keeper, signal.SIGHUP)
-                self.windows.append((time.monotonic(), time.monotonic() + RELOAD_SECONDS))
-                self.reloads += 1
-                last = None
-                time.sleep(choice.uniform(0, 0.5))
-                continue
-            try:
-                os.kill(server, signal.SIGKILL)
-                self.windows.append((time.monotonic(), time.monotonic()))
-                self.kills += 1
-            except ProcessLookupError:
-                pass
+            start = time.monotonic()
+            is_reload = self.arguments.reload and (self.arguments.no_kill or choice.random() < 0.3)
+            if is_reload:
+                os.kill(keeper, signal.SIGHUP)
+                # Some are killed on the way.
+                if not self.arguments.no_kill and choice.random() < 0.5:
+                    time.sleep(choice.uniform(0, 0.2))
+                    self.kill(server)
+            else:
+                self.kill(server)
+            keeper, server = self.await_next(server)
+            if is_reload:
+                self.reloads.append((start, time.monotonic()))
+            else:
+                self.outages.append((start, time.monotonic()))
+
+    def kill(self, server):
+        before = time.monotonic()
+        try:
+            os.kill(server, signal.SIGKILL)
+            self.kills.append((before, time.monotonic()))
+        except ProcessLookupError:
+            pass
+
+
+def overlaps(call, spans):
+    return any(call.start <= last and first <= call.end for first, last in spans)
+
+
+@dataclasses.dataclass
+class Call:
+    start: float
+    end: float
+    code: int
+    error: str
 
 
 class Caller(threading.Thread):
@@ -179,19 +210,20 @@ class Caller(threading.Thread):
             number += 1
             start = time.monotonic()
             run = subprocess.run(self.command.replace("{}", str(number)), shell=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-            self.calls.append((start, time.monotonic(), run.returncode, run.stderr.decode(errors="replace").strip()[-300:]))
+            self.calls.append(Call(start, time.monotonic(), run.returncode, run.stderr.decode(errors="replace").strip()[-300:]))
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--tree", required=True)
     parser.add_argument("--expected", required=True)
-    parser.add_argument("--keeper", type=int, required=True)
+    parser.add_argument("--lock-file", required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--reload", action="store_true")
     parser.add_argument("--no-kill", action="store_true")
     parser.add_argument("--held", action="store_true")
     parser.add_argument("--call", action="append", default=[])
+    parser.add_argument("--call-through", action="append", default=[])
     arguments = parser.parse_args()
     names = [name for name in os.listdir(arguments.expected) if name.startswith("warm" if arguments.held else ("warm", "cold"))]
     end = time.monotonic() + arguments.seconds
@@ -206,8 +238,10 @@ def main():
         os.close(send)
         readers.append((pid, receive))
     killer = Killer(arguments, end)
-    callers = [Caller(command, end) for command in arguments.call]
-    for thread in (killer, *callers):
+    direct = [Caller(command, end) for command in arguments.call]
+    through = [Caller(command, end) for command in arguments.call_through]
+    threads = (killer, *direct, *through)
+    for thread in threads:
         thread.start()
     failures, operations, slowest = [], {}, 0.0
     for pid, receive in readers:
@@ -220,21 +254,34 @@ def main():
         slowest = max(slowest, result["slowest"])
         for name, count in result["operations"].items():
             operations[name] = operations.get(name, 0) + count
-    for thread in (killer, *callers):
+    for thread in threads:
         thread.join()
-    calls = [call for caller in callers for call in caller.calls]
-    failed = [call for call in calls if call[2] != 0]
-    in_flight = [call for call in failed if any(call[0] <= last and first <= call[1] for first, last in killer.windows)]
-    reconnecting = [call for call in failed if call not in in_flight and any(0 <= call[0] - first <= RECONNECT_SECONDS for first, last in killer.windows)
-                    and ("navailable" in call[3] or "transport" in call[3] or "connection" in call[3])]
-    unexcused = [call for call in failed if call not in in_flight and call not in reconnecting]
-    print(json.dumps({
-        "seconds": arguments.seconds, "kills": killer.kills, "reloads": killer.reloads, "reads": sum(operations.values()), "operations": operations,
-        "failed-or-wrong-reads": len(failures), "slowest-read-seconds": round(slowest, 3), "calls": len(calls),
-        "failed-calls": {"in-flight": len(in_flight), "while-reconnecting": len(reconnecting), "others": len(unexcused)},
-        "samples": failures[:5] + [call[3] for call in unexcused[:5]], "call-errors": sorted({call[3][-120:] for call in failed})[:6]}))
+    failures += killer.failures
     wanted = 1 if arguments.seconds >= 1 else 0
-    return 0 if not failures and not unexcused and sum(operations.values()) >= wanted and killer.kills + killer.reloads >= wanted else 1
+    is_good = not failures and sum(operations.values()) >= wanted and len(killer.kills) + len(killer.reloads) >= wanted
+    report = {
+        "seconds": arguments.seconds, "kills": len(killer.kills), "reloads": len(killer.reloads),
+        "slowest-restart-seconds": round(max((last - first for first, last in killer.outages), default=0), 3),
+        "slowest-reload-seconds": round(max((last - first for first, last in killer.reloads), default=0), 3),
+        "reads": sum(operations.values()), "operations": operations, "slowest-read-seconds": round(slowest, 3),
+        "failed-or-wrong-reads": len(failures), "samples": failures[:5]}
+    for name, callers in (("calls", direct), ("calls-through", through)):
+        calls = [call for caller in callers for call in caller.calls]
+        failed = [call for call in calls if call.code != 0]
+        # A new connection waits for the next server. One that was there is closed some time after the kill.
+        in_flight = [call for call in failed if overlaps(call, killer.kills + killer.reloads + ([] if callers is direct else killer.outages))]
+        # The other program's connection broke while it was made, or its server took longer than the second that gRPC gives it
+        # at first, and it does not try again yet.
+        reconnecting = [] if callers is direct else [
+            call for call in failed if call not in in_flight and ("connection error" in call.error or "server handshake" in call.error)
+            and any(0 <= call.start - gone <= RECONNECT_SECONDS for gone, _ in killer.kills + killer.reloads)]
+        others = [call for call in failed if call not in in_flight and call not in reconnecting]
+        is_good = is_good and not others
+        report[name] = {"made": len(calls), "failed-in-flight": len(in_flight), "failed-while-reconnecting": len(reconnecting),
+                        "failed-otherwise": len(others), "slowest-seconds": round(max((call.end - call.start for call in calls), default=0), 3),
+                        "samples": [call.error for call in others[:5]], "errors": sorted({call.error[-120:] for call in failed})[:6]}
+    print(json.dumps(report))
+    return 0 if is_good else 1
 
 
 if __name__ == "__main__":
