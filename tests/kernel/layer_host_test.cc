@@ -102,8 +102,9 @@ class LayerHostFixture : public testing_support::PrivateMountsFixture {
     host_ = *std::move(host);
   }
   void AdoptHost(Handover handover) {
-    auto host = LayerHost::Adopt({.root = Path("host"), .merge_from_layers = 2}, HostDependencies(),
-                                 std::move(handover));
+    auto host = LayerHost::Adopt(
+        {.root = Path("host"), .max_store_bytes = max_store_bytes_, .merge_from_layers = 2},
+        HostDependencies(), std::move(handover));
     ASSERT_TRUE(host.ok()) << host.status();
     host_ = *std::move(host);
   }
@@ -900,6 +901,31 @@ TEST_P(LayerHostTest, WhatFailsWhileAHostEndsIsLeftToItsSuccessor) {
   ASSERT_TRUE(host_->Restore(1, SpecOf(layer)).ok());
   ASSERT_TRUE(host_->Serve().ok());
   EXPECT_EQ(reader.get(), ReadWhole(Path("tree") / "f"));
+}
+
+TEST_P(LayerHostTest, ASuccessorWithACapKeepsWhatTheKernelReadsWithoutIt) {
+  const std::string_view script =
+      "cd \"$TREE\"; for i in $(seq 8); do head -c 500000 /dev/urandom > f$i; done";
+  const LazyLayerBlob complete = MakeLayer("complete", script);
+  const LazyLayerBlob other = MakeLayer("other", script);
+  image_->Add(complete);
+  image_->Add(other);
+  const auto path = MountLayer(1, complete);
+  TreeComparison().CompareBelow(Path("complete"), path);
+  ASSERT_TRUE(host_->Unmount(1, LayerHost::Data::kKeep).ok());
+  // Held as a whole when it is shown: an EROFS mount is over the stored file then.
+  const auto again = MountLayer(2, complete);
+  auto handover = host_->CopyHandover();
+  ASSERT_TRUE(host_->Release().ok());
+  host_.reset();
+  max_store_bytes_ = 4 << 20;
+  AdoptHost(*std::move(handover));
+  ASSERT_TRUE(host_->Restore(2, SpecOf(complete)).ok());
+  ASSERT_TRUE(host_->Serve().ok());
+  const auto other_path = MountLayer(3, other);
+  TreeComparison().CompareBelow(Path("other"), other_path);
+  Shell("sync; echo 3 > /proc/sys/vm/drop_caches");
+  TreeComparison().CompareBelow(Path("complete"), again);
 }
 
 TEST_P(LayerHostTest, ASuccessorThatDoesNotComeToServeLeavesEverything) {
