@@ -102,9 +102,11 @@ class LayerHostFixture : public testing_support::PrivateMountsFixture {
     host_ = *std::move(host);
   }
   void AdoptHost(Handover handover) {
-    auto host = LayerHost::Adopt(
-        {.root = Path("host"), .max_store_bytes = max_store_bytes_, .merge_from_layers = 2},
-        HostDependencies(), std::move(handover));
+    auto host = LayerHost::Adopt({.root = Path("host"),
+                                  .max_store_bytes = max_store_bytes_,
+                                  .mount_grace = mount_grace_,
+                                  .merge_from_layers = 2},
+                                 HostDependencies(), std::move(handover));
     ASSERT_TRUE(host.ok()) << host.status();
     host_ = *std::move(host);
   }
