@@ -12,6 +12,7 @@
 #include <set>
 
 #include "base/file_system.h"
+#include "keeper/send_fds.h"
 
 namespace starling::keeper {
 namespace {
@@ -121,28 +122,6 @@ StatusOr<std::pair<Channel, Channel>> Channel::MakePair() {
   return std::pair(Channel(UniqueFd(ends[0])), Channel(UniqueFd(ends[1])));
 }
 
-Status Channel::Send(ByteSpan bytes, std::span<const int> fds) {
-  iovec part{.iov_base = const_cast<std::byte*>(bytes.data()), .iov_len = bytes.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(kMaxEntries * sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  if (!fds.empty()) {
-    message.msg_control = control;
-    message.msg_controllen = CMSG_SPACE(fds.size_bytes());
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(fds.size_bytes());
-    std::memcpy(CMSG_DATA(header), fds.data(), fds.size_bytes());
-  }
-  ssize_t sent = 0;
-  do {
-    sent = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
-  return sent < 0 ? ErrnoError(errno, "keeper: send") : OkStatus();
-}
-
 Status Channel::SendKept(const std::vector<Kept>& kept) {
   std::vector<Entry> entries;
   std::vector<int> fds;
@@ -154,10 +133,12 @@ Status Channel::SendKept(const std::vector<Kept>& kept) {
   ASSIGN_OR_RETURN(const Bytes encoded, Encode(entries));
   Bytes message = {kKeptMessage};
   Append(message, encoded);
-  return Send(message, fds);
+  return Annotate(SendWithFds(fd_.get(), message, fds), "keeper");
 }
 
-Status Channel::SendReady() { return Send(ByteSpan(&kReadyMessage, 1), {}); }
+Status Channel::SendReady() {
+  return Annotate(SendWithFds(fd_.get(), ByteSpan(&kReadyMessage, 1), {}), "keeper");
+}
 
 StatusOr<Channel::Message> Channel::Receive() {
   Bytes bytes(kMaxStateBytes + 1);

@@ -56,7 +56,6 @@ class Channel {
   UniqueFd TakeFd() { return std::move(fd_); }
 
  private:
-  Status Send(ByteSpan bytes, std::span<const int> fds);
   UniqueFd fd_;
 };
 

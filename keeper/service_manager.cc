@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -14,11 +13,11 @@
 #include <optional>
 
 #include "base/unique_fd.h"
+#include "keeper/send_fds.h"
 
 namespace starling::keeper {
 namespace {
 
-constexpr size_t kMaxFds = 32;
 constexpr int kFirstPassedFd = 3;
 constexpr int kMaxPassedFds = 1024;
 
@@ -64,25 +63,10 @@ Status NotifyServiceManager(std::string_view state, std::span<const int> fds) {
     return ErrnoError(errno, "socket");
   }
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
-  iovec text_part{.iov_base = const_cast<char*>(state.data()), .iov_len = state.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(kMaxFds * sizeof(int))] = {};
-  msghdr message{.msg_name = &address, .msg_namelen = size, .msg_iov = &text_part, .msg_iovlen = 1};
-  if (fds.size() > kMaxFds) {
-    return MakeError(StatusCode::kInvalidArgument, "too many descriptors to store");
-  }
-  if (!fds.empty()) {
-    message.msg_control = control;
-    message.msg_controllen = CMSG_SPACE(fds.size_bytes());
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(fds.size_bytes());
-    std::memcpy(CMSG_DATA(header), fds.data(), fds.size_bytes());
-  }
-  if (::sendmsg(fd.get(), &message, MSG_NOSIGNAL) < 0) {
-    return ErrnoError(errno, fmt::format("cannot notify {}", path));
-  }
-  return OkStatus();
+  return Annotate(
+      SendWithFds(fd.get(), AsBytes(state), fds,
+                  {.address = reinterpret_cast<const sockaddr*>(&address), .size_bytes = size}),
+      fmt::format("cannot notify {}", path));
 }
 
 StatusOr<std::vector<PassedDescriptor>> TakePassedDescriptors() {
