@@ -1,6 +1,7 @@
 #include "keeper/descriptors.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -105,6 +106,13 @@ StatusOr<std::vector<Kept>> TakeInherited(UniqueFd state) {
         {.name = std::move(entry.name), .value = std::move(entry.value), .fd = UniqueFd(entry.fd)});
   }
   return kept;
+}
+
+Status SetNoneInherited() {
+  if (::close_range(kFirstOwnFd, ~0U, CLOSE_RANGE_CLOEXEC) != 0) {
+    return ErrnoError(errno, "close_range");
+  }
+  return OkStatus();
 }
 
 Status SetInherited(int fd, bool is_inherited) {

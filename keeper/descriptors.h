@@ -29,6 +29,8 @@ StatusOr<std::vector<Entry>> ReadState(int state);
 /// Takes the descriptors that a process which executed this program left open, by the file that it
 /// wrote. What this process executes does not inherit them again.
 StatusOr<std::vector<Kept>> TakeInherited(UniqueFd state);
+/// Programs that this process executes get none of its present descriptors but the standard ones.
+Status SetNoneInherited();
 /// Whether programs that this process executes get the descriptor.
 Status SetInherited(int fd, bool is_inherited);
 

@@ -129,6 +129,9 @@ class Keeper final : private Actions {
 };
 
 StatusOr<int> Keeper::Run() {
+  // What whoever started this program left open, too: a server that held a file of its own mounts
+  // could not end.
+  RETURN_IF_ERROR(SetNoneInherited());
   const sigset_t watched = WatchedSignals();
   ::sigprocmask(SIG_BLOCK, &watched, nullptr);
   signals_ = UniqueFd(::signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK));

@@ -271,6 +271,13 @@ TEST_F(KeeperTest, AKilledServersDescriptorsGoToTheNext) {
   }
 }
 
+TEST_F(KeeperTest, AServerGetsNothingThatStrangersLeftOpen) {
+  const UniqueFd strangers(::open("/dev/null", O_RDONLY));
+  StartKeeper();
+  EXPECT_EQ(HearUntil("OPEN "), "OPEN 3") << "the channel, the counter and the list itself";
+  HearUntil("READY");
+}
+
 TEST_F(KeeperTest, AThreadThatDoesNotEndHoldsUpNothing) {
   Touch("linger");
   StartKeeper();

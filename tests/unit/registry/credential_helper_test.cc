@@ -2,7 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
+#include "base/unique_fd.h"
 #include "tests/unit/registry/helper_programs.h"
 
 namespace starling::registry {
@@ -34,6 +36,15 @@ TEST_F(CredentialHelper, MayMisbehave) {
   for (const char* name : {"", "../x", "a b", "a;b", "$(x)"}) {
     EXPECT_EQ(ask(name, 20000).status().code(), StatusCode::kInvalidArgument) << name;
   }
+}
+
+TEST_F(CredentialHelper, GetsNoDescriptorButItsOwn) {
+  const UniqueFd strangers(::memfd_create("stranger", 0));
+  WriteHelper("lists", R"(found=$(ls -l /proc/$$/fd | grep -c stranger)
+                          printf '{"Username":"u","Secret":"%s"}' "$found")");
+  const auto answer = AskCredentialHelper("lists", "a", std::chrono::seconds(20));
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(answer->password, "0");
 }
 
 }  // namespace
