@@ -3,7 +3,13 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <cstring>
 #include <filesystem>
 #include <string>
 
@@ -76,6 +82,37 @@ TEST_F(GrpcServerTest, RefusesAMessageOfMoreThan16MiB) {
           .status()
           .code(),
       StatusCode::kResourceExhausted);
+}
+
+/// Whether a server at `path` says anything to a client of user `uid`: HTTP/2 begins with the
+/// server's settings.
+bool AnswersUser(uid_t uid, const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.data(), path.size());
+  const pid_t client = ::fork();
+  if (client == 0) {
+    const int fd = ::setuid(uid) == 0 ? ::socket(AF_UNIX, SOCK_STREAM, 0) : -1;
+    const bool is_connected =
+        ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    char byte = 0;
+    ::_exit(!is_connected ? 2 : ::read(fd, &byte, 1) == 1 ? 0 : 1);
+  }
+  int status = 0;
+  EXPECT_EQ(::waitpid(client, &status, 0), client);
+  EXPECT_NE(status, W_EXITCODE(2, 0)) << "not connected";
+  return status == 0;
+}
+
+TEST_F(GrpcServerTest, TurnsOtherUsersAway) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "needs root, to be somebody else";
+  }
+  // As if an administrator had opened the way to the socket.
+  ASSERT_EQ(::chmod(dir_.path().c_str(), 0711), 0);
+  ASSERT_EQ(::chmod(socket().c_str(), 0666), 0);
+  EXPECT_TRUE(AnswersUser(0, socket()));
+  EXPECT_FALSE(AnswersUser(65534, socket()));
 }
 
 TEST_F(GrpcServerTest, StopTakesTheSocketAwayAndEndsCallsInFlight) {
