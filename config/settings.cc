@@ -159,6 +159,11 @@ Status ReadLogLevel(Reader& reader, const toml::node& node, std::string_view key
   return OkStatus();
 }
 
+Status ReadLimitSystemCalls(Reader& reader, const toml::node& node, std::string_view key) {
+  ASSIGN_OR_RETURN(reader.settings().limit_system_calls, ReadBool(reader, node, key));
+  return OkStatus();
+}
+
 Status ReadDataPlane(Reader& reader, const toml::node& node, std::string_view key) {
   static constexpr std::pair<std::string_view, DataPlane> kPlanes[] = {
       {"auto", DataPlane::kAuto}, {"tree", DataPlane::kTree}, {"erofs", DataPlane::kErofs}};
@@ -294,6 +299,7 @@ const std::vector<Rule>& Rules() {
         {"root", AbsolutePath(&Settings::root)},
         {"address", AbsolutePath(&Settings::address)},
         {"log_level", ReadLogLevel},
+        {"limit_system_calls", ReadLimitSystemCalls},
         {"registry.plain_http_hosts", ReadPlainHttpHosts},
         {"registry.request_timeout_sec", Seconds(&Settings::Registry::request_timeout)},
         {"registry.blob_timeout_sec", Seconds(&Settings::Registry::blob_timeout)},

@@ -30,6 +30,8 @@ struct Settings {
   /// The unix socket that containerd connects to. Absolute.
   std::string address = "/run/starling/starling.sock";
   log::Level log_level = log::Level::kInfo;
+  /// Whether the server gives up all system calls but those that it needs (confine/).
+  bool limit_system_calls = true;
 
   struct Registry {
     /// "host" or "host:port"; loopback addresses need no entry.

@@ -5,13 +5,13 @@ set -euo pipefail
 
 build=(ca-certificates ccache cmake g++ git make ninja-build pkg-config protobuf-compiler
   protobuf-compiler-grpc libarchive-dev libcli11-dev libcurl4-openssl-dev libdeflate-dev libfmt-dev
-  libfuse3-dev libgrpc++-dev libisal-dev libprotobuf-dev libre2-dev libsimdjson-dev libspdlog-dev
-  libsqlite3-dev libssl-dev libtomlplusplus-dev libzstd-dev nlohmann-json3-dev zlib1g-dev)
+  libfuse3-dev libgrpc++-dev libisal-dev libprotobuf-dev libre2-dev libseccomp-dev libsimdjson-dev
+  libspdlog-dev libsqlite3-dev libssl-dev libtomlplusplus-dev libzstd-dev nlohmann-json3-dev zlib1g-dev)
 # The kernel modules and programs that a node needs.
 run=(containerd runc)
 test=(attr busybox-static clang-19 clang-format-19 clang-tidy-19 curl debootstrap docker-registry
   erofs-utils golang-go iproute2 jq libbenchmark-dev libclang-rt-19-dev libfuzzer-19-dev libgmock-dev
-  libgtest-dev openssl procps python3 skopeo umoci xfsprogs xz-utils zstd)
+  libgtest-dev openssl procps python3 skopeo systemd umoci xfsprogs xz-utils zstd)
 
 missing=()
 for package in "${build[@]}" "${run[@]}" "${test[@]}"; do

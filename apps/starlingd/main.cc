@@ -17,6 +17,7 @@
 #include "base/file_system.h"
 #include "base/log.h"
 #include "config/settings.h"
+#include "confine/system_calls.h"
 #include "keeper/descriptors.h"
 #include "keeper/keeper.h"
 
@@ -128,6 +129,17 @@ int Fail(const Status& status) {
   return kExitFailure;
 }
 
+// Before anything from outside is read; what is executed later inherits it. The keeper, which
+// starts the next server, has no limits.
+void Confine(const config::Settings& settings) {
+  if (!settings.limit_system_calls) {
+    return;
+  }
+  if (const Status limited = confine::LimitSystemCalls(); !limited.ok()) {
+    log::Warning("the server can use any system call", {{"error", Describe(limited)}});
+  }
+}
+
 int RunServer(const config::Settings& settings, std::vector<keeper::Kept> kept) {
   ::prctl(PR_SET_NAME, "starlingd-serve");
   // Before any thread starts, so that all of them leave the signals to WaitForEnd.
@@ -142,6 +154,7 @@ int RunServer(const config::Settings& settings, std::vector<keeper::Kept> kept) 
   if (!takeover.ok()) {
     return Fail(takeover.status());
   }
+  Confine(settings);
   const Status run = RunDaemon(settings, *std::move(takeover), channel, WaitForEnd);
   return run.ok() ? 0 : Fail(run);
 }

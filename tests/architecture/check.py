@@ -34,6 +34,7 @@ FENCES = {
     "archive": {"transport"},
     "re2/": {"snapshotter"},
     "openssl/": {"oci"},
+    "seccomp.h": {"confine"},
     "CLI/": {"apps"},
 }
 

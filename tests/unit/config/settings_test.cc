@@ -30,6 +30,7 @@ TEST(ParseSettings, TheDefaultFileShowsTheDefaults) {
   for (const char* key : {"\nroot = ",
                           "\naddress = ",
                           "\nlog_level = ",
+                          "\nlimit_system_calls = ",
                           "\nplain_http_hosts = ",
                           "\nrequest_timeout_sec = ",
                           "\nblob_timeout_sec = ",
@@ -59,6 +60,7 @@ TEST(ParseSettings, ReadsEveryKey) {
     root = "/r"
     address = "/a.sock"
     log_level = "debug"
+    limit_system_calls = false
     [registry]
     plain_http_hosts = ["one", "two:5000"]
     request_timeout_sec = 7
@@ -95,6 +97,7 @@ TEST(ParseSettings, ReadsEveryKey) {
   want.root = "/r";
   want.address = "/a.sock";
   want.log_level = log::Level::kDebug;
+  want.limit_system_calls = false;
   want.registry.plain_http_hosts = {"one", "two:5000"};
   want.registry.request_timeout = std::chrono::seconds(7);
   want.registry.blob_timeout = std::chrono::seconds(8);
