@@ -115,14 +115,24 @@ registry_cost() {
   registry_requests "$1" "$2" | awk '{ requests++; bytes += $4 } END { print requests + 0, bytes + 0 }'
 }
 
-# start_starlingd DIR [ARGUMENTS...]: socket $1/starling.sock, root $1/starling, log $1/starlingd.log. Layers are
+# as_the_unit: sets AS_THE_UNIT to words before a command that then has the privileges that systemd/starling.service leaves;
+# without the capability of $unit_without, if it is set.
+as_the_unit() {
+  local capabilities
+  capabilities=$(sed -n 's/^CapabilityBoundingSet=//p' "$(dirname "${BASH_SOURCE[0]}")/../../systemd/starling.service")
+  capabilities=$(tr ' ' '\n' <<<"$capabilities" | grep -vx "${unit_without:-none}" | sed 's/CAP_/+/' | paste -sd ,)
+  AS_THE_UNIT=(setpriv --bounding-set "-all,${capabilities,,}" --inh-caps=-all --no-new-privs sh -c 'umask 077 && exec "$@"' sh)
+}
+
+# start_starlingd DIR [ARGUMENTS...]: as the unit does, socket $1/starling.sock, root $1/starling, log $1/starlingd.log. Layers are
 # shown as STARLING_DATA_PLANE says, which `starling mount` knows by itself; $starlingd_settings is more TOML.
 start_starlingd() {
   local directory=$1
   shift
   printf '[mount]\ndata_plane = "%s"\n%s\n' "${STARLING_DATA_PLANE:-auto}" "${starlingd_settings:-}" \
     >"$directory/starlingd.toml"
-  start_process "$directory/starlingd.log" starlingd --config "$directory/starlingd.toml" --address "$directory/starling.sock" \
+  as_the_unit
+  start_process "$directory/starlingd.log" "${AS_THE_UNIT[@]}" starlingd --config "$directory/starlingd.toml" --address "$directory/starling.sock" \
     --root "$directory/starling" --log-level debug "$@"
   STARLINGD_PID=$LAST_PID
   wait_until 20 "starlingd's socket" test -S "$directory/starling.sock"
