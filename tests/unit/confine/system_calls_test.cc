@@ -77,6 +77,18 @@ TEST(LimitSystemCalls, RefusesWhatIsNotAllowed) {
   }
 }
 
+TEST(LimitSystemCalls, SaysThatItIsRefused) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    // Somebody who is not root and has not given up new privileges.
+    const bool is_ordinary = ::geteuid() != 0 || ::setuid(65534) == 0;
+    ::_exit(is_ordinary && !LimitSystemCalls().ok() ? 0 : 1);
+  }
+  int status = -1;
+  EXPECT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0);
+}
+
 TEST(LimitSystemCalls, HoldsForThreadsThatAreStartedLater) {
   EXPECT_EQ(RunLimited([] {
               int error_number = 0;
