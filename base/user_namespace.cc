@@ -14,12 +14,18 @@
 namespace starling {
 namespace {
 
-/// Of the child, which waits for its end. Takes no memory and no lock: other threads of the parent
-/// may have held some.
-[[noreturn]] void WaitForTheEnd() {
+/// Of the child, which puts its namespace in the place of `fd`, stops, and waits for its end. It
+/// opens the namespace itself: that of a process that cannot be dumped takes CAP_SYS_PTRACE. Takes
+/// no memory and no lock: other threads of the parent may have held some.
+[[noreturn]] void ShowNamespace(int fd) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  const int own = ::open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC);
+  if (own < 0 || ::dup3(own, fd, O_CLOEXEC) < 0) {
+    ::_exit(errno);
+  }
+  ::close(own);
   for (;;) {
-    ::pause();
+    ::kill(::getpid(), SIGSTOP);
   }
 }
 
@@ -36,35 +42,46 @@ Status WriteMap(const std::string& file, std::span<const IdRange> ranges) {
   return OkStatus();
 }
 
-StatusOr<UniqueFd> NamespaceOf(pid_t child, std::span<const IdRange> uids,
-                               std::span<const IdRange> gids) {
+/// Waits until the child has stopped, and leaves it so.
+Status MapIds(pid_t child, std::span<const IdRange> uids, std::span<const IdRange> gids) {
+  siginfo_t child_is{};
+  while (::waitid(P_PID, static_cast<id_t>(child), &child_is, WSTOPPED | WEXITED | WNOWAIT) < 0) {
+    if (errno != EINTR) {
+      return ErrnoError(errno, "wait for a process");
+    }
+  }
+  if (child_is.si_code != CLD_STOPPED) {
+    const int error_number = child_is.si_code == CLD_EXITED ? child_is.si_status : EINTR;
+    return ErrnoError(error_number, "open a user namespace");
+  }
   const std::string process = fmt::format("/proc/{}", child);
   RETURN_IF_ERROR(WriteMap(process + "/uid_map", uids));
-  RETURN_IF_ERROR(WriteMap(process + "/gid_map", gids));
-  UniqueFd fd(::open((process + "/ns/user").c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) {
-    return ErrnoError(errno, "open a user namespace");
-  }
-  return fd;
+  return WriteMap(process + "/gid_map", gids);
 }
 
 }  // namespace
 
 StatusOr<UniqueFd> MakeUserNamespace(std::span<const IdRange> uids, std::span<const IdRange> gids) {
-  // Not fork and unshare: a process with threads may not unshare, and libraries may start one.
-  const auto child = static_cast<pid_t>(
-      ::syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+  UniqueFd name_space(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  if (!name_space.valid()) {
+    return ErrnoError(errno, "/dev/null");
+  }
+  // Not fork and unshare: a process with threads may not unshare, and libraries may start one. The
+  // descriptors are those of both.
+  const auto child = static_cast<pid_t>(::syscall(SYS_clone, CLONE_NEWUSER | CLONE_FILES | SIGCHLD,
+                                                  nullptr, nullptr, nullptr, nullptr));
   if (child < 0) {
     return ErrnoError(errno, "make a user namespace");
   }
   if (child == 0) {
-    WaitForTheEnd();
+    ShowNamespace(name_space.get());
   }
-  StatusOr<UniqueFd> made = NamespaceOf(child, uids, gids);
+  const Status mapped = MapIds(child, uids, gids);
   ::kill(child, SIGKILL);
   while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
   }
-  return made;
+  RETURN_IF_ERROR(mapped);
+  return name_space;
 }
 
 }  // namespace starling

@@ -37,8 +37,6 @@ chmod +x "$work/bin/docker-credential-test"
 jq -n --arg host "$registry" '{credHelpers: {($host): "test"}}' >"$work/docker/config.json"
 export DOCKER_CONFIG=$work/docker
 starlingd_settings=$'[fetch]\nprefetch = false\nbackground = false'
-# Only containers with mapped IDs need it, and without it the processes can be compared below.
-unit_without=CAP_SYS_PTRACE
 PATH=$work/bin:$PATH start_starlingd "$work"
 start_containerd "$work"
 export CONTAINERD_ADDRESS
@@ -53,6 +51,7 @@ confinement() {
   awk '/^(NoNewPrivs|Seccomp|CapBnd):/ { printf "%s%s ", $1, $2 }' "/proc/$1/status"
 }
 bounding=$("${AS_THE_UNIT[@]}" awk '/^CapBnd:/ { print $2 }' /proc/self/status)
+expect "starlingd maps IDs" "$(grep -c '"maps-ids":"true"' "$work/starlingd.log")" 1
 expect "the keeper's confinement" "$(confinement "$STARLINGD_PID")" "CapBnd:$bounding NoNewPrivs:1 Seccomp:0 "
 expect "the server's confinement" "$(confinement "$(server)")" "CapBnd:$bounding NoNewPrivs:1 Seccomp:2 "
 

@@ -115,12 +115,12 @@ registry_cost() {
   registry_requests "$1" "$2" | awk '{ requests++; bytes += $4 } END { print requests + 0, bytes + 0 }'
 }
 
-# as_the_unit: sets AS_THE_UNIT to words before a command that then has the privileges that systemd/starling.service leaves;
-# without the capability of $unit_without, if it is set.
+# as_the_unit: sets AS_THE_UNIT to words before a command that then has the privileges that systemd/starling.service leaves.
 as_the_unit() {
   local capabilities
   capabilities=$(sed -n 's/^CapabilityBoundingSet=//p' "$(dirname "${BASH_SOURCE[0]}")/../../systemd/starling.service")
-  capabilities=$(tr ' ' '\n' <<<"$capabilities" | grep -vx "${unit_without:-none}" | sed 's/CAP_/+/' | paste -sd ,)
+  capabilities=${capabilities//CAP_/+}
+  capabilities=${capabilities// /,}
   AS_THE_UNIT=(setpriv --bounding-set "-all,${capabilities,,}" --inh-caps=-all --no-new-privs sh -c 'umask 077 && exec "$@"' sh)
 }
 
