@@ -71,6 +71,7 @@ const Kept* FindKept(const std::vector<Kept>& kept, std::string_view name) {
 
 StatusOr<UniqueFd> WriteState(const std::vector<Kept>& kept) {
   std::vector<Entry> entries;
+  entries.reserve(kept.size());
   for (const Kept& one : kept) {
     entries.push_back({.name = one.name, .value = one.value, .fd = one.fd.get()});
   }
