@@ -439,6 +439,9 @@ void LazyLayer::MarkOnTheWay(const PlannedFetch& plan) {
 }
 
 bool LazyLayer::StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) {
+  if (stored_->complete() || OpensFirst(fetch_class)) {
+    return false;
+  }
   std::optional<PlannedFetch> next;
   {
     MutexLock lock(mutex_);
@@ -456,6 +459,26 @@ bool LazyLayer::StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) {
     StartFetch({.plan = *next, .fetch_class = fetch_class});
   }
   return next.has_value();
+}
+
+/// True when no source is open: the feed enlists again when one is. What begins before is not on
+/// its way yet, so the scheduler would find room for everything.
+bool LazyLayer::OpensFirst(oci::FetchClass fetch_class) {
+  if (sources_.Opened({}, Now())) {
+    return false;
+  }
+  {
+    MutexLock lock(mutex_);
+    if (closed_) {
+      return true;
+    }
+    feeds_waiting_for_source_.insert(fetch_class);
+    if (std::exchange(opening_, true)) {
+      return true;
+    }
+  }
+  PostToCpu(Urgency::kAwaited, [self = shared_from_this()] { self->OpenSources(); });
+  return true;
 }
 
 void LazyLayer::EnlistFeed(oci::FetchClass fetch_class) {
@@ -737,15 +760,17 @@ void LazyLayer::StartFetch(const Fetch& asked) {
   }
 }
 
-/// Starts the fetches that wait for a source. One call runs at a time, so each source is opened
-/// once.
+/// Starts the fetches and feeds that wait for a source. One call runs at a time, so each source is
+/// opened once.
 void LazyLayer::OpenSources() {
   for (;;) {
     std::vector<Fetch> fetches;
+    std::set<oci::FetchClass> feeds;
     {
       MutexLock lock(mutex_);
       fetches.swap(waiting_for_source_);
-      if (fetches.empty()) {
+      feeds.swap(feeds_waiting_for_source_);
+      if (fetches.empty() && feeds.empty()) {
         opening_ = false;
         return;
       }
@@ -758,6 +783,20 @@ void LazyLayer::OpenSources() {
         OnFetchFailed(fetch, source.status());
       }
     }
+    if (!feeds.empty()) {
+      EnlistOnceOpen(feeds);
+    }
+  }
+}
+
+void LazyLayer::EnlistOnceOpen(const std::set<oci::FetchClass>& feeds) {
+  BlobSources::Experience none;
+  if (!sources_.OpenBest(none, Now()).ok()) {
+    RetryLater();
+    return;
+  }
+  for (const oci::FetchClass fetch_class : feeds) {
+    EnlistFeed(fetch_class);
   }
 }
 

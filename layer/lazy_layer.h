@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -188,6 +189,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
 
   bool StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) override;
   void EnlistFeed(oci::FetchClass fetch_class);
+  bool OpensFirst(oci::FetchClass fetch_class);
   void RetryLater();
   void CheckCompletion();
   FetchLimits LimitsNow();
@@ -217,6 +219,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   bool TakeSpilled(uint32_t chunk, Request& request) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void StartFetch(const Fetch& asked);
   void OpenSources();
+  void EnlistOnceOpen(const std::set<oci::FetchClass>& feeds);
   void ReadBlob(const BlobSources::Source& source, const Fetch& fetch);
   void SendAttempt(const std::shared_ptr<Download>& download,
                    const std::shared_ptr<Attempt>& attempt, const oci::ReadOptions& options);
@@ -268,6 +271,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   std::map<uint32_t, Rotten> rotten_ GUARDED_BY(mutex_);  // members
   bool opening_ GUARDED_BY(mutex_) = false;
   std::vector<Fetch> waiting_for_source_ GUARDED_BY(mutex_);
+  std::set<oci::FetchClass> feeds_waiting_for_source_ GUARDED_BY(mutex_);
   /// What other layers hold; null when no member of this layer is left to be had from them.
   std::shared_ptr<const SharedChunks> shared_ GUARDED_BY(mutex_);
   /// By member: it can be had there, and is not fetched unless that fails. Empty without any.

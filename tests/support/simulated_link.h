@@ -42,6 +42,8 @@ class SimulatedLink {
   void Ask(uint64_t size_bytes, Part part) {
     ++requests_;
     bytes_ += size_bytes;
+    asked_bytes_ += size_bytes;
+    most_asked_bytes_ = std::max(most_asked_bytes_, asked_bytes_);
     timer_.RunAt(clock_.Now() + shape_.round_trip / 2 + shape_.server,
                  [this, answer = Answer{.left_bytes = size_bytes,
                                         .part = std::make_shared<Part>(std::move(part))}] {
@@ -51,6 +53,9 @@ class SimulatedLink {
   }
   uint64_t requests() const { return requests_; }
   uint64_t bytes() const { return bytes_; }
+  /// The most bytes that were asked for and had not come.
+  uint64_t most_asked_bytes() const { return most_asked_bytes_; }
+  const Shape& shape() const { return shape_; }
 
  private:
   struct Answer {
@@ -68,7 +73,8 @@ class SimulatedLink {
       free_at_ = std::max(free_at_, now) +
                  std::chrono::nanoseconds(bytes * std::nano::den / shape_.bytes_per_second);
       timer_.RunAt(free_at_ + shape_.round_trip / 2,
-                   [part = answer.part, bytes, is_last = answer.left_bytes == 0] {
+                   [this, part = answer.part, bytes, is_last = answer.left_bytes == 0] {
+                     asked_bytes_ -= bytes;
                      (*part)(bytes, is_last);
                    });
       if (answer.left_bytes > 0) {
@@ -91,6 +97,8 @@ class SimulatedLink {
   bool is_waiting_ = false;
   uint64_t requests_ = 0;
   uint64_t bytes_ = 0;
+  uint64_t asked_bytes_ = 0;
+  uint64_t most_asked_bytes_ = 0;
 };
 
 }  // namespace starling::testing_support
