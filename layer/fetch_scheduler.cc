@@ -27,6 +27,16 @@ uint64_t RequestBytesIn(const LinkEstimate& link, LinkEstimate::Duration time) {
   return std::clamp(link.BytesIn(time), kMinRequestBytes, kMaxRequestBytes);
 }
 
+/// Of the classes from read-ahead to `fetch_class`.
+template <typename Bytes>
+uint64_t SumUpTo(FetchClass fetch_class, const Bytes& bytes_of_classes) {
+  uint64_t bytes = 0;
+  for (size_t i = IndexOf(FetchClass::kReadahead); i <= IndexOf(fetch_class); ++i) {
+    bytes += bytes_of_classes[i];
+  }
+  return bytes;
+}
+
 constexpr FetchClass kWaitingClasses[] = {FetchClass::kReadahead, FetchClass::kPrefetch,
                                           FetchClass::kBackground};
 
@@ -39,17 +49,12 @@ FetchScheduler::Flight::Flight(std::shared_ptr<FetchScheduler> scheduler, std::s
       host_(std::move(host)),
       fetch_class_(fetch_class),
       size_bytes_(size_bytes),
+      to_come_bytes_(size_bytes),
       link_(link) {}
 
 FetchScheduler::Flight::~Flight() { scheduler_->End(*this); }
 
-void FetchScheduler::Flight::OnBytes(uint64_t bytes) {
-  MutexLock lock(scheduler_->mutex_);
-  if (scheduler_->closed_) {
-    return;
-  }
-  scheduler_->hosts_[host_].link.OnBytes(link_, bytes, scheduler_->dependencies_.clock.Now());
-}
+void FetchScheduler::Flight::OnBytes(uint64_t bytes) { scheduler_->OnBytes(*this, bytes); }
 
 void FetchScheduler::Allowance::Spend(uint64_t bytes, TimePoint now) {
   if (bytes_per_second == 0) {
@@ -76,6 +81,7 @@ std::shared_ptr<FetchScheduler::Flight> FetchScheduler::Begin(const std::string&
   const TimePoint now = dependencies_.clock.Now();
   Host& state = hosts_[host];
   state.bytes_in_flight[IndexOf(fetch_class)] += size_bytes;
+  state.bytes_to_come[IndexOf(fetch_class)] += size_bytes;
   if (fetch_class != FetchClass::kDemand) {
     buffered_bytes_ += size_bytes;
   } else {
@@ -92,6 +98,29 @@ std::shared_ptr<FetchScheduler::Flight> FetchScheduler::Begin(const std::string&
                                   state.link.Begin(now));
 }
 
+void FetchScheduler::OnBytes(Flight& flight, uint64_t bytes) {
+  MutexLock lock(mutex_);
+  if (closed_) {
+    return;
+  }
+  Host& host = hosts_[flight.host_];
+  host.link.OnBytes(flight.link_, bytes, dependencies_.clock.Now());
+  const uint64_t window_bytes = WindowOf(host);
+  const auto has_room = [&](FetchClass fetch_class) {
+    return SumUpTo(fetch_class, host.bytes_to_come) < window_bytes;
+  };
+  const auto classes_with_room = [&] { return std::ranges::count_if(kWaitingClasses, has_room); };
+  const auto before = classes_with_room();
+  const uint64_t came_bytes = std::min(bytes, flight.to_come_bytes_);
+  flight.to_come_bytes_ -= came_bytes;
+  host.bytes_to_come[IndexOf(flight.fetch_class_)] -= came_bytes;
+  // Not only when it ends: requests that began together end together, and then the link would have
+  // nothing to do for the round trip of the next ones.
+  if (classes_with_room() > before) {
+    RequestPump(flight.host_);
+  }
+}
+
 void FetchScheduler::End(const Flight& flight) {
   MutexLock lock(mutex_);
   if (closed_) {
@@ -99,6 +128,7 @@ void FetchScheduler::End(const Flight& flight) {
   }
   Host& state = hosts_[flight.host_];
   state.bytes_in_flight[IndexOf(flight.fetch_class_)] -= flight.size_bytes_;
+  state.bytes_to_come[IndexOf(flight.fetch_class_)] -= flight.to_come_bytes_;
   if (flight.fetch_class_ != FetchClass::kDemand) {
     buffered_bytes_ -= flight.size_bytes_;
   }
@@ -148,6 +178,10 @@ void FetchScheduler::RunAfter(milliseconds delay, std::function<void()> task) {
     task();
   });
 }
+
+/// What keeps the link busy until the answer to the next request comes, and a quarter more for the
+/// time that passes here. More would only wait in front of a demand's answer.
+uint64_t FetchScheduler::WindowOf(const Host& host) const { return RequestBytesOf(host) * 5 / 4; }
 
 uint64_t FetchScheduler::RequestBytesOf(const Host& host) const {
   return RequestBytesIn(host.link,
@@ -299,14 +333,9 @@ FetchScheduler::TimePoint FetchScheduler::StartTimeOfImage(const std::string& im
 
 std::optional<FetchScheduler::TimePoint> FetchScheduler::StartTime(const Host& host,
                                                                    FetchClass fetch_class) const {
-  // A second request keeps the link busy while the first one's answer is being decoded. More would
-  // only wait in front of a demand's answer.
-  const uint64_t window = RequestBytesOf(host) * 3 / 2;
-  uint64_t on_the_way = 0;
-  for (size_t i = IndexOf(FetchClass::kReadahead); i <= IndexOf(fetch_class); ++i) {
-    on_the_way += host.bytes_in_flight[i];
-  }
-  if (on_the_way >= window || (on_the_way > 0 && buffered_bytes_ >= options_.buffer_bytes)) {
+  const bool is_link_full = SumUpTo(fetch_class, host.bytes_to_come) >= WindowOf(host);
+  const uint64_t on_the_way = SumUpTo(fetch_class, host.bytes_in_flight);
+  if (is_link_full || (on_the_way > 0 && buffered_bytes_ >= options_.buffer_bytes)) {
     return std::nullopt;
   }
   TimePoint start = all_.paid_until;

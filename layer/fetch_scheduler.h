@@ -21,8 +21,8 @@ namespace starling::layer {
 /// Decides when what nobody waits for yet may be fetched, for all layers of a process.
 ///
 /// Demand never waits here: it begins at once and is only counted. The other classes wait in feeds,
-/// one queue for each host and class, and begin as room comes: as many bytes are on their way as
-/// the host's link moves in one and a half round trips, more urgent classes first, feeds of one
+/// one queue for each host and class, and begin as room comes: while fewer bytes are to come than
+/// the host's link moves in one and a quarter round trips, more urgent classes first, feeds of one
 /// class in turn. So a demand read finds the link not much longer busy. Background work begins only
 /// after nothing more urgent has been on its way for a while.
 ///
@@ -72,7 +72,9 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
     const std::string host_;
     const oci::FetchClass fetch_class_;
     const uint64_t size_bytes_;
-    LinkEstimate::Flight link_;  // guarded by the scheduler's mutex
+    // Guarded by the scheduler's mutex.
+    uint64_t to_come_bytes_;
+    LinkEstimate::Flight link_;
   };
 
   /// Borrows its dependencies until Close.
@@ -125,8 +127,9 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
   struct Host {
     LinkEstimate link;
     std::array<std::deque<WaitingFeed>, kClasses> feeds;
-    std::array<uint64_t, kClasses> bytes_in_flight{};
-    int hedge_credit = kHedgeCost;  // one more with each demand request
+    std::array<uint64_t, kClasses> bytes_in_flight{};  // until they are decoded
+    std::array<uint64_t, kClasses> bytes_to_come{};    // of those
+    int hedge_credit = kHedgeCost;                     // one more with each demand request
     TimePoint last_urgent;  // when something more urgent than background was last on its way
     bool is_pumping = false;
     bool pump_again = false;
@@ -143,6 +146,7 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
       : options_(options), dependencies_(dependencies) {}
 
   void End(const Flight& flight);
+  void OnBytes(Flight& flight, uint64_t bytes);
   void RequestPump(const std::string& host) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Pump(const std::string& host);
   Turn NextTurn(const std::string& name, Host& host) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -157,6 +161,7 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
       EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WakeAt(const std::string& name, Host& host, TimePoint when) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint64_t RequestBytesOf(const Host& host) const;
+  uint64_t WindowOf(const Host& host) const;
 
   const Options options_;
   const Dependencies dependencies_;

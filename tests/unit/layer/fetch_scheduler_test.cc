@@ -31,6 +31,7 @@ class FakeFeed : public FetchScheduler::Feed {
     return true;
   }
   void EndOne() { flights_.erase(flights_.begin()); }
+  std::shared_ptr<FetchScheduler::Flight> flight(size_t number) const { return flights_[number]; }
   size_t begun() const { return begun_; }
   uint64_t size_bytes() const { return size_bytes_; }
   size_t on_the_way() const { return flights_.size(); }
@@ -173,6 +174,37 @@ TEST_F(FetchSchedulerTest, FollowsTheLink) {
   // What nobody waits for comes in larger pieces then.
   const auto feed = Enlist(FetchClass::kPrefetch, 1);
   EXPECT_EQ(feed->size_bytes(), 2'000'000u) << "10 ms of 200 MB/s";
+}
+
+TEST_F(FetchSchedulerTest, TheNextRequestIsOnItsWayBeforeTheFirstAnswerIsComplete) {
+  const auto feed = Enlist(FetchClass::kReadahead, 5);
+  ASSERT_EQ(feed->begun(), 2u);
+  clock_.Advance(milliseconds(20));
+  feed->flight(0)->OnBytes(kRequest / 2);
+  executor_.RunAll();
+  EXPECT_EQ(feed->begun(), 2u) << "one and a half are to come";
+  feed->flight(0)->OnBytes(kRequest / 2);
+  executor_.RunAll();
+  EXPECT_EQ(feed->begun(), 3u) << "only one was";
+  feed->flight(0)->OnBytes(kRequest);
+  executor_.RunAll();
+  EXPECT_EQ(feed->begun(), 3u) << "more than was asked for makes no room";
+  EndOne(*feed);
+  EXPECT_EQ(feed->begun(), 3u) << "its bytes had come already";
+}
+
+TEST_F(FetchSchedulerTest, WhatCameIsBufferedUntilItIsDecoded) {
+  Make({.buffer_bytes = 3 * kRequest});
+  const auto feed = Enlist(FetchClass::kBackground, 10);
+  for (size_t number = 0; number < 3; ++number) {
+    ASSERT_GT(feed->begun(), number);
+    clock_.Advance(milliseconds(20));
+    feed->flight(number)->OnBytes(kRequest);
+    executor_.RunAll();
+  }
+  EXPECT_EQ(feed->begun(), 3u) << "the memory is full, although nothing is to come";
+  EndOne(*feed);
+  EXPECT_EQ(feed->begun(), 4u);
 }
 
 TEST_F(FetchSchedulerTest, FewDemandRequestsMayBeSentTwice) {
