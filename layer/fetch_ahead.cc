@@ -17,7 +17,26 @@ constexpr uint64_t kLikelyRequests = 8;
 }  // namespace
 
 void FetchAhead::NoteMiss(BlobRange range, Worth worth_of_first, uint64_t unit_bytes) {
-  const BlobRange worth = misses_.Note(range, unit_bytes);
+  ReadAround(range, worth_of_first, misses_.Note(range, unit_bytes), unit_bytes);
+}
+
+void FetchAhead::NoteRead(BlobRange range, Worth worth_of_first, uint64_t unit_bytes) {
+  if (const auto worth = misses_.NoteRead(range, unit_bytes)) {
+    ReadAround(range, worth_of_first, *worth, unit_bytes);
+  }
+}
+
+/// The end of the last member that begins before `blob_offset`.
+uint64_t FetchAhead::EndOfMemberBefore(uint64_t blob_offset) const {
+  const auto next = std::ranges::lower_bound(members_, blob_offset, {}, &MemberRecord::blob_offset);
+  return next == members_.begin() ? blob_offset : std::prev(next)->end();
+}
+
+/// Makes `worth` read-ahead, which is about `range`.
+void FetchAhead::ReadAround(BlobRange range, Worth worth_of_first, BlobRange worth,
+                            uint64_t unit_bytes) {
+  // The next miss of a run is where the last of these members ends, however large it is.
+  misses_.EndLatestAt(std::max(worth.end(), EndOfMemberBefore(worth.end())));
   const uint64_t end = std::min(worth.end(), blob_size_bytes_);
   uint64_t after = std::min(range.end(), end);
   uint64_t before = range.blob_offset;
@@ -27,7 +46,8 @@ void FetchAhead::NoteMiss(BlobRange range, Worth worth_of_first, uint64_t unit_b
                       .takes_all = worth_of_first == Worth::kLittle});
   };
   while (after < end || before > worth.blob_offset) {
-    if (const uint64_t bytes = std::min(unit_bytes, end - after); bytes > 0) {
+    const uint64_t most_bytes = before > worth.blob_offset ? unit_bytes : end - after;
+    if (const uint64_t bytes = std::min(most_bytes, end - after); bytes > 0) {
       add(after, bytes);
       after += bytes;
     }

@@ -25,6 +25,11 @@ class FetchAhead {
   /// read-ahead from now on, after a miss of little worth also what else is. `unit_bytes` is what
   /// the link moves in a round trip.
   void NoteMiss(oci::BlobRange range, Worth worth, uint64_t unit_bytes);
+  /// Notes a read of `range`, missed or not, in the same way: a reader who goes on is followed
+  /// before the next miss. To be called when AwaitedRead was read.
+  void NoteRead(oci::BlobRange range, Worth worth, uint64_t unit_bytes);
+  /// Whose read is to be noted; none when no reader goes on.
+  std::optional<oci::BlobRange> AwaitedRead() const { return misses_.AwaitedRead(); }
   /// Makes the members that begin in the first `blob_bytes` of the blob prefetch work.
   void Prefetch(uint64_t blob_bytes);
   /// Makes everything background work, what is of little worth last.
@@ -47,6 +52,9 @@ class FetchAhead {
     bool takes_all = false;  // also what is of little worth
   };
 
+  void ReadAround(oci::BlobRange range, Worth worth_of_first, oci::BlobRange worth,
+                  uint64_t unit_bytes);
+  uint64_t EndOfMemberBefore(uint64_t blob_offset) const;
   std::optional<PlannedFetch> NextReadahead(uint64_t size_bytes, const WorthOf& worth_of);
   std::optional<PlannedFetch> NextBackground(uint64_t size_bytes, const WorthOf& worth_of);
   std::optional<PlannedFetch> NextWithin(Piece& piece, uint64_t size_bytes,

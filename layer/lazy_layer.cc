@@ -227,7 +227,7 @@ bool LazyLayer::AreHeld(ChunkSpan chunks) const {
   return true;
 }
 
-StatusOr<bool> LazyLayer::ReadPresent(uint64_t data_address, std::span<std::byte> out) const {
+StatusOr<bool> LazyLayer::ReadPresent(uint64_t data_address, std::span<std::byte> out) {
   const ChunkSpan chunks = table_.Find({.data_address = data_address, .size_bytes = out.size()});
   uint64_t before = 0;
   do {
@@ -241,8 +241,9 @@ StatusOr<bool> LazyLayer::ReadPresent(uint64_t data_address, std::span<std::byte
   return true;
 }
 
-/// A read of these chunks: the recorder's business, and what it read is evicted last.
-void LazyLayer::Note(ChunkSpan span) const {
+/// A read of these chunks: the recorder's business, what it read is evicted last, and it may show
+/// what will be read next.
+void LazyLayer::Note(ChunkSpan span) {
   for (uint32_t chunk = span.first; chunk < span.last; ++chunk) {
     std::atomic<uint64_t>& word = reads_[chunk / kWordBits];
     const uint64_t bit = uint64_t{1} << chunk % kWordBits;
@@ -254,6 +255,47 @@ void LazyLayer::Note(ChunkSpan span) const {
   if (observer_) {
     observer_->OnRead(span.first, span.last);
   }
+  ChunkSpan awaited = awaited_.load(std::memory_order_relaxed);
+  if (span.first < awaited.last && awaited.first < span.last &&
+      awaited_.compare_exchange_strong(awaited, {})) {
+    PostToCpu(Urgency::kAwaited, [self = shared_from_this(), span] { self->FollowReader(span); });
+  }
+}
+
+/// Watches for the read that shows that the reader of the latest run goes on.
+void LazyLayer::AwaitRead() {
+  ChunkSpan awaited{};
+  if (const auto range = ahead_.AwaitedRead(); range && !stored_->complete()) {
+    const auto chunk_at = [this](uint64_t blob_offset) {
+      const auto member =
+          std::ranges::upper_bound(table_.members(), blob_offset, {}, &MemberRecord::blob_offset) -
+          table_.members().begin();
+      return table_.ChunksOf(static_cast<uint32_t>(std::max<int64_t>(member, 1) - 1));
+    };
+    awaited = {.first = chunk_at(range->blob_offset).front(),
+               .last = chunk_at(range->end() - 1).back() + 1};
+  }
+  awaited_.store(awaited, std::memory_order_relaxed);
+}
+
+void LazyLayer::FollowReader(ChunkSpan span) {
+  const std::span<const ChunkRecord> chunks = table_.chunks();
+  const MemberRecord& first = table_.members()[chunks[span.first].member];
+  const MemberRecord& last = table_.members()[chunks[span.last - 1].member];
+  const uint64_t begin = std::min(first.blob_offset, last.blob_offset);
+  const uint64_t end = std::max(first.end(), last.end());
+  const uint64_t unit_bytes = LimitsNow().merge_gap_bytes;
+  {
+    MutexLock lock(mutex_);
+    if (closed_) {
+      return;
+    }
+    ahead_.NoteRead({.blob_offset = begin, .size_bytes = end - begin},
+                    table_.IsUnlikely(chunks[span.first].member) ? Worth::kLittle : Worth::kMuch,
+                    unit_bytes);
+    AwaitRead();
+  }
+  EnlistFeed(oci::FetchClass::kReadahead);
 }
 
 bool LazyLayer::WasRead(uint32_t chunk) const {
@@ -406,6 +448,7 @@ LazyLayer::Work LazyLayer::Enlist(const std::shared_ptr<Request>& request,
     ahead_.NoteMiss(
         {.blob_offset = missed, .size_bytes = table_.members()[wanted.back()].end() - missed},
         table_.IsUnlikely(wanted.front()) ? Worth::kLittle : Worth::kMuch, limits.merge_gap_bytes);
+    AwaitRead();
   }
   for (const uint32_t member : missing) {
     in_flight_[member].push_back(request);

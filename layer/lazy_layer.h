@@ -109,7 +109,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   bool IsPresent(DataRange range) const;
   /// Fills `out` if all of it is on the disk; false if it is not, or was evicted meanwhile. Blocks
   /// for the disk only.
-  StatusOr<bool> ReadPresent(uint64_t data_address, std::span<std::byte> out) const;
+  StatusOr<bool> ReadPresent(uint64_t data_address, std::span<std::byte> out);
   /// Reads bytes, fetching what is absent. With a full disk they come from memory.
   /// Errors: kDataLoss when the registry's bytes do not match the TOC, twice; kUnavailable and
   /// kDeadlineExceeded from the transport; kCancelled after Close.
@@ -196,7 +196,9 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   BlobSources::TimePoint Now() const;
 
   bool AreHeld(ChunkSpan chunks) const;
-  void Note(ChunkSpan span) const;
+  void Note(ChunkSpan span);
+  void AwaitRead() EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FollowReader(ChunkSpan span);
   bool WasRead(uint32_t chunk) const;
   bool HasAll(const Request& request, std::span<const SpilledChunk> spilled) const;
   void Start(const std::shared_ptr<Request>& request);
@@ -261,8 +263,10 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   std::shared_ptr<GapLog> gaps_;  // null: not kept
   BlobSources sources_;
   /// One bit a chunk.
-  mutable std::vector<std::atomic<uint64_t>> reads_;
-  mutable std::atomic<std::chrono::steady_clock::time_point> last_read_{};
+  std::vector<std::atomic<uint64_t>> reads_;
+  std::atomic<std::chrono::steady_clock::time_point> last_read_{};
+  /// Whose next read shows that a reader goes on.
+  std::atomic<ChunkSpan> awaited_{};
 
   Mutex mutex_;  // above the scheduler's and the executor's
   bool closed_ GUARDED_BY(mutex_) = false;

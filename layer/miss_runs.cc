@@ -24,6 +24,7 @@ oci::BlobRange MissRuns::Note(oci::BlobRange missed, uint64_t unit_bytes) {
   uint64_t before_bytes = 0;
   if (goes_on != runs_.end()) {
     run.units = std::min(2 * goes_on->units, kMaxUnitsOfRun);
+    run.goes_on = true;
     runs_.erase(goes_on);
   } else {
     const bool is_near = std::ranges::any_of(runs_, [&](const Run& other) {
@@ -33,12 +34,41 @@ oci::BlobRange MissRuns::Note(oci::BlobRange missed, uint64_t unit_bytes) {
     before_bytes = std::min(run.units * unit_bytes, missed.blob_offset);
   }
   run.blob_end = std::max(missed.end(), missed.blob_offset + run.units * unit_bytes);
+  AddLatest(run);
+  const uint64_t begin = missed.blob_offset - before_bytes;
+  return {.blob_offset = begin, .size_bytes = run.blob_end - begin};
+}
+
+void MissRuns::AddLatest(const Run& run) {
   runs_.insert(runs_.begin(), run);
   if (runs_.size() > kMaxRuns) {
     runs_.pop_back();
   }
-  const uint64_t begin = missed.blob_offset - before_bytes;
-  return {.blob_offset = begin, .size_bytes = run.blob_end - begin};
+}
+
+void MissRuns::EndLatestAt(uint64_t blob_end) { runs_.front().blob_end = blob_end; }
+
+std::optional<oci::BlobRange> MissRuns::NoteRead(oci::BlobRange read, uint64_t unit_bytes) {
+  const auto awaited = std::ranges::find_if(runs_, [&](const Run& run) {
+    const oci::BlobRange half = run.SecondHalf();
+    return run.goes_on && half.blob_offset < read.end() && read.blob_offset < half.end();
+  });
+  if (awaited == runs_.end()) {
+    return std::nullopt;
+  }
+  Run run = *awaited;
+  runs_.erase(awaited);
+  run.blob_offset = read.blob_offset;
+  run.units = std::min(2 * run.units, kMaxUnitsOfRun);
+  run.blob_end = std::max({run.blob_end, read.end(), read.blob_offset + run.units * unit_bytes});
+  AddLatest(run);
+  return oci::BlobRange{.blob_offset = read.blob_offset,
+                        .size_bytes = run.blob_end - read.blob_offset};
+}
+
+std::optional<oci::BlobRange> MissRuns::AwaitedRead() const {
+  return runs_.empty() || !runs_.front().goes_on ? std::nullopt
+                                                 : std::optional(runs_.front().SecondHalf());
 }
 
 std::vector<uint64_t> MissRuns::Ends() const {

@@ -98,12 +98,15 @@ class ColdStart {
       RunUntil(clock_.Now() + (read.at - computed));
       computed = read.at;
       const auto asked = clock_.Now();
-      if (layers_[read.layer]->IsPresent(RangeOf(read))) {
+      const DataRange range = RangeOf(read);
+      Bytes out(range.size_bytes);
+      if (const auto present = layers_[read.layer]->ReadPresent(range.data_address, out);
+          present.ok() && *present) {
         continue;
       }
       const uint64_t requests = link_.requests();
       bool is_done = false;
-      layers_[read.layer]->Read(RangeOf(read), oci::FetchClass::kDemand,
+      layers_[read.layer]->Read(range, oci::FetchClass::kDemand,
                                 [&is_done](const StatusOr<Bytes>& bytes) {
                                   EXPECT_TRUE(bytes.ok()) << bytes.status();
                                   is_done = true;

@@ -75,6 +75,29 @@ TEST_F(FetchAheadTest, ReadsAheadOfMissesThatGoOn) {
   EXPECT_FALSE(ahead_.has_readahead());
 }
 
+TEST_F(FetchAheadTest, FollowsAReaderWhoGoesOn) {
+  ahead_.NoteMiss({0, 200}, Worth::kMuch, 200);
+  EXPECT_EQ(ahead_.AwaitedRead(), std::nullopt);
+  ahead_.NoteMiss({200, 200}, Worth::kMuch, 200);
+  Take(0, 6);
+  EXPECT_EQ(ahead_.AwaitedRead(), (BlobRange{400, 200}));
+  ahead_.NoteRead({300, 100}, Worth::kMuch, 200);
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), kNothing) << "not there yet";
+  ahead_.NoteRead({400, 100}, Worth::kMuch, 200);
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{600, 200}));
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{800, 200}));
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), (BlobRange{1000, 200}));
+  EXPECT_EQ(Next(FetchClass::kReadahead, 200), kNothing);
+}
+
+TEST_F(FetchAheadTest, ARunGoesOnWhereALargeMemberEnds) {
+  // Its read-ahead ends within a member, which is fetched whole.
+  ahead_.NoteMiss({0, 100}, Worth::kMuch, 150);
+  Take(0, 2);
+  ahead_.NoteMiss({200, 100}, Worth::kMuch, 150);
+  EXPECT_EQ(ahead_.AwaitedRead(), (BlobRange{350, 150})) << "two units that end with a member";
+}
+
 TEST_F(FetchAheadTest, ReadsAroundAMissTheNearestFirst) {
   Take(20, 21);
   ahead_.NoteMiss({2000, 100}, Worth::kMuch, 400);

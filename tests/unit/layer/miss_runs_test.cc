@@ -44,6 +44,32 @@ TEST(MissRuns, ALargeMemberCountsWhole) {
   EXPECT_EQ(misses.Note(FromTo(40'000, 80'000), kUnit), FromTo(40'000, 80'000));
 }
 
+TEST(MissRuns, AReaderOfARunIsFollowed) {
+  MissRuns misses;
+  EXPECT_EQ(misses.AwaitedRead(), std::nullopt);
+  misses.Note(FromTo(0, 100), kUnit);
+  EXPECT_EQ(misses.AwaitedRead(), std::nullopt) << "a miss alone is no run";
+  EXPECT_EQ(misses.NoteRead(FromTo(900, 1000), kUnit), std::nullopt);
+  misses.Note(FromTo(1000, 1100), kUnit);
+  EXPECT_EQ(misses.AwaitedRead(), FromTo(2000, 3000)) << "the second half";
+  EXPECT_EQ(misses.NoteRead(FromTo(1900, 2000), kUnit), std::nullopt);
+  EXPECT_EQ(misses.NoteRead(FromTo(1950, 2050), kUnit), FromTo(1950, 5950)) << "twice as far";
+  EXPECT_EQ(misses.AwaitedRead(), FromTo(3950, 5950));
+  EXPECT_EQ(misses.NoteRead(FromTo(5000, 5100), kUnit), FromTo(5000, 13'000));
+  EXPECT_EQ(misses.NoteRead(FromTo(9000, 9100), kUnit), FromTo(9000, 17'000)) << "not farther";
+  EXPECT_EQ(misses.NoteRead(FromTo(2000, 2100), kUnit), std::nullopt) << "long past";
+  EXPECT_EQ(misses.Ends(), std::vector<uint64_t>{17'000});
+}
+
+TEST(MissRuns, ARunEndsWhereItsLastMemberDoes) {
+  MissRuns misses;
+  misses.Note(FromTo(0, 100), kUnit);
+  misses.EndLatestAt(3000);
+  EXPECT_EQ(misses.Note(FromTo(3000, 6000), kUnit), FromTo(3000, 6000)) << "goes on";
+  misses.EndLatestAt(6000);
+  EXPECT_EQ(misses.NoteRead(FromTo(3000, 6000), kUnit), FromTo(3000, 7000));
+}
+
 TEST(MissRuns, ForgetsTheOldest) {
   MissRuns misses;
   for (uint64_t i = 0; i < 40; ++i) {

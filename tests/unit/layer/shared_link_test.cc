@@ -216,5 +216,48 @@ TEST(SharedLinkTest, LayersWithoutAnOpenSourceAskForNoMoreThanOthers) {
   EXPECT_LE(node.link().most_asked_bytes(), 3 * node.link().shape().BytesIn(milliseconds(28)));
 }
 
+/// A layer of one file in members of 4 MiB that do not compress.
+Members OneLargeFile() { return Members(64, {.blob_size = 4 << 20, .data_bytes = 4 << 20}); }
+
+TEST(SharedLinkTest, AFileThatIsReadOnwardsComesAsFastAsTheLinkIs) {
+  Node node(OneLargeFile(), 1);
+  node.images().front()->StopFetchingAhead();
+  LazyLayer& layer = *node.images().front();
+  const milliseconds begin = node.now();
+  uint64_t at = 0;
+  std::function<void()> read_next = [&] {
+    constexpr uint64_t kReadBytes = 1 << 20;
+    const DataRange range{.data_address = at, .size_bytes = kReadBytes};
+    at += kReadBytes;
+    const auto go_on = [&] {
+      if (at < layer.chunks().data_size_bytes()) {
+        node.timer().RunAfter(milliseconds(1), read_next);
+      } else {
+        at = UINT64_MAX;
+      }
+    };
+    Bytes out(kReadBytes);
+    const auto present = layer.ReadPresent(range.data_address, out);
+    ASSERT_TRUE(present.ok()) << present.status();
+    if (*present) {
+      go_on();
+      return;
+    }
+    layer.Read(range, FetchClass::kDemand, [go_on](const StatusOr<Bytes>& bytes) {
+      EXPECT_TRUE(bytes.ok()) << bytes.status();
+      go_on();
+    });
+  };
+  read_next();
+  node.RunUntil([&at] { return at == UINT64_MAX; });
+  const auto took = node.now() - begin;
+  RecordProperty("time_ms", static_cast<int>(took.count()));
+  RecordProperty("requests", static_cast<int>(node.link().requests()));
+  const uint64_t link_ms =
+      layer.chunks().blob_size_bytes() * 1000 / node.link().shape().bytes_per_second;
+  RecordProperty("link_ms", static_cast<int>(link_ms));
+  EXPECT_LE(static_cast<uint64_t>(took.count()), link_ms * 105 / 100);
+}
+
 }  // namespace
 }  // namespace starling::layer
