@@ -14,8 +14,9 @@
 namespace starling::layer {
 
 /// Fetches what the runs of an image needed before, in the order of their need over all of its
-/// layers, as the link has room. Layers come one after the other; each brings its steps.
-/// Threads: safe. Owned by shared_ptr only.
+/// layers, as the link has room. What lies close to it in the layer and is needed later comes
+/// along, because a request more costs more. Layers come one after the other; each brings its
+/// steps. Threads: safe. Owned by shared_ptr only.
 class PrefetchPlan : public FetchScheduler::Feed,
                      public std::enable_shared_from_this<PrefetchPlan> {
  public:
@@ -30,18 +31,22 @@ class PrefetchPlan : public FetchScheduler::Feed,
   bool HasLayers();
 
  private:
-  /// Steps of one layer that follow each other.
+  /// Steps of one layer that lie close together.
   struct Batch {
     std::shared_ptr<LazyLayer> layer;  // null: no steps are left
     std::vector<DataRange> ranges;
   };
 
   bool StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) override;
-  Batch TakeBatch(uint64_t data_bytes);
+  Batch TakeBatch(uint64_t unit_bytes);
+  std::vector<size_t> AroundStep(size_t step, uint64_t unit_bytes) const
+      EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::shared_ptr<FetchScheduler> scheduler_;
   const std::vector<PlannedAccess> steps_;
-  std::map<store::LayerKey, size_t> numbers_;  // of the profile's layers
+  std::map<store::LayerKey, size_t> numbers_;    // of the profile's layers
+  std::vector<std::vector<size_t>> by_address_;  // the steps of each layer
+  std::vector<size_t> places_;                   // of each step in there
 
   Mutex mutex_;  // leaf
   std::vector<std::weak_ptr<LazyLayer>> layers_ GUARDED_BY(mutex_);

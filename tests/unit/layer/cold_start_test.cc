@@ -199,7 +199,7 @@ TEST_F(ColdStartTest, WithAProfile) {
   cold.PrefetchBy(cold.Profile());
   const auto took = cold.Run();
   Note(cold, took);
-  EXPECT_LE(cold.link().requests(), 340U);
+  EXPECT_LE(cold.link().requests(), 75U);
   EXPECT_LE(cold.link().bytes(), start_.read_bytes() * 13 / 10);
   EXPECT_EQ(took.misses, 0);
 }

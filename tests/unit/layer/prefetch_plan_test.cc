@@ -120,6 +120,20 @@ TEST_F(PrefetchPlanTest, FetchesWhatTheProfileNamesAndNothingElse) {
   EXPECT_EQ(second_.blob->requests(), 1U);
 }
 
+TEST_F(PrefetchPlanTest, WhatIsNeededLaterButLiesCloseByComesAlong) {
+  const auto plan = std::make_shared<PrefetchPlan>(
+      Profile({Need(3, 500), Need(4, 0), Need(5, 900)}, {Need(3, 2)}), scheduler_);
+  plan->Attach(second_.layer, "host");
+  WaitFor(second_, 3);
+  plan->Attach(first_.layer, "host");
+  for (const int file : {3, 4, 5}) {
+    WaitFor(first_, file);
+  }
+  EXPECT_EQ(first_.blob->requests(), 1U);
+  EXPECT_FALSE(Holds(first_, 2));
+  EXPECT_FALSE(Holds(first_, 6));
+}
+
 TEST_F(PrefetchPlanTest, HeldChunksCostNothing) {
   const auto plan = std::make_shared<PrefetchPlan>(Profile({Need(1, 0)}, {Need(3, 1)}), scheduler_);
   plan->Attach(first_.layer, "host");
