@@ -44,6 +44,8 @@ using store::LayerKey;
 
 /// Layers opened at once: enough to hide the round trips of an image of many layers.
 constexpr size_t kOpeners = 16;
+/// What is left over of a smaller index is not worth the stop of all threads.
+constexpr uint64_t kLargeIndexBytes = 1 << 20;
 constexpr std::chrono::seconds kEvictionPause(10);
 
 /// Beside a layer in the store: how and why it is fetched as it is.
@@ -916,8 +918,10 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& sp
   ASSIGN_OR_RETURN(layer::OpenedLayer opened,
                    layer::OpenLayer(*source, key, spec.size_bytes, *layers, counters,
                                     {.digest_of = spec.toc_of, .toc_image = &toc_image}));
-  // Indexing took tens of megabytes that nobody needs again.
-  ::malloc_trim(0);
+  if (opened.stored->index().size() >= kLargeIndexBytes) {
+    // Indexing took tens of megabytes that nobody needs again.
+    ::malloc_trim(0);
+  }
   ASSIGN_OR_RETURN(Held held, OpenNew(std::move(opened.stored)));
   held.layer->UseReader(KeepTogether(source, std::move(opened.reader)));
   return held;
