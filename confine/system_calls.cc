@@ -92,19 +92,21 @@ Status AllowCalls(scmp_filter_ctx filter) {
   return OkStatus();
 }
 
+Status AddForFamily(scmp_filter_ctx filter, uint32_t action, scmp_compare is, int family) {
+  const scmp_arg_cmp first_argument{
+      .arg = 0, .op = is, .datum_a = static_cast<scmp_datum_t>(family), .datum_b = 0};
+  return Check(::seccomp_rule_add_array(filter, action, SCMP_SYS(socket), 1, &first_argument),
+               "socket");
+}
+
 Status AllowFamilies(scmp_filter_ctx filter) {
   constexpr uint32_t kRefuse = SCMP_ACT_ERRNO(EAFNOSUPPORT);
-  const int number = SCMP_SYS(socket);
   for (int family = 0; family <= kLastFamily; ++family) {
     const bool is_allowed = std::ranges::find(kFamilies, family) != std::end(kFamilies);
     RETURN_IF_ERROR(
-        Check(::seccomp_rule_add(filter, is_allowed ? SCMP_ACT_ALLOW : kRefuse, number, 1,
-                                 SCMP_A0_32(SCMP_CMP_EQ, static_cast<uint32_t>(family))),
-              "socket"));
+        AddForFamily(filter, is_allowed ? SCMP_ACT_ALLOW : kRefuse, SCMP_CMP_EQ, family));
   }
-  return Check(::seccomp_rule_add(filter, kRefuse, number, 1,
-                                  SCMP_A0_32(SCMP_CMP_GT, static_cast<uint32_t>(kLastFamily))),
-               "socket");
+  return AddForFamily(filter, kRefuse, SCMP_CMP_GT, kLastFamily);
 }
 
 }  // namespace

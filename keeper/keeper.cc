@@ -50,6 +50,7 @@ sigset_t WatchedSignals() {
 
 std::vector<char*> PointersTo(std::vector<std::string>& arguments) {
   std::vector<char*> pointers;
+  pointers.reserve(arguments.size() + 1);
   for (std::string& argument : arguments) {
     pointers.push_back(argument.data());
   }
