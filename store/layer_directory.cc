@@ -1,6 +1,10 @@
 #include "store/layer_directory.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
+
+#include <memory>
 
 namespace starling::store {
 namespace {
@@ -14,6 +18,7 @@ constexpr const char* kRecordFile = "layer.json";
 constexpr const char* kChunkTableFile = "chunks";
 constexpr const char* kPresentFile = "present";
 constexpr const char* kSyncedFile = "present.synced";
+constexpr const char* kDoubtfulFile = "present.doubtful";
 constexpr const char* kBootFile = "boot";
 
 uint64_t DataFileBytes(const LayerInfo& info) {
@@ -44,31 +49,46 @@ StatusOr<MappedFile> MapWrittenOnce(FileSystem& files, const std::filesystem::pa
   return file;
 }
 
-/// The bits of the last checkpoint: none when there was no good one.
-StatusOr<Bytes> ReadSynced(FileSystem& files, const std::filesystem::path& directory,
-                           uint64_t chunk_count) {
-  Bytes empty = PresenceMap::Empty(chunk_count);
-  auto synced = ReadFile(files, directory / kSyncedFile, empty.size());
-  if (synced.ok() && PresenceMap::Check(*synced, chunk_count).ok()) {
-    return synced;
+/// The map in a file; `otherwise` when there is no good one.
+StatusOr<Bytes> ReadMap(FileSystem& files, const std::filesystem::path& path, uint64_t chunk_count,
+                        Bytes otherwise) {
+  auto map = ReadFile(files, path, PresenceMap::kMinBytes + chunk_count / 8 + sizeof(uint64_t));
+  if (map.ok() && PresenceMap::Check(*map, chunk_count).ok()) {
+    return map;
   }
   // A read error may pass; absence and nonsense will not.
-  if (synced.status().code() == StatusCode::kInternal) {
-    return synced.status();
+  if (map.status().code() == StatusCode::kInternal) {
+    return map.status();
   }
-  return empty;
+  return otherwise;
 }
 
-/// Takes back what another boot of the machine may have lost.
-Status ForgetWhatPowerLossTook(FileSystem& files, const std::filesystem::path& directory,
-                               ByteSpan synced, std::string_view boot_id) {
+/// Takes back what another boot of the machine may have lost, until it is verified. Returns what is
+/// to be verified now, or since an earlier boot.
+StatusOr<Bytes> DoubtWhatPowerLossMayHaveTaken(FileSystem& files,
+                                               const std::filesystem::path& directory,
+                                               ByteSpan synced, uint64_t chunk_count,
+                                               std::string_view boot_id) {
+  ASSIGN_OR_RETURN(Bytes doubtful, ReadMap(files, directory / kDoubtfulFile, chunk_count,
+                                           PresenceMap::Empty(chunk_count)));
+  // What the bytes of all would be does not matter: a map of doubts counts none.
+  const Bytes all = PresenceMap::Full(chunk_count, 0);
+  ASSIGN_OR_RETURN(const Bytes present,
+                   ReadMap(files, directory / kPresentFile, chunk_count, Bytes()));
   const auto boot_before = ReadFile(files, directory / kBootFile, kMaxBootIdBytes);
-  if (boot_before.ok() && AsText(*boot_before) == boot_id) {
-    return OkStatus();
+  const bool is_same_boot = boot_before.ok() && AsText(*boot_before) == boot_id;
+  if (is_same_boot && !present.empty()) {
+    return doubtful;
   }
-  // In this order: a crash between the two does it again.
+  PresenceMap::Join(doubtful, present.empty() ? all : present);
+  PresenceMap::Subtract(doubtful, synced);
+  // In this order: a crash between any two does it again.
+  if (CountPresent(doubtful) > 0) {
+    RETURN_IF_ERROR(WriteFileAtomically(files, directory / kDoubtfulFile, doubtful, kPrivate));
+  }
   RETURN_IF_ERROR(WriteFileAtomically(files, directory / kPresentFile, synced, kPrivate));
-  return WriteFileAtomically(files, directory / kBootFile, AsBytes(boot_id), kPrivate);
+  RETURN_IF_ERROR(WriteFileAtomically(files, directory / kBootFile, AsBytes(boot_id), kPrivate));
+  return doubtful;
 }
 
 /// Forces what it writes to the disk.
@@ -129,22 +149,25 @@ StatusOr<LayerDirectory> LayerDirectory::Open(FileSystem& files, const std::file
   ASSIGN_OR_RETURN(directory.data_for_reading, files.Open(path / kDataFile, O_RDONLY, 0));
   RETURN_IF_ERROR(
       CheckFileSize(directory.data_for_reading.get(), path / kDataFile, DataFileBytes(info)));
-  ASSIGN_OR_RETURN(directory.synced, ReadSynced(files, path, info.chunk_count));
-  RETURN_IF_ERROR(ForgetWhatPowerLossTook(files, path, directory.synced, boot_id));
+  ASSIGN_OR_RETURN(directory.synced, ReadMap(files, path / kSyncedFile, info.chunk_count,
+                                             PresenceMap::Empty(info.chunk_count)));
+  ASSIGN_OR_RETURN(directory.doubtful, DoubtWhatPowerLossMayHaveTaken(files, path, directory.synced,
+                                                                      info.chunk_count, boot_id));
   ASSIGN_OR_RETURN(directory.present,
                    PresenceMap::Open(files, path / kPresentFile, info.chunk_count));
   return directory;
 }
 
-Status LayerDirectory::Checkpoint(FileSystem& files) {
-  // A bit comes after its bytes, and none goes meanwhile: so those of this snapshot are covered.
+StatusOr<Bytes> LayerDirectory::SyncChunks(FileSystem& files) const {
+  // A bit comes after its bytes: so those of this snapshot are covered.
   Bytes snapshot = present->Snapshot();
-  if (snapshot == synced) {
-    return OkStatus();
-  }
   RETURN_IF_ERROR(Annotate(files.SyncData(data_for_writing.get()), (path / kDataFile).string()));
-  RETURN_IF_ERROR(WriteFileAtomically(files, path / kSyncedFile, snapshot, kPrivate));
-  synced = std::move(snapshot);
+  return snapshot;
+}
+
+Status LayerDirectory::NoteSynced(FileSystem& files, Bytes chunks) {
+  RETURN_IF_ERROR(WriteFileAtomically(files, path / kSyncedFile, chunks, kPrivate));
+  synced = std::move(chunks);
   return OkStatus();
 }
 
@@ -163,9 +186,25 @@ Status LayerDirectory::ForgetSynced(FileSystem& files, std::span<const ChunkRun>
   return OkStatus();
 }
 
-uint64_t LayerDirectory::HeldBytes(FileSystem& files, const std::filesystem::path& path) {
-  const auto map = ReadFile(files, path / kPresentFile, PresenceMap::kMaxBytes);
-  return map.ok() && map->size() >= PresenceMap::kMinBytes ? PresenceMap::HeldBytes(*map) : 0;
+void LayerDirectory::ForgetDoubtful(const std::filesystem::path& path) {
+  std::error_code ignored;  // then they are doubted again
+  std::filesystem::remove(path / kDoubtfulFile, ignored);
+}
+
+uint64_t DiskBytes(const std::filesystem::path& path) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), ::closedir);
+  if (!directory) {
+    return 0;
+  }
+  uint64_t blocks = 0;
+  while (const dirent* entry = ::readdir(directory.get())) {
+    struct stat attributes{};
+    if (entry->d_name != std::string_view("..") &&
+        ::fstatat(::dirfd(directory.get()), entry->d_name, &attributes, AT_SYMLINK_NOFOLLOW) == 0) {
+      blocks += static_cast<uint64_t>(attributes.st_blocks);
+    }
+  }
+  return blocks * 512;
 }
 
 }  // namespace starling::store

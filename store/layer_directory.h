@@ -28,7 +28,8 @@ struct LayerDirectory {
   UniqueFd data_for_writing;
   UniqueFd data_for_reading;
   std::unique_ptr<PresenceMap> present;
-  Bytes synced;  // what present.synced holds
+  Bytes synced;    // what present.synced holds
+  Bytes doubtful;  // a map of chunks whose bytes may be there, but are not proven to be
 
   /// Fills the empty directory `path` and forces it to the disk.
   /// `boot_id` names the running boot of the machine.
@@ -41,17 +42,25 @@ struct LayerDirectory {
                             const LayerRecord& record, ByteSpan index, ByteSpan chunk_table,
                             std::string_view boot_id, int data, uint64_t data_bytes);
   /// Opens and checks what Write made. After another boot than the last one, chunks that no
-  /// checkpoint covers are absent. kDataLoss or kNotFound when it is damaged.
+  /// checkpoint covers are absent and doubtful; so are all others when `present` is damaged.
+  /// kDataLoss or kNotFound when another file is.
   static StatusOr<LayerDirectory> Open(FileSystem& files, const std::filesystem::path& path,
                                        const LayerKey& key, std::string_view boot_id);
 
-  /// Forces the data to the disk, then notes that it is there. One at a time, with ForgetSynced.
-  Status Checkpoint(FileSystem& files);
+  /// Forces the data to the disk. What this returns is then known to be there, as far as it is
+  /// not given up meanwhile.
+  StatusOr<Bytes> SyncChunks(FileSystem& files) const;
+  /// Notes what SyncChunks returned. One at a time, with ForgetSynced.
+  Status NoteSynced(FileSystem& files, Bytes chunks);
   /// Forces to the disk that the chunks of `runs` are not known to be there: before they go.
   Status ForgetSynced(FileSystem& files, std::span<const ChunkRun> runs, const ChunkBytes& bytes);
-  /// Of chunks that the layer at `path` holds, without opening it; 0 if that cannot be read.
-  static uint64_t HeldBytes(FileSystem& files, const std::filesystem::path& path);
+  /// Removes what is known of doubtful chunks: there are none any more.
+  static void ForgetDoubtful(const std::filesystem::path& path);
 };
+
+/// What the files in the directory `path` take of the disk, as the file system counts: blocks that
+/// it shares between files count in each. 0 if it cannot be read.
+uint64_t DiskBytes(const std::filesystem::path& path);
 
 /// Forces the entries of the directory `path` to the disk.
 Status SyncDirectory(FileSystem& files, const std::filesystem::path& path);

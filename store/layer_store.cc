@@ -182,6 +182,15 @@ struct LayerStore::State {
     return SyncDirectory(files, root);
   }
 
+  std::shared_ptr<RoomShare> ShareOf(const LayerKey& key) {
+    const MutexLock guard(mutex);
+    std::shared_ptr<RoomShare>& share = shares[key];
+    if (!share) {
+      share = std::make_shared<RoomShare>(room);
+    }
+    return share;
+  }
+
   std::shared_ptr<StoredLayer> Held(const LayerKey& key) {
     const MutexLock guard(mutex);
     const auto at = held.find(key);
@@ -198,7 +207,7 @@ struct LayerStore::State {
   Condition lease_ended;
   std::set<LayerKey> leased GUARDED_BY(mutex);
   std::map<LayerKey, std::weak_ptr<StoredLayer>> held GUARDED_BY(mutex);
-  std::set<LayerKey> counted GUARDED_BY(mutex);  // whose bytes the room knows of
+  std::map<LayerKey, std::shared_ptr<RoomShare>> shares GUARDED_BY(mutex);  // of stored layers
 };
 
 StatusOr<std::unique_ptr<LayerStore>> LayerStore::Open(const std::filesystem::path& root,
@@ -216,8 +225,13 @@ StatusOr<std::unique_ptr<LayerStore>> LayerStore::Open(const std::filesystem::pa
     RETURN_IF_ERROR(SyncDirectory(files, root));
   }
   ASSIGN_OR_RETURN(std::string boot_id, ReadBootId(files));
-  return std::unique_ptr<LayerStore>(new LayerStore(
+  auto store = std::unique_ptr<LayerStore>(new LayerStore(
       std::make_unique<State>(root, files, std::move(lock), std::move(boot_id), std::move(room))));
+  ASSIGN_OR_RETURN(const std::vector<LayerKey> stored, store->List());
+  for (const LayerKey& key : stored) {
+    store->Recount(key);
+  }
+  return store;
 }
 
 LayerStore::LayerStore(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -258,13 +272,11 @@ StatusOr<std::shared_ptr<StoredLayer>> LayerStore::FindLeased(const LayerKey& ke
   const std::shared_ptr<StoredLayer> layer(new StoredLayer(std::unique_ptr<StoredLayer::State>(
       new StoredLayer::State{.files = state_->files,
                              .store_lock = state_->lock,
-                             .room = state_->room,
+                             .room = state_->ShareOf(key),
                              .directory = *std::move(directory)})));
+  layer->Recount();
   const MutexLock guard(state_->mutex);
   state_->held[key] = layer;
-  if (state_->counted.insert(key).second) {
-    state_->room->Count(layer->present_bytes());
-  }
   return layer;
 }
 
@@ -288,19 +300,15 @@ StatusOr<std::shared_ptr<StoredLayer>> LayerStore::Create(const LayerKey& key,
 struct LayerWriter::State {
   LayerStore& store;
   LayerKey key;
+  std::shared_ptr<RoomShare> room;
   TempDir unfinished;
   UniqueFd data;
   std::atomic<uint64_t> written_bytes = 0;
-  bool is_committed = false;
 };
 
 LayerWriter::LayerWriter(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-LayerWriter::~LayerWriter() {
-  if (!state_->is_committed) {
-    state_->store.state_->room->Give(state_->written_bytes);
-  }
-}
+LayerWriter::~LayerWriter() = default;
 
 StatusOr<std::unique_ptr<LayerWriter>> LayerStore::Begin(const LayerKey& key) {
   ASSIGN_OR_RETURN(TempDir unfinished, TempDir::Make(state_->root, kUnfinishedPrefix));
@@ -309,17 +317,21 @@ StatusOr<std::unique_ptr<LayerWriter>> LayerStore::Begin(const LayerKey& key) {
   return std::unique_ptr<LayerWriter>(new LayerWriter(std::unique_ptr<LayerWriter::State>(
       new LayerWriter::State{.store = *this,
                              .key = key,
+                             .room = std::make_shared<RoomShare>(state_->room),
                              .unfinished = std::move(unfinished),
                              .data = std::move(data)})));
 }
 
 Status LayerWriter::Write(uint64_t data_address, ByteSpan bytes) {
   LayerStore::State& shared = *state_->store.state_;
-  RETURN_IF_ERROR(shared.room->Take(bytes.size()));
+  const Status taken = state_->room->Take(bytes.size());
+  shared.room->Tell();
+  RETURN_IF_ERROR(taken);
   state_->written_bytes.fetch_add(bytes.size(), std::memory_order_relaxed);
   const Status written = shared.files.WriteAt(state_->data.get(), data_address, bytes);
   if (written.code() == StatusCode::kResourceExhausted) {
     shared.room->NoteDiskFull();
+    shared.room->Tell();
   }
   return Annotate(written, (state_->unfinished.path() / kDataFile).string());
 }
@@ -340,9 +352,8 @@ StatusOr<std::shared_ptr<StoredLayer>> LayerWriter::Commit(const LayerInfo& info
   RETURN_IF_ERROR(shared.Publish(state_->unfinished, state_->key));
   {
     const MutexLock guard(shared.mutex);
-    shared.counted.insert(state_->key);
+    shared.shares[state_->key] = state_->room;
   }
-  state_->is_committed = true;
   return store.FindLeased(state_->key);
 }
 
@@ -352,16 +363,12 @@ Status LayerStore::Remove(const LayerKey& key) {
 }
 
 Status LayerStore::RemoveLeased(const LayerKey& key) {
+  std::shared_ptr<RoomShare> share;  // goes after the files
   // Renamed first, so that a crash leaves the whole layer or a leftover.
   ASSIGN_OR_RETURN(const TempDir doomed, TempDir::Make(state_->root, kDoomedPrefix));
   const std::shared_ptr<StoredLayer> held = state_->Held(key);
   if (held == nullptr) {
     RETURN_IF_ERROR(state_->files.Rename(state_->PathOf(key), doomed.path() / "layer"));
-    const uint64_t held_bytes = LayerDirectory::HeldBytes(state_->files, doomed.path() / "layer");
-    const MutexLock guard(state_->mutex);
-    if (state_->counted.contains(key)) {
-      state_->room->Give(held_bytes);
-    }
   } else {
     const MutexLock lock(held->state_->checkpoint_mutex);
     RETURN_IF_ERROR(state_->files.Rename(state_->PathOf(key), doomed.path() / "layer"));
@@ -370,12 +377,24 @@ Status LayerStore::RemoveLeased(const LayerKey& key) {
   {
     const MutexLock guard(state_->mutex);
     state_->held.erase(key);
-    state_->counted.erase(key);
+    if (const auto known = state_->shares.find(key); known != state_->shares.end()) {
+      share = std::move(known->second);
+      state_->shares.erase(known);
+    }
   }
   return SyncDirectory(state_->files, state_->root);
 }
 
-const Room& LayerStore::room() const { return *state_->room; }
+Room& LayerStore::room() const { return *state_->room; }
+
+/// Counts a layer's files anew, for what else than chunks may have changed.
+void LayerStore::Recount(const LayerKey& key) {
+  if (const auto held = state_->Held(key)) {
+    held->Recount();
+  } else {
+    state_->ShareOf(key)->Set(DiskBytes(state_->PathOf(key)));
+  }
+}
 
 StatusOr<std::vector<LayerKey>> LayerStore::List() {
   ASSIGN_OR_RETURN(const auto names, EntriesOf(state_->root));
@@ -397,7 +416,9 @@ Status LayerStore::WriteDerived(const LayerKey& key, std::string_view name, Byte
     return MakeError(StatusCode::kNotFound,
                      fmt::format("layer {} is not stored", key.layer.ToString()));
   }
-  return WriteFileAtomically(state_->files, path / name, bytes, 0600);
+  RETURN_IF_ERROR(WriteFileAtomically(state_->files, path / name, bytes, 0600));
+  Recount(key);
+  return OkStatus();
 }
 
 StatusOr<Bytes> LayerStore::ReadDerived(const LayerKey& key, std::string_view name,
@@ -406,6 +427,7 @@ StatusOr<Bytes> LayerStore::ReadDerived(const LayerKey& key, std::string_view na
 }
 
 Status LayerStore::Checkpoint() {
+  state_->room->NoteSaved();
   std::vector<std::shared_ptr<StoredLayer>> layers;
   {
     const MutexLock guard(state_->mutex);

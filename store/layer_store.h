@@ -10,6 +10,7 @@
 ///     data            sparse, decompressed bytes at the addresses of the index
 ///     present         one bit a chunk, mmapped: the truth while the machine runs
 ///     present.synced  the bits whose bytes are known to be on the disk: the truth after a reboot
+///     present.doubtful  those that a reboot may have left without their bytes: to be verified
 ///     boot            the machine's boot for which `present` is the truth
 ///     digests         what can be made from the rest again: see LayerStore::WriteDerived
 ///     gaps, diffid    not the store's: layer::GapLog, mount::DiffIdChecks
@@ -17,7 +18,8 @@
 ///
 /// A killed process loses nothing: bytes and bits are in the page cache, and a bit is set after its
 /// bytes. A machine that lost power may have kept a bit without its bytes; so in another boot than
-/// the one that set them, only the bits of the last Checkpoint count.
+/// the one that set them, only the bits of the last Checkpoint count, and the others when their
+/// bytes have been verified (docs/decisions/0029-power-loss.md).
 #pragma once
 
 #include <filesystem>
@@ -97,10 +99,25 @@ class StoredLayer {
   /// Errors: kNotFound when the other layer does not hold it (any more); else those of Put.
   Status PutShared(uint64_t chunk, uint64_t data_address, uint64_t size_bytes,
                    const oci::Digest& digest, const ChunkPlace& donor);
+  /// True when the bytes of an absent chunk may be on the disk all the same: a loss of power came
+  /// after it was put. Lock-free, never blocks.
+  bool IsDoubtful(uint64_t chunk) const;
+  /// How many chunks are doubtful.
+  uint64_t doubtful_count() const;
+  /// Verifies a doubtful chunk, which is present or only absent from then on. Blocks for the disk.
+  /// Errors: kNotFound when it was not doubtful or its bytes are not what `digest` says.
+  Status Reclaim(uint64_t chunk, uint64_t data_address, uint64_t size_bytes,
+                 const oci::Digest& digest);
   /// Gives up the chunks of `runs` and their room; `chunk_bytes` says how large one is. From then
   /// on they can be put again. How many bytes of chunks went: none once the layer is pinned. Blocks
   /// for the disk: even after a loss of power nothing that was given up counts as present.
   StatusOr<uint64_t> Evict(std::span<const ChunkRun> runs, const ChunkBytes& chunk_bytes);
+  /// As Evict for chunks whose bytes turned out to be wrong, and of a pinned layer, too: there the
+  /// bytes stay until the chunks are put again, because zeros were no better.
+  Status Drop(std::span<const ChunkRun> runs, const ChunkBytes& chunk_bytes);
+  /// Takes a chunk for absent whose bytes the disk does not give. Never blocks. A loss of power may
+  /// bring it back, and the next read this.
+  void Distrust(uint64_t chunk, uint64_t size_bytes);
   /// Grows with each Evict, after its chunks' bits and before their bytes have gone. Who reads held
   /// chunks asks before it looks at their bits and again when it has the bytes: if it has grown,
   /// they may be zeros.
@@ -110,6 +127,8 @@ class StoredLayer {
   bool PinIfComplete();
   /// Fills `out` from `data_address`. The caller has seen IsPresent for every chunk in it.
   Status Read(uint64_t data_address, std::span<std::byte> out) const;
+  /// The same from the disk itself, where the kernel keeps a copy in memory that it can let go.
+  Status ReadFromDisk(uint64_t data_address, std::span<std::byte> out) const;
   /// For pread by those that serve the kernel; borrowed and opened for reading only.
   int data_fd() const;
   /// The files of the index and of the data, for who has the kernel open them. Only for reading:
@@ -121,10 +140,14 @@ class StoredLayer {
   /// Bytes of the chunks held, for status and usage. After a kill it may lack those of the chunks
   /// that were just being put.
   uint64_t present_bytes() const;
+  /// What the layer's files take of the disk, as the file system counts.
+  uint64_t disk_bytes() const;
   /// True when every chunk is present.
   bool complete() const;
-  /// Forces data, then bits, to the disk: what is present now survives a loss of power. Cheap when
-  /// nothing came since the last time; else blocks for the disk.
+  /// True from a PinIfComplete on.
+  bool is_pinned() const;
+  /// Forces data, then bits, to the disk: what is present now survives a loss of power, unless it
+  /// is given up meanwhile. Cheap when nothing came since the last time; else blocks for the disk.
   Status Checkpoint();
 
  private:
@@ -133,6 +156,12 @@ class StoredLayer {
   explicit StoredLayer(std::unique_ptr<State> state);
   Status CheckPlace(uint64_t chunk, uint64_t data_address, uint64_t size_bytes) const;
   Status Verify(uint64_t chunk, ByteSpan bytes, const oci::Digest& digest) const;
+  Status PutTaken(uint64_t data_address, ByteSpan bytes, uint64_t chunk);
+  enum class Pinned { kStays, kLosesMarks };
+  StatusOr<uint64_t> GiveUp(std::span<const ChunkRun> runs, const ChunkBytes& chunk_bytes,
+                            Pinned pinned);
+  bool EndDoubt(uint64_t chunk);
+  void Recount();
   Status Write(uint64_t data_address, ByteSpan bytes);
   Status Mark(uint64_t chunk, uint64_t size_bytes, const Status& written);
   StatusOr<uint64_t> ShareBlocks(uint64_t data_address, uint64_t size_bytes,
@@ -200,8 +229,8 @@ class LayerStore {
   /// Checkpoints every layer that somebody holds: from time to time, and before the process ends.
   /// Tries all; returns the first error.
   Status Checkpoint();
-  /// What is held of the layers that were opened since the start, and what may be.
-  const Room& room() const;
+  /// What all layers take of the disk, and what they may.
+  Room& room() const;
 
  private:
   friend class LayerWriter;
@@ -209,6 +238,7 @@ class LayerStore {
   explicit LayerStore(std::unique_ptr<State> state);
   StatusOr<std::shared_ptr<StoredLayer>> FindLeased(const LayerKey& key);
   Status RemoveLeased(const LayerKey& key);
+  void Recount(const LayerKey& key);
   std::unique_ptr<State> state_;
 };
 

@@ -66,7 +66,21 @@ void PresenceMap::ClearIn(std::span<std::byte> map, uint64_t first, uint64_t las
   }
 }
 
-uint64_t PresenceMap::HeldBytes(ByteSpan map) { return LoadWord(map, kPresentBytesAt); }
+void PresenceMap::Join(std::span<std::byte> map, ByteSpan other) {
+  for (uint64_t offset = kBitsAt; offset < map.size(); offset += sizeof(uint64_t)) {
+    StoreWord(map, offset, LoadWord(map, offset) | LoadWord(other, offset));
+  }
+}
+
+void PresenceMap::Subtract(std::span<std::byte> map, ByteSpan other) {
+  for (uint64_t offset = kBitsAt; offset < map.size(); offset += sizeof(uint64_t)) {
+    StoreWord(map, offset, LoadWord(map, offset) & ~LoadWord(other, offset));
+  }
+}
+
+bool PresenceMap::Has(ByteSpan map, uint64_t chunk) {
+  return (LoadWord(map, WordOffset(chunk)) & Bit(chunk)) != 0;
+}
 
 Status PresenceMap::Check(ByteSpan bytes, uint64_t chunk_count) {
   if (bytes.size() != FileBytes(chunk_count) || LoadWord(bytes, kMagicAt) != kMagic ||

@@ -30,8 +30,12 @@ class PresenceMap {
   /// Takes the chunks [first, last) out of a valid map in memory.
   static void ClearIn(std::span<std::byte> map, uint64_t first, uint64_t last,
                       const std::function<uint64_t(uint64_t chunk)>& chunk_bytes);
-  /// The bytes of the chunks in a valid map.
-  static uint64_t HeldBytes(ByteSpan map);
+  /// Adds the chunks of `other`, or takes them out: valid maps of one layer. The bytes that `map`
+  /// counts stay as they are.
+  static void Join(std::span<std::byte> map, ByteSpan other);
+  static void Subtract(std::span<std::byte> map, ByteSpan other);
+  /// Whether a valid map has the chunk.
+  static bool Has(ByteSpan map, uint64_t chunk);
   /// kDataLoss unless `bytes` are a map of `chunk_count` chunks.
   static Status Check(ByteSpan bytes, uint64_t chunk_count);
   static StatusOr<std::unique_ptr<PresenceMap>> Open(FileSystem& files,

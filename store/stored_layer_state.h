@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <memory>
+#include <vector>
 
 #include "base/mutex.h"
 #include "base/shared_mutex.h"
@@ -14,7 +15,7 @@ namespace starling::store {
 struct StoredLayer::State {
   FileSystem& files;
   std::shared_ptr<const UniqueFd> store_lock;
-  std::shared_ptr<Room> room;
+  std::shared_ptr<RoomShare> room;
   LayerDirectory directory;
   /// Until the file system says otherwise.
   std::atomic<bool> can_share_blocks = true;
@@ -23,6 +24,9 @@ struct StoredLayer::State {
   bool removed GUARDED_BY(checkpoint_mutex) = false;
   bool pinned GUARDED_BY(checkpoint_mutex) = false;
   std::atomic<uint64_t> evictions = 0;
+  /// One bit a chunk; empty when nothing was doubtful at the start.
+  std::vector<std::atomic<uint64_t>> doubtful = {};
+  std::atomic<uint64_t> doubtful_count = 0;
   /// Chunks are put by many at once, or given up by one. Held over writes to the data file, by who
   /// has to wait for them anyway. Below checkpoint_mutex.
   SharedMutex data_mutex = {};

@@ -53,6 +53,9 @@ class StoreFixture : public testing::Test {
     const Bytes bytes = ChunkOf(chunk);
     return layer.Put(chunk, chunk * kChunkBytes, bytes, oci::Digest::Of(bytes));
   }
+  static Status Reclaim(store::StoredLayer& layer, uint64_t chunk) {
+    return layer.Reclaim(chunk, chunk * kChunkBytes, kChunkBytes, oci::Digest::Of(ChunkOf(chunk)));
+  }
   static bool HoldsRightBytes(const store::StoredLayer& layer, uint64_t chunk) {
     Bytes out(kChunkBytes);
     return layer.Read(chunk * kChunkBytes, out).ok() && out == ChunkOf(chunk);

@@ -21,6 +21,19 @@ class LayerDirectoryTest : public testing_support::StoreFixture {
   StatusOr<LayerDirectory> Open(std::string_view boot_id) {
     return LayerDirectory::Open(files_, path_, record_.key, boot_id);
   }
+  Status Checkpoint(LayerDirectory& opened) {
+    ASSIGN_OR_RETURN(Bytes chunks, opened.SyncChunks(files_));
+    return opened.NoteSynced(files_, std::move(chunks));
+  }
+  static std::vector<uint64_t> Doubtful(const LayerDirectory& opened) {
+    std::vector<uint64_t> chunks;
+    for (uint64_t chunk = 0; chunk < kChunks; ++chunk) {
+      if (PresenceMap::Has(opened.doubtful, chunk)) {
+        chunks.push_back(chunk);
+      }
+    }
+    return chunks;
+  }
   /// The position of the first such call at or after `from`.
   size_t PositionOf(Operation operation, const std::filesystem::path& path, size_t from = 0) {
     const auto calls = files_.calls();
@@ -61,12 +74,9 @@ TEST_F(LayerDirectoryTest, ACheckpointSyncsDataBeforeItSaysSo) {
   auto opened = Open("boot 1");
   opened->present->Set(7, 10);
   const size_t before = files_.calls().size();
-  ASSERT_TRUE(opened->Checkpoint(files_).ok());
+  ASSERT_TRUE(Checkpoint(*opened).ok());
   EXPECT_LT(PositionOf(Operation::kSync, path_ / "data", before),
             PositionOf(Operation::kRename, path_ / "present.synced", before));
-  const size_t after = files_.calls().size();
-  ASSERT_TRUE(opened->Checkpoint(files_).ok());
-  EXPECT_EQ(files_.calls().size(), after) << "nothing is new";
 }
 
 TEST_F(LayerDirectoryTest, AFailedSyncIsNoCheckpoint) {
@@ -77,7 +87,7 @@ TEST_F(LayerDirectoryTest, AFailedSyncIsNoCheckpoint) {
                ? ErrnoError(EIO, "fdatasync")
                : OkStatus();
   });
-  EXPECT_EQ(opened->Checkpoint(files_).code(), StatusCode::kInternal);
+  EXPECT_EQ(Checkpoint(*opened).code(), StatusCode::kInternal);
   files_.set_hook({});
   EXPECT_EQ(Open("boot 2")->present->present_count(), 0);
 }
@@ -86,7 +96,7 @@ TEST_F(LayerDirectoryTest, AnotherBootTrustsTheLastCheckpointOnly) {
   {
     auto opened = Open("boot 1");
     opened->present->Set(1, 10);
-    ASSERT_TRUE(opened->Checkpoint(files_).ok());
+    ASSERT_TRUE(Checkpoint(*opened).ok());
     opened->present->Set(2, 10);
   }
   EXPECT_TRUE(Open("boot 1")->present->IsSet(2)) << "the same boot trusts all";
@@ -95,8 +105,10 @@ TEST_F(LayerDirectoryTest, AnotherBootTrustsTheLastCheckpointOnly) {
     EXPECT_TRUE(opened->present->IsSet(1));
     EXPECT_FALSE(opened->present->IsSet(2));
     EXPECT_EQ(opened->present->present_bytes(), 10);
+    EXPECT_THAT(Doubtful(*opened), testing::ElementsAre(2));
     opened->present->Set(3, 10);
   }
+  EXPECT_THAT(Doubtful(*Open("boot 2")), testing::ElementsAre(2)) << "until it is verified";
   EXPECT_TRUE(Open("boot 2")->present->IsSet(3)) << "its own bits count";
 }
 
@@ -116,7 +128,35 @@ TEST_F(LayerDirectoryTest, ForgettingIsDoneAgainAfterACrash) {
   });
   EXPECT_EQ(Open("boot 2").status().code(), StatusCode::kInternal);
   files_.set_hook({});
-  EXPECT_EQ(Open("boot 2")->present->present_count(), 0);
+  const auto opened = Open("boot 2");
+  EXPECT_EQ(opened->present->present_count(), 0);
+  EXPECT_THAT(Doubtful(*opened), testing::ElementsAre(1));
+}
+
+TEST_F(LayerDirectoryTest, WithoutItsBitsAllIsDoubtful) {
+  {
+    auto opened = Open("boot 1");
+    opened->present->Set(1, 10);
+    ASSERT_TRUE(Checkpoint(*opened).ok());
+  }
+  std::filesystem::resize_file(path_ / "present", 9);
+  const auto opened = Open("boot 1");
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ(opened->present->present_count(), 1);
+  EXPECT_EQ(Doubtful(*opened).size(), kChunks - 1);
+  LayerDirectory::ForgetDoubtful(path_);
+  EXPECT_TRUE(Doubtful(*Open("boot 1")).empty());
+}
+
+TEST_F(LayerDirectoryTest, CountsWhatItTakesOfTheDisk) {
+  const uint64_t before = DiskBytes(path_);
+  EXPECT_GE(before, 5 * 4096U);
+  EXPECT_LT(before, 100'000U) << "holes take nothing";
+  const auto opened = Open("boot 1");
+  const Bytes bytes(kChunkBytes * kChunks, std::byte{1});
+  ASSERT_TRUE(files_.WriteAt(opened->data_for_writing.get(), 0, bytes).ok());
+  EXPECT_GE(DiskBytes(path_), before + bytes.size());
+  EXPECT_EQ(DiskBytes(path_ / "none"), 0U);
 }
 
 }  // namespace

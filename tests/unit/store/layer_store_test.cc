@@ -6,6 +6,7 @@
 #include <fstream>
 #include <thread>
 
+#include "store/layer_directory.h"
 #include "tests/support/store_fixture.h"
 
 namespace starling::store {
@@ -107,6 +108,51 @@ TEST_F(LayerStoreTest, ALossOfPowerLosesWhatCameAfterTheCheckpoint) {
   const auto layer = *layers->Find(Key());
   EXPECT_TRUE(layer->IsPresent(1));
   EXPECT_FALSE(layer->IsPresent(2));
+  EXPECT_TRUE(layer->IsDoubtful(2));
+}
+
+TEST_F(LayerStoreTest, ALayerWhoseBitsAreDamagedIsVerifiedAgain) {
+  for (const bool is_missing : {false, true}) {
+    SCOPED_TRACE(is_missing);
+    {
+      const auto layers = OpenStore();
+      const auto layer = *Create(*layers);
+      ASSERT_TRUE(Put(*layer, 1).ok());
+    }
+    if (is_missing) {
+      std::filesystem::remove(PathOf(Key()) / "present");
+    } else {
+      std::filesystem::resize_file(PathOf(Key()) / "present", 9);
+    }
+    const auto layers = OpenStore();
+    const auto layer = layers->Find(Key());
+    ASSERT_TRUE(layer.ok()) << layer.status();
+    EXPECT_EQ((*layer)->doubtful_count(), kChunks);
+    EXPECT_TRUE(Reclaim(**layer, 1).ok());
+    EXPECT_TRUE(HoldsRightBytes(**layer, 1));
+    EXPECT_EQ(Reclaim(**layer, 2).code(), StatusCode::kNotFound);
+    EXPECT_EQ((*layer)->present_bytes(), kChunkBytes);
+    ASSERT_TRUE(layers->Remove(Key()).ok());
+  }
+}
+
+TEST_F(LayerStoreTest, KnowsWhatLayersTakeThatNobodyOpened) {
+  uint64_t held_bytes = 0;
+  {
+    const auto layers = OpenStore();
+    const auto layer = *Create(*layers);
+    ASSERT_TRUE(Put(*layer, 1).ok());
+    ASSERT_TRUE(layer->Checkpoint().ok());
+    held_bytes = layers->room().held_bytes();
+    EXPECT_EQ(held_bytes, DiskBytes(PathOf(Key())));
+    EXPECT_EQ(held_bytes, layer->disk_bytes());
+  }
+  const auto layers = OpenStore();
+  EXPECT_EQ(layers->room().held_bytes(), held_bytes);
+  ASSERT_TRUE(layers->WriteDerived(Key(), "digests", Bytes(100'000)).ok());
+  EXPECT_GE(layers->room().held_bytes(), held_bytes + 100'000);
+  ASSERT_TRUE(layers->Remove(Key()).ok());
+  EXPECT_EQ(layers->room().held_bytes(), 0U);
 }
 
 TEST_F(LayerStoreTest, ACrashBetweenAnyTwoStepsOfCreateLeavesAllOrNothing) {
@@ -323,8 +369,6 @@ TEST_F(LayerStoreTest, RemovesADamagedLayer) {
       {"no table", [](const auto& path) { std::filesystem::remove(path / "chunks"); }},
       {"short data", [](const auto& path) { std::filesystem::resize_file(path / "data", 9); }},
       {"no data", [](const auto& path) { std::filesystem::remove(path / "data"); }},
-      {"no bits", [](const auto& path) { std::filesystem::remove(path / "present"); }},
-      {"short bits", [](const auto& path) { std::filesystem::resize_file(path / "present", 9); }},
       {"no record", [](const auto& path) { std::filesystem::remove(path / "layer.json"); }},
       {"empty record", [&](const auto& path) { WriteText(path / "layer.json", ""); }},
       {"huge record",

@@ -64,9 +64,27 @@ TEST_F(PresenceMapTest, TakesBitsBack) {
   EXPECT_EQ(map->present_count(), 9U);
   EXPECT_EQ(map->present_bytes(), 645U - 64);
   PresenceMap::ClearIn(snapshot, 0, 60, [](uint64_t chunk) { return chunk; });
-  EXPECT_EQ(PresenceMap::HeldBytes(snapshot), 645U) << "none of those was there";
+  EXPECT_EQ(CountPresent(snapshot), 10U) << "none of those was there";
   PresenceMap::ClearIn(snapshot, 64, 65, [](uint64_t chunk) { return chunk; });
   EXPECT_EQ(snapshot, map->Snapshot());
+}
+
+TEST_F(PresenceMapTest, JoinsAndSubtracts) {
+  Write(PresenceMap::Empty(100));
+  const auto map = Open(100);
+  map->Set(3, 1);
+  map->Set(99, 1);
+  Bytes joined = map->Snapshot();
+  map->Clear(3, 1);
+  map->Set(64, 1);
+  PresenceMap::Join(joined, map->Snapshot());
+  EXPECT_EQ(CountPresent(joined), 3U);
+  map->Clear(99, 1);
+  PresenceMap::Subtract(joined, map->Snapshot());
+  EXPECT_EQ(CountPresent(joined), 2U);
+  EXPECT_TRUE(PresenceMap::Has(joined, 3));
+  EXPECT_FALSE(PresenceMap::Has(joined, 64));
+  EXPECT_TRUE(PresenceMap::Has(joined, 99));
 }
 
 TEST_F(PresenceMapTest, HoldsNoChunks) {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <thread>
 
+#include "store/layer_directory.h"
 #include "tests/support/store_fixture.h"
 
 namespace starling::store {
@@ -237,12 +238,14 @@ TEST_F(EvictTest, GivesUpChunksAndTheirRoom) {
     return status.st_blocks * 512;
   };
   const auto before = blocks();
-  EXPECT_EQ(layers->room().held_bytes(), kChunks * kChunkBytes);
+  const uint64_t held_before = layers->room().held_bytes();
+  EXPECT_EQ(held_before, DiskBytes(layer->directory()));
   const uint64_t evictions = layer->evictions();
   EXPECT_EQ(Evict(*layer, 10, 90).value(), 80 * kChunkBytes);
   EXPECT_EQ(layer->evictions(), evictions + 1);
   EXPECT_EQ(Evict(*layer, 10, 90).value(), 0U);
-  EXPECT_EQ(layers->room().held_bytes(), 20 * kChunkBytes);
+  EXPECT_EQ(layers->room().held_bytes(), DiskBytes(layer->directory()));
+  EXPECT_LE(layers->room().held_bytes(), held_before - 78 * kChunkBytes);
   EXPECT_EQ(layer->present_bytes(), 20 * kChunkBytes);
   EXPECT_LE(blocks(), before - static_cast<off_t>(78 * kChunkBytes));
   for (uint64_t chunk = 0; chunk < kChunks; ++chunk) {
@@ -267,7 +270,7 @@ TEST_F(EvictTest, ALossOfPowerBringsNothingBack) {
   const auto found = later->Find(Key());
   ASSERT_TRUE(found.ok()) << found.status();
   EXPECT_EQ((*found)->present_bytes(), 50 * kChunkBytes);
-  EXPECT_EQ(later->room().held_bytes(), 50 * kChunkBytes);
+  EXPECT_EQ(later->room().held_bytes(), DiskBytes((*found)->directory()));
   for (uint64_t chunk = 0; chunk < kChunks; ++chunk) {
     EXPECT_EQ((*found)->IsPresent(chunk), chunk >= 50);
     EXPECT_TRUE(chunk < 50 || HoldsRightBytes(**found, chunk)) << chunk;
@@ -295,16 +298,150 @@ TEST_F(EvictTest, TheRoomFollowsLayersThatGo) {
   PutAll(*held);
   auto let_go = *Create(*layers, Key("other"));
   ASSERT_TRUE(Put(*let_go, 0).ok());
+  const uint64_t both_bytes = layers->room().held_bytes();
+  const uint64_t held_bytes = held->disk_bytes();
+  EXPECT_EQ(both_bytes, held_bytes + let_go->disk_bytes());
   let_go.reset();
-  EXPECT_EQ(layers->room().held_bytes(), (kChunks + 1) * kChunkBytes) << "it is still stored";
+  EXPECT_EQ(layers->room().held_bytes(), both_bytes) << "it is still stored";
   EXPECT_TRUE(layers->Find(Key("other")).ok());
-  EXPECT_EQ(layers->room().held_bytes(), (kChunks + 1) * kChunkBytes) << "and counts once";
+  EXPECT_LE(layers->room().held_bytes(), both_bytes) << "and counts once";
   ASSERT_TRUE(layers->Remove(Key("other")).ok());
-  EXPECT_EQ(layers->room().held_bytes(), kChunks * kChunkBytes);
+  EXPECT_EQ(layers->room().held_bytes(), held_bytes);
   ASSERT_TRUE(layers->Remove(Key()).ok());
-  EXPECT_EQ(layers->room().held_bytes(), kChunks * kChunkBytes) << "its files are still open";
+  EXPECT_EQ(layers->room().held_bytes(), held_bytes) << "its files are still open";
   held.reset();
   EXPECT_EQ(layers->room().held_bytes(), 0U);
+}
+
+TEST_F(EvictTest, WhatIsWrongGoesFromAPinnedLayerTooButLeavesNoHole) {
+  const auto layers = OpenStore();
+  const auto layer = *Create(*layers);
+  PutAll(*layer);
+  ASSERT_TRUE(layer->Checkpoint().ok());
+  ASSERT_TRUE(layer->PinIfComplete());
+  EXPECT_TRUE(layer->is_pinned());
+  const ChunkRun run{.first_chunk = 3,
+                     .last_chunk = 4,
+                     .data_address = 3 * kChunkBytes,
+                     .size_bytes = kChunkBytes};
+  const auto chunk_bytes = [](uint64_t) { return kChunkBytes; };
+  EXPECT_EQ(layer->Evict(std::span(&run, 1), chunk_bytes).value(), 0U);
+  ASSERT_TRUE(layer->Drop(std::span(&run, 1), chunk_bytes).ok());
+  EXPECT_FALSE(layer->IsPresent(3));
+  EXPECT_TRUE(HoldsRightBytes(*layer, 3)) << "the bytes are as they were";
+  EXPECT_FALSE(layer->PinIfComplete()) << "nobody else is to see it so";
+  SetBoot("2");
+  const auto copy = directory_.path() / "copy";
+  std::filesystem::copy(root_, copy, std::filesystem::copy_options::recursive);
+  const auto later = *LayerStore::Open(copy, files_);
+  EXPECT_FALSE((*later->Find(Key()))->IsPresent(3)) << "even after a loss of power";
+  ASSERT_TRUE(Put(*layer, 3).ok());
+  EXPECT_TRUE(layer->PinIfComplete());
+}
+
+TEST_F(EvictTest, WhatTheDiskDoesNotGiveIsAbsent) {
+  const auto layers = OpenStore();
+  const auto layer = *Create(*layers);
+  PutAll(*layer);
+  layer->Distrust(7, kChunkBytes);
+  layer->Distrust(7, kChunkBytes);
+  layer->Distrust(kChunks, kChunkBytes);
+  EXPECT_FALSE(layer->IsPresent(7));
+  EXPECT_EQ(layer->present_bytes(), (kChunks - 1) * kChunkBytes);
+  ASSERT_TRUE(Put(*layer, 7).ok());
+  EXPECT_TRUE(layer->complete());
+}
+
+TEST_F(EvictTest, ACheckpointCoversNothingThatWentMeanwhile) {
+  const auto layers = OpenStore();
+  const auto layer = *Create(*layers);
+  PutAll(*layer);
+  // Given up and put again while the data is forced to the disk: then its bytes are not.
+  int syncs = 0;
+  files_.set_hook([&](const FaultyFileSystem::Call& call) {
+    if (call.operation == FaultyFileSystem::Operation::kSync && call.path.filename() == "data" &&
+        ++syncs == 1) {
+      EXPECT_TRUE(Evict(*layer, 0, 2).ok());
+      EXPECT_TRUE(Put(*layer, 1).ok());
+    }
+    return OkStatus();
+  });
+  ASSERT_TRUE(layer->Checkpoint().ok());
+  EXPECT_EQ(syncs, 2);
+  const auto synced = ReadFile(files_, layer->directory() / "present.synced", 1 << 20);
+  ASSERT_TRUE(synced.ok());
+  EXPECT_FALSE(PresenceMap::Has(*synced, 0));
+  EXPECT_TRUE(PresenceMap::Has(*synced, 1));
+}
+
+class DoubtTest : public EvictTest {
+ protected:
+  /// The layer after a loss of power before which a checkpoint covered the first ten chunks, and of
+  /// the other 20 the last 10 were lost.
+  std::shared_ptr<StoredLayer> AfterLoss() {
+    {
+      const auto layers = OpenStore();
+      const auto layer = *Create(*layers);
+      for (uint64_t chunk = 0; chunk < 30; ++chunk) {
+        EXPECT_TRUE(Put(*layer, chunk).ok());
+        EXPECT_TRUE(chunk != 9 || layers->Checkpoint().ok());
+      }
+      const UniqueFd data(::open(layer->data_path().c_str(), O_WRONLY | O_CLOEXEC));
+      EXPECT_EQ(::fallocate(data.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                            20 * kChunkBytes, 10 * kChunkBytes),
+                0);
+    }
+    SetBoot("2");
+    layers_ = OpenStore();
+    return *layers_->Find(Key());
+  }
+  std::unique_ptr<LayerStore> layers_;
+};
+
+TEST_F(DoubtTest, BitsAfterTheLastCheckpointAreVerified) {
+  const auto layer = AfterLoss();
+  EXPECT_EQ(layer->doubtful_count(), 20U);
+  for (uint64_t chunk = 0; chunk < 40; ++chunk) {
+    EXPECT_EQ(layer->IsPresent(chunk), chunk < 10) << chunk;
+    EXPECT_EQ(layer->IsDoubtful(chunk), chunk >= 10 && chunk < 30) << chunk;
+  }
+  for (uint64_t chunk = 0; chunk < 40; ++chunk) {
+    EXPECT_EQ(Reclaim(*layer, chunk).ok(), chunk < 20) << chunk;
+    EXPECT_FALSE(layer->IsDoubtful(chunk));
+    EXPECT_EQ(layer->IsPresent(chunk), chunk < 20) << chunk;
+  }
+  EXPECT_EQ(layer->present_bytes(), 20 * kChunkBytes);
+  EXPECT_EQ(layer->doubtful_count(), 0U);
+  EXPECT_TRUE(std::filesystem::exists(layer->directory() / "present.doubtful"));
+  ASSERT_TRUE(layer->Checkpoint().ok());
+  EXPECT_FALSE(std::filesystem::exists(layer->directory() / "present.doubtful"));
+}
+
+TEST_F(DoubtTest, OpeningReadsNoData) {
+  const auto layer = AfterLoss();
+  for (const auto& call : files_.calls()) {
+    EXPECT_FALSE(call.operation == FaultyFileSystem::Operation::kRead &&
+                 call.path.filename() == "data");
+  }
+}
+
+TEST_F(DoubtTest, WhatIsFetchedAnewOrEvictedIsNotDoubtful) {
+  const auto layer = AfterLoss();
+  ASSERT_TRUE(Put(*layer, 25).ok());
+  EXPECT_FALSE(layer->IsDoubtful(25));
+  EXPECT_EQ(Evict(*layer, 10, 20).value(), 10 * kChunkBytes) << "it took room";
+  EXPECT_EQ(layer->doubtful_count(), 9U);
+  EXPECT_EQ(Reclaim(*layer, 15).code(), StatusCode::kNotFound);
+}
+
+TEST_F(DoubtTest, LastsUntilItIsSettled) {
+  (void)AfterLoss();
+  layers_.reset();
+  SetBoot("3");
+  const auto layers = OpenStore();
+  const auto layer = *layers->Find(Key());
+  EXPECT_EQ(layer->doubtful_count(), 20U);
+  EXPECT_TRUE(Reclaim(*layer, 12).ok());
 }
 
 }  // namespace
