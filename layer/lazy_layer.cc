@@ -7,8 +7,8 @@
 #include <stop_token>
 
 #include "base/clock.h"
-#include "erofs/format.h"
-#include "erofs/image_writer.h"
+#include "base/log.h"
+#include "layer/chunk_runs.h"
 
 namespace starling::layer {
 namespace {
@@ -54,8 +54,8 @@ void SortUnique(std::vector<uint32_t>& members) {
 }
 
 constexpr uint32_t kWordBits = 64;
-/// Others wait for the data file while a run is given up.
-constexpr uint64_t kMaxRunBytes = 8 << 20;
+/// What the disk did not give so often is not written there again.
+constexpr int kReadErrorsToAvoid = 2;
 
 enum class Wants { kPresence, kBytes };
 
@@ -162,8 +162,10 @@ StatusOr<std::shared_ptr<LazyLayer>> LazyLayer::Open(std::shared_ptr<store::Stor
       table.data_size_bytes() != stored->info().data_size_bytes) {
     return MakeError(StatusCode::kDataLoss, "layer: index and chunk table do not belong together");
   }
-  return std::shared_ptr<LazyLayer>(
+  const std::shared_ptr<LazyLayer> layer(
       new LazyLayer(std::move(stored), index, table, cpu, counters, limits, std::move(scheduler)));
+  layer->UseShared({});  // what is doubtful
+  return layer;
 }
 
 LazyLayer::LazyLayer(std::shared_ptr<store::StoredLayer> stored, erofs::ImageReader index,
@@ -188,14 +190,14 @@ void LazyLayer::UseReader(std::shared_ptr<oci::BlobReader> reader) {
 }
 
 void LazyLayer::UseShared(SharedChunks shared) {
-  if (shared.empty()) {
+  if (shared.empty() && stored_->doubtful_count() == 0) {
     return;
   }
   std::vector<bool> is_shared(table_.members().size());
   uint64_t count = 0;
   for (uint32_t member = 0; member < is_shared.size(); ++member) {
     const bool has_all = std::ranges::all_of(table_.ChunksOf(member), [&](uint32_t chunk) {
-      return shared.Has(chunk) || stored_->IsPresent(chunk);
+      return shared.Has(chunk) || stored_->IsPresent(chunk) || stored_->IsDoubtful(chunk);
     });
     if (has_all && IsAbsent(member)) {
       is_shared[member] = true;
@@ -235,10 +237,42 @@ StatusOr<bool> LazyLayer::ReadPresent(uint64_t data_address, std::span<std::byte
     if (!AreHeld(chunks)) {
       return false;
     }
-    RETURN_IF_ERROR(stored_->Read(data_address, out));
+    if (const Status status = stored_->Read(data_address, out); !status.ok()) {
+      return DistrustUnreadable(chunks, status) ? StatusOr<bool>(false) : status;
+    }
   } while (stored_->evictions() != before);
   Note(chunks);
   return true;
+}
+
+/// Lets those of `chunks` be fetched again that the disk does not give. False when it gives all of
+/// them: then `error` was of another kind.
+bool LazyLayer::DistrustUnreadable(ChunkSpan chunks, const Status& error) {
+  bool found = false;
+  for (uint32_t chunk = chunks.first; chunk < chunks.last; ++chunk) {
+    const ChunkRecord& record = table_.chunks()[chunk];
+    Bytes bytes(record.size_bytes);
+    if (!stored_->IsPresent(chunk) || stored_->Read(record.data_address, bytes).ok()) {
+      continue;
+    }
+    {
+      MutexLock lock(mutex_);
+      ++read_errors_[chunk];
+    }
+    stored_->Distrust(chunk, record.size_bytes);
+    log::Warning("the disk does not give a chunk: it is fetched again",
+                 {{"layer", key().layer.ToString()},
+                  {"chunk", fmt::format("{}", chunk)},
+                  {"error", Describe(error)}});
+    found = true;
+  }
+  return found;
+}
+
+bool LazyLayer::IsAvoided(uint32_t chunk) {
+  MutexLock lock(mutex_);
+  const auto errors = read_errors_.find(chunk);
+  return errors != read_errors_.end() && errors->second >= kReadErrorsToAvoid;
 }
 
 /// A read of these chunks: the recorder's business, what it read is evicted last, and it may show
@@ -321,29 +355,15 @@ StatusOr<uint64_t> LazyLayer::Evict(Evictable which, uint64_t wanted_bytes) {
   if (table_.codec() == Codec::kWhole) {
     return 0;
   }
-  const std::span<const ChunkRecord> chunks = table_.chunks();
-  std::vector<store::ChunkRun> runs;
-  uint64_t found_bytes = 0;
-  for (uint32_t chunk = 0; chunk < chunks.size() && found_bytes < wanted_bytes; ++chunk) {
-    if (!stored_->IsPresent(chunk) || (which == Evictable::kUnread && WasRead(chunk))) {
-      continue;
-    }
-    const ChunkRecord& record = chunks[chunk];
-    const uint64_t block_end = erofs::format::RoundUp(record.range().end(), erofs::kBlockBytes);
-    const bool has_block =
-        chunk + 1 == chunks.size() || chunks[chunk + 1].data_address >= block_end;
-    const uint64_t end = has_block ? block_end : record.range().end();
-    if (runs.empty() || runs.back().last_chunk != chunk || runs.back().size_bytes >= kMaxRunBytes) {
-      runs.push_back({.first_chunk = chunk, .data_address = record.data_address});
-    }
-    runs.back().last_chunk = chunk + 1;
-    runs.back().size_bytes = end - runs.back().data_address;
-    found_bytes += record.size_bytes;
-  }
-  if (runs.empty()) {
-    return 0;
-  }
-  return stored_->Evict(runs, [chunks](uint64_t chunk) { return chunks[chunk].size_bytes; });
+  const std::vector<store::ChunkRun> runs = RunsOf(
+      table_,
+      [&](uint32_t chunk) {
+        // What is doubtful takes room, too, and nobody has read it.
+        return stored_->IsPresent(chunk) ? which == Evictable::kAll || !WasRead(chunk)
+                                         : stored_->IsDoubtful(chunk);
+      },
+      wanted_bytes);
+  return runs.empty() ? 0 : stored_->Evict(runs, ChunkBytesOf(table_));
 }
 
 void LazyLayer::Read(DataRange range, oci::FetchClass fetch_class, ReadDone done) {
@@ -721,9 +741,19 @@ void LazyLayer::CopyMember(uint32_t member, oci::FetchClass fetch_class) {
 
 Status LazyLayer::CopyChunks(uint32_t member, const SharedChunks& shared) {
   for (const uint32_t chunk : table_.ChunksOf(member)) {
-    if (!stored_->IsPresent(chunk)) {
-      RETURN_IF_ERROR(shared.CopyTo(*stored_, table_, chunk));
+    if (stored_->IsPresent(chunk)) {
+      continue;
     }
+    const ChunkRecord& record = table_.chunks()[chunk];
+    if (stored_->IsDoubtful(chunk) &&
+        stored_->Reclaim(chunk, record.data_address, record.size_bytes, oci::Digest(record.digest))
+            .ok()) {
+      continue;
+    }
+    if (!shared.Has(chunk)) {
+      return MakeError(StatusCode::kNotFound, "layer: no other layer holds a chunk");
+    }
+    RETURN_IF_ERROR(shared.CopyTo(*stored_, table_, chunk));
   }
   return OkStatus();
 }
@@ -1181,9 +1211,12 @@ LazyLayer::Outcome LazyLayer::StoreMember(uint32_t member, ByteSpan compressed) 
     const ChunkRecord& record = table_.chunks()[chunk];
     const oci::Digest digest(record.digest);
     const ByteSpan bytes = decoded->bytes.span().subspan(record.inner_offset, record.size_bytes);
-    Status status = stored_->Put(chunk, record.data_address, bytes, digest);
-    // Only what is proven leaves this function, so the digest is asked here too.
-    if (status.code() == StatusCode::kResourceExhausted && oci::Digest::Of(bytes) == digest) {
+    Status status = IsAvoided(chunk) ? MakeError(StatusCode::kInternal, "layer: a broken disk")
+                                     : stored_->Put(chunk, record.data_address, bytes, digest);
+    // Whatever the disk has against it: readers need the bytes alone. Only what is proven leaves
+    // this function, so the digest is asked here too.
+    if (!status.ok() && status.code() != StatusCode::kDataLoss &&
+        oci::Digest::Of(bytes) == digest) {
       outcome.spilled.push_back(
           {.chunk = chunk, .bytes = std::make_shared<Bytes>(bytes.begin(), bytes.end())});
     } else if (!status.ok()) {
@@ -1272,9 +1305,12 @@ void LazyLayer::Answer(const std::shared_ptr<Request>& request) {
       Start(request);  // something was evicted before it could be read
       return;
     }
-    // Holes of the data file read as zeros; what is not on the disk is put over them.
-    if (Status status = stored_->Read(range.data_address, out); !status.ok()) {
-      request->done(status);
+    if (Status status = ReadHeld(*request, spilled, out); !status.ok()) {
+      if (DistrustUnreadable(request->chunks, status)) {
+        Start(request);
+      } else {
+        request->done(status);
+      }
       return;
     }
   } while (stored_->evictions() != before);
@@ -1286,6 +1322,26 @@ void LazyLayer::Answer(const std::shared_ptr<Request>& request) {
                 part.bytes->data() + (from - chunk.data_address), to - from);
   }
   request->done(std::move(out));
+}
+
+/// Reads into `out`, of zeros, what of the request is on the disk, and nothing in the place of what
+/// is not: it may be in memory because the disk does not give that.
+Status LazyLayer::ReadHeld(const Request& request, std::span<const SpilledChunk> spilled,
+                           std::span<std::byte> out) const {
+  const DataRange range = request.range;
+  if (spilled.empty()) {
+    return stored_->Read(range.data_address, out);
+  }
+  for (uint32_t chunk = request.chunks.first; chunk < request.chunks.last; ++chunk) {
+    if (std::ranges::find(spilled, chunk, &SpilledChunk::chunk) != spilled.end()) {
+      continue;
+    }
+    const DataRange held = table_.chunks()[chunk].range();
+    const uint64_t from = std::max(held.data_address, range.data_address);
+    const uint64_t to = std::min(held.end(), range.end());
+    RETURN_IF_ERROR(stored_->Read(from, out.subspan(from - range.data_address, to - from)));
+  }
+  return OkStatus();
 }
 
 bool LazyLayer::HasAll(const Request& request, std::span<const SpilledChunk> spilled) const {

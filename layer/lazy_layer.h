@@ -107,10 +107,11 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
 
   /// True when every byte of `range` is on the disk. Never blocks.
   bool IsPresent(DataRange range) const;
-  /// Fills `out` if all of it is on the disk; false if it is not, or was evicted meanwhile. Blocks
-  /// for the disk only.
+  /// Fills `out` if all of it is on the disk; false if it is not, was evicted meanwhile, or the
+  /// disk does not give it (any more). Blocks for the disk only.
   StatusOr<bool> ReadPresent(uint64_t data_address, std::span<std::byte> out);
-  /// Reads bytes, fetching what is absent. With a full disk they come from memory.
+  /// Reads bytes, fetching what is absent. With a disk that is full or takes nothing for another
+  /// reason they come from memory.
   /// Errors: kDataLoss when the registry's bytes do not match the TOC, twice; kUnavailable and
   /// kDeadlineExceeded from the transport; kCancelled after Close.
   void Read(DataRange range, oci::FetchClass fetch_class, ReadDone done);
@@ -131,8 +132,8 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   /// Fetches nothing any more that no read asks for, until it is told to again.
   void StopFetchingAhead();
   /// Gives up `wanted_bytes` of held chunks, or more: of those that nobody has read since the last
-  /// ForgetReads, or of all. How many bytes that were: none of a layer that was fetched as a whole,
-  /// because it would have to be again. Blocks for the disk.
+  /// ForgetReads, or of all; what is doubtful goes with either. How many bytes that were: none of a
+  /// layer that was fetched as a whole, because it would have to be again. Blocks for the disk.
   enum class Evictable { kUnread, kAll };
   StatusOr<uint64_t> Evict(Evictable which, uint64_t wanted_bytes);
   void ForgetReads();
@@ -196,10 +197,14 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   BlobSources::TimePoint Now() const;
 
   bool AreHeld(ChunkSpan chunks) const;
+  bool DistrustUnreadable(ChunkSpan chunks, const Status& error);
+  bool IsAvoided(uint32_t chunk);
   void Note(ChunkSpan span);
   void AwaitRead() EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FollowReader(ChunkSpan span);
   bool WasRead(uint32_t chunk) const;
+  Status ReadHeld(const Request& request, std::span<const SpilledChunk> spilled,
+                  std::span<std::byte> out) const;
   bool HasAll(const Request& request, std::span<const SpilledChunk> spilled) const;
   void Start(const std::shared_ptr<Request>& request);
   Work Enlist(const std::shared_ptr<Request>& request, const FetchLimits& limits)
@@ -273,6 +278,8 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   /// Members on their way, and who waits for them. A neighbour may have nobody.
   std::unordered_map<uint32_t, std::vector<std::shared_ptr<Request>>> in_flight_ GUARDED_BY(mutex_);
   std::map<uint32_t, Rotten> rotten_ GUARDED_BY(mutex_);  // members
+  /// How often the disk did not give a chunk.
+  std::map<uint32_t, int> read_errors_ GUARDED_BY(mutex_);
   bool opening_ GUARDED_BY(mutex_) = false;
   std::vector<Fetch> waiting_for_source_ GUARDED_BY(mutex_);
   std::set<oci::FetchClass> feeds_waiting_for_source_ GUARDED_BY(mutex_);
