@@ -39,6 +39,8 @@ class ImageMount {
   ~ImageMount();
 
   const oci::SelectedImage& image() const { return image_; }
+  /// What is held of the image. Lives as long as the mount.
+  layer::Cache& cache() { return layers_->cache(); }
 
  private:
   ImageMount(oci::SelectedImage image, std::filesystem::path directory,

@@ -19,15 +19,17 @@
 #include "fuse/session.h"
 #include "layer/access_recorder.h"
 #include "layer/diff_id.h"
-#include "layer/eviction.h"
 #include "layer/fetch_scheduler.h"
 #include "layer/gzip_index_store.h"
+#include "layer/layer_cache.h"
 #include "layer/layer_opener.h"
 #include "layer/lazy_layer.h"
+#include "layer/pins.h"
 #include "layer/prefetch_plan.h"
 #include "layer/profile_store.h"
 #include "layer/run_recordings.h"
 #include "layer/shared_chunks.h"
+#include "layer/verification.h"
 #include "mount/chain_mount.h"
 #include "mount/eager_layers.h"
 #include "mount/erofs_mount.h"
@@ -106,6 +108,18 @@ layer::LazyLayer::BlobSource SourceOf(const LayerHost::Dependencies& dependencie
   };
 }
 
+/// The node's pins; none of them when their file is damaged, which is kept under another name.
+StatusOr<std::unique_ptr<layer::Pins>> OpenPins(const std::filesystem::path& path,
+                                                FileSystem& files) {
+  auto pins = layer::Pins::Open(path, files);
+  if (pins.status().code() != StatusCode::kDataLoss) {
+    return pins;
+  }
+  log::Warning("nothing is pinned any more", {{"error", Describe(pins.status())}});
+  RETURN_IF_ERROR(files.Rename(path, path.string() + ".damaged"));
+  return layer::Pins::Open(path, files);
+}
+
 void LogWrongBytes(const layer::WrongBytes& wrong) {
   log::Error(
       "wrong bytes came for a layer: they are asked for once more, elsewhere if possible, and "
@@ -153,6 +167,12 @@ struct LayerHost::State {
     Held held;
     std::set<uint64_t> numbers;
   };
+  /// What a number was mounted for.
+  struct Origin {
+    std::string image;
+    std::optional<oci::Digest> chain;
+    std::optional<oci::Digest> parent_chain;
+  };
   enum class Network { kAllowed, kForbidden };
 
   View& ViewOf(const LazyLayer& layer) { return layer.chunks().has_xattrs() ? with_xattrs : plain; }
@@ -185,6 +205,9 @@ struct LayerHost::State {
   }
   void MakeRoomSoon();
   void MakeRoom();
+  std::vector<layer::LayerCache::OpenLayer> OpenLayers();
+  void CheckpointSoon(store::Room::Unsaved unsaved);
+  void Checkpoint();
   void UseStoredSoon(const LayerKey& key);
   Status ChoosePlane();
   Status AdoptPlane(const Handover& from);
@@ -206,6 +229,7 @@ struct LayerHost::State {
   const Dependencies dependencies;
   layer::FetchCounters counters;
   std::unique_ptr<store::LayerStore> layers;
+  std::unique_ptr<layer::LayerCache> cache;
   std::unique_ptr<ThreadPool> cpu;
   ThreadTimer timer;
   std::shared_ptr<layer::FetchScheduler> scheduler;
@@ -241,6 +265,7 @@ struct LayerHost::State {
   std::set<LayerKey> busy GUARDED_BY(mutex);
   std::map<LayerKey, Shown> shown GUARDED_BY(mutex);
   std::map<uint64_t, LayerKey> numbers GUARDED_BY(mutex);
+  std::map<uint64_t, Origin> origins GUARDED_BY(mutex);
   /// When an overlay of the layer was last about to be mounted.
   std::map<uint64_t, std::chrono::steady_clock::time_point> mounted_at GUARDED_BY(mutex);
   bool ends GUARDED_BY(mutex) = false;
@@ -264,11 +289,32 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::StartOrAdopt(Options options,
   RETURN_IF_ERROR(MakeDirectories(state->options.root, 0700));
   state->syncing = std::make_unique<ThreadPool>("sync", 1);
   UniqueFd lock = handover ? std::move(handover->store_lock) : UniqueFd();
-  ASSIGN_OR_RETURN(state->layers, store::LayerStore::Open(
-                                      state->options.root / "store", state->dependencies.files,
-                                      {.max_bytes = state->options.max_store_bytes,
-                                       .on_low = [host = state.get()] { host->MakeRoomSoon(); }},
-                                      std::move(lock)));
+  const std::filesystem::path store_root = state->options.root / "store";
+  ASSIGN_OR_RETURN(
+      state->layers,
+      store::LayerStore::Open(
+          store_root, state->dependencies.files,
+          {.max_bytes = state->options.max_store_bytes,
+           .on_low = [host = state.get()] { host->MakeRoomSoon(); },
+           .on_unsaved = [host = state.get()](auto unsaved) { host->CheckpointSoon(unsaved); },
+           .much_unsaved_bytes = state->options.checkpoint_bytes},
+          std::move(lock)));
+  ASSIGN_OR_RETURN(auto pins,
+                   OpenPins(store_root / layer::Pins::kFileName, state->dependencies.files));
+  state->cache = std::make_unique<layer::LayerCache>(
+      layer::LayerCache::Dependencies{
+          .layers = *state->layers,
+          .open_layers = [host = state.get()] { return host->OpenLayers(); },
+          .remove = [host = state.get()](const LayerKey& key) -> StatusOr<bool> {
+            State::Held held;
+            if (!host->TakeUnshown(key, held)) {
+              return false;
+            }
+            RETURN_IF_ERROR(host->Close(key, std::move(held), Data::kDiscard));
+            return true;
+          },
+          .now = [host = state.get()] { return host->scheduler->Now(); }},
+      std::move(pins));
   if (handover &&
       !(fuse::Session::IsAlive(handover->plain) && fuse::Session::IsAlive(handover->with_xattrs))) {
     log::Warning("the mounts of the earlier process are gone: everything is mounted anew",
@@ -509,11 +555,7 @@ LayerHost::~LayerHost() {
   state_->plain.session.reset();
   state_->with_xattrs.session.reset();
   // What was fetched counts after a reboot, too. While `shown` still holds the layers.
-  const Status kept = state_->layers->Checkpoint();
-  if (!kept.ok()) {
-    log::Warning("layers' data may have to be fetched again after a reboot",
-                 {{"error", Describe(kept)}});
-  }
+  state_->Checkpoint();
 }
 
 StatusOr<MountedLayer> LayerHost::Mount(uint64_t number, const LayerSpec& layer) {
@@ -585,6 +627,8 @@ HostCounters LayerHost::counters() const {
           .blob_bytes = state_->counters.bytes.load()};
 }
 
+layer::Cache& LayerHost::cache() { return *state_->cache; }
+
 /// A plain layer that the node keeps a description of is lazy by that, unless it is held as a
 /// whole.
 LayerSpec LayerHost::State::ByItsDescription(LayerSpec spec) {
@@ -653,6 +697,10 @@ StatusOr<MountedLayer> LayerHost::State::Show(uint64_t number, const LayerSpec& 
   ASSIGN_OR_RETURN(const Held held, std::move(acquired));
   LazyLayer& layer = *held.layer;
   AddSource(layer, spec);
+  {
+    MutexLock lock(mutex);
+    origins[number] = {.image = spec.image, .chain = spec.chain, .parent_chain = spec.parent_chain};
+  }
   if (Status status = ViewOf(layer).layers.Add(number, held.layer); !status.ok()) {
     (void)Hide(number, Data::kKeep);  // the first error is the one to tell
     return status;
@@ -716,18 +764,11 @@ void LayerHost::State::MakeRoomSoon() {
 }
 
 void LayerHost::State::MakeRoom() {
-  std::vector<std::shared_ptr<LazyLayer>> open;
-  {
-    MutexLock lock(mutex);
-    for (const auto& [key, entry] : shown) {
-      open.push_back(entry.held.layer);
-    }
-  }
   const uint64_t held_bytes = layers->room().held_bytes();
   const uint64_t kept_bytes = options.max_store_bytes == 0 ? held_bytes - held_bytes / 10
                                                            : options.max_store_bytes / 10 * 8;
   const uint64_t made_bytes =
-      held_bytes > kept_bytes ? layer::MakeRoom(open, held_bytes - kept_bytes) : 0;
+      held_bytes > kept_bytes ? cache->MakeRoom(held_bytes - kept_bytes) : 0;
   log::Info("room was made in the store", {{"held-bytes", fmt::format("{}", held_bytes)},
                                            {"evicted-bytes", fmt::format("{}", made_bytes)}});
   if (made_bytes > 0) {
@@ -736,6 +777,66 @@ void LayerHost::State::MakeRoom() {
   }
   // All of it is in use without us. It is not worth to look at every chunk that comes.
   timer.RunAfter(kEvictionPause, [this] { makes_room = false; });
+}
+
+/// What is open, with the images that need it: those that it was mounted for, and those that a
+/// layer above it was mounted for, because clients ask for what is here already only once.
+std::vector<layer::LayerCache::OpenLayer> LayerHost::State::OpenLayers() {
+  std::vector<layer::LayerCache::OpenLayer> open;
+  MutexLock lock(mutex);
+  std::multimap<oci::Digest, uint64_t> by_chain;
+  for (const auto& [number, origin] : origins) {
+    if (origin.chain) {
+      by_chain.emplace(*origin.chain, number);
+    }
+  }
+  std::map<uint64_t, std::set<std::string>> images;
+  for (const auto& [number, origin] : origins) {
+    std::vector<uint64_t> those_below = {number};
+    while (!those_below.empty()) {
+      const uint64_t next = those_below.back();
+      those_below.pop_back();
+      const std::optional<oci::Digest>& parent = origins[next].parent_chain;
+      if (images[next].insert(origin.image).second && parent) {
+        const auto [first, last] = by_chain.equal_range(*parent);
+        std::for_each(first, last, [&](const auto& below) { those_below.push_back(below.second); });
+      }
+    }
+  }
+  for (const auto& [key, entry] : shown) {
+    layer::LayerCache::OpenLayer layer{
+        .layer = entry.held.layer, .is_shown = !entry.numbers.empty(), .images = {}};
+    for (const uint64_t number : entry.numbers) {
+      layer.images.merge(images[number]);
+    }
+    open.push_back(std::move(layer));
+  }
+  return open;
+}
+
+/// Something was put that a loss of power would take. Called by who puts chunks.
+void LayerHost::State::CheckpointSoon(store::Room::Unsaved unsaved) {
+  MutexLock lock(mutex);
+  if (ends) {
+    return;  // the end makes one
+  }
+  if (unsaved == store::Room::Unsaved::kMuch) {
+    syncing->Post([this] { Checkpoint(); });
+  } else {
+    timer.RunAfter(options.checkpoint_interval, [this] {
+      MutexLock timer_lock(mutex);
+      if (!ends) {
+        syncing->Post([this] { Checkpoint(); });
+      }
+    });
+  }
+}
+
+void LayerHost::State::Checkpoint() {
+  if (const Status kept = layers->Checkpoint(); !kept.ok()) {
+    log::Warning("layers' data may have to be fetched again after a reboot",
+                 {{"error", Describe(kept)}});
+  }
 }
 
 /// The layer's files if it is shown and the kernel may read them without us, else null.
@@ -892,6 +993,11 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& sp
                      "with starling convert or starling index");
   }
   StatusOr<std::shared_ptr<store::StoredLayer>> stored = layers->Find(key);
+  if (is_plain && stored.ok() && (*stored)->doubtful_count() > 0) {
+    const auto chunks = layer::ChunkTable::Open((*stored)->chunk_table());
+    RETURN_IF_ERROR(chunks.status());
+    RETURN_IF_ERROR(layer::VerifyHeld(**stored, *chunks, [](uint64_t) { return true; }).status());
+  }
   if (is_plain && stored.ok() && !(*stored)->complete()) {
     // Its chunks went with a loss of power, and they cannot be fetched one by one.
     RETURN_IF_ERROR(layers->Remove(key));
@@ -1219,6 +1325,7 @@ Status LayerHost::State::Hide(uint64_t number, Data data) {
     }
     key = found->second;
     numbers.erase(found);
+    origins.erase(number);
     mounted_at.erase(number);
     held = entry->second.held;
     is_last = entry->second.numbers.empty();

@@ -28,7 +28,8 @@ class GzipLayerIndex;
 }
 namespace starling::layer {
 class AccessRecorder;
-}
+class Cache;
+}  // namespace starling::layer
 
 namespace starling::mount {
 
@@ -113,10 +114,12 @@ class LayerHost {
     std::filesystem::path gzip_indexes;
     size_t fuse_threads = 2;
     size_t decode_threads = 2;
-    /// The most that chunks on the disk may take, by their bytes; 0: what the disk has. With a cap
-    /// layers stay on FUSE when they are complete, because what the kernel reads without us cannot
-    /// be evicted.
+    /// The most that the store may take of the disk; 0: what it has. With a cap layers stay on FUSE
+    /// when they are complete, because what the kernel reads without us cannot be evicted.
     uint64_t max_store_bytes = 0;
+    /// What a loss of power may cost: what was fetched in this time, or so many bytes.
+    std::chrono::milliseconds checkpoint_interval = std::chrono::seconds(10);
+    uint64_t checkpoint_bytes = 256 << 20;
     FetchPolicy fetch;
     std::filesystem::path fuse_device = "/dev/fuse";
     DataPlane data_plane = DataPlane::kAuto;
@@ -204,6 +207,9 @@ class LayerHost {
   const PlaneChoice& data_plane() const;
 
   HostCounters counters() const;
+
+  /// What is held, and what may be done about it. Lives as long as the host.
+  layer::Cache& cache();
 
  private:
   struct State;

@@ -6,8 +6,10 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -18,6 +20,7 @@
 
 #include "base/temp_dir.h"
 #include "estargz/gzip_layer_index.h"
+#include "layer/cache.h"
 #include "layer/gzip_index_store.h"
 #include "layer/profile_store.h"
 #include "oci/manifest.h"
@@ -83,6 +86,7 @@ class LayerHostFixture : public testing_support::PrivateMountsFixture {
   StatusOr<std::unique_ptr<LayerHost>> MakeHost(DataPlane plane, ErofsProbe probe = ProbeErofs) {
     return LayerHost::Start({.root = Path("host"),
                              .max_store_bytes = max_store_bytes_,
+                             .checkpoint_bytes = checkpoint_bytes_,
                              .fetch = fetch_,
                              .data_plane = plane,
                              .mount_grace = mount_grace_,
@@ -169,6 +173,7 @@ class LayerHostFixture : public testing_support::PrivateMountsFixture {
       find_gzip_indexes_;
   FetchPolicy fetch_{.keep_gzip_indexes = true};  // of hosts that are made from now on
   uint64_t max_store_bytes_ = 0;
+  uint64_t checkpoint_bytes_ = 256 << 20;
   std::chrono::milliseconds mount_grace_{0};
   std::shared_ptr<LazyImage> image_ = std::make_shared<LazyImage>();
   std::unique_ptr<LayerHost> host_;
@@ -498,6 +503,14 @@ TEST_P(LayerHostTest, APlainLayerThatAPowerLossTookIsFetchedAgain) {
   std::filesystem::remove(stored / "present.synced");
   Shell(fmt::format("printf 'another boot' > {}", (stored / "boot").native()));
   StartHost();
+  EXPECT_TRUE(host_->Restore(1, SpecOf(layer)).ok()) << "all of it is there, as it turned out";
+  EXPECT_EQ(host_->counters().blob_requests, 0U);
+  host_.reset();
+  std::filesystem::remove(stored / "present.synced");
+  Shell(fmt::format("printf 'another boot' > {}; truncate -s 0 {}; truncate -s 8192 {}",
+                    (stored / "boot").native(), (stored / "data").native(),
+                    (stored / "data").native()));
+  StartHost();
   EXPECT_EQ(host_->Restore(1, SpecOf(layer)).status().code(), StatusCode::kNotFound);
   EXPECT_EQ(host_->counters().blob_requests, 0U);
   TreeComparison().CompareBelow(Path("tree"), MountLayer(1, layer));
@@ -570,11 +583,11 @@ TEST_P(LayerHostTest, KeepsItsStoreBelowTheCapWhileReadersGoOn) {
     image_->Add(layer);
     paths.push_back(MountLayer(paths.size() + 1, layer));
   }
-  const auto data_bytes = [&] {
+  const auto store_bytes = [&] {
     uint64_t bytes = 0;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(Path("host/store"))) {
       struct stat status{};
-      if (entry.path().filename() == "data" && ::stat(entry.path().c_str(), &status) == 0) {
+      if (::stat(entry.path().c_str(), &status) == 0) {
         bytes += static_cast<uint64_t>(status.st_blocks) * 512;
       }
     }
@@ -584,10 +597,175 @@ TEST_P(LayerHostTest, KeepsItsStoreBelowTheCapWhileReadersGoOn) {
     for (size_t i = 0; i < paths.size(); ++i) {
       Shell("echo 3 > /proc/sys/vm/drop_caches");  // so that reads come to us
       TreeComparison().CompareBelow(Path(names[i]), paths[i]);
-      EXPECT_LT(data_bytes(), max_store_bytes_ + max_store_bytes_ / 10);
+      EXPECT_LT(store_bytes(), max_store_bytes_ + max_store_bytes_ / 10);
     }
   }
-  EXPECT_GT(data_bytes(), max_store_bytes_ / 2) << "and it is used";
+  EXPECT_GT(store_bytes(), max_store_bytes_ / 2) << "and it is used";
+}
+
+TEST_P(LayerHostTest, PinsAreKeptAndADamagedFileOfThemStopsNothing) {
+  LazyLayerBlob layer = MakeLayer("tree", "cd $TREE; seq 1000 > a");
+  image_->Add(layer);
+  MountLayer(1, layer);
+  EXPECT_EQ(host_->cache().Pin("image").value(), 1U);
+  host_.reset();
+  StartHost();
+  EXPECT_EQ(host_->cache().List()->pins,
+            std::vector<std::string>{"docker.io/library/image:latest"});
+  host_.reset();
+  const auto pins = Path("host/store/pins");
+  std::filesystem::resize_file(pins, 5);
+  StartHost();
+  EXPECT_TRUE(host_->cache().List()->pins.empty());
+  EXPECT_TRUE(std::filesystem::exists(pins.native() + ".damaged"));
+  EXPECT_TRUE(host_->Restore(1, SpecOf(layer)).ok());
+}
+
+TEST_P(LayerHostTest, TheImagesOfALayerAreThoseAboveItToo) {
+  const LazyLayerBlob below = MakeLayer("below", "cd $TREE; seq 1000 > a");
+  const LazyLayerBlob above = MakeLayer("above", "cd $TREE; seq 1000 > b");
+  image_->Add(below);
+  image_->Add(above);
+  LayerSpec first = SpecOf(below);
+  first.image = "registry.example/one:1";
+  first.chain = oci::Digest::Of(AsBytes("chain 1"));
+  LayerSpec second = SpecOf(above);
+  second.image = "registry.example/two:1";
+  second.chain = oci::Digest::Of(AsBytes("chain 2"));
+  second.parent_chain = first.chain;
+  ASSERT_TRUE(host_->Mount(1, first).ok());
+  ASSERT_TRUE(host_->Mount(2, second).ok());
+  const auto state = host_->cache().List();
+  ASSERT_TRUE(state.ok()) << state.status();
+  for (const layer::CachedLayer& layer : state->layers) {
+    EXPECT_EQ(layer.images, layer.key.layer == above.digest
+                                ? std::vector<std::string>{second.image}
+                                : (std::vector<std::string>{first.image, second.image}));
+  }
+  EXPECT_EQ(host_->cache().Pin(second.image).value(), 2U);
+  EXPECT_EQ(host_->cache().Clear()->content_bytes, 0U);
+  EXPECT_TRUE(host_->Unmount(2, LayerHost::Data::kDiscard).ok());
+  EXPECT_EQ(host_->cache().List()->layers.at(0).images, std::vector<std::string>{first.image});
+}
+
+TEST_P(LayerHostTest, OnAFullDiskReadersGoOn) {
+  host_.reset();
+  Shell(
+      fmt::format("mkdir -p {0}/host && truncate -s 4M {0}/disk && "
+                  "mkfs.ext4 -q -m 0 -O ^has_journal {0}/disk && mount -o loop {0}/disk {0}/host",
+                  directory_->path().native()));
+  StartHost();
+  const LazyLayerBlob layer = MakeLayer(
+      "tree", "cd \"$TREE\"; for i in $(seq 12); do head -c 500000 /dev/urandom > f$i; done");
+  image_->Add(layer);
+  const auto path = MountLayer(1, layer);
+  for (int round = 0; round < 2; ++round) {
+    Shell("echo 3 > /proc/sys/vm/drop_caches");  // so that reads come to us
+    TreeComparison().CompareBelow(Path("tree"), path);
+  }
+  const auto state = host_->cache().List();
+  ASSERT_TRUE(state.ok()) << state.status();
+  EXPECT_GT(state->layers.at(0).held_bytes, 0U);
+  EXPECT_LT(state->layers.at(0).held_bytes, 4U << 20);
+  host_.reset();
+  Shell(fmt::format("umount {}", Path("host").native()));
+}
+
+TEST_P(LayerHostTest, CheckpointsAreMadeWhileItRuns) {
+  host_.reset();
+  checkpoint_bytes_ = 1;
+  StartHost();
+  const LazyLayerBlob layer =
+      MakeLayer("tree", "cd \"$TREE\"; head -c 500000 /dev/urandom > f; seq 100 > g");
+  image_->Add(layer);
+  const auto path = MountLayer(1, layer);
+  EXPECT_EQ(ReadWhole(path / "f"), ReadWhole(Path("tree") / "f"));
+  const auto stored = Path("host/store") / (layer.digest.Hex() + "." + layer.toc.Hex());
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!std::filesystem::exists(stored / "present.synced")) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+    std::this_thread::yield();
+  }
+}
+
+TEST_P(LayerHostTest, ALossOfPowerCostsOnlyWhatItTook) {
+  const LazyLayerBlob layer = MakeLayer(
+      "tree", "cd \"$TREE\"; for i in $(seq 8); do head -c 300000 /dev/urandom > f$i; done");
+  image_->Add(layer);
+  TreeComparison().CompareBelow(Path("tree"), MountLayer(1, layer));
+  host_.reset();
+  const auto stored = Path("host/store") / (layer.digest.Hex() + "." + layer.toc.Hex());
+  std::filesystem::remove(stored / "present.synced");
+  Shell(fmt::format("printf 'another boot' > {}", (stored / "boot").native()));
+  // As if one block had not been written.
+  Shell(fmt::format("dd if=/dev/zero of={} bs=4096 count=1 seek=100 conv=notrunc 2>/dev/null",
+                    (stored / "data").native()));
+  StartHost();
+  const auto restored = host_->Restore(1, SpecOf(layer));
+  ASSERT_TRUE(restored.ok()) << restored.status();
+  TreeComparison().CompareBelow(Path("tree"), restored->path);
+  EXPECT_GT(host_->counters().blob_bytes, 0U);
+  EXPECT_LT(host_->counters().blob_bytes, 600'000U);
+}
+
+TEST_P(LayerHostTest, ImagesThatShareFilesTakeOneRoomWhereBlocksAreShared) {
+  if (!testing_support::KernelKnowsFileSystem("xfs")) {
+    GTEST_SKIP() << "this kernel has no xfs";
+  }
+  host_.reset();
+  fetch_.background = true;  // so that all of both is held
+  Shell(
+      fmt::format("mkdir -p {0}/host && truncate -s 400M {0}/disk && "
+                  "mkfs.xfs -q -m reflink=1 {0}/disk && mount -o loop {0}/disk {0}/host",
+                  directory_->path().native()));
+  StartHost();
+  // Of ten files of 2 MiB each eight are the same.
+  constexpr std::string_view kTree = R"sh(
+    cd "$TREE"; cp {}/common-* .; for i in 1 2; do head -c 2097152 /dev/urandom > own-$i; done)sh";
+  Shell(fmt::format("cd {} && for i in $(seq 8); do head -c 2097152 /dev/urandom > common-$i; done",
+                    directory_->path().native()));
+  const auto tree = fmt::format(fmt::runtime(kTree), directory_->path().native());
+  const LazyLayerBlob one = MakeLayer("one", tree);
+  const LazyLayerBlob other = MakeLayer("other", tree);
+  image_->Add(one);
+  image_->Add(other);
+  const auto free_bytes = [&] {
+    Shell(fmt::format("sync -f {}", Path("host").native()));
+    struct statvfs space{};
+    EXPECT_EQ(::statvfs(Path("host").c_str(), &space), 0);
+    return space.f_bfree * space.f_frsize;
+  };
+  const auto complete = [&](const LazyLayerBlob& layer) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (true) {
+      const auto state = host_->cache().List();
+      ASSERT_TRUE(state.ok()) << state.status();
+      const auto found =
+          std::ranges::find(state->layers, store::LayerKey{.layer = layer.digest, .toc = layer.toc},
+                            &layer::CachedLayer::key);
+      ASSERT_NE(found, state->layers.end());
+      if (found->is_complete) {
+        return;
+      }
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  };
+  MountLayer(1, one);
+  complete(one);
+  const auto digests = Path("host/store") / (one.digest.Hex() + "." + one.toc.Hex()) / "digests";
+  while (!std::filesystem::exists(digests)) {
+    std::this_thread::yield();
+  }
+  const uint64_t free_before = free_bytes();
+  const uint64_t fetched_before = host_->counters().blob_bytes;
+  const auto path = MountLayer(2, other);
+  complete(other);
+  EXPECT_LT(host_->counters().blob_bytes - fetched_before, other.blob.size() / 4);
+  EXPECT_LT(free_before - free_bytes(), 5U << 20) << "of 20 MiB";
+  TreeComparison().CompareBelow(Path("other"), path);
+  host_.reset();
+  Shell(fmt::format("umount {}", Path("host").native()));
 }
 
 TEST_P(LayerHostTest, ParallelMountsAndReadersGetTheirOwnBytes) {
