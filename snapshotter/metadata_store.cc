@@ -213,6 +213,26 @@ Status CheckVersion(Database& database, const std::filesystem::path& file) {
                                file.string(), query.Number(0), kSchemaVersion));
 }
 
+Status CheckPages(Database& database) {
+  Query query = database.Prepare("PRAGMA quick_check(1)");
+  ASSIGN_OR_RETURN(const bool found, query.Step());
+  return found && query.Text(0) == "ok"
+             ? OkStatus()
+             : MakeError(StatusCode::kDataLoss, found ? query.Text(0) : "no answer");
+}
+
+/// Says what to do: containerd remembers the snapshots, so none may be forgotten silently.
+Status ExplainDamage(const Status& status, const std::filesystem::path& file) {
+  if (status.code() != StatusCode::kDataLoss) {
+    return status;
+  }
+  return MakeError(StatusCode::kDataLoss,
+                   fmt::format("{0} is damaged ({1}): put a copy of it back, or remove the "
+                               "containers and images of this snapshotter, move {0}* away, and "
+                               "pull the images again",
+                               file.string(), MessageOf(status)));
+}
+
 Status MakeSchema(Database& database) {
   {
     Query query = database.Prepare("PRAGMA user_version");
@@ -262,8 +282,11 @@ MetadataStore::~MetadataStore() = default;
 
 StatusOr<std::unique_ptr<MetadataStore>> MetadataStore::Open(const std::filesystem::path& file,
                                                              Clock& clock) {
-  ASSIGN_OR_RETURN(std::unique_ptr<Database> database, Database::Open(file));
-  RETURN_IF_ERROR(CheckVersion(*database, file));
+  StatusOr<std::unique_ptr<Database>> opened = Database::Open(file);
+  RETURN_IF_ERROR(ExplainDamage(opened.status(), file));
+  std::unique_ptr<Database> database = *std::move(opened);
+  RETURN_IF_ERROR(ExplainDamage(CheckVersion(*database, file), file));
+  RETURN_IF_ERROR(ExplainDamage(CheckPages(*database), file));
   RETURN_IF_ERROR(MakeSchema(*database));
   uint64_t last_id = 0;
   {

@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "base/file_system.h"
 #include "base/temp_dir.h"
 #include "snapshotter/sqlite.h"
 
@@ -245,6 +248,36 @@ TEST_F(MetadataStoreTest, KeepsACountedUsage) {
   EXPECT_EQ(store_->FindUsage("A")->usage, std::nullopt);
   ASSERT_TRUE(store_->SetUsage(1, {.size_bytes = 3, .inodes = 4}).ok());
   EXPECT_EQ(store_->FindUsage("A")->usage, (Usage{.size_bytes = 3, .inodes = 4}));
+}
+
+TEST_F(MetadataStoreTest, RefusesADamagedFileUntouched) {
+  for (int i = 0; i < 200; ++i) {
+    MakeCommitted(fmt::format("a snapshot with a long name {:0100}", i), "");
+  }
+  store_.reset();
+  const Bytes whole = *ReadFile(RealFileSystem(), file(), 64 << 20);
+  const struct {
+    std::string_view name;
+    std::function<void(Bytes&)> damage;
+  } cases[] = {
+      {"cut off", [](Bytes& bytes) { bytes.resize(bytes.size() / 2 / 4096 * 4096); }},
+      {"another header", [](Bytes& bytes) { bytes[0] ^= std::byte{1}; }},
+      {"a spoiled page",
+       [](Bytes& bytes) {
+         std::fill_n(bytes.begin() + static_cast<ptrdiff_t>(bytes.size() / 4096 / 2 * 4096), 4096,
+                     std::byte{0xA5});
+       }},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    Bytes damaged = whole;
+    c.damage(damaged);
+    ASSERT_TRUE(WriteFileAtomically(RealFileSystem(), file(), damaged, 0600).ok());
+    const Status status = MetadataStore::Open(file(), clock_).status();
+    EXPECT_EQ(status.code(), StatusCode::kDataLoss) << status;
+    EXPECT_NE(MessageOf(status).find("metadata.db is damaged"), std::string_view::npos) << status;
+    EXPECT_EQ(*ReadFile(RealFileSystem(), file(), 64 << 20), damaged);
+  }
 }
 
 TEST_F(MetadataStoreTest, RefusesAFileOfANewerVersionUntouched) {
