@@ -22,7 +22,7 @@ FENCES = {
     "spdlog/": {"base"},
     "curl/": {"registry"},
     "fuse": {"fuse"},
-    "grpc": {"api", "snapshotter", "containerd", "apps"},
+    "grpc": {"api", "snapshotter", "containerd", "control", "apps"},
     "google/protobuf": {"api", "snapshotter", "containerd", "apps"},
     "sqlite3.h": {"snapshotter"},
     "toml++": {"config"},

@@ -10,6 +10,7 @@
 #include "api/containerd/services/snapshots/v1/snapshots.pb.h"
 #include "api/containerd/types/descriptor.pb.h"
 #include "api/containerd/types/mount.pb.h"
+#include "api/starling/control/v1/cache.pb.h"
 
 namespace {
 
@@ -91,6 +92,32 @@ TEST(WireNumbers, PluginCapabilitiesAreFieldSix) {
   EXPECT_EQ(plugin.SerializeAsString(),
             "\x12\x01i\x32\x01"
             "c\x3a\x02\x08\x05"s);
+}
+
+// Ours: what a later version must still send.
+TEST(WireNumbers, CacheLayer) {
+  starling::control::v1::Layer layer;
+  layer.set_digest("d");
+  layer.set_toc_digest("t");
+  layer.set_held_bytes(1);
+  layer.set_total_bytes(2);
+  layer.set_disk_bytes(3);
+  layer.set_complete(true);
+  layer.set_shown(true);
+  layer.add_pins("p");
+  layer.add_images("i");
+  layer.set_seconds_since_last_read(0);
+  EXPECT_EQ(
+      layer.SerializeAsString(),
+      "\x0a\x01\x64\x12\x01t\x18\x01\x20\x02\x28\x03\x30\x01\x38\x01\x42\x01p\x4a\x01i\x50\x00"s);
+}
+
+TEST(WireNumbers, CacheEviction) {
+  starling::control::v1::EvictRequest request;
+  request.set_layer("l");
+  EXPECT_EQ(request.SerializeAsString(), "\x0a\x01l"s);
+  request.set_until_disk_bytes(0);
+  EXPECT_EQ(request.SerializeAsString(), "\x10\x00"s) << "to nothing is not nothing";
 }
 
 }  // namespace
