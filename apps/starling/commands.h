@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <functional>
 
 #include "base/status.h"
@@ -19,6 +20,15 @@ void AddConvert(CLI::App& app, Run& chosen);
 void AddProfile(CLI::App& app, Run& chosen);
 void AddIndex(CLI::App& app, Run& chosen);
 void AddUpgrade(CLI::App& app, Run& chosen);
+
+/// `exit_code` is what the program ends with when the command did what it was told to.
+void AddCache(CLI::App& app, Run& chosen, int& exit_code);
+
+/// Where `starling mount` keeps the data of an image at `directory`, if not told otherwise. One
+/// process at a time may use a root, so each directory has its own, which it finds again.
+std::filesystem::path MountRootOf(const std::filesystem::path& directory);
+/// The socket below a mount's root on which its process answers.
+inline constexpr std::string_view kMountSocketName = "control.sock";
 
 /// --plain-http HOST, for every command that reaches registries.
 void AddPlainHttp(CLI::App& command, std::vector<std::string>& hosts);

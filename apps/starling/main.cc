@@ -1,5 +1,5 @@
 // starling: the command line. Exit codes: 0 done, 1 failed, 2 a command line that is not
-// understood.
+// understood; others are explained by the --help of their command.
 #include <sys/prctl.h>
 
 #include <cstdio>
@@ -33,6 +33,8 @@ int main(int argc, char** argv) {
   cli::AddProfile(app, chosen);
   cli::AddIndex(app, chosen);
   cli::AddUpgrade(app, chosen);
+  int exit_code = 0;
+  cli::AddCache(app, chosen, exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -44,5 +46,5 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "starling %s: %s\n", command.c_str(), Describe(result).c_str());
     return 1;
   }
-  return 0;
+  return exit_code;
 }

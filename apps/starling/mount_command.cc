@@ -15,14 +15,15 @@
 #include "apps/starling/commands.h"
 #include "apps/starling/toolbox.h"
 #include "base/io.h"
+#include "control/cache_service.h"
 #include "mount/image_mount.h"
 #include "mount/mount_record.h"
 #include "oci/digest.h"
+#include "snapshotter/grpc_server.h"
 
 namespace starling::cli {
 namespace {
 
-constexpr const char* kDefaultRoot = "/var/lib/starling/mount";
 constexpr const char* kProfiles = "/var/lib/starling/profiles";  // starlingd's, by default
 constexpr const char* kGzipIndexes = "/var/lib/starling/gzip-indexes";
 constexpr const char* kRecordDirectory = "/run/starling/mounts";
@@ -63,13 +64,8 @@ StatusOr<std::string> ExistingDirectory(const std::string& path) {
   return directory.string();
 }
 
-/// One process at a time may use a root, so each directory has its own, which it finds again.
 std::filesystem::path RootOf(const MountArguments& arguments, const std::string& directory) {
-  if (!arguments.root.empty()) {
-    return arguments.root;
-  }
-  return std::filesystem::path(kDefaultRoot) /
-         oci::Digest::Of(AsBytes(directory)).Hex().substr(0, 16);
+  return arguments.root.empty() ? MountRootOf(directory) : std::filesystem::path(arguments.root);
 }
 
 /// Shows the image until a stop signal; calls `ready` once it can be read.
@@ -99,6 +95,12 @@ Status Serve(const MountArguments& arguments, const std::function<void()>& ready
                                                      return toolbox.OpenSource(name);
                                                    }},
                                               std::move(source), RealFileSystem()));
+    control::CacheService cache_service(shown->cache());
+    ASSIGN_OR_RETURN(
+        snapshotter::UnixListener listener,
+        snapshotter::UnixListener::Bind(RootOf(arguments, directory) / kMountSocketName));
+    ASSIGN_OR_RETURN(const std::unique_ptr<snapshotter::GrpcServer> server,
+                     snapshotter::GrpcServer::Start({}, std::move(listener), {&cache_service}));
     ready();
     int received = 0;
     while (sigwait(&signals, &received) != 0) {
@@ -180,6 +182,11 @@ Status Umount(const std::string& directory) {
 }
 
 }  // namespace
+
+std::filesystem::path MountRootOf(const std::filesystem::path& directory) {
+  return std::filesystem::path("/var/lib/starling/mount") /
+         oci::Digest::Of(AsBytes(directory.native())).Hex().substr(0, 16);
+}
 
 void AddMount(CLI::App& app, Run& chosen) {
   auto arguments = std::make_shared<MountArguments>();

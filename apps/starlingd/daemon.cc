@@ -19,6 +19,7 @@
 #include "base/file_system.h"
 #include "base/log.h"
 #include "base/unique_fd.h"
+#include "control/cache_service.h"
 #include "keeper/instance.h"
 #include "layer/gzip_index_artifact.h"
 #include "mount/layer_host.h"
@@ -293,8 +294,10 @@ Status RunDaemon(const config::Settings& settings, Takeover takeover, keeper::Ch
                    KeptOf(std::move(handover), listener->fd(), file.path(), lock.get(), settings));
   RETURN_IF_ERROR(channel.SendKept(kept));
   snapshotter::SnapshotsService service(*snapshots);
-  ASSIGN_OR_RETURN(const std::unique_ptr<snapshotter::GrpcServer> server,
-                   snapshotter::GrpcServer::Start({}, *std::move(listener), {&service}));
+  control::CacheService cache_service(layers->host().cache());
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<snapshotter::GrpcServer> server,
+      snapshotter::GrpcServer::Start({}, *std::move(listener), {&service, &cache_service}));
   const mount::PlaneChoice& shown = layers->host().data_plane();
   log::Info("starlingd serves",
             {{"address", settings.address},
