@@ -723,7 +723,7 @@ StatusOr<MountedLayer> LayerHost::State::Show(uint64_t number, const LayerSpec& 
 std::filesystem::path LayerHost::State::ShowAsMount(uint64_t number, const Held& held) {
   if (const auto kept = erofs ? erofs->Find(number) : std::nullopt) {  // an adopted one
     if (erofs->UsesStored(number)) {
-      (void)held.stored->PinIfComplete();  // also where a cap came since: the kernel reads the file
+      held.stored->Pin();  // also where a cap came since, or a chunk was dropped since
     }
     return *kept;
   }

@@ -125,6 +125,8 @@ class StoredLayer {
   /// Sees to it that nothing of a complete layer is given up any more, as long as this object
   /// lives. False, and without effect, for an incomplete one.
   bool PinIfComplete();
+  /// The same for a layer that the kernel reads already, whether complete or not any more.
+  void Pin();
   /// Fills `out` from `data_address`. The caller has seen IsPresent for every chunk in it.
   Status Read(uint64_t data_address, std::span<std::byte> out) const;
   /// The same from the disk itself, where the kernel keeps a copy in memory that it can let go.
@@ -144,7 +146,7 @@ class StoredLayer {
   uint64_t disk_bytes() const;
   /// True when every chunk is present.
   bool complete() const;
-  /// True from a PinIfComplete on.
+  /// True from a successful PinIfComplete on, or a Pin.
   bool is_pinned() const;
   /// Forces data, then bits, to the disk: what is present now survives a loss of power, unless it
   /// is given up meanwhile. Cheap when nothing came since the last time; else blocks for the disk.

@@ -258,6 +258,11 @@ bool StoredLayer::PinIfComplete() {
   return state_->pinned && complete();
 }
 
+void StoredLayer::Pin() {
+  const MutexLock lock(state_->checkpoint_mutex);
+  state_->pinned = true;
+}
+
 bool StoredLayer::is_pinned() const {
   const MutexLock lock(state_->checkpoint_mutex);
   return state_->pinned;

@@ -339,6 +339,16 @@ TEST_F(EvictTest, WhatIsWrongGoesFromAPinnedLayerTooButLeavesNoHole) {
   EXPECT_TRUE(layer->PinIfComplete());
 }
 
+TEST_F(EvictTest, WhatTheKernelReadsStaysThoughItIsIncomplete) {
+  const auto layers = OpenStore();
+  const auto layer = *Create(*layers);
+  ASSERT_TRUE(Put(*layer, 0).ok());
+  layer->Pin();
+  EXPECT_EQ(Evict(*layer, 0, 1).value(), 0U);
+  EXPECT_TRUE(layer->IsPresent(0));
+  EXPECT_FALSE(layer->PinIfComplete());
+}
+
 TEST_F(EvictTest, WhatTheDiskDoesNotGiveIsAbsent) {
   const auto layers = OpenStore();
   const auto layer = *Create(*layers);
