@@ -148,16 +148,17 @@ std::string DockerConfig::Name() const {
   return fmt::format("docker config {}", config_file_.string());
 }
 
-StatusOr<Credentials> DockerConfig::Find(const std::string& registry) {
-  auto text = Text();
-  RETURN_IF_ERROR(text.status());
-  if (text->empty()) {
-    return Credentials{};
+StatusOr<Credentials> DockerConfig::Find(const CredentialRequest& request) {
+  const std::string& registry = request.registry;
+  ASSIGN_OR_RETURN(const std::optional<std::string> text, Text());
+  if (!text) {
+    return MakeError(StatusCode::kNotFound, "no such file");
   }
   auto entry = FindInDockerConfig(*text, registry);
   if (!entry.ok()) {
     return Annotate(entry.status(), config_file_.string());
   }
+  std::string reason = fmt::format("no entry for {}", registry);
   if (!entry->helper.empty()) {
     const std::string server = IsDockerHub(registry) ? std::string(kDockerHubServer) : registry;
     auto found = AskCredentialHelper(entry->helper, server, helper_timeout_);
@@ -167,28 +168,35 @@ StatusOr<Credentials> DockerConfig::Find(const std::string& registry) {
     if (!found->anonymous()) {
       return found;
     }
+    reason += fmt::format(", nor has docker-credential-{}", entry->helper);
+  }
+  if (entry->credentials.anonymous()) {
+    return MakeError(StatusCode::kNotFound, reason);
   }
   return entry->credentials;
 }
 
-StatusOr<std::string> DockerConfig::Text() {
+StatusOr<std::optional<std::string>> DockerConfig::Text() {
   struct stat info{};
   if (::stat(config_file_.c_str(), &info) != 0) {
     const Status status = ErrnoError(errno, config_file_.string());
-    return status.code() == StatusCode::kNotFound ? StatusOr<std::string>("") : status;
+    if (status.code() == StatusCode::kNotFound) {
+      return std::optional<std::string>();
+    }
+    return status;
   }
   const Version version{.modified = info.st_mtim, .size_bytes = info.st_size, .inode = info.st_ino};
   {
     MutexLock lock(mutex_);
     if (version_ == version) {
-      return text_;
+      return std::optional(text_);
     }
   }
   ASSIGN_OR_RETURN(const Bytes bytes, ReadFile(files_, config_file_, kMaxConfigBytes));
   MutexLock lock(mutex_);
   version_ = version;
   text_ = AsText(bytes);
-  return text_;
+  return std::optional(text_);
 }
 
 }  // namespace starling::registry

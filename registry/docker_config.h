@@ -33,7 +33,7 @@ class DockerConfig : public CredentialSource {
   static std::filesystem::path DefaultPath();
 
   std::string Name() const override;
-  StatusOr<Credentials> Find(const std::string& registry) override;
+  StatusOr<Credentials> Find(const CredentialRequest& request) override;
 
  private:
   struct Version {
@@ -45,8 +45,8 @@ class DockerConfig : public CredentialSource {
              a.size_bytes == b.size_bytes && a.inode == b.inode;
     }
   };
-  /// The file's text, empty when there is no file.
-  StatusOr<std::string> Text();
+  /// The file's text; nothing when there is no file.
+  StatusOr<std::optional<std::string>> Text();
 
   FileSystem& files_;
   const std::filesystem::path config_file_;

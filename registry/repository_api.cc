@@ -145,6 +145,10 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
       Renew(*std::move(response));
       return;
     }
+    // Some registries answer so when a login has expired. The next call asks for a new one.
+    if (response->status == 403 && !authorization_.empty()) {
+      api_->deps_.tokens->Forget(api_->token_request_, authorization_);
+    }
     if (IsRedirect(*response) && CanFollow(response->status)) {
       Follow(*response);
       return;
@@ -222,6 +226,7 @@ RepositoryApi::RepositoryApi(const oci::Reference& image, Access access, Url bas
       repository_(image.repository()),
       name_(fmt::format("{}/{}", image.domain(), image.repository())),
       token_request_{.domain = image.domain(),
+                     .repository = image.repository(),
                      .registry = base_,
                      .scope = fmt::format("repository:{}:{}", image.repository(),
                                           access == Access::kPush ? "pull,push" : "pull")} {}

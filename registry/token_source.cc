@@ -92,21 +92,35 @@ TimePoint RenewalTime(TimePoint now, std::chrono::seconds life) {
 class TokenSource::Fetch : public std::enable_shared_from_this<TokenSource::Fetch> {
  public:
   Fetch(std::shared_ptr<TokenSource> source, TokenRequest request, AuthChallenge challenge,
-        std::string scope)
+        std::string scope, std::string refused)
       : source_(std::move(source)),
         request_(std::move(request)),
         challenge_(std::move(challenge)),
         scope_(std::move(scope)),
+        refused_(std::move(refused)),
         deadline_(source_->deps_.clock.Now() + source_->options_.timeout) {}
 
+  const TokenRequest& request() const { return request_; }
+
+  /// Whether `credentials` are what the registry itself refused.
+  bool IsRefusedBasic(const Credentials& credentials) const {
+    return challenge_.scheme == "basic" && !credentials.password.empty() &&
+           BasicValue(credentials.username, credentials.password) == refused_;
+  }
+
   void Start(Credentials credentials) {
+    // Nothing else to show: the token server's answer stands.
+    if (refusal_ && credentials.SameAs(credentials_)) {
+      source_->Finish(request_, *std::exchange(refusal_, std::nullopt));
+      return;
+    }
     credentials_ = std::move(credentials);
     if (challenge_.scheme == "basic") {
       source_->Finish(request_,
                       Grant{.value = credentials_.password.empty()
                                          ? std::string()
                                          : BasicValue(credentials_.username, credentials_.password),
-                            .renew_at = TimePoint::max()});
+                            .renew_at = credentials_.renew_at});
       return;
     }
     const auto realm = Url::Parse(challenge_.Parameter("realm"));
@@ -203,6 +217,11 @@ class TokenSource::Fetch : public std::enable_shared_from_this<TokenSource::Fetc
       Status refused = ErrorOfResponse(*response, where);
       if (status == 400 || status == 401 || status == 403) {
         refused = MakeError(StatusCode::kUnauthenticated, MessageOf(refused));
+        if (!refusal_ && !credentials_.anonymous()) {
+          refusal_ = refused;
+          source_->FindCredentials(shared_from_this(), credentials_);
+          return;
+        }
       }
       source_->Finish(request_, refused);
       return;
@@ -221,14 +240,18 @@ class TokenSource::Fetch : public std::enable_shared_from_this<TokenSource::Fetc
   const TokenRequest request_;
   const AuthChallenge challenge_;
   const std::string scope_;
+  const std::string refused_;
   const TimePoint deadline_;
   Credentials credentials_;
+  std::optional<Status> refusal_;  // of the first credentials, by the token server
   std::optional<Url> realm_;
   bool posted_ = false;
 };
 
 TokenSource::TokenSource(TokenOptions options, Dependencies dependencies)
-    : options_(std::move(options)), deps_(std::move(dependencies)) {}
+    : options_(std::move(options)),
+      deps_(std::move(dependencies)),
+      credentials_(deps_.credentials) {}
 
 void TokenSource::Authorize(const TokenRequest& request, Done done) {
   std::optional<std::string> value;
@@ -265,6 +288,7 @@ void TokenSource::Renew(const TokenRequest& request,
       renewed = entry.value;
     } else {
       entry.value.reset();
+      entry.refused = refused;
       const std::string& scope = chosen->Parameter("scope");
       entry.scope_override = scope.size() <= kMaxScopeBytes ? scope : "";
       challenges_[request.domain] = *std::move(chosen);
@@ -282,6 +306,7 @@ void TokenSource::Forget(const TokenRequest& request, const std::string& refused
   const auto found = entries_.find({request.domain, request.scope});
   if (found != entries_.end() && found->second.value == refused) {
     found->second.value.reset();
+    found->second.refused = refused;
   }
 }
 
@@ -312,26 +337,26 @@ void TokenSource::Join(const TokenRequest& request, Done done) {
   }
 }
 
-TokenSource::FoundCredentials TokenSource::FindCredentials(const std::string& domain) const {
-  FoundCredentials result;
-  for (CredentialSource* source : deps_.credentials) {
-    auto found = source->Find(domain);
-    result.tried += result.tried.empty() ? "" : "; ";
-    if (!found.ok()) {
-      // Images that everybody may read must not need it; the message comes out if they do.
-      result.tried += fmt::format("{} failed: {}", source->Name(), MessageOf(found.status()));
-    } else if (found->anonymous()) {
-      result.tried += fmt::format("{} has none for {}", source->Name(), domain);
-    } else {
-      result.tried += fmt::format("{} gave some", source->Name());
-      result.credentials = *std::move(found);
-      return result;
+void TokenSource::FindCredentials(std::shared_ptr<Fetch> fetch,
+                                  std::optional<Credentials> refused) {
+  deps_.executor.Post([self = shared_from_this(), fetch = std::move(fetch),
+                       refused = std::move(refused)] {
+    const TokenRequest& request = fetch->request();
+    const CredentialRequest wanted{.registry = request.domain, .repository = request.repository};
+    if (refused) {
+      self->credentials_.Refused(wanted, *refused);
     }
-  }
-  if (result.tried.empty()) {
-    result.tried = "no source of credentials is configured";
-  }
-  return result;
+    CredentialChain::Found found = self->credentials_.Find(wanted);
+    if (fetch->IsRefusedBasic(found.credentials)) {
+      self->credentials_.Refused(wanted, found.credentials);
+      found = self->credentials_.Find(wanted);
+    }
+    {
+      MutexLock lock(self->mutex_);
+      self->tried_[request.domain] = std::move(found.tried);
+    }
+    fetch->Start(std::move(found.credentials));
+  });
 }
 
 void TokenSource::StartFetch(const TokenRequest& request) {
@@ -341,16 +366,9 @@ void TokenSource::StartFetch(const TokenRequest& request) {
     const Entry& entry = entries_[{request.domain, request.scope}];
     fetch = std::make_shared<Fetch>(
         shared_from_this(), request, challenges_[request.domain],
-        entry.scope_override.empty() ? request.scope : entry.scope_override);
+        entry.scope_override.empty() ? request.scope : entry.scope_override, entry.refused);
   }
-  deps_.executor.Post([self = shared_from_this(), fetch, domain = request.domain] {
-    FoundCredentials found = self->FindCredentials(domain);
-    {
-      MutexLock lock(self->mutex_);
-      self->tried_[domain] = std::move(found.tried);
-    }
-    fetch->Start(std::move(found.credentials));
-  });
+  FindCredentials(std::move(fetch), std::nullopt);
 }
 
 void TokenSource::Finish(const TokenRequest& request, StatusOr<Grant> grant) {

@@ -13,7 +13,7 @@
 #include "base/executor.h"
 #include "base/mutex.h"
 #include "registry/auth_challenge.h"
-#include "registry/credentials.h"
+#include "registry/credential_chain.h"
 #include "registry/host_pauses.h"
 #include "registry/host_policy.h"
 #include "registry/http_transport.h"
@@ -29,16 +29,18 @@ struct TokenOptions {
 
 /// Who asks, and for what.
 struct TokenRequest {
-  std::string domain;  // whose credentials: "docker.io"
-  Url registry;        // where the challenge comes from: "https://registry-1.docker.io"
-  std::string scope;   // "repository:library/ubuntu:pull"
+  std::string domain;      // whose credentials: "docker.io"
+  std::string repository;  // "library/ubuntu"; empty: the registry as a whole
+  Url registry;            // where the challenge comes from: "https://registry-1.docker.io"
+  std::string scope;       // "repository:library/ubuntu:pull"; empty: no more than a login
 };
 
 /// Turns credentials and challenges into values for the Authorization header: none, Basic, or a
 /// Bearer token. Tokens are kept by domain and scope and renewed before they expire; requests for
-/// one token that meet become one. Credentials go to the realm of their own registry's challenge
-/// only, and not to one that anybody on the way may have named (HostPolicy). Threads: safe; never
-/// blocks. Always owned by a shared_ptr.
+/// one token that meet become one. Credentials that a token server or the registry refuses are
+/// looked for once more, because they may have changed, or another source may have others. They go
+/// to the realm of their own registry's challenge only, and not to one that anybody on the way may
+/// have named (HostPolicy). Threads: safe; never blocks. Always owned by a shared_ptr.
 class TokenSource : public std::enable_shared_from_this<TokenSource> {
  public:
   struct Dependencies {
@@ -60,7 +62,8 @@ class TokenSource : public std::enable_shared_from_this<TokenSource> {
   /// else renewed in the meantime is given at once.
   void Renew(const TokenRequest& request, const std::vector<std::string_view>& challenges,
              const std::string& refused, Done done);
-  /// Forgets a value that the registry refused in the middle of a stream.
+  /// Forgets a value that the registry refused in the middle of a stream, or with another answer
+  /// than 401.
   void Forget(const TokenRequest& request, const std::string& refused);
   /// Where credentials for `domain` were looked for, for messages; without secrets.
   std::string Tried(const std::string& domain);
@@ -71,6 +74,7 @@ class TokenSource : public std::enable_shared_from_this<TokenSource> {
   struct Entry {
     std::optional<std::string> value;
     std::chrono::steady_clock::time_point renew_at;
+    std::string refused;         // the latest value that was not accepted
     std::string scope_override;  // what the registry asked for instead of ours
     std::vector<Done> waiting;   // not empty while a fetch runs
   };
@@ -78,20 +82,18 @@ class TokenSource : public std::enable_shared_from_this<TokenSource> {
     std::string value;
     std::chrono::steady_clock::time_point renew_at;
   };
-  struct FoundCredentials {
-    Credentials credentials;
-    std::string tried;
-  };
 
   /// Notes, for messages, that credentials do not go to a token server.
   void Withhold(const TokenRequest& request, const Url& realm);
   void Join(const TokenRequest& request, Done done);
-  FoundCredentials FindCredentials(const std::string& domain) const;
+  /// Looks for credentials on the executor's thread and goes on with them.
+  void FindCredentials(std::shared_ptr<Fetch> fetch, std::optional<Credentials> refused);
   void StartFetch(const TokenRequest& request);
   void Finish(const TokenRequest& request, StatusOr<Grant> grant);
 
   const TokenOptions options_;
   const Dependencies deps_;
+  CredentialChain credentials_;
   Mutex mutex_;  // leaf
   std::map<Key, Entry> entries_ GUARDED_BY(mutex_);
   std::map<std::string, AuthChallenge> challenges_ GUARDED_BY(mutex_);  // by domain

@@ -16,7 +16,7 @@ class FixedCredentials : public CredentialSource {
  public:
   explicit FixedCredentials(Credentials credentials) : credentials_(std::move(credentials)) {}
   std::string Name() const override { return "fixed"; }
-  StatusOr<Credentials> Find(const std::string&) override { return credentials_; }
+  StatusOr<Credentials> Find(const CredentialRequest&) override { return credentials_; }
 
  private:
   const Credentials credentials_;

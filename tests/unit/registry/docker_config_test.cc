@@ -84,13 +84,13 @@ using DockerConfigFiles = HelperPrograms;
 
 TEST_F(DockerConfigFiles, ReadsTheFileAgainWhenItChanges) {
   DockerConfig config(RealFileSystem(), directory_->path() / "config.json");
-  EXPECT_TRUE(config.Find("a")->anonymous()) << "no file is no error";
+  EXPECT_EQ(config.Find({"a", ""}).status().code(), StatusCode::kNotFound);
   Write("config.json", R"({"auths":{"a":{"username":"u","password":"p"}}})");
-  EXPECT_EQ(config.Find("a")->password, "p");
+  EXPECT_EQ(config.Find({"a", ""})->password, "p");
   Write("config.json", R"({"auths":{"a":{"username":"u","password":"longer"}}})");
-  EXPECT_EQ(config.Find("a")->password, "longer");
+  EXPECT_EQ(config.Find({"a", ""})->password, "longer");
   Write("config.json", "rubbish");
-  EXPECT_THAT(Describe(config.Find("a").status()), HasSubstr("config.json"));
+  EXPECT_THAT(Describe(config.Find({"a", ""}).status()), HasSubstr("config.json"));
 }
 
 TEST_F(DockerConfigFiles, AsksTheHelperFirst) {
@@ -98,8 +98,8 @@ TEST_F(DockerConfigFiles, AsksTheHelperFirst) {
 echo "{\"ServerURL\":\"$server\",\"Username\":\"$server\",\"Secret\":\"s\"}")");
   Write("config.json", R"({"credsStore":"good","auths":{"a":{"username":"u","password":"p"}}})");
   DockerConfig config(RealFileSystem(), directory_->path() / "config.json");
-  EXPECT_EQ(config.Find("a")->username, "a");
-  EXPECT_EQ(config.Find("docker.io")->username, "https://index.docker.io/v1/");
+  EXPECT_EQ(config.Find({"a", ""})->username, "a");
+  EXPECT_EQ(config.Find({"docker.io", ""})->username, "https://index.docker.io/v1/");
 }
 
 }  // namespace

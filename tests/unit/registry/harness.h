@@ -22,12 +22,14 @@ class FakeCredentials : public CredentialSource {
  public:
   explicit FakeCredentials(StatusOr<Credentials> answer) : answer_(std::move(answer)) {}
   std::string Name() const override { return "fake source"; }
-  StatusOr<Credentials> Find(const std::string& registry) override {
+  StatusOr<Credentials> Find(const CredentialRequest& request) override {
     ++asked;
-    asked_for = registry;
+    asked_for = request.registry;
     return answer_;
   }
+  void Refused(const CredentialRequest&, const Credentials&) override { ++refused; }
   std::atomic<int> asked = 0;
+  std::atomic<int> refused = 0;
   std::string asked_for;
 
  private:

@@ -78,9 +78,9 @@ TEST(TokenSource, ConcurrentCallsShareOneFetch) {
    public:
     explicit GatedCredentials(std::shared_future<void> gate) : gate_(std::move(gate)) {}
     std::string Name() const override { return "gated"; }
-    StatusOr<Credentials> Find(const std::string&) override {
+    StatusOr<Credentials> Find(const CredentialRequest&) override {
       gate_.wait();
-      return Credentials{};
+      return MakeError(StatusCode::kNotFound, "nothing behind the gate");
     }
 
    private:
@@ -160,6 +160,93 @@ TEST(TokenSource, BasicIsAnsweredByBasic) {
   EXPECT_TRUE(harness.Source("a.example/b")->ReadTopManifest().ok());
   EXPECT_TRUE(harness.Source("a.example/b")->ReadTopManifest().ok());
   EXPECT_EQ(harness.transport.requests().size(), 3u);
+}
+
+/// A source whose credentials are new each time that they were refused.
+class RotatingCredentials : public CredentialSource {
+ public:
+  std::string Name() const override { return "rotating"; }
+  StatusOr<Credentials> Find(const CredentialRequest&) override {
+    return Credentials{
+        .username = "u", .password = fmt::format("p{}", refused.load()), .renew_at = renew_at};
+  }
+  void Refused(const CredentialRequest&, const Credentials&) override { ++refused; }
+  std::atomic<int> refused = 0;
+  std::chrono::steady_clock::time_point renew_at = std::chrono::steady_clock::time_point::max();
+};
+
+std::string BasicOf(const std::string& password) {
+  return "Basic " + Base64Encode(AsBytes("u:" + password));
+}
+
+TEST(TokenSource, LooksForOthersWhenTheTokenServerRefuses) {
+  RotatingCredentials credentials;
+  TokenWorld world;
+  Harness harness(
+      [&](const HttpRequest& request) {
+        return request.url.starts_with("https://auth.example/") &&
+                       FakeTransport::HeaderOf(request, "Authorization") != BasicOf("p1")
+                   ? Answer(401)
+                   : world(request);
+      },
+      {&credentials});
+  EXPECT_TRUE(harness.Source("a.example/b")->ReadTopManifest().ok());
+  EXPECT_EQ(harness.transport.requests().size(), 4u) << "401, token refused, token, manifest";
+  EXPECT_EQ(credentials.refused, 1);
+}
+
+TEST(TokenSource, LooksForOthersWhenTheRegistryRefusesALogin) {
+  RotatingCredentials credentials;
+  std::atomic<int> status = 401;
+  Harness harness(
+      [&](const HttpRequest& request) {
+        const std::string value = FakeTransport::HeaderOf(request, "Authorization");
+        if (value == BasicOf(status == 200 ? "p0" : "p1")) {
+          return Answer(200, "{}");
+        }
+        return value.empty() ? Answer(401, "", {{"WWW-Authenticate", "Basic realm=\"r\""}})
+                             : Answer(status, "", {{"WWW-Authenticate", "Basic realm=\"r\""}});
+      },
+      {&credentials});
+  status = 200;
+  ASSERT_TRUE(harness.Source("a.example/b")->ReadTopManifest().ok());
+  status = 401;
+  EXPECT_TRUE(harness.Source("a.example/b")->ReadTopManifest().ok());
+  EXPECT_EQ(credentials.refused, 1);
+  EXPECT_EQ(harness.transport.requests().size(), 4u);
+}
+
+TEST(TokenSource, ALoginThatIsForbiddenIsLookedForAgain) {
+  RotatingCredentials credentials;
+  Harness harness(
+      [&](const HttpRequest& request) {
+        const std::string value = FakeTransport::HeaderOf(request, "Authorization");
+        return value.empty() ? Answer(401, "", {{"WWW-Authenticate", "Basic realm=\"r\""}})
+               : value == BasicOf("p1") ? Answer(200, "{}")
+                                        : Answer(403);
+      },
+      {&credentials});
+  EXPECT_FALSE(harness.Source("a.example/b")->ReadTopManifest().ok());
+  EXPECT_TRUE(harness.Source("a.example/b")->ReadTopManifest().ok());
+}
+
+TEST(TokenSource, RenewsALoginBeforeItEnds) {
+  RotatingCredentials credentials;
+  Harness harness(
+      [&](const HttpRequest& request) {
+        return FakeTransport::HeaderOf(request, "Authorization") ==
+                       BasicOf(fmt::format("p{}", credentials.refused.load()))
+                   ? Answer(200, "{}")
+                   : Answer(401, "", {{"WWW-Authenticate", "Basic realm=\"r\""}});
+      },
+      {&credentials});
+  credentials.renew_at = harness.clock.Now() + std::chrono::hours(11);
+  ASSERT_TRUE(harness.Source("a.example/b")->ReadTopManifest().ok());
+  harness.clock.Advance(std::chrono::hours(11));
+  credentials.renew_at += std::chrono::hours(11);
+  credentials.refused = 1;
+  ASSERT_TRUE(harness.Source("a.example/b")->ReadTopManifest().ok());
+  EXPECT_EQ(harness.transport.requests().size(), 3u) << "no second 401";
 }
 
 TEST(TokenSource, SaysWhatWasTriedButNoSecret) {
