@@ -16,6 +16,9 @@ CredentialChain::Found CredentialChain::Find(const CredentialRequest& request) {
   std::optional<Credentials> last_resort;
   for (CredentialSource* source : sources_) {
     auto found = source->Find(request);
+    if (found.status().code() == StatusCode::kNotFound && MessageOf(found.status()).empty()) {
+      continue;
+    }
     tried += tried.empty() ? "" : "; ";
     if (!found.ok()) {
       // Images that everybody may read must not need it; the message comes out if they do.
@@ -31,7 +34,7 @@ CredentialChain::Found CredentialChain::Find(const CredentialRequest& request) {
     }
   }
   if (tried.empty()) {
-    tried = "no source of credentials is configured";
+    tried = fmt::format("no source has credentials for {}", request.registry);
   }
   if (!last_resort) {
     return {.credentials = {}, .tried = std::move(tried)};

@@ -35,8 +35,9 @@ class CredentialSource {
   virtual ~CredentialSource() = default;
   /// For messages: "docker config /root/.docker/config.json".
   virtual std::string Name() const = 0;
-  /// Errors: kNotFound, with the reason, when this source has none for `request`; any other when it
-  /// should have some and failed. No message holds a secret.
+  /// Errors: kNotFound, with the reason, when this source has none for `request`; without one when
+  /// it never has any for such a registry, which nobody is told. Any other when it should have some
+  /// and failed. No message holds a secret.
   virtual StatusOr<Credentials> Find(const CredentialRequest& request) = 0;
   /// `refused`, which Find gave, was not accepted: it must not come from memory again.
   virtual void Refused(const CredentialRequest& request, const Credentials& refused) {

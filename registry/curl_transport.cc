@@ -511,6 +511,9 @@ void CurlTransport::Loop::Configure(Transfer& transfer) {
   curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer.error_text);
   curl_easy_setopt(easy, CURLOPT_SHARE, share_);
   curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, request.own_connection ? 1L : 0L);
+  if (request.proxy == Proxy::kNever) {
+    curl_easy_setopt(easy, CURLOPT_PROXY, "");
+  }
   if (!options_.ca_file.empty()) {
     curl_easy_setopt(easy, CURLOPT_CAINFO, options_.ca_file.c_str());
   }

@@ -36,6 +36,9 @@ struct HttpResponse {
 enum class Reach { kAnywhere, kNotLocal, kOrdinary };
 bool MayReach(Reach reach, AddressKind kind);
 
+/// Whether the environment's proxies count.
+enum class Proxy { kOfEnvironment, kNever };
+
 struct HttpRequest {
   std::string method = "GET";
   std::string url;
@@ -63,6 +66,7 @@ struct HttpRequest {
   bool own_connection = false;
   /// A name that stands for another address is kFailedPrecondition.
   Reach reach = Reach::kAnywhere;
+  Proxy proxy = Proxy::kOfEnvironment;
 };
 
 /// One HTTP exchange; redirects are not followed and credentials not added here.

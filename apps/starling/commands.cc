@@ -2,9 +2,12 @@
 
 namespace starling::cli {
 
-void AddPlainHttp(CLI::App& command, std::vector<std::string>& hosts) {
-  command.add_option("--plain-http", hosts,
+void AddRegistryOptions(CLI::App& command, RegistryOptions& options) {
+  command.add_option("--plain-http", options.plain_http_hosts,
                      "Host (or host:port) that may be spoken to without TLS; loopback always may");
+  command.add_option("--secret", options.secret,
+                     "Credentials for the image's registry, as env:VARIABLE or file:PATH: "
+                     "USER:PASSWORD, or a JSON object (docs/registries.md)");
 }
 
 }  // namespace starling::cli

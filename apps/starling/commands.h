@@ -4,6 +4,8 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <functional>
+#include <string>
+#include <vector>
 
 #include "base/status.h"
 
@@ -30,7 +32,13 @@ std::filesystem::path MountRootOf(const std::filesystem::path& directory);
 /// The socket below a mount's root on which its process answers.
 inline constexpr std::string_view kMountSocketName = "control.sock";
 
-/// --plain-http HOST, for every command that reaches registries.
-void AddPlainHttp(CLI::App& command, std::vector<std::string>& hosts);
+/// How a command reaches registries.
+struct RegistryOptions {
+  std::vector<std::string> plain_http_hosts;
+  std::string secret;  // "env:VARIABLE" or "file:PATH", for the registry of the command's image
+};
+
+/// --plain-http HOST and --secret, for every command that reaches registries.
+void AddRegistryOptions(CLI::App& command, RegistryOptions& options);
 
 }  // namespace starling::cli

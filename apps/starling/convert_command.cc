@@ -28,7 +28,7 @@ struct Arguments {
   uint64_t min_chunk_size_bytes = estargz::WriteOptions().shared_member_bytes;
   bool force = false;
   bool json = false;
-  std::vector<std::string> plain_http_hosts;
+  RegistryOptions registries;
 };
 
 /// As the tools of each format call it, and without characters that some would rather not type.
@@ -92,11 +92,11 @@ Status Convert(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const TempDir spool,
                    TempDir::Make(std::filesystem::temp_directory_path(), "starling-convert-"));
   options.spool_directory = spool.path();
-  Toolbox toolbox(arguments.plain_http_hosts);
+  ASSIGN_OR_RETURN(const auto toolbox, Toolbox::Make(arguments.registries, arguments.in));
   ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> source,
-                   toolbox.OpenSource(arguments.in));
+                   toolbox->OpenSource(arguments.in));
   ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageDestination> destination,
-                   toolbox.OpenDestination(arguments.out));
+                   toolbox->OpenDestination(arguments.out));
   const std::unique_ptr<Progress> progress =
       MakeProgress(stderr, arguments.json ? Quiet::kYes : Quiet::kNo);
   ASSIGN_OR_RETURN(const convert::ConvertReport report,
@@ -158,7 +158,7 @@ void AddConvert(CLI::App& app, Run& chosen) {
                      "File that lists the paths which come first, one a line");
   command.add_flag("--force", arguments->force, "Write again layers that have the format, too");
   command.add_flag("--json", arguments->json, "Print JSON");
-  AddPlainHttp(command, arguments->plain_http_hosts);
+  AddRegistryOptions(command, arguments->registries);
   command.footer("Example: starling convert docker://debian:12 oci:images:debian-esgz");
   command.callback([arguments, &chosen] { chosen = [arguments] { return Convert(*arguments); }; });
 }

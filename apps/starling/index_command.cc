@@ -18,7 +18,7 @@ struct Arguments {
   std::string image;
   std::string root = "/var/lib/starling";
   std::string platform;
-  std::vector<std::string> plain_http_hosts;
+  RegistryOptions registries;
 };
 
 layer::GzipIndexStore StoreOf(const Arguments& arguments) {
@@ -57,8 +57,8 @@ void Print(const GzipLayerIndex& index) {
 }
 
 Status Create(const Arguments& arguments) {
-  Toolbox toolbox(arguments.plain_http_hosts);
-  ASSIGN_OR_RETURN(const PlainImage image, OpenImage(toolbox, arguments));
+  ASSIGN_OR_RETURN(const auto toolbox, Toolbox::Make(arguments.registries, arguments.image));
+  ASSIGN_OR_RETURN(const PlainImage image, OpenImage(*toolbox, arguments));
   layer::GzipIndexStore indexes = StoreOf(arguments);
   for (const oci::Descriptor& layer : image.layers) {
     if (const auto kept = indexes.Find(layer.digest); kept.ok()) {
@@ -73,8 +73,8 @@ Status Create(const Arguments& arguments) {
 }
 
 Status Show(const Arguments& arguments) {
-  Toolbox toolbox(arguments.plain_http_hosts);
-  ASSIGN_OR_RETURN(const PlainImage image, OpenImage(toolbox, arguments));
+  ASSIGN_OR_RETURN(const auto toolbox, Toolbox::Make(arguments.registries, arguments.image));
+  ASSIGN_OR_RETURN(const PlainImage image, OpenImage(*toolbox, arguments));
   layer::GzipIndexStore indexes = StoreOf(arguments);
   for (const oci::Descriptor& layer : image.layers) {
     ASSIGN_OR_RETURN(const GzipLayerIndex index, indexes.Find(layer.digest));
@@ -84,10 +84,10 @@ Status Show(const Arguments& arguments) {
 }
 
 Status Push(const Arguments& arguments) {
-  Toolbox toolbox(arguments.plain_http_hosts);
+  ASSIGN_OR_RETURN(const auto toolbox, Toolbox::Make(arguments.registries, arguments.image));
   ASSIGN_OR_RETURN(const std::shared_ptr<registry::Referrers> referrers,
-                   toolbox.OpenReferrers(arguments.image));
-  ASSIGN_OR_RETURN(const PlainImage image, OpenImage(toolbox, arguments));
+                   toolbox->OpenReferrers(arguments.image));
+  ASSIGN_OR_RETURN(const PlainImage image, OpenImage(*toolbox, arguments));
   layer::GzipIndexStore indexes = StoreOf(arguments);
   registry::Artifact artifact{.type = std::string(layer::kGzipIndexType),
                               .annotations = CreatedNow()};
@@ -104,10 +104,10 @@ Status Push(const Arguments& arguments) {
 
 /// Who pulls trusts whoever pushed: from now on the layers are shown as the indexes say.
 Status Pull(const Arguments& arguments) {
-  Toolbox toolbox(arguments.plain_http_hosts);
+  ASSIGN_OR_RETURN(const auto toolbox, Toolbox::Make(arguments.registries, arguments.image));
   ASSIGN_OR_RETURN(const std::shared_ptr<registry::Referrers> referrers,
-                   toolbox.OpenReferrers(arguments.image));
-  ASSIGN_OR_RETURN(const PlainImage image, OpenImage(toolbox, arguments));
+                   toolbox->OpenReferrers(arguments.image));
+  ASSIGN_OR_RETURN(const PlainImage image, OpenImage(*toolbox, arguments));
   ASSIGN_OR_RETURN(registry::Artifact artifact,
                    referrers->ReadNewest(image.subject.digest, layer::kGzipIndexType,
                                          layer::kMaxGzipIndexArtifactBytes));
@@ -138,7 +138,7 @@ void AddIndex(CLI::App& app, Run& chosen) {
         .add_option("--root", arguments->root, "Its gzip-indexes/ keeps what this machine trusts")
         ->capture_default_str();
     command.add_option("--platform", arguments->platform, "Of an index, such as linux/arm64");
-    AddPlainHttp(command, arguments->plain_http_hosts);
+    AddRegistryOptions(command, arguments->registries);
     command.callback(
         [arguments, run, &chosen] { chosen = [arguments, run] { return run(*arguments); }; });
     return command;

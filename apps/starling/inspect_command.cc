@@ -13,7 +13,7 @@ namespace {
 struct Arguments {
   std::string image;
   std::string platform;
-  std::vector<std::string> plain_http_hosts;
+  RegistryOptions registries;
   bool json = false;
 };
 
@@ -71,12 +71,12 @@ Status Inspect(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const oci::Platform platform,
                    arguments.platform.empty() ? StatusOr<oci::Platform>(oci::Platform::Host())
                                               : oci::Platform::Parse(arguments.platform));
-  Toolbox toolbox(arguments.plain_http_hosts);
+  ASSIGN_OR_RETURN(const auto toolbox, Toolbox::Make(arguments.registries, arguments.image));
   ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> source,
-                   toolbox.OpenSource(arguments.image));
+                   toolbox->OpenSource(arguments.image));
   layer::TocImage toc_image([&]() -> StatusOr<std::shared_ptr<oci::ImageSource>> {
     ASSIGN_OR_RETURN(const std::string name, layer::TocImage::NameFor(source->Name()));
-    return toolbox.OpenSource(name);
+    return toolbox->OpenSource(name);
   });
   ASSIGN_OR_RETURN(const inspect::ImageReport report,
                    inspect::InspectImage(*source, platform, &toc_image));
@@ -99,7 +99,7 @@ void AddInspect(CLI::App& app, Run& chosen) {
   command.add_option("IMAGE", arguments->image)->required();
   command.add_option("--platform", arguments->platform, "Of an index, such as linux/arm64");
   command.add_flag("--json", arguments->json, "Print JSON");
-  AddPlainHttp(command, arguments->plain_http_hosts);
+  AddRegistryOptions(command, arguments->registries);
   command.footer("Example: starling inspect --json ghcr.io/me/app:1");
   command.callback([arguments, &chosen] { chosen = [arguments] { return Inspect(*arguments); }; });
 }

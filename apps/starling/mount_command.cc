@@ -41,7 +41,7 @@ struct MountArguments {
   mount::DataPlane data_plane = mount::DataPlane::kAuto;
   bool foreground = false;
   bool fetch_all = false;
-  std::vector<std::string> plain_http_hosts;
+  RegistryOptions registries;
 };
 
 sigset_t StopSignals() {
@@ -80,8 +80,9 @@ Status Serve(const MountArguments& arguments, const std::function<void()>& ready
   mount::MountRecords records(kRecordDirectory, RealFileSystem());
   RETURN_IF_ERROR(records.Add(directory, std::filesystem::absolute(RootOf(arguments, directory))));
   const auto serve = [&]() -> Status {
-    Toolbox toolbox(arguments.plain_http_hosts);
-    ASSIGN_OR_RETURN(std::shared_ptr<oci::ImageSource> source, toolbox.OpenSource(arguments.image));
+    ASSIGN_OR_RETURN(const auto toolbox, Toolbox::Make(arguments.registries, arguments.image));
+    ASSIGN_OR_RETURN(std::shared_ptr<oci::ImageSource> source,
+                     toolbox->OpenSource(arguments.image));
     ASSIGN_OR_RETURN(const std::unique_ptr<mount::ImageMount> shown,
                      mount::ImageMount::Start({.root = RootOf(arguments, directory),
                                                .directory = directory,
@@ -92,7 +93,7 @@ Status Serve(const MountArguments& arguments, const std::function<void()>& ready
                                                .data_plane = arguments.data_plane,
                                                .open_image =
                                                    [&toolbox](const std::string& name) {
-                                                     return toolbox.OpenSource(name);
+                                                     return toolbox->OpenSource(name);
                                                    }},
                                               std::move(source), RealFileSystem()));
     control::CacheService cache_service(shown->cache());
@@ -216,7 +217,7 @@ void AddMount(CLI::App& app, Run& chosen) {
   command.add_flag("--foreground", arguments->foreground, "Serve from this process, until SIGTERM");
   command.add_flag("--fetch-all", arguments->fetch_all,
                    "Also fetch what nobody reads, while the link has nothing else to do");
-  AddPlainHttp(command, arguments->plain_http_hosts);
+  AddRegistryOptions(command, arguments->registries);
   command.footer("Example: starling mount ghcr.io/me/app:1-esgz /mnt/app");
   command.callback([arguments, &chosen] { chosen = [arguments] { return Mount(*arguments); }; });
 }

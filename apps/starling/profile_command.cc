@@ -29,7 +29,7 @@ struct Arguments {
   std::string platform;
   bool json = false;
   std::vector<std::string> command;
-  std::vector<std::string> plain_http_hosts;
+  RegistryOptions registries;
 };
 
 layer::ProfileStore StoreOf(const Arguments& arguments) {
@@ -93,8 +93,8 @@ Status Show(const Arguments& arguments) {
     if (std::filesystem::is_regular_file(arguments.image, ignored)) {
       return ReadProfile(arguments.image);
     }
-    Toolbox toolbox(arguments.plain_http_hosts);
-    ASSIGN_OR_RETURN(const oci::Descriptor image, Resolve(toolbox, arguments));
+    ASSIGN_OR_RETURN(const auto toolbox, Toolbox::Make(arguments.registries, arguments.image));
+    ASSIGN_OR_RETURN(const oci::Descriptor image, Resolve(*toolbox, arguments));
     return StoreOf(arguments).Find(image.digest);
   };
   ASSIGN_OR_RETURN(const AccessProfile profile, find());
@@ -107,10 +107,10 @@ Status Show(const Arguments& arguments) {
 }
 
 Status Push(const Arguments& arguments) {
-  Toolbox toolbox(arguments.plain_http_hosts);
+  ASSIGN_OR_RETURN(const auto toolbox, Toolbox::Make(arguments.registries, arguments.image));
   ASSIGN_OR_RETURN(const std::shared_ptr<registry::Referrers> referrers,
-                   toolbox.OpenReferrers(arguments.image));
-  ASSIGN_OR_RETURN(const oci::Descriptor image, Resolve(toolbox, arguments));
+                   toolbox->OpenReferrers(arguments.image));
+  ASSIGN_OR_RETURN(const oci::Descriptor image, Resolve(*toolbox, arguments));
   ASSIGN_OR_RETURN(const AccessProfile profile, arguments.file.empty()
                                                     ? StoreOf(arguments).Find(image.digest)
                                                     : ReadProfile(arguments.file));
@@ -136,10 +136,10 @@ Status Keep(const Arguments& arguments, const AccessProfile& profile) {
 }
 
 Status Pull(const Arguments& arguments) {
-  Toolbox toolbox(arguments.plain_http_hosts);
+  ASSIGN_OR_RETURN(const auto toolbox, Toolbox::Make(arguments.registries, arguments.image));
   ASSIGN_OR_RETURN(const std::shared_ptr<registry::Referrers> referrers,
-                   toolbox.OpenReferrers(arguments.image));
-  ASSIGN_OR_RETURN(const oci::Descriptor image, Resolve(toolbox, arguments));
+                   toolbox->OpenReferrers(arguments.image));
+  ASSIGN_OR_RETURN(const oci::Descriptor image, Resolve(*toolbox, arguments));
   ASSIGN_OR_RETURN(
       const registry::Artifact artifact,
       referrers->ReadNewest(image.digest, layer::kAccessProfileType, AccessProfile::kMaxJsonBytes));
@@ -155,8 +155,8 @@ Status Import(const Arguments& arguments) {
 }
 
 Status Export(const Arguments& arguments) {
-  Toolbox toolbox(arguments.plain_http_hosts);
-  ASSIGN_OR_RETURN(const oci::Descriptor image, Resolve(toolbox, arguments));
+  ASSIGN_OR_RETURN(const auto toolbox, Toolbox::Make(arguments.registries, arguments.image));
+  ASSIGN_OR_RETURN(const oci::Descriptor image, Resolve(*toolbox, arguments));
   ASSIGN_OR_RETURN(const AccessProfile profile, StoreOf(arguments).Find(image.digest));
   return WriteProfile(profile, arguments.file);
 }
@@ -180,9 +180,9 @@ Status Record(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const oci::Platform platform, PlatformOf(arguments.platform));
   ASSIGN_OR_RETURN(const TempDir view, TempDir::Make("/tmp", "starling-record-"));
   const auto recorder = std::make_shared<layer::AccessRecorder>(SystemClock());
-  Toolbox toolbox(arguments.plain_http_hosts);
+  ASSIGN_OR_RETURN(const auto toolbox, Toolbox::Make(arguments.registries, arguments.image));
   ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> source,
-                   toolbox.OpenSource(arguments.image));
+                   toolbox->OpenSource(arguments.image));
   ASSIGN_OR_RETURN(
       const std::unique_ptr<mount::ImageMount> shown,
       mount::ImageMount::Start({.root = std::filesystem::path(arguments.root) / "mount" / "record",
@@ -237,7 +237,7 @@ void AddProfile(CLI::App& app, Run& chosen) {
   const auto add_image = [](CLI::App& command, Arguments& arguments) {
     command.add_option("IMAGE", arguments.image)->required();
     command.add_option("--platform", arguments.platform, "Of an index, such as linux/arm64");
-    AddPlainHttp(command, arguments.plain_http_hosts);
+    AddRegistryOptions(command, arguments.registries);
   };
   {
     auto [command, arguments] =
@@ -252,7 +252,7 @@ void AddProfile(CLI::App& app, Run& chosen) {
     auto [command, arguments] = add("show", "Show what is known of an image", Show);
     command.add_option("IMAGE", arguments.image, "An image, or a file with a profile")->required();
     command.add_option("--platform", arguments.platform, "Of an index, such as linux/arm64");
-    AddPlainHttp(command, arguments.plain_http_hosts);
+    AddRegistryOptions(command, arguments.registries);
     command.add_flag("--json", arguments.json, "Print the profile as it is stored");
   }
   {

@@ -22,7 +22,7 @@ struct Arguments {
   std::string snapshotter = "stargz";
   std::string platform;
   bool json = false;
-  std::vector<std::string> plain_http_hosts;
+  RegistryOptions registries;
 };
 
 /// Turns the first SIGINT or SIGTERM into a stop request, so that the lease is given back; the
@@ -67,10 +67,11 @@ Status Pull(const Arguments& arguments) {
   }
   const StopOnSignal signals;
   options.stop = signals.token();
-  Toolbox toolbox(arguments.plain_http_hosts);
-  const std::stop_callback stop_network(options.stop, [&toolbox] { toolbox.StopNetwork(); });
+  ASSIGN_OR_RETURN(const auto toolbox,
+                   Toolbox::Make(arguments.registries, options.reference.ToString()));
+  const std::stop_callback stop_network(options.stop, [&toolbox] { toolbox->StopNetwork(); });
   ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> source,
-                   toolbox.OpenSource(options.reference.ToString()));
+                   toolbox->OpenSource(options.reference.ToString()));
   containerd::Client client(
       {.address = arguments.address, .namespace_name = arguments.namespace_name});
   RETURN_IF_ERROR(client.Version().status());
@@ -107,7 +108,7 @@ void AddPull(CLI::App& app, Run& chosen) {
       ->capture_default_str();
   command.add_option("--platform", arguments->platform, "Of an index, such as linux/arm64");
   command.add_flag("--json", arguments->json, "Print JSON");
-  AddPlainHttp(command, arguments->plain_http_hosts);
+  AddRegistryOptions(command, arguments->registries);
   command.footer(
       "Example: starling pull ghcr.io/me/app:1-esgz && "
       "ctr run --rm --snapshotter stargz ghcr.io/me/app:1-esgz c1");

@@ -5,25 +5,57 @@
 
 namespace starling::cli {
 
-Toolbox::Toolbox(std::vector<std::string> plain_http_hosts)
-    : docker_config_(RealFileSystem(), registry::DockerConfig::DefaultPath()),
-      helpers_("helper", 1),
-      registries_({.plain_http_hosts = std::move(plain_http_hosts)},
-                  {.transport = http_,
-                   .credentials = {&docker_config_},
-                   .clock = SystemClock(),
-                   .executor = helpers_}),
-      transports_(registries_) {}
+namespace {
+
+/// Whose secret may be given for an image.
+StatusOr<std::string> RegistryOf(const std::string& image) {
+  ASSIGN_OR_RETURN(const transport::ImageName name, transport::ImageName::Parse(image));
+  if (name.kind != transport::Kind::kRegistry) {
+    return MakeError(StatusCode::kInvalidArgument,
+                     fmt::format("{} is not in a registry, so it needs no secret", image));
+  }
+  ASSIGN_OR_RETURN(const oci::Reference reference, oci::Reference::Parse(name.reference));
+  return reference.domain();
+}
+
+}  // namespace
+
+StatusOr<std::unique_ptr<Toolbox>> Toolbox::Make(const RegistryOptions& options,
+                                                 const std::string& image) {
+  auto toolbox = std::unique_ptr<Toolbox>(new Toolbox);
+  if (!options.secret.empty()) {
+    ASSIGN_OR_RETURN(const std::string registry, RegistryOf(image));
+    RETURN_IF_ERROR(toolbox->credentials_.AddSecret(options.secret, registry));
+  }
+  toolbox->Connect(options);
+  return toolbox;
+}
+
+Toolbox::Toolbox()
+    : credentials_({.transport = http_,
+                    .files = RealFileSystem(),
+                    .clock = SystemClock(),
+                    .environment = credentials::Environment::OfProcess()}),
+      helpers_("helper", 1) {}
+
+void Toolbox::Connect(const RegistryOptions& options) {
+  registries_.emplace(registry::ClientOptions{.plain_http_hosts = options.plain_http_hosts},
+                      registry::Client::Dependencies{.transport = http_,
+                                                     .credentials = credentials_.in_order(),
+                                                     .clock = SystemClock(),
+                                                     .executor = helpers_});
+  transports_.emplace(*registries_);
+}
 
 StatusOr<std::shared_ptr<oci::ImageSource>> Toolbox::OpenSource(const std::string& image) {
   ASSIGN_OR_RETURN(const transport::ImageName name, transport::ImageName::Parse(image));
-  return transports_.OpenSource(name);
+  return transports_->OpenSource(name);
 }
 
 StatusOr<std::shared_ptr<oci::ImageDestination>> Toolbox::OpenDestination(
     const std::string& image) {
   ASSIGN_OR_RETURN(const transport::ImageName name, transport::ImageName::Parse(image));
-  return transports_.OpenDestination(name);
+  return transports_->OpenDestination(name);
 }
 
 StatusOr<std::shared_ptr<registry::Referrers>> Toolbox::OpenReferrers(const std::string& image) {
@@ -35,7 +67,7 @@ StatusOr<std::shared_ptr<registry::Referrers>> Toolbox::OpenReferrers(const std:
                                  image));
   }
   ASSIGN_OR_RETURN(const oci::Reference reference, oci::Reference::Parse(name.reference));
-  return registries_.ReferrersIn(reference);
+  return registries_->ReferrersIn(reference);
 }
 
 }  // namespace starling::cli

@@ -1,13 +1,15 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "apps/starling/commands.h"
 #include "base/executor.h"
+#include "credentials/sources.h"
 #include "registry/client.h"
 #include "registry/curl_transport.h"
-#include "registry/docker_config.h"
 #include "registry/referrers.h"
 #include "transport/transports.h"
 
@@ -16,7 +18,9 @@ namespace starling::cli {
 /// What every command needs to reach images, connected. Starts threads: fork before.
 class Toolbox {
  public:
-  explicit Toolbox(std::vector<std::string> plain_http_hosts);
+  /// Errors: of `options.secret`, which counts for the registry of `image`.
+  static StatusOr<std::unique_ptr<Toolbox>> Make(const RegistryOptions& options,
+                                                 const std::string& image);
 
   StatusOr<std::shared_ptr<oci::ImageSource>> OpenSource(const std::string& image);
   StatusOr<std::shared_ptr<oci::ImageDestination>> OpenDestination(const std::string& image);
@@ -26,11 +30,14 @@ class Toolbox {
   void StopNetwork() { http_.Stop(); }
 
  private:
+  Toolbox();
+  void Connect(const RegistryOptions& options);
+
   registry::CurlTransport http_;
-  registry::DockerConfig docker_config_;
+  credentials::Sources credentials_;
   ThreadPool helpers_;
-  registry::Client registries_;
-  transport::Transports transports_;
+  std::optional<registry::Client> registries_;
+  std::optional<transport::Transports> transports_;
 };
 
 }  // namespace starling::cli

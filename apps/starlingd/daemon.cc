@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/unique_fd.h"
 #include "control/cache_service.h"
+#include "credentials/sources.h"
 #include "keeper/instance.h"
 #include "layer/gzip_index_artifact.h"
 #include "mount/layer_host.h"
@@ -27,7 +28,6 @@
 #include "oci/reference.h"
 #include "registry/client.h"
 #include "registry/curl_transport.h"
-#include "registry/docker_config.h"
 #include "registry/referrers.h"
 #include "snapshotter/grpc_server.h"
 #include "snapshotter/grpc_service.h"
@@ -238,16 +238,19 @@ class LayerStack {
 
  private:
   explicit LayerStack(const config::Settings& settings)
-      : docker_config_(RealFileSystem(), registry::DockerConfig::DefaultPath()),
+      : credentials_({.transport = transport_,
+                      .files = RealFileSystem(),
+                      .clock = SystemClock(),
+                      .environment = credentials::Environment::OfProcess()}),
         helpers_("helper", kHelperThreads),
         client_(ClientOptionsOf(settings.registry), {.transport = transport_,
-                                                     .credentials = {&docker_config_},
+                                                     .credentials = credentials_.in_order(),
                                                      .clock = SystemClock(),
                                                      .executor = helpers_,
                                                      .on_outage = LogOutage}) {}
 
   registry::CurlTransport transport_;
-  registry::DockerConfig docker_config_;
+  credentials::Sources credentials_;
   ThreadPool helpers_;
   registry::Client client_;
   std::unique_ptr<mount::LayerHost> host_;

@@ -33,7 +33,7 @@ FENCES = {
     "simdjson": {"estargz"},
     "archive": {"transport"},
     "re2/": {"snapshotter"},
-    "openssl/": {"oci"},
+    "openssl/": {"credentials", "oci"},
     "seccomp.h": {"confine"},
     "CLI/": {"apps"},
 }

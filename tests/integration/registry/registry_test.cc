@@ -9,7 +9,7 @@
 
 #include "base/hex.h"
 #include "base/temp_dir.h"
-#include "registry/docker_config.h"
+#include "credentials/docker_config.h"
 #include "registry/referrers.h"
 #include "tests/integration/registry/world.h"
 #include "tests/support/docker_registry.h"
@@ -77,7 +77,7 @@ TEST(DockerRegistry, WantsAPassword) {
   std::ofstream(config_file) << fmt::format(R"({{"auths":{{"{}":{{"auth":"{}"}}}}}})",
                                             registry.address(),
                                             Base64Encode(AsBytes("user:secret")));
-  DockerConfig docker(RealFileSystem(), config_file);
+  credentials::DockerConfig docker(RealFileSystem(), config_file);
   World world({&docker});
   PushAndPull(world, registry.address());
 

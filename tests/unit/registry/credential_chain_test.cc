@@ -26,8 +26,15 @@ TEST(CredentialChain, TheFirstThatHasSomeDecides) {
 TEST(CredentialChain, SaysWhyThereAreNone) {
   FakeCredentials none(MakeError(StatusCode::kNotFound, "not logged in"));
   EXPECT_EQ(CredentialChain({&none}).Find(kImage).tried, "fake source has none: not logged in");
-  EXPECT_EQ(CredentialChain({}).Find(kImage).tried, "no source of credentials is configured");
+  EXPECT_EQ(CredentialChain({}).Find(kImage).tried, "no source has credentials for a.example");
   EXPECT_TRUE(CredentialChain({&none}).Find(kImage).credentials.anonymous());
+}
+
+TEST(CredentialChain, KeepsQuietAboutSourcesOfOtherRegistries) {
+  FakeCredentials elsewhere(MakeError(StatusCode::kNotFound, ""));
+  FakeCredentials none(MakeError(StatusCode::kNotFound, "not logged in"));
+  EXPECT_EQ(CredentialChain({&elsewhere, &none, &elsewhere}).Find(kImage).tried,
+            "fake source has none: not logged in");
 }
 
 TEST(CredentialChain, PassesOverWhatWasRefusedWhileThereIsMore) {

@@ -1,4 +1,4 @@
-#include "registry/credential_helper.h"
+#include "credentials/credential_helper.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -19,7 +19,7 @@
 
 extern char** environ;
 
-namespace starling::registry {
+namespace starling::credentials {
 namespace {
 
 using TimePoint = std::chrono::steady_clock::time_point;
@@ -35,7 +35,7 @@ Status CheckName(const std::string& name) {
   return clean ? OkStatus()
                : MakeError(StatusCode::kInvalidArgument,
                            fmt::format("\"{}\" is not a name of a credential helper",
-                                       Printable(name, 100)));
+                                       registry::Printable(name, 100)));
 }
 
 /// A child process in a group of its own. Whatever happens, it does not outlive this object.
@@ -146,7 +146,7 @@ StatusOr<std::string> ReadOutput(int fd, TimePoint deadline) {
   }
 }
 
-StatusOr<Credentials> ParseAnswer(const std::string& output) {
+StatusOr<registry::Credentials> ParseAnswer(const std::string& output) {
   const auto json = nlohmann::json::parse(output, nullptr, false);
   const auto text = [&json](const char* key) {
     const auto found = json.is_object() ? json.find(key) : json.end();
@@ -159,13 +159,13 @@ StatusOr<Credentials> ParseAnswer(const std::string& output) {
   const std::string username = text("Username");
   // Source: docker-credential-helpers: this user name marks an identity token.
   if (username == "<token>") {
-    return Credentials{.username = "", .password = "", .identity_token = secret};
+    return registry::Credentials{.username = "", .password = "", .identity_token = secret};
   }
-  return Credentials{.username = username, .password = secret, .identity_token = ""};
+  return registry::Credentials{.username = username, .password = secret, .identity_token = ""};
 }
 
-StatusOr<Credentials> Ask(const std::string& program, const std::string& server,
-                          TimePoint deadline) {
+StatusOr<registry::Credentials> Ask(const std::string& program, const std::string& server,
+                                    TimePoint deadline) {
   int input[2];
   int output[2];
   // A socket and not a pipe: writing to a program that has ended must not raise SIGPIPE.
@@ -192,17 +192,18 @@ StatusOr<Credentials> Ask(const std::string& program, const std::string& server,
   }
   // Source: docker-credential-helpers, errCredentialsNotFoundMessage.
   if (answer.find("credentials not found") != std::string::npos) {
-    return Credentials{};
+    return registry::Credentials{};
   }
   return MakeError(
       StatusCode::kUnauthenticated,
-      fmt::format("it failed: {}", Printable(answer.substr(0, answer.find('\n')), 200)));
+      fmt::format("it failed: {}", registry::Printable(answer.substr(0, answer.find('\n')), 200)));
 }
 
 }  // namespace
 
-StatusOr<Credentials> AskCredentialHelper(const std::string& name, const std::string& server,
-                                          std::chrono::milliseconds timeout) {
+StatusOr<registry::Credentials> AskCredentialHelper(const std::string& name,
+                                                    const std::string& server,
+                                                    std::chrono::milliseconds timeout) {
   RETURN_IF_ERROR(CheckName(name));
   const std::string program = "docker-credential-" + name;
   auto credentials = Ask(program, server, std::chrono::steady_clock::now() + timeout);
@@ -212,4 +213,4 @@ StatusOr<Credentials> AskCredentialHelper(const std::string& name, const std::st
   return credentials;
 }
 
-}  // namespace starling::registry
+}  // namespace starling::credentials

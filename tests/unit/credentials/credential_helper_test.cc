@@ -1,15 +1,16 @@
-#include "registry/credential_helper.h"
+#include "credentials/credential_helper.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
 #include "base/unique_fd.h"
-#include "tests/unit/registry/helper_programs.h"
+#include "tests/unit/credentials/helper_programs.h"
 
-namespace starling::registry {
+namespace starling::credentials {
 namespace {
 
+using registry::Credentials;
 using testing::HasSubstr;
 using CredentialHelper = HelperPrograms;
 
@@ -48,4 +49,4 @@ TEST_F(CredentialHelper, GetsNoDescriptorButItsOwn) {
 }
 
 }  // namespace
-}  // namespace starling::registry
+}  // namespace starling::credentials

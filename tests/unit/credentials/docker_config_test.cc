@@ -1,14 +1,15 @@
-#include "registry/docker_config.h"
+#include "credentials/docker_config.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/hex.h"
-#include "tests/unit/registry/helper_programs.h"
+#include "tests/unit/credentials/helper_programs.h"
 
-namespace starling::registry {
+namespace starling::credentials {
 namespace {
 
+using registry::Credentials;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -103,4 +104,4 @@ echo "{\"ServerURL\":\"$server\",\"Username\":\"$server\",\"Secret\":\"s\"}")");
 }
 
 }  // namespace
-}  // namespace starling::registry
+}  // namespace starling::credentials

@@ -9,14 +9,19 @@
 
 #include "base/file_system.h"
 #include "base/mutex.h"
+#include "credentials/environment.h"
 #include "registry/credentials.h"
 
-namespace starling::registry {
+namespace starling::credentials {
+
+/// Whether `key` of a config.json ("ghcr.io", "https://ghcr.io/v1/") names `registry`. Docker Hub
+/// has several names.
+bool NamesRegistry(std::string_view key, std::string_view registry);
 
 /// What a docker config.json says about one registry.
 struct DockerConfigEntry {
   std::string helper;  // of credHelpers or credsStore; asked first
-  Credentials credentials;
+  registry::Credentials credentials;
 };
 
 /// Looks `registry` up in the text of a config.json; nothing found is no error. Errors name the
@@ -25,15 +30,15 @@ StatusOr<DockerConfigEntry> FindInDockerConfig(std::string_view json, const std:
 
 /// Credentials of `docker login`: $DOCKER_CONFIG/config.json, else ~/.docker/config.json, read
 /// again whenever the file changes; a file that is not there knows nothing. Threads: safe; blocks.
-class DockerConfig : public CredentialSource {
+class DockerConfig : public registry::CredentialSource {
  public:
   DockerConfig(FileSystem& files, std::filesystem::path config_file,
                std::chrono::milliseconds helper_timeout = std::chrono::seconds(30));
-  /// Where docker itself would look, from the environment.
-  static std::filesystem::path DefaultPath();
+  /// Where docker itself would look.
+  static std::filesystem::path PathIn(const Environment& environment);
 
   std::string Name() const override;
-  StatusOr<Credentials> Find(const CredentialRequest& request) override;
+  StatusOr<registry::Credentials> Find(const registry::CredentialRequest& request) override;
 
  private:
   struct Version {
@@ -56,4 +61,4 @@ class DockerConfig : public CredentialSource {
   std::string text_ GUARDED_BY(mutex_);
 };
 
-}  // namespace starling::registry
+}  // namespace starling::credentials

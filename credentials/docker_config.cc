@@ -1,13 +1,12 @@
-#include "registry/docker_config.h"
+#include "credentials/docker_config.h"
 
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/hex.h"
-#include "registry/credential_helper.h"
+#include "credentials/credential_helper.h"
 
-namespace starling::registry {
+namespace starling::credentials {
 namespace {
 
 using nlohmann::json;
@@ -29,11 +28,6 @@ std::string_view HostOfKey(std::string_view key) {
   return key.substr(0, key.find('/'));
 }
 
-bool KeyNames(std::string_view key, std::string_view registry) {
-  const std::string_view host = HostOfKey(key);
-  return host == registry || (IsDockerHub(host) && IsDockerHub(registry));
-}
-
 /// The value whose key is exactly `registry`, else one whose key names it in another way.
 const json* FindByRegistry(const json& object, const std::string& registry, std::string& key) {
   if (const auto exact = object.find(registry); exact != object.end()) {
@@ -41,7 +35,7 @@ const json* FindByRegistry(const json& object, const std::string& registry, std:
     return &*exact;
   }
   for (auto at = object.begin(); at != object.end(); ++at) {
-    if (KeyNames(at.key(), registry)) {
+    if (NamesRegistry(at.key(), registry)) {
       key = at.key();
       return &*at;
     }
@@ -64,11 +58,11 @@ StatusOr<std::string> StringOf(const json& object, const char* name, std::string
   return found->get<std::string>();
 }
 
-StatusOr<Credentials> ParseAuth(const json& auth, const std::string& where) {
+StatusOr<registry::Credentials> ParseAuth(const json& auth, const std::string& where) {
   if (!auth.is_object()) {
     return WrongType(where, "an object");
   }
-  Credentials credentials;
+  registry::Credentials credentials;
   ASSIGN_OR_RETURN(credentials.username, StringOf(auth, "username", where));
   ASSIGN_OR_RETURN(credentials.password, StringOf(auth, "password", where));
   ASSIGN_OR_RETURN(credentials.identity_token, StringOf(auth, "identitytoken", where));
@@ -111,6 +105,11 @@ StatusOr<std::string> HelperOf(const json& config, const std::string& registry) 
 
 }  // namespace
 
+bool NamesRegistry(std::string_view key, std::string_view registry) {
+  const std::string_view host = HostOfKey(key);
+  return host == registry || (IsDockerHub(host) && IsDockerHub(registry));
+}
+
 StatusOr<DockerConfigEntry> FindInDockerConfig(std::string_view text, const std::string& registry) {
   const json config = json::parse(text, nullptr, false);
   if (!config.is_object()) {
@@ -136,19 +135,18 @@ DockerConfig::DockerConfig(FileSystem& files, std::filesystem::path config_file,
                            std::chrono::milliseconds helper_timeout)
     : files_(files), config_file_(std::move(config_file)), helper_timeout_(helper_timeout) {}
 
-std::filesystem::path DockerConfig::DefaultPath() {
-  if (const char* directory = std::getenv("DOCKER_CONFIG"); directory != nullptr && *directory) {
-    return std::filesystem::path(directory) / "config.json";
+std::filesystem::path DockerConfig::PathIn(const Environment& environment) {
+  if (environment.Has("DOCKER_CONFIG")) {
+    return std::filesystem::path(environment.Get("DOCKER_CONFIG")) / "config.json";
   }
-  const char* home = std::getenv("HOME");
-  return std::filesystem::path(home != nullptr && *home ? home : "/root") / ".docker/config.json";
+  return std::filesystem::path(environment.Home()) / ".docker/config.json";
 }
 
 std::string DockerConfig::Name() const {
   return fmt::format("docker config {}", config_file_.string());
 }
 
-StatusOr<Credentials> DockerConfig::Find(const CredentialRequest& request) {
+StatusOr<registry::Credentials> DockerConfig::Find(const registry::CredentialRequest& request) {
   const std::string& registry = request.registry;
   ASSIGN_OR_RETURN(const std::optional<std::string> text, Text());
   if (!text) {
@@ -199,4 +197,4 @@ StatusOr<std::optional<std::string>> DockerConfig::Text() {
   return std::optional(text_);
 }
 
-}  // namespace starling::registry
+}  // namespace starling::credentials

@@ -9,7 +9,7 @@
 
 #include "base/temp_dir.h"
 
-namespace starling::registry {
+namespace starling::credentials {
 
 /// A directory of files, first in PATH, for programs that pretend to be credential helpers.
 class HelperPrograms : public testing::Test {
@@ -33,4 +33,4 @@ class HelperPrograms : public testing::Test {
   std::string old_path_;
 };
 
-}  // namespace starling::registry
+}  // namespace starling::credentials

@@ -1,0 +1,53 @@
+#include "credentials/sources.h"
+
+#include <utility>
+
+#include "credentials/azure.h"
+#include "credentials/docker_config.h"
+#include "credentials/ecr.h"
+#include "credentials/google.h"
+#include "credentials/named_secret.h"
+#include "credentials/source_dependencies.h"
+#include "credentials/variables.h"
+
+namespace starling::credentials {
+
+Sources::Sources(Dependencies dependencies)
+    : deps_(std::move(dependencies)), web_({.transport = deps_.transport, .clock = deps_.clock}) {
+  const SourceDependencies machine{.environment = deps_.environment,
+                                   .surroundings = Surroundings::kMachine,
+                                   .files = deps_.files,
+                                   .web = web_,
+                                   .clock = deps_.clock};
+  // What somebody wrote down for a registry goes before what a machine happens to be.
+  sources_.push_back(std::make_unique<LoginVariables>(deps_.environment));
+  sources_.push_back(
+      std::make_unique<DockerConfig>(deps_.files, DockerConfig::PathIn(deps_.environment)));
+  sources_.push_back(std::make_unique<TokenVariables>(deps_.environment));
+  sources_.push_back(std::make_unique<EcrCredentials>(machine));
+  sources_.push_back(std::make_unique<GoogleCredentials>(machine));
+  sources_.push_back(std::make_unique<AzureCredentials>(machine));
+}
+
+Sources::~Sources() = default;
+
+Status Sources::AddSecret(const std::string& name, const std::string& registry) {
+  ASSIGN_OR_RETURN(auto secret, NamedSecret::Open(name, registry,
+                                                  {.environment = deps_.environment,
+                                                   .surroundings = Surroundings::kNone,
+                                                   .files = deps_.files,
+                                                   .web = web_,
+                                                   .clock = deps_.clock}));
+  sources_.insert(sources_.begin(), std::move(secret));
+  return OkStatus();
+}
+
+std::vector<registry::CredentialSource*> Sources::in_order() const {
+  std::vector<registry::CredentialSource*> sources;
+  for (const auto& source : sources_) {
+    sources.push_back(source.get());
+  }
+  return sources;
+}
+
+}  // namespace starling::credentials
