@@ -22,3 +22,8 @@ if(STARLING_TESTS)
   find_package(GTest REQUIRED)
   include(GoogleTest)
 endif()
+
+# Headers only, without a package of its own for CMake.
+find_path(TOMLPLUSPLUS_INCLUDE toml++/toml.h REQUIRED)
+add_library(starling_tomlplusplus INTERFACE)
+target_include_directories(starling_tomlplusplus SYSTEM INTERFACE "${TOMLPLUSPLUS_INCLUDE}")

@@ -1,14 +1,12 @@
 #include "config/settings.h"
 
-#define TOML_EXCEPTIONS 0
-#define TOML_HEADER_ONLY 1
-#include <toml++/toml.h>
-
 #include <algorithm>
 #include <array>
 #include <functional>
 #include <numeric>
 #include <optional>
+
+#include "base/toml.h"
 
 namespace starling::config {
 namespace {
