@@ -227,6 +227,22 @@ Status ReadPlainHttpHosts(Reader& reader, const toml::node& node, std::string_vi
   return OkStatus();
 }
 
+/// As in containerd's configuration: directories with colons between them. Empty: none.
+Status ReadConfigPath(Reader& reader, const toml::node& node, std::string_view key) {
+  ASSIGN_OR_RETURN(std::string text, ReadText(reader, node, key));
+  std::vector<std::string>& directories = reader.settings().registry.config_path;
+  directories.clear();
+  for (std::string_view rest = text; !rest.empty();) {
+    const std::string directory(rest.substr(0, rest.find(':')));
+    rest.remove_prefix(std::min(rest.size(), directory.size() + 1));
+    if (const Status checked = CheckAbsolutePath(key, directory); !checked.ok()) {
+      return reader.ErrorAt(node.source(), MessageOf(checked));
+    }
+    directories.push_back(directory);
+  }
+  return OkStatus();
+}
+
 Status ReadMaxRetries(Reader& reader, const toml::node& node, std::string_view key) {
   ASSIGN_OR_RETURN(const int64_t retries,
                    ReadNumber(reader, node, key, {.least = 0, .most = kMaxRetries}));
@@ -303,6 +319,7 @@ const std::vector<Rule>& Rules() {
         {"registry.blob_timeout_sec", Seconds(&Settings::Registry::blob_timeout)},
         {"registry.max_retries", ReadMaxRetries},
         {"registry.read_deadline_sec", ReadDefaultDeadline},
+        {"registry.config_path", ReadConfigPath},
         {"store.decode_threads", ReadDecodeThreads},
         {"store.max_size_bytes", ReadMaxStoreBytes},
         {"fuse.threads", ReadFuseThreads},

@@ -49,6 +49,8 @@ struct Settings {
       friend bool operator==(const Host&, const Host&) = default;
     };
     std::map<std::string, Host> hosts;  // by "host" or "host:port"
+    /// Directories as containerd's certs.d, in order; they may not exist.
+    std::vector<std::string> config_path = {"/etc/containerd/certs.d"};
 
     friend bool operator==(const Registry&, const Registry&) = default;
   } registry;

@@ -94,14 +94,18 @@ uint64_t BytesToSpare(const std::filesystem::path& root) {
   return error ? UINT64_MAX : space.available / 10 * 9;
 }
 
-layer::LazyLayer::BlobSource SourceOf(const LayerHost::Dependencies& dependencies,
-                                      const LayerSpec& spec, uint64_t size_bytes) {
+oci::Descriptor BlobOf(const LayerSpec& spec, uint64_t size_bytes) {
   oci::Descriptor blob;
   blob.media_type = oci::media_type::kOciLayerGzip;
   blob.digest = spec.layer;
   blob.size_bytes = size_bytes;
+  return blob;
+}
+
+layer::LazyLayer::BlobSource SourceOf(const LayerHost::Dependencies& dependencies,
+                                      const LayerSpec& spec, uint64_t size_bytes) {
   return [sources = dependencies.sources, image = spec.image,
-          blob]() -> StatusOr<std::shared_ptr<oci::BlobReader>> {
+          blob = BlobOf(spec, size_bytes)]() -> StatusOr<std::shared_ptr<oci::BlobReader>> {
     ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> source, sources(image));
     ASSIGN_OR_RETURN(std::shared_ptr<oci::BlobReader> reader, source->BlobAt(blob));
     return KeepTogether(source, std::move(reader));
@@ -214,6 +218,10 @@ struct LayerHost::State {
   Status Serve();
   Status LeaveMounts();
   void AddSource(LazyLayer& layer, const LayerSpec& spec);
+  std::vector<oci::BlobPlace> PlacesOf(const LayerSpec& spec) const {
+    return dependencies.blob_places ? dependencies.blob_places(spec.image)
+                                    : std::vector<oci::BlobPlace>();
+  }
   std::optional<layer::FetchDecision> KeptDecision(const LayerKey& key);
   layer::FetchDecision HowToFetch(const Held& held, const LayerSpec& spec,
                                   const layer::PrefetchPlan* plan);
@@ -1029,7 +1037,9 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& sp
     ::malloc_trim(0);
   }
   ASSIGN_OR_RETURN(Held held, OpenNew(std::move(opened.stored)));
-  held.layer->UseReader(KeepTogether(source, std::move(opened.reader)));
+  if (PlacesOf(spec).empty()) {  // else it is not known at which of them it was opened
+    held.layer->UseReader(KeepTogether(source, std::move(opened.reader)));
+  }
   return held;
 }
 
@@ -1150,8 +1160,16 @@ bool LayerHost::State::TakeUnshown(const LayerKey& key, Held& held) {
 }
 
 void LayerHost::State::AddSource(LazyLayer& layer, const LayerSpec& spec) {
-  layer.AddSource(spec.image, spec.host(),
-                  SourceOf(dependencies, spec, layer.chunks().blob_size_bytes()));
+  const uint64_t size_bytes = layer.chunks().blob_size_bytes();
+  const std::vector<oci::BlobPlace> places = PlacesOf(spec);
+  // One link for all of them: which of them is used changes, and so does what it is known to move.
+  for (const oci::BlobPlace& place : places) {
+    layer.AddSource(place.name, spec.host(),
+                    [open = place.open, blob = BlobOf(spec, size_bytes)] { return open(blob); });
+  }
+  if (places.empty()) {
+    layer.AddSource(spec.image, spec.host(), SourceOf(dependencies, spec, size_bytes));
+  }
 }
 
 std::optional<layer::FetchDecision> LayerHost::State::KeptDecision(const LayerKey& key) {

@@ -40,6 +40,13 @@ class ImageSource {
   virtual StatusOr<std::shared_ptr<BlobReader>> BlobAt(const Descriptor& blob) = 0;
 };
 
+/// One of several places that hold the same blobs.
+struct BlobPlace {
+  std::string name;  // for messages, and what tells it from others
+  /// As ImageSource::BlobAt.
+  std::function<StatusOr<std::shared_ptr<BlobReader>>(const Descriptor&)> open;
+};
+
 /// Where an image is written: blobs first, then manifests, the named one last. Threads: safe.
 class ImageDestination {
  public:

@@ -1,32 +1,99 @@
 #include "registry/client.h"
 
+#include <algorithm>
+#include <concepts>
+#include <type_traits>
 #include <utility>
 
 #include "oci/manifest.h"
 #include "registry/blob_stream.h"
+#include "registry/host_health.h"
+#include "registry/hosts_directory.h"
 #include "registry/manifest_upload.h"
 #include "registry/referrers.h"
 #include "registry/remote_blob.h"
 #include "registry/repository_api.h"
 
 namespace starling::registry {
+namespace {
 
-struct Client::State {
+/// So long, and with so many retries, a host is tried that is not the last one.
+constexpr std::chrono::seconds kPatienceBeforeTheNext{10};
+constexpr int kRetriesBeforeTheNext = 1;
+
+}  // namespace
+
+struct Client::State : std::enable_shared_from_this<Client::State> {
+  State(ClientOptions options_in, Dependencies dependencies)
+      : options(std::move(options_in)), deps(std::move(dependencies)) {
+    if (!options.hosts_directories.empty()) {
+      directory = std::make_unique<HostsDirectory>(options.hosts_directories, deps.clock);
+    }
+  }
+
   ClientOptions options;
   Dependencies deps;
   std::shared_ptr<HostPauses> pauses = std::make_shared<HostPauses>();
   std::shared_ptr<Outages> outages = std::make_shared<Outages>(deps.on_outage);
   std::shared_ptr<TokenSource> tokens;
 
-  StatusOr<std::shared_ptr<RepositoryApi>> Api(const oci::Reference& image, Access access) const {
-    return RepositoryApi::Make(image, access,
-                               {.transport = deps.transport,
-                                .clock = deps.clock,
-                                .tokens = tokens,
-                                .pauses = pauses,
-                                .outages = outages,
-                                .hosts = Hosts(),
-                                .read_deadline = ReadDeadlineOf(image)});
+  std::unique_ptr<HostsDirectory> directory;  // null: every registry is where its name says
+  HostHealth health;
+
+  /// The hosts of the registry of `image`, best first; never empty.
+  StatusOr<std::vector<RegistryHost>> HostsOf(const oci::Reference& image) {
+    const HostPolicy policy = Hosts();
+    if (directory) {
+      return directory->HostsOf(std::string(image.domain()), image.Host(), policy);
+    }
+    ASSIGN_OR_RETURN(const Url own, policy.BaseUrl(image.Host()));
+    ASSIGN_OR_RETURN(Url api, own.Resolve("/v2"));
+    std::vector<RegistryHost> hosts;
+    hosts.push_back({.api = std::move(api), .headers = {}, .connection = {}});
+    return hosts;
+  }
+  std::shared_ptr<RepositoryApi> ApiAt(const RegistryHost& host, const oci::Reference& image,
+                                       Access access) {
+    HostPolicy policy = Hosts();
+    if (!host.api.encrypted()) {  // who configures such a host means it
+      policy.plain_http_hosts.push_back(host.name());
+    }
+    RepositoryApi::Dependencies dependencies{.transport = deps.transport,
+                                             .clock = deps.clock,
+                                             .tokens = tokens,
+                                             .pauses = pauses,
+                                             .outages = outages,
+                                             .hosts = std::move(policy),
+                                             .latest = nullptr,
+                                             .read_deadline = ReadDeadlineOf(image)};
+    if (directory) {
+      dependencies.latest = [self = shared_from_this(), image, host] {
+        const auto now = self->HostsOf(image);
+        if (now.ok()) {
+          for (const RegistryHost& changed : *now) {
+            if (changed.api.text() == host.api.text()) {
+              return changed;
+            }
+          }
+        }
+        return host;
+      };
+    }
+    return RepositoryApi::Make(image, access, host, std::move(dependencies));
+  }
+  /// The registry itself, or what is configured in its place for `access`.
+  StatusOr<std::shared_ptr<RepositoryApi>> Api(const oci::Reference& image, Access access) {
+    ASSIGN_OR_RETURN(const std::vector<RegistryHost> hosts, HostsOf(image));
+    if (access == Access::kPull) {
+      return ApiAt(hosts.back(), image, access);
+    }
+    const auto found = std::ranges::find_if(hosts, &RegistryHost::can_push);
+    if (found == hosts.end()) {
+      return MakeError(StatusCode::kFailedPrecondition,
+                       fmt::format("{}: the hosts.toml of {} names no host that may be pushed to",
+                                   image.ToString(), image.domain()));
+    }
+    return ApiAt(*found, image, access);
   }
   HostPolicy Hosts() const {
     HostPolicy policy{.plain_http_hosts = options.plain_http_hosts, .local_hosts = {}};
@@ -72,13 +139,26 @@ std::string MediaTypeOf(const HttpResponse& response) {
   return Printable(type, 200);
 }
 
+/// Counts what passes.
+class CountingSink : public ByteSink {
+ public:
+  explicit CountingSink(ByteSink& sink) : sink_(sink) {}
+  Status Write(ByteSpan bytes) override {
+    count_ += bytes.size();
+    return sink_.Write(bytes);
+  }
+  uint64_t count() const { return count_; }
+
+ private:
+  ByteSink& sink_;
+  uint64_t count_ = 0;
+};
+
 template <typename State>
 class RegistrySource : public oci::ImageSource {
  public:
   RegistrySource(std::shared_ptr<State> state, oci::Reference image)
-      : state_(std::move(state)),
-        image_(std::move(image)),
-        api_(state_->Api(image_, Access::kPull)) {}
+      : state_(std::move(state)), image_(std::move(image)) {}
 
   std::string Name() const override { return image_.ToString(); }
 
@@ -102,35 +182,129 @@ class RegistrySource : public oci::ImageSource {
   }
 
   Status ReadBlob(const oci::Descriptor& blob, ByteSink& sink) override {
-    RETURN_IF_ERROR(api_.status());
-    return DownloadBlob(*api_, blob, sink, state_->Limits());
+    CountingSink counted(sink);
+    return FromFirst(&RegistryHost::can_pull,
+                     [&](const std::shared_ptr<RepositoryApi>& api, bool last) {
+                       StreamLimits limits = state_->Limits();
+                       limits.max_retries = last ? limits.max_retries : kRetriesBeforeTheNext;
+                       return Answer<bool>(DownloadBlob(api, blob, counted, limits),
+                                           counted.count() == 0);
+                     })
+        .status();
   }
 
   StatusOr<oci::OpenedBlob> OpenBlob(const oci::Descriptor& blob, uint64_t tail_bytes) override {
-    RETURN_IF_ERROR(api_.status());
-    return OpenRemoteBlob(*api_, blob, tail_bytes, state_->RequestPolicy());
+    return FromFirst(
+        &RegistryHost::can_pull, [&](const std::shared_ptr<RepositoryApi>& api, bool last) {
+          return Answer<oci::OpenedBlob>(OpenRemoteBlob(api, blob, tail_bytes, Policy(last)));
+        });
   }
 
   StatusOr<std::shared_ptr<oci::BlobReader>> BlobAt(const oci::Descriptor& blob) override {
-    RETURN_IF_ERROR(api_.status());
+    ASSIGN_OR_RETURN(const std::vector<RegistryHost> hosts, Hosts(&RegistryHost::can_pull));
+    return BlobIn(state_, image_, hosts.front(), blob);
+  }
+
+  /// A blob as `host` has it.
+  static StatusOr<std::shared_ptr<oci::BlobReader>> BlobIn(const std::shared_ptr<State>& state,
+                                                           const oci::Reference& image,
+                                                           const RegistryHost& host,
+                                                           const oci::Descriptor& blob) {
     if (blob.size_bytes == 0) {
-      return MakeError(
-          StatusCode::kInvalidArgument,
-          fmt::format("{}: blob {}: its size must be known", Name(), blob.digest.ToString()));
+      return MakeError(StatusCode::kInvalidArgument,
+                       fmt::format("{}: blob {}: its size must be known", image.ToString(),
+                                   blob.digest.ToString()));
     }
-    return std::make_shared<RemoteBlob>(*api_, blob.digest, blob.size_bytes);
+    return std::make_shared<RemoteBlob>(state->ApiAt(host, image, Access::kPull), blob.digest,
+                                        blob.size_bytes);
   }
 
  private:
+  /// What a host said, and whether another may be asked instead.
+  template <typename Value>
+  struct Answer {
+    explicit Answer(StatusOr<Value> result_in, bool may_ask_others_in = true)
+        : result(std::move(result_in)), may_ask_others(may_ask_others_in) {}
+    explicit Answer(const Status& status, bool may_ask_others_in)
+      requires std::same_as<Value, bool>
+        : result(status.ok() ? StatusOr<bool>(true) : StatusOr<bool>(status)),
+          may_ask_others(may_ask_others_in) {}
+
+    using Type = Value;
+    StatusOr<Value> result;
+    bool may_ask_others;
+  };
+
+  /// Those that have `ability`, those first that have not failed lately.
+  StatusOr<std::vector<RegistryHost>> Hosts(bool RegistryHost::* ability) {
+    ASSIGN_OR_RETURN(std::vector<RegistryHost> hosts, state_->HostsOf(image_));
+    std::erase_if(hosts, [ability](const RegistryHost& host) { return !(host.*ability); });
+    if (hosts.empty()) {
+      return MakeError(StatusCode::kFailedPrecondition,
+                       fmt::format("{}: the hosts.toml of {} names no host that may be asked",
+                                   Name(), image_.domain()));
+    }
+    std::ranges::stable_partition(hosts, [this](const RegistryHost& host) {
+      return state_->health.IsWell(host.name(), state_->deps.clock.Now());
+    });
+    return hosts;
+  }
+
+  RetryPolicy Policy(bool is_last) const {
+    RetryPolicy policy = state_->RequestPolicy();
+    if (!is_last) {
+      policy.max_retries = kRetriesBeforeTheNext;
+      policy.deadline =
+          std::min(policy.deadline, state_->deps.clock.Now() + kPatienceBeforeTheNext);
+    }
+    return policy;
+  }
+
+  /// What the first host says that can answer. An error is the last one's, with what the others
+  /// said.
+  template <typename Ask>
+  auto FromFirst(bool RegistryHost::* ability, const Ask& ask) -> StatusOr<
+      typename std::invoke_result_t<Ask, const std::shared_ptr<RepositoryApi>&, bool>::Type> {
+    ASSIGN_OR_RETURN(const std::vector<RegistryHost> hosts, Hosts(ability));
+    std::string earlier;
+    for (const RegistryHost& host : hosts) {
+      const bool is_last = &host == &hosts.back();
+      auto answer = ask(state_->ApiAt(host, image_, Access::kPull), is_last);
+      if (answer.result.ok()) {
+        return std::move(answer.result);
+      }
+      const Status error = answer.result.status();
+      if (IsRetryable(error) || error.code() == StatusCode::kDeadlineExceeded) {
+        state_->health.OnFailed(host.name(), state_->deps.clock.Now());
+      }
+      if (is_last || !answer.may_ask_others) {
+        return earlier.empty() ? error
+                               : MakeError(error.code(), fmt::format("{} (before it, {})",
+                                                                     MessageOf(error), earlier));
+      }
+      earlier +=
+          fmt::format("{}{}: {}", earlier.empty() ? "" : "; ", host.name(), MessageOf(error));
+    }
+    return MakeError(StatusCode::kInternal, "no host was asked");
+  }
+
   StatusOr<oci::RawManifest> Fetch(const std::string& object,
                                    const std::optional<oci::Digest>& expected) {
-    RETURN_IF_ERROR(api_.status());
-    RepositoryApi& api = **api_;
+    return FromFirst(
+        expected ? &RegistryHost::can_pull : &RegistryHost::can_resolve,
+        [&](const std::shared_ptr<RepositoryApi>& api, bool last) {
+          return Answer<oci::RawManifest>(FetchFrom(*api, object, expected, Policy(last)));
+        });
+  }
+
+  static StatusOr<oci::RawManifest> FetchFrom(RepositoryApi& api, const std::string& object,
+                                              const std::optional<oci::Digest>& expected,
+                                              RetryPolicy retry) {
     const std::string what = fmt::format("manifest {}", object);
     auto response = api.CallAndWait({.url = api.UrlOf("manifests/" + object),
                                      .headers = {{.name = "Accept", .value = AcceptedManifests()}},
                                      .max_body_bytes = oci::kMaxManifestBytes,
-                                     .retry = state_->RequestPolicy()});
+                                     .retry = retry});
     if (!response.ok()) {
       return api.Explain(response.status(), what);
     }
@@ -157,7 +331,6 @@ class RegistrySource : public oci::ImageSource {
 
   const std::shared_ptr<State> state_;
   const oci::Reference image_;
-  const StatusOr<std::shared_ptr<RepositoryApi>> api_;
 };
 
 template <typename State>
@@ -207,8 +380,7 @@ class RegistryDestination : public oci::ImageDestination {
 }  // namespace
 
 Client::Client(ClientOptions options, Dependencies dependencies)
-    : state_(std::make_shared<State>(
-          State{.options = std::move(options), .deps = std::move(dependencies)})) {
+    : state_(std::make_shared<State>(std::move(options), std::move(dependencies))) {
   state_->tokens = std::make_shared<TokenSource>(
       TokenOptions{.hosts = state_->Hosts(),
                    .timeout = state_->options.request_timeout,
@@ -225,6 +397,25 @@ Client::~Client() = default;
 
 std::shared_ptr<oci::ImageSource> Client::Source(const oci::Reference& image) {
   return std::make_shared<RegistrySource<State>>(state_, image);
+}
+
+std::vector<oci::BlobPlace> Client::BlobPlaces(const oci::Reference& image) {
+  std::vector<oci::BlobPlace> places;
+  const auto hosts = state_->HostsOf(image);
+  if (!hosts.ok() || hosts->size() < 2) {
+    return places;
+  }
+  for (const RegistryHost& host : *hosts) {
+    if (host.can_pull) {
+      places.push_back({.name = host.is_mirror
+                                    ? fmt::format("{} by {}", image.ToString(), host.name())
+                                    : image.ToString(),
+                        .open = [state = state_, image, host](const oci::Descriptor& blob) {
+                          return RegistrySource<State>::BlobIn(state, image, host, blob);
+                        }});
+    }
+  }
+  return places;
 }
 
 std::shared_ptr<oci::ImageDestination> Client::Destination(const oci::Reference& image) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -44,6 +45,8 @@ struct ClientOptions {
   /// say something else. It retries until then.
   std::chrono::milliseconds read_deadline = std::chrono::minutes(15);
   std::map<std::string, HostOptions> hosts;  // by "host" or "host:port" of references
+  /// Directories as containerd's `certs.d`; see HostsDirectory.
+  std::vector<std::filesystem::path> hosts_directories;
 };
 
 /// Speaks the OCI distribution protocol to any number of registries.
@@ -64,7 +67,11 @@ class Client {
   Client(ClientOptions options, Dependencies dependencies);
   ~Client();
 
+  /// Manifests and blobs come from the first host of the registry that has them.
   std::shared_ptr<oci::ImageSource> Source(const oci::Reference& image);
+  /// Where the blobs of an image may be read from, best first, if its registry has mirrors; else
+  /// nothing, and Source is the place.
+  std::vector<oci::BlobPlace> BlobPlaces(const oci::Reference& image);
   std::shared_ptr<oci::ImageDestination> Destination(const oci::Reference& image);
   /// What is said about the images of the repository of `image`.
   std::shared_ptr<Referrers> ReferrersIn(const oci::Reference& image);

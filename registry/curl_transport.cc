@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/executor.h"
+#include "base/file_system.h"
 #include "base/mutex.h"
 #include "registry/url.h"
 
@@ -28,6 +29,7 @@ constexpr size_t kKeptHandles = 16;
 constexpr size_t kUrgentRequests = 2;
 constexpr std::chrono::milliseconds kTimerSlack{20};
 constexpr long kReceiveBufferBytes = 128 << 10;
+constexpr uint64_t kMaxCertificateBytes = 16 << 20;
 
 TimePoint Now() { return std::chrono::steady_clock::now(); }
 
@@ -293,6 +295,14 @@ void SetFromEnvironment(std::string& option, const char* variable) {
   }
 }
 
+/// PEM of `file`, or else of where libcurl looks; empty when there is none.
+std::string SystemCertificates(const std::string& file) {
+  const char* const built_in = curl_version_info(CURLVERSION_NOW)->cainfo;
+  const std::string path = !file.empty() ? file : built_in != nullptr ? built_in : "";
+  const auto bytes = ReadFile(RealFileSystem(), path, kMaxCertificateBytes);
+  return bytes.ok() ? std::string(AsText(*bytes)) + "\n" : std::string();
+}
+
 void InitializeCurl() {
   static const CURLcode initialized = curl_global_init(CURL_GLOBAL_DEFAULT);
   if (initialized != CURLE_OK) {
@@ -340,6 +350,7 @@ class CurlTransport::Loop {
   bool HasRoom(const Transfer& transfer) const;
   void Start(std::unique_ptr<Transfer> transfer);
   void Configure(Transfer& transfer);
+  void ConfigureConnection(const Transfer& transfer);
   void ConfigureBody(Transfer& transfer);
   void CollectFinished();
   void Finish(std::unique_ptr<Transfer> transfer, StatusOr<HttpResponse> result);
@@ -514,18 +525,11 @@ void CurlTransport::Loop::Configure(Transfer& transfer) {
   if (request.proxy == Proxy::kNever) {
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
   }
-  if (!options_.ca_file.empty()) {
-    curl_easy_setopt(easy, CURLOPT_CAINFO, options_.ca_file.c_str());
-  }
-  if (!options_.ca_directory.empty()) {
-    curl_easy_setopt(easy, CURLOPT_CAPATH, options_.ca_directory.c_str());
-  }
+  ConfigureConnection(transfer);
   // libcurl takes 0 for "no limit".
   const auto left =
       std::chrono::duration_cast<std::chrono::milliseconds>(transfer.deadline - Now());
   curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(std::max<int64_t>(left.count(), 1)));
-  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
-                   static_cast<long>(options_.connect_timeout.count()));
   curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT,
                    static_cast<long>(options_.stall_bytes_per_second));
   curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, static_cast<long>(options_.stall_timeout.count()));
@@ -543,6 +547,36 @@ void CurlTransport::Loop::Configure(Transfer& transfer) {
   list = curl_slist_append(list, "Expect:");
   transfer.header_list.reset(list);
   curl_easy_setopt(easy, CURLOPT_HTTPHEADER, list);
+}
+
+/// libcurl uses a connection for another request only if that has the same of these options.
+void CurlTransport::Loop::ConfigureConnection(const Transfer& transfer) {
+  static const ConnectionOptions kOrdinary;
+  CURL* const easy = transfer.easy.get();
+  const ConnectionOptions& options =
+      transfer.request.connection ? *transfer.request.connection : kOrdinary;
+  curl_easy_setopt(
+      easy, CURLOPT_CONNECTTIMEOUT_MS,
+      static_cast<long>(options.connect_timeout.value_or(options_.connect_timeout).count()));
+  if (!options_.ca_directory.empty()) {
+    curl_easy_setopt(easy, CURLOPT_CAPATH, options_.ca_directory.c_str());
+  }
+  if (!options.trusted_pem.empty()) {
+    const std::string trusted = SystemCertificates(options_.ca_file) + options.trusted_pem;
+    curl_blob blob{
+        .data = const_cast<char*>(trusted.data()), .len = trusted.size(), .flags = CURL_BLOB_COPY};
+    curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
+  } else if (!options_.ca_file.empty()) {
+    curl_easy_setopt(easy, CURLOPT_CAINFO, options_.ca_file.c_str());
+  }
+  if (!options.client_certificate.empty()) {
+    curl_easy_setopt(easy, CURLOPT_SSLCERT, options.client_certificate.c_str());
+    curl_easy_setopt(easy, CURLOPT_SSLKEY, options.client_key.c_str());
+  }
+  if (!options.verify) {
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+  }
 }
 
 void CurlTransport::Loop::ConfigureBody(Transfer& transfer) {

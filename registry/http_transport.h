@@ -3,6 +3,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -38,6 +39,16 @@ bool MayReach(Reach reach, AddressKind kind);
 
 /// Whether the environment's proxies count.
 enum class Proxy { kOfEnvironment, kNever };
+/// How to connect to a host that is not like all others.
+struct ConnectionOptions {
+  std::string trusted_pem;         // certificates to trust beside the system's
+  std::string client_certificate;  // files (PEM), read at each connection; empty: none
+  std::string client_key;
+  bool verify = true;  // that the host is who it says
+  std::optional<std::chrono::milliseconds> connect_timeout;
+
+  friend bool operator==(const ConnectionOptions&, const ConnectionOptions&) = default;
+};
 
 struct HttpRequest {
   std::string method = "GET";
@@ -67,6 +78,8 @@ struct HttpRequest {
   /// A name that stands for another address is kFailedPrecondition.
   Reach reach = Reach::kAnywhere;
   Proxy proxy = Proxy::kOfEnvironment;
+  /// Null: as the transport's options say.
+  std::shared_ptr<const ConnectionOptions> connection;
 };
 
 /// One HTTP exchange; redirects are not followed and credentials not added here.

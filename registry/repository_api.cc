@@ -53,7 +53,7 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
   }
 
   /// The registry itself, which may see credentials; nobody else does.
-  bool AtRegistry() const { return url_->SameOrigin(api_->base_); }
+  bool AtRegistry() const { return url_->SameOrigin(api_->base()); }
 
   void GoTo(Url url) {
     url_ = std::move(url);
@@ -108,7 +108,12 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
                      .fetch_class = request_.fetch_class,
                      .stop = request_.stop,
                      .own_connection = request_.own_connection,
-                     .reach = api_->deps_.hosts.ReachOf(api_->base_, *url_)};
+                     .reach = api_->deps_.hosts.ReachOf(api_->base(), *url_)};
+    const RegistryHost host = api_->Latest();
+    http.connection = ConnectionFor(host.api, host.connection, *url_);
+    if (AtRegistry()) {
+      std::ranges::copy(host.headers, std::back_inserter(http.headers));
+    }
     if (!authorization_.empty()) {
       http.headers.push_back({.name = "Authorization", .value = authorization_});
     }
@@ -211,32 +216,29 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
   int token_retries_ = 0;
 };
 
-StatusOr<std::shared_ptr<RepositoryApi>> RepositoryApi::Make(const oci::Reference& image,
-                                                             Access access,
-                                                             Dependencies dependencies) {
-  ASSIGN_OR_RETURN(Url base, dependencies.hosts.BaseUrl(image.Host()));
+std::shared_ptr<RepositoryApi> RepositoryApi::Make(const oci::Reference& image, Access access,
+                                                   RegistryHost host, Dependencies dependencies) {
   return std::shared_ptr<RepositoryApi>(
-      new RepositoryApi(image, access, std::move(base), std::move(dependencies)));
+      new RepositoryApi(image, access, std::move(host), std::move(dependencies)));
 }
 
-RepositoryApi::RepositoryApi(const oci::Reference& image, Access access, Url base,
+RepositoryApi::RepositoryApi(const oci::Reference& image, Access access, RegistryHost host,
                              Dependencies dependencies)
     : deps_(std::move(dependencies)),
-      base_(std::move(base)),
+      host_(std::move(host)),
+      domain_(image.domain()),
       repository_(image.repository()),
       name_(fmt::format("{}/{}", image.domain(), image.repository())),
-      token_request_{.domain = image.domain(),
+      token_request_{.domain = host_.is_mirror ? host_.name() : std::string(image.domain()),
                      .repository = image.repository(),
-                     .registry = base_,
+                     .registry = host_.api,
                      .scope = fmt::format("repository:{}:{}", image.repository(),
-                                          access == Access::kPush ? "pull,push" : "pull")} {}
+                                          access == Access::kPush ? "pull,push" : "pull"),
+                     .connection = host_.connection} {}
 
 std::string RepositoryApi::UrlOf(std::string_view rest) const {
-  std::string base = base_.text();
-  while (base.ends_with('/')) {
-    base.pop_back();
-  }
-  return fmt::format("{}/v2/{}/{}", base, repository_, rest);
+  const std::string url = fmt::format("{}/{}/{}", host_.api.text(), repository_, rest);
+  return host_.is_mirror ? fmt::format("{}?ns={}", url, PercentEncode(domain_)) : url;
 }
 
 void RepositoryApi::Call(ApiRequest request, Done done) {
@@ -262,7 +264,7 @@ void RepositoryApi::Wait(std::chrono::milliseconds delay) {
 
 Status RepositoryApi::ErrorOf(const HttpResponse& response, std::string_view what) {
   const Status status =
-      ErrorOfResponse(response, fmt::format("{}: {}: {}", name_, what, base_.ForMessages()));
+      ErrorOfResponse(response, fmt::format("{}: {}: {}", name_, what, host_.api.ForMessages()));
   switch (response.status) {
     case 401:
     case 403:

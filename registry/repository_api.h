@@ -11,6 +11,7 @@
 #include "oci/reference.h"
 #include "registry/host_policy.h"
 #include "registry/http_transport.h"
+#include "registry/registry_host.h"
 #include "registry/retry.h"
 #include "registry/token_source.h"
 
@@ -59,17 +60,20 @@ class RepositoryApi : public std::enable_shared_from_this<RepositoryApi> {
     std::shared_ptr<HostPauses> pauses;
     std::shared_ptr<Outages> outages;
     HostPolicy hosts;
+    /// What is to be known of the place now, if that may change; else as it was in Make.
+    std::function<RegistryHost()> latest;
     /// How long a read of a range waits for its bytes.
     std::chrono::milliseconds read_deadline = std::chrono::minutes(15);
   };
   using Done = std::function<void(StatusOr<ApiResponse>)>;
 
-  static StatusOr<std::shared_ptr<RepositoryApi>> Make(const oci::Reference& image, Access access,
-                                                       Dependencies dependencies);
+  /// The repository of `image` as `host` serves it.
+  static std::shared_ptr<RepositoryApi> Make(const oci::Reference& image, Access access,
+                                             RegistryHost host, Dependencies dependencies);
 
-  /// "https://host/v2/<repository>/<rest>".
+  /// "https://host/v2/<repository>/<rest>"; of a mirror with "?ns=<registry>".
   std::string UrlOf(std::string_view rest) const;
-  const Url& base() const { return base_; }
+  const Url& base() const { return host_.api; }
   /// Sends `request` until there is a final answer: any HTTP status but redirects. Follows 10
   /// redirects at most; the Authorization header stays with the registry's scheme, host and port.
   /// At another place it is tried for a few seconds only, whatever the deadline (kUnavailable,
@@ -101,10 +105,13 @@ class RepositoryApi : public std::enable_shared_from_this<RepositoryApi> {
 
  private:
   class CallInProgress;
-  RepositoryApi(const oci::Reference& image, Access access, Url base, Dependencies dependencies);
+  RepositoryApi(const oci::Reference& image, Access access, RegistryHost host,
+                Dependencies dependencies);
+  RegistryHost Latest() const { return deps_.latest ? deps_.latest() : host_; }
 
   const Dependencies deps_;
-  const Url base_;
+  const RegistryHost host_;
+  const std::string domain_;  // "docker.io"
   const std::string repository_;
   const std::string name_;  // "docker.io/library/ubuntu"
   const TokenRequest token_request_;

@@ -6,6 +6,7 @@
 
 #include "base/hex.h"
 #include "registry/api_error.h"
+#include "registry/registry_host.h"
 #include "registry/retry.h"
 
 namespace starling::registry {
@@ -190,6 +191,7 @@ class TokenSource::Fetch : public std::enable_shared_from_this<TokenSource::Fetc
 
   void Send(HttpRequest http) {
     http.reach = source_->options_.hosts.ReachOf(request_.registry, *realm_);
+    http.connection = ConnectionFor(request_.registry, request_.connection, *realm_);
     SendWithRetries({.transport = source_->deps_.transport,
                      .clock = source_->deps_.clock,
                      .pauses = source_->deps_.pauses,

@@ -94,6 +94,13 @@ StatusOr<Url> Url::WithQuery(std::string_view name, std::string_view value) cons
                            name, PercentEncode(value)));
 }
 
+std::string HostAndPort(const Url& url) {
+  const bool is_v6 = url.host().find(':') != std::string::npos;
+  const std::string host = is_v6 ? fmt::format("[{}]", url.host()) : url.host();
+  const bool is_default = url.port() == (url.encrypted() ? 443 : 80);
+  return is_default ? host : fmt::format("{}:{}", host, url.port());
+}
+
 bool IsLoopback(std::string_view host) {
   const std::string name(host);
   in_addr v4{};

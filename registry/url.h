@@ -35,6 +35,9 @@ class Url {
   int port_ = 0;
 };
 
+/// As references and configurations spell it: "ghcr.io" or, at another port than the scheme's,
+/// "mirror:5000".
+std::string HostAndPort(const Url& url);
 /// 127.0.0.0/8, ::1 and localhost; `host` without port and brackets.
 bool IsLoopback(std::string_view host);
 /// Everything but letters, digits and "-._~" as %XX.

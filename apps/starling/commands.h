@@ -35,10 +35,12 @@ inline constexpr std::string_view kMountSocketName = "control.sock";
 /// How a command reaches registries.
 struct RegistryOptions {
   std::vector<std::string> plain_http_hosts;
+  std::vector<std::string> hosts_directories = {"/etc/containerd/certs.d"};
   std::string secret;  // "env:VARIABLE" or "file:PATH", for the registry of the command's image
 };
 
-/// --plain-http HOST and --secret, for every command that reaches registries.
+/// --plain-http HOST, --hosts-dir DIRECTORY and --secret, for every command that reaches
+/// registries.
 void AddRegistryOptions(CLI::App& command, RegistryOptions& options);
 
 }  // namespace starling::cli

@@ -39,7 +39,10 @@ Toolbox::Toolbox()
       helpers_("helper", 1) {}
 
 void Toolbox::Connect(const RegistryOptions& options) {
-  registries_.emplace(registry::ClientOptions{.plain_http_hosts = options.plain_http_hosts},
+  registry::ClientOptions client{.plain_http_hosts = options.plain_http_hosts};
+  client.hosts_directories.assign(options.hosts_directories.begin(),
+                                  options.hosts_directories.end());
+  registries_.emplace(std::move(client),
                       registry::Client::Dependencies{.transport = http_,
                                                      .credentials = credentials_.in_order(),
                                                      .clock = SystemClock(),

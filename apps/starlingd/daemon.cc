@@ -69,6 +69,7 @@ registry::ClientOptions ClientOptionsOf(const config::Settings::Registry& settin
                                   .blob_timeout = settings.blob_timeout,
                                   .max_retries = static_cast<int>(settings.max_retries),
                                   .read_deadline = DeadlineOf(settings.read_deadline)};
+  options.hosts_directories.assign(settings.config_path.begin(), settings.config_path.end());
   for (const auto& [name, host] : settings.hosts) {
     options.hosts[name].local = host.local;
     if (host.read_deadline) {
@@ -207,6 +208,11 @@ class LayerStack {
                        const std::string& image) -> StatusOr<std::shared_ptr<oci::ImageSource>> {
           ASSIGN_OR_RETURN(const oci::Reference reference, oci::Reference::Parse(image));
           return client->Source(reference);
+        },
+        .blob_places = [client = &stack->client_](
+                           const std::string& image) -> std::vector<oci::BlobPlace> {
+          const auto reference = oci::Reference::Parse(image);
+          return reference.ok() ? client->BlobPlaces(*reference) : std::vector<oci::BlobPlace>();
         },
         .files = RealFileSystem(),
         .find_gzip_indexes = FindGzipIndexes(stack->client_, settings.fetch.gzip_indexes_from)};

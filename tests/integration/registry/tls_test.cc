@@ -3,8 +3,11 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <filesystem>
+#include <fstream>
 #include <future>
 
+#include "base/temp_dir.h"
 #include "tests/integration/registry/world.h"
 #include "tests/support/docker_registry.h"
 #include "tests/support/test_server.h"
@@ -105,6 +108,35 @@ TEST(Tls, RefusesWhatItCannotVerifyOnce) {
             StatusCode::kNotFound);
   EXPECT_EQ(registry.TrafficUntil("some/app").peers.size(), 1u) << "of the last client alone";
   EXPECT_LE(registry.LogLines("remote error: tls"), 3u) << "nobody tried again";
+}
+
+TEST(Tls, HostsTomlSaysWhomToTrust) {
+  const TestCertificate certificate;
+  const DockerRegistry registry({.certificate = &certificate});
+  ASSERT_TRUE(registry.running()) << "needs docker-registry (apt install docker-registry)";
+  const std::string address = registry.AddressAt(TestCertificate::kHost);
+  const struct {
+    const char* name;
+    std::string hosts;
+    StatusCode want;
+  } cases[] = {
+      {"nothing", "", StatusCode::kPermissionDenied},
+      {"its authority", fmt::format("ca = '{}'", certificate.file()), StatusCode::kNotFound},
+      {"anybody", "skip_verify = true", StatusCode::kNotFound},
+      {"a client certificate for nobody",
+       fmt::format("ca = '{0}'\nclient = '{0}'", certificate.file()),
+       StatusCode::kPermissionDenied},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto directory = TempDir::Make("/tmp", "hosts");
+    ASSERT_TRUE(directory.ok());
+    std::filesystem::create_directories(directory->path() / address);
+    std::ofstream(directory->path() / address / "hosts.toml") << c.hosts;
+    World world({}, {.max_retries = 0, .hosts_directories = {directory->path()}});
+    const Status status = ReadTop(world, address);
+    EXPECT_EQ(status.code(), c.want) << status;
+  }
 }
 
 TEST(Tls, SendsNothingUnencryptedToAHostThatIsNotNamed) {

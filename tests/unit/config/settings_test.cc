@@ -36,6 +36,7 @@ TEST(ParseSettings, TheDefaultFileShowsTheDefaults) {
                           "\nblob_timeout_sec = ",
                           "\nmax_retries = ",
                           "\nread_deadline_sec = ",
+                          "\nconfig_path = ",
                           "\ndecode_threads = ",
                           "\nmax_size_bytes = ",
                           "\nthreads = ",
@@ -67,6 +68,7 @@ TEST(ParseSettings, ReadsEveryKey) {
     blob_timeout_sec = 8
     max_retries = 0
     read_deadline_sec = 0
+    config_path = "/c:/d/e"
     [registry.hosts."one"]
     read_deadline_sec = 9
     [registry.hosts."two:5000"]
@@ -103,6 +105,7 @@ TEST(ParseSettings, ReadsEveryKey) {
   want.registry.blob_timeout = std::chrono::seconds(8);
   want.registry.max_retries = 0;
   want.registry.read_deadline = std::nullopt;
+  want.registry.config_path = {"/c", "/d/e"};
   want.registry.hosts = {{"one", {.read_deadline = std::chrono::seconds(9)}},
                          {"two:5000", {.read_deadline = Settings::Registry::Deadline()}},
                          {"three", {.local = true}}};

@@ -3,6 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
+#include "base/temp_dir.h"
+#include "registry/host_health.h"
 #include "tests/unit/registry/harness.h"
 
 namespace starling::registry {
@@ -25,6 +30,127 @@ TEST(Client, AsksTheRightHostForAManifest) {
   EXPECT_EQ(requests[0].url, "https://registry-1.docker.io/v2/library/ubuntu/manifests/latest");
   EXPECT_THAT(FakeTransport::HeaderOf(requests[0], "Accept"),
               testing::AllOf(HasSubstr("image.index.v1"), HasSubstr("manifest.list.v2")));
+}
+
+/// A registry with a mirror, and who of them is away.
+class MirrorTest : public testing::Test {
+ protected:
+  MirrorTest() {
+    Write(
+        "[host.'https://mirror.example:5000']\n  [host.'https://mirror.example:5000'.header]\n"
+        "  x-tenant = 'seven'\n");
+  }
+  void Write(std::string_view text) {
+    std::filesystem::create_directories(directory_.path() / "docker.io");
+    std::ofstream(directory_.path() / "docker.io/hosts.toml") << text;
+  }
+  HttpResponse Serve(const HttpRequest& request) {
+    const bool of_mirror = request.url.starts_with("https://mirror.example:5000/");
+    asked_.push_back(of_mirror ? "mirror" : "registry");
+    if (of_mirror ? mirror_status_ != 200 : registry_status_ != 200) {
+      return Answer(of_mirror ? mirror_status_ : registry_status_);
+    }
+    return request.url.find("/manifests/") != std::string::npos ? Answer(200, "{}")
+                                                                : ServeRange(request);
+  }
+  std::vector<std::string> Asked() { return std::exchange(asked_, {}); }
+
+  TempDir directory_ = *TempDir::Make("/tmp", "mirror");
+  int mirror_status_ = 200;
+  int registry_status_ = 200;
+  std::vector<std::string> asked_;
+  Harness harness_{[this](const HttpRequest& request) { return Serve(request); },
+                   {},
+                   {.max_retries = 1, .hosts_directories = {directory_.path()}}};
+};
+
+TEST_F(MirrorTest, IsAskedFirstAndToldWhichRegistryIsMeant) {
+  const auto source = harness_.Source("ubuntu");
+  EXPECT_TRUE(source->ReadTopManifest().ok());
+  EXPECT_TRUE(source->OpenBlob(BlobOf(kContent), 4).ok());
+  EXPECT_EQ(Asked(), (std::vector<std::string>{"mirror", "mirror"}));
+  const auto requests = harness_.transport.requests();
+  EXPECT_EQ(requests[0].url,
+            "https://mirror.example:5000/v2/library/ubuntu/manifests/latest?ns=docker.io");
+  EXPECT_EQ(FakeTransport::HeaderOf(requests[0], "x-tenant"), "seven");
+}
+
+TEST_F(MirrorTest, TheRegistryIsAskedForWhatTheMirrorDoesNotHave) {
+  mirror_status_ = 404;
+  EXPECT_TRUE(harness_.Source("ubuntu")->ReadTopManifest().ok());
+  EXPECT_EQ(Asked(), (std::vector<std::string>{"mirror", "registry"}));
+  const auto requests = harness_.transport.requests();
+  EXPECT_EQ(requests[1].url, "https://registry-1.docker.io/v2/library/ubuntu/manifests/latest");
+  EXPECT_EQ(FakeTransport::HeaderOf(requests[1], "x-tenant"), "") << "the mirror's header";
+  EXPECT_TRUE(harness_.Source("ubuntu")->ReadTopManifest().ok());
+  EXPECT_EQ(Asked(), (std::vector<std::string>{"mirror", "registry"})) << "it is well";
+}
+
+TEST_F(MirrorTest, AMirrorThatIsAwayIsLeftAloneForAWhile) {
+  mirror_status_ = 503;
+  EXPECT_TRUE(harness_.Source("ubuntu")->ReadTopManifest().ok());
+  EXPECT_EQ(Asked().back(), "registry");
+  EXPECT_TRUE(harness_.Source("ubuntu")->OpenBlob(BlobOf(kContent), 4).ok());
+  EXPECT_EQ(Asked(), (std::vector<std::string>{"registry"}));
+  mirror_status_ = 200;
+  harness_.clock.Advance(HostHealth::kRest);
+  EXPECT_TRUE(harness_.Source("ubuntu")->ReadTopManifest().ok());
+  EXPECT_EQ(Asked(), (std::vector<std::string>{"mirror"}));
+}
+
+TEST_F(MirrorTest, AnErrorSaysWhatAllOfThemSaid) {
+  mirror_status_ = 404;
+  registry_status_ = 403;
+  const Status status = harness_.Source("ubuntu")->ReadTopManifest().status();
+  EXPECT_EQ(status.code(), StatusCode::kPermissionDenied) << status;
+  EXPECT_THAT(MessageOf(status),
+              testing::AllOf(HasSubstr("registry-1.docker.io"), HasSubstr("before it, "),
+                             HasSubstr("mirror.example:5000")));
+}
+
+TEST_F(MirrorTest, CapabilitiesSayWhatAHostIsAskedFor) {
+  Write("[host.'https://mirror.example:5000']\ncapabilities = ['pull']");
+  const auto source = harness_.Source("ubuntu");
+  EXPECT_TRUE(source->ReadTopManifest().ok());
+  EXPECT_EQ(Asked(), (std::vector<std::string>{"registry"})) << "a tag";
+  EXPECT_TRUE(source->ReadManifest({.digest = oci::Digest::Of(AsBytes("{}"))}).ok());
+  EXPECT_EQ(Asked(), (std::vector<std::string>{"mirror"})) << "a digest";
+
+  harness_.clock.Advance(std::chrono::seconds(2));
+  Write("capabilities = ['push']\nserver = 'https://mirror.example:5000'");
+  EXPECT_EQ(source->ReadTopManifest().status().code(), StatusCode::kFailedPrecondition);
+}
+
+TEST_F(MirrorTest, ABlobCanBeReadAtEachPlace) {
+  const auto places = harness_.client.BlobPlaces(*oci::Reference::Parse("ubuntu"));
+  ASSERT_EQ(places.size(), 2U);
+  EXPECT_EQ(places[0].name, "docker.io/library/ubuntu:latest by mirror.example:5000");
+  EXPECT_EQ(places[1].name, "docker.io/library/ubuntu:latest");
+  for (const auto& place : places) {
+    const auto blob = place.open(BlobOf(kContent));
+    ASSERT_TRUE(blob.ok()) << blob.status();
+    const auto bytes = (*blob)->ReadAndWait({.blob_offset = 3, .size_bytes = 4});
+    ASSERT_TRUE(bytes.ok()) << bytes.status();
+    EXPECT_EQ(AsText(*bytes), "3456");
+  }
+  EXPECT_EQ(Asked(), (std::vector<std::string>{"mirror", "registry"}));
+  EXPECT_TRUE(harness_.client.BlobPlaces(*oci::Reference::Parse("ghcr.io/a/b")).empty());
+}
+
+TEST_F(MirrorTest, AFileThatIsWrongIsSaid) {
+  Write("servr = 'x'");
+  const Status status = harness_.Source("ubuntu")->ReadTopManifest().status();
+  EXPECT_THAT(MessageOf(status), HasSubstr("docker.io/hosts.toml:1:9: unknown key \"servr\""));
+}
+
+TEST_F(MirrorTest, WhatIsOpenSeesANewHeader) {
+  const auto blob =
+      harness_.client.BlobPlaces(*oci::Reference::Parse("ubuntu"))[0].open(BlobOf(kContent));
+  ASSERT_TRUE(blob.ok());
+  Write("[host.'https://mirror.example:5000']\nheader = { x-tenant = 'eight' }");
+  harness_.clock.Advance(std::chrono::seconds(2));
+  EXPECT_TRUE((*blob)->ReadAndWait({.blob_offset = 3, .size_bytes = 4}).ok());
+  EXPECT_EQ(FakeTransport::HeaderOf(harness_.transport.requests().back(), "x-tenant"), "eight");
 }
 
 TEST(Client, ChecksDigestsOfManifests) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+
 #include "tests/unit/registry/harness.h"
 
 namespace starling::registry {

@@ -1,0 +1,91 @@
+#!/bin/bash
+# Promise: containerd's certs.d holds for lazy layers, too: they come from a pull-through cache that wants a client
+# certificate of its own authority, from the registry while that is away, and the other way round.
+set -euo pipefail
+here=$(dirname "$(realpath "$0")")
+. "$here/lib.sh"
+. "$here/image.sh"
+bin=$("$here/tools.sh")
+work=$(mktemp -d /tmp/starling-e2e.XXXXXX)
+trap 'release_all "$work"' EXIT
+
+make_image "$work"
+start_registry "$work"
+upstream=$REGISTRY upstream_pid=$REGISTRY_PID
+starling convert "oci:$work/oci:plain" "docker://$upstream/t/image:esgz" >/dev/null
+
+certs=$work/certs.d/registry.test
+mkdir -p "$certs"
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout "$work/ca.key" -out "$certs/ca.pem" 2>/dev/null
+# issue NAME SAN: NAME.pem and NAME.key, of the authority.
+issue() {
+  openssl req -newkey rsa:2048 -nodes -subj "/CN=$1" -keyout "$certs/$1.key" -out "$work/$1.csr" 2>/dev/null
+  openssl x509 -req -in "$work/$1.csr" -CA "$certs/ca.pem" -CAkey "$work/ca.key" -CAcreateserial -days 2 \
+    -extfile <(echo "subjectAltName=$2") -out "$certs/$1.pem" 2>/dev/null
+}
+issue mirror IP:127.0.0.1
+issue client DNS:client
+mirror=127.0.0.1:$(free_port)
+cat >"$work/mirror.yml" <<Y
+version: 0.1
+log: {accesslog: {disabled: true}, formatter: json}
+storage: {filesystem: {rootdirectory: $work/mirror}}
+proxy: {remoteurl: "http://$upstream"}
+http: {addr: $mirror, tls: {certificate: $certs/mirror.pem, key: $certs/mirror.key, clientcas: [$certs/ca.pem]}}
+Y
+start_mirror() {
+  start_process "$work/mirror.log" docker-registry serve "$work/mirror.yml"
+  mirror_pid=$LAST_PID
+  wait_until 20 "the mirror's first answer" curl -fs --cacert "$certs/ca.pem" --cert "$certs/client.pem" \
+    --key "$certs/client.key" "https://$mirror/v2/"
+}
+start_mirror
+! curl -fs --cacert "$certs/ca.pem" "https://$mirror/v2/" 2>/dev/null || fail "the mirror wants no client certificate"
+cat >"$certs/hosts.toml" <<T
+server = "http://$upstream"
+[host."https://$mirror"]
+  capabilities = ["pull", "resolve"]
+  ca = "ca.pem"
+  client = [["client.pem", "client.key"]]
+T
+
+starlingd_settings=$(printf '[registry]\nconfig_path = "%s"\n[fetch]\nprefetch = false\nbackground = false\n' "$work/certs.d")
+start_starlingd "$work"
+start_containerd "$work" "$bin"
+mkdir -p "$work/nerdctl"
+cat >"$work/nerdctl.toml" <<T
+address = "$CONTAINERD_ADDRESS"
+data_root = "$work/nerdctl"
+cgroup_manager = "cgroupfs"
+hosts_dir = ["$work/certs.d"]
+snapshotter = "stargz"
+T
+export NERDCTL_TOML=$work/nerdctl.toml PATH=$bin:$PATH
+# asked LOG: how often starlingd has asked that registry.
+asked() {
+  grep -c '"http.request.useragent":"starling/.*response completed' "$work/$1.log" || true
+}
+read_in_container() {
+  nerdctl run --rm --net none registry.test/t/image:esgz cat "$1"
+}
+
+# The command line reads the same directory.
+expect "layers that starling inspects by the mirror" \
+  "$(starling inspect --json --hosts-dir "$work/certs.d" registry.test/t/image:esgz | jq '.layers | length')" 3
+before=$(asked registry)
+nerdctl pull -q registry.test/t/image:esgz
+expect "layers that are lazy" "$(grep -c '"remote-snapshot-prepared":"true"' "$work/starlingd.log")" 3
+expect "a file that comes by the mirror" "$(read_in_container /data/kept)" changed
+[ "$(asked mirror)" -gt 0 ] || fail "the mirror was not asked"
+# A read that is late is asked for elsewhere, too, but seldom.
+[ "$(asked registry)" -le $((before + 2)) ] || fail "the registry was asked $(($(asked registry) - before)) times"
+before=$(asked registry)
+
+stop_process "$mirror_pid"
+expect "a file while the mirror is away" "$(read_in_container /deep/a/b/c/d/e/f/g/h/file)" deepest
+[ "$(asked registry)" -gt "$before" ] || fail "the registry was not asked"
+
+start_mirror
+stop_process "$upstream_pid"
+expect "a large file while the registry is away" "$(read_in_container /odd/large | wc -c)" 9000000
+echo PASS
