@@ -33,15 +33,21 @@ expect "starlingd maps IDs" "$(grep -c '"maps-ids":"true"' "$work/starlingd.log"
 start_containerd "$work" "$bin"
 PATH=$bin:$PATH
 
-# run ID BASE IMAGE [OPTION...] -- COMMAND...: as root of a namespace whose IDs begin at BASE.
-run() {
+# start ID BASE IMAGE [OPTION...] -- COMMAND...: as root of a namespace whose IDs begin at BASE.
+start() {
   local id=$1 base=$2 image=$3
   shift 3
   local options=()
   while [ "$1" != -- ]; do options+=("$1"); shift; done
   shift
   ctr -a "$CONTAINERD_ADDRESS" run "${options[@]}" --snapshotter stargz --uidmap "0:$base:65536" \
-    --gidmap "0:$base:65536" "$image" "$id" "$@"
+    --gidmap "0:$base:65536" --mount "type=bind,src=$work/out,dst=/out,options=rbind:rw" "$image" "$id" "$@"
+}
+# run ID BASE IMAGE [OPTION...] -- SCRIPT: what it prints. By a file, since ctr may end before it has printed all.
+mkdir -m 0777 "$work/out"
+run() {
+  start "${@:1:$#-1}" /bin/sh -c "{ ${*: -1}; } >/out/$1 2>&1"
+  cat "$work/out/$1"
 }
 snapshots() {
   ctr -a "$CONTAINERD_ADDRESS" snapshots --snapshotter stargz ls | sed 1d | wc -l
@@ -55,14 +61,15 @@ starling pull --address "$CONTAINERD_ADDRESS" "$lazy" >/dev/null
 before=$(snapshots)
 for base in 100000 300000; do
   expect "owners in a namespace that begins at $base" \
-    "$(run "one-$base" "$base" "$lazy" --rm --remap-labels -- /bin/sh -c "$owners")" "$(want_owners "$base")"
+    "$(run "one-$base" "$base" "$lazy" --rm --remap-labels -- "$owners")" "$(want_owners "$base")"
 done
 expect "snapshots that the namespaces have added" "$(snapshots)" "$before"
 
 # What is written belongs to the container's IDs on the host, what is changed is copied up as its own.
-run writer 100000 "$lazy" --remap-labels -d -- /bin/sleep 300
+start writer 100000 "$lazy" --remap-labels -d -- /bin/sleep 300
 exec_in() {
-  ctr -a "$CONTAINERD_ADDRESS" tasks exec --exec-id "e$RANDOM$RANDOM" writer /bin/sh -c "$1"
+  ctr -a "$CONTAINERD_ADDRESS" tasks exec --exec-id "e$RANDOM$RANDOM" writer /bin/sh -c "{ $1; } >/out/exec 2>&1"
+  cat "$work/out/exec"
 }
 exec_in 'echo new >/data/new && chown 5:6 /data/new && echo more >>/odd/owned && mkdir /made && rm /data/kept'
 expect "a file that was changed" "$(exec_in 'stat -c %u:%g /odd/owned; cat /odd/owned')" $'1234:4321\nowned\nmore'
@@ -78,10 +85,10 @@ ctr -a "$CONTAINERD_ADDRESS" containers rm writer
 
 starling pull --address "$CONTAINERD_ADDRESS" "$deep" >/dev/null
 expect "a chain of thirteen layers" \
-  "$(run deep 100000 "$deep" --rm --remap-labels -- /bin/sh -c 'stat -c %u:%g /more/file-10 /odd/owned; cat /more/file-*' | tr '\n' ' ')" \
+  "$(run deep 100000 "$deep" --rm --remap-labels -- 'stat -c %u:%g /more/file-10 /odd/owned; cat /more/file-*' | tr '\n' ' ')" \
   '7:8 1234:4321 1 10 2 3 4 5 6 7 8 9 '
 
 # A client that changes the owners of a copy itself gets what it means, too.
 expect "owners in a copy that the client has made" \
-  "$(run copy 200000 "$lazy" --rm -- /bin/sh -c "$owners" | grep -v setuid)" "$(want_owners 200000 | grep -v setuid)"
+  "$(run copy 200000 "$lazy" --rm -- "$owners" | grep -v setuid)" "$(want_owners 200000 | grep -v setuid)"
 echo PASS
