@@ -25,7 +25,7 @@ FENCES = {
     "grpc": {"api", "snapshotter", "containerd", "control", "apps"},
     "google/protobuf": {"api", "snapshotter", "containerd", "apps"},
     "sqlite3.h": {"snapshotter"},
-    "toml++": {"config"},
+    "toml++": {"base"},
     "isa-l/": {"estargz"},
     "zlib.h": {"estargz"},
     "libdeflate.h": {"estargz"},
