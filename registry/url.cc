@@ -27,11 +27,14 @@ std::string Part(CURLU* url, CURLUPart part, unsigned flags = 0) {
   return result;
 }
 
-Status CheckText(std::string_view text) {
-  const bool clean = std::all_of(text.begin(), text.end(), [](char c) {
+bool IsVisibleAscii(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) {
     return static_cast<unsigned char>(c) > ' ' && static_cast<unsigned char>(c) < 0x7f;
   });
-  if (text.empty() || text.size() > kMaxUrlBytes || !clean) {
+}
+
+Status CheckText(std::string_view text) {
+  if (text.empty() || text.size() > kMaxUrlBytes || !IsVisibleAscii(text)) {
     return MakeError(
         StatusCode::kInvalidArgument,
         fmt::format("not a URL: \"{}\"", Printable(text.substr(0, text.find('?')), 100)));
@@ -61,7 +64,9 @@ StatusOr<Url> Url::Parse(std::string_view text) {
   std::transform(url.host_.begin(), url.host_.end(), url.host_.begin(), [](char c) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   });
-  if ((url.scheme_ != "http" && url.scheme_ != "https") || url.host_.empty()) {
+  // libcurl undoes %XX in the host.
+  if ((url.scheme_ != "http" && url.scheme_ != "https") || url.host_.empty() ||
+      !IsVisibleAscii(url.host_)) {
     return MakeError(StatusCode::kInvalidArgument,
                      fmt::format("\"{}\" is not an http or https URL", shown));
   }

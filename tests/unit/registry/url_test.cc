@@ -19,8 +19,9 @@ TEST(Url, ReadsItsParts) {
 }
 
 TEST(Url, RefusesWhatIsNotAPlaceOfARegistry) {
-  for (const char* text : {"", "file:///etc/passwd", "ftp://a/b", "https://user:pw@a/", "/v2/",
-                           "http://a b/", "gopher://a", "https://", "http://a/\nX: y"}) {
+  for (const char* text :
+       {"", "file:///etc/passwd", "ftp://a/b", "https://user:pw@a/", "/v2/", "http://a b/",
+        "gopher://a", "https://", "http://a/\nX: y", "https://a%BBb/", "https://a%7fb/"}) {
     SCOPED_TRACE(text);
     EXPECT_EQ(Url::Parse(text).status().code(), StatusCode::kInvalidArgument);
   }
