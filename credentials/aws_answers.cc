@@ -1,11 +1,11 @@
 #include "credentials/aws_answers.h"
 
-#include <algorithm>
-#include <array>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "base/hex.h"
+#include "base/timestamp.h"
 #include "credentials/text.h"
 #include "oci/json_fields.h"
 #include "registry/url.h"
@@ -43,56 +43,16 @@ std::string_view ElementOf(std::string_view xml, std::string_view name) {
   return end == std::string_view::npos ? std::string_view() : xml.substr(0, end);
 }
 
-/// `count` digits at `at`, or -1.
-int DigitsAt(std::string_view text, size_t at, size_t count) {
-  int value = 0;
-  for (size_t i = at; i < at + count; ++i) {
-    if (i >= text.size() || text[i] < '0' || text[i] > '9') {
-      return -1;
-    }
-    value = value * 10 + (text[i] - '0');
-  }
-  return value;
-}
-
 }  // namespace
 
-StatusOr<std::chrono::system_clock::time_point> ParseUtcTime(std::string_view text) {
-  using namespace std::chrono;  // NOLINT(google-build-using-namespace)
-  const auto bad = [] { return MakeError(StatusCode::kInvalidArgument, "not a time in UTC"); };
-  constexpr std::string_view kShape = "0000-00-00T00:00:00";
-  if (text.size() <= kShape.size() || text.size() > 40 || text.back() != 'Z') {
-    return bad();
+StatusOr<std::chrono::system_clock::time_point> ParseEnd(std::string_view text) {
+  // The clock counts nanoseconds: later years overflow it.
+  constexpr int64_t kLatest = 7258118400;  // 2200-01-01
+  const std::optional<int64_t> seconds = ParseTimestamp(text);
+  if (!seconds || *seconds < 0 || *seconds > kLatest) {
+    return MakeError(StatusCode::kInvalidArgument, "not a time");
   }
-  for (size_t at = 0; at < kShape.size(); ++at) {
-    if (kShape[at] != '0' && text[at] != kShape[at]) {
-      return bad();
-    }
-  }
-  const std::string_view fraction = text.substr(kShape.size(), text.size() - kShape.size() - 1);
-  const bool is_fraction = fraction.size() > 1 && fraction[0] == '.' &&
-                           std::all_of(fraction.begin() + 1, fraction.end(),
-                                       [](char c) { return c >= '0' && c <= '9'; });
-  if (!fraction.empty() && !is_fraction) {
-    return bad();
-  }
-  const std::array<std::pair<size_t, size_t>, 6> kFields = {
-      {{0, 4}, {5, 2}, {8, 2}, {11, 2}, {14, 2}, {17, 2}}};
-  std::array<int, 6> values{};
-  for (size_t i = 0; i < kFields.size(); ++i) {
-    values[i] = DigitsAt(text, kFields[i].first, kFields[i].second);
-    if (values[i] < 0) {
-      return bad();
-    }
-  }
-  const year_month_day date(year{values[0]}, month{static_cast<unsigned>(values[1])},
-                            day{static_cast<unsigned>(values[2])});
-  // system_clock counts nanoseconds: later years overflow it.
-  if (!date.ok() || values[0] < 1970 || values[0] > 2200 || values[3] > 23 || values[4] > 59 ||
-      values[5] > 60) {
-    return bad();
-  }
-  return sys_days(date) + hours(values[3]) + minutes(values[4]) + seconds(values[5]);
+  return std::chrono::system_clock::time_point(std::chrono::seconds(*seconds));
 }
 
 StatusOr<AwsTemporaryKeys> ParseAwsKeys(ByteSpan json) {
@@ -108,7 +68,7 @@ StatusOr<AwsTemporaryKeys> ParseAwsKeys(ByteSpan json) {
     return MakeError(StatusCode::kUnauthenticated,
                      fmt::format("the answer says {}", registry::Printable(code, kMaxErrorBytes)));
   }
-  const auto expires_at = ParseUtcTime(text("Expiration"));
+  const auto expires_at = ParseEnd(text("Expiration"));
   if (!expires_at.ok()) {
     return Unusable("usable Expiration");
   }
@@ -123,7 +83,7 @@ StatusOr<AwsTemporaryKeys> ParseStsAnswer(ByteSpan xml) {
     return Unusable("answer of a reasonable size");
   }
   const std::string_view found = ElementOf(AsText(xml), "Credentials");
-  const auto expires_at = ParseUtcTime(ElementOf(found, "Expiration"));
+  const auto expires_at = ParseEnd(ElementOf(found, "Expiration"));
   if (!expires_at.ok()) {
     return Unusable("usable Credentials");
   }

@@ -23,8 +23,8 @@ struct EcrLogin {
   std::chrono::system_clock::time_point expires_at;
 };
 
-/// "2026-01-01T00:00:00Z", a fraction of a second is passed over. kInvalidArgument for others.
-StatusOr<std::chrono::system_clock::time_point> ParseUtcTime(std::string_view text);
+/// When keys or a login end: a time in RFC 3339. kInvalidArgument for others.
+StatusOr<std::chrono::system_clock::time_point> ParseEnd(std::string_view text);
 
 /// JSON of the instance's and the container's metadata services. Errors hold no part of it.
 StatusOr<AwsTemporaryKeys> ParseAwsKeys(ByteSpan json);

@@ -8,8 +8,8 @@
 #include <optional>
 
 #include "base/hex.h"
+#include "base/timestamp.h"
 #include "estargz/gzip_member.h"
-#include "estargz/timestamp.h"
 #include "estargz/zstd_frame.h"
 
 namespace starling::estargz {

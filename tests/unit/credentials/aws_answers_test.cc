@@ -12,21 +12,27 @@ using std::chrono::system_clock;
 using testing::HasSubstr;
 using testing::Not;
 
-TEST(ParseUtcTime, ReadsTimesOfAws) {
+TEST(ParseEnd, ReadsTimesOfAws) {
   const struct {
     const char* text;
     time_t want;  // -1: refused
   } cases[] = {
-      {"2015-08-30T12:36:00Z", 1440938160}, {"2015-08-30T12:36:00.999Z", 1440938160},
-      {"1970-01-01T00:00:00Z", 0},          {"2015-08-30T12:36:00", -1},
-      {"2015-08-30T12:36:00+02:00", -1},    {"2015-02-30T12:36:00Z", -1},
-      {"2015-08-30T24:00:00Z", -1},         {"2015-08-30T12:36:00.Z", -1},
-      {"2015-08-30T12:36:00.1xZ", -1},      {"9999-08-30T12:36:00Z", -1},
-      {"2015-8-30T12:36:00ZZZZ", -1},       {"", -1},
+      {"2015-08-30T12:36:00Z", 1440938160},
+      {"2015-08-30T12:36:00.999Z", 1440938160},
+      {"1970-01-01T00:00:00Z", 0},
+      {"2015-08-30T12:36:00", -1},
+      {"2015-08-30T12:36:00+02:00", 1440930960},
+      {"2015-02-30T12:36:00Z", -1},
+      {"2015-08-30T24:00:00Z", -1},
+      {"2015-08-30T12:36:00.Z", -1},
+      {"2015-08-30T12:36:00.1xZ", -1},
+      {"9999-08-30T12:36:00Z", -1},
+      {"2015-8-30T12:36:00ZZZZ", -1},
+      {"", -1},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.text);
-    const auto time = ParseUtcTime(c.text);
+    const auto time = ParseEnd(c.text);
     EXPECT_EQ(time.ok() ? system_clock::to_time_t(*time) : -1, c.want);
   }
 }

@@ -1,8 +1,8 @@
-#include "estargz/timestamp.h"
+#include "base/timestamp.h"
 
 #include <gtest/gtest.h>
 
-namespace starling::estargz {
+namespace starling {
 namespace {
 
 TEST(ParseTimestamp, ReadsRfc3339) {
@@ -49,4 +49,4 @@ TEST(ParseTimestamp, ReadsRfc3339) {
 }
 
 }  // namespace
-}  // namespace starling::estargz
+}  // namespace starling

@@ -1,8 +1,8 @@
-#include "estargz/timestamp.h"
+#include "base/timestamp.h"
 
 #include <chrono>
 
-namespace starling::estargz {
+namespace starling {
 namespace {
 
 /// A fixed number of digits at `at`, or -1.
@@ -80,4 +80,4 @@ std::optional<int64_t> ParseTimestamp(std::string_view text) {
   return days * 86400 + hour * 3600 + minute * 60 + second - *zone;
 }
 
-}  // namespace starling::estargz
+}  // namespace starling
