@@ -873,6 +873,17 @@ void LazyLayer::EnlistOnceOpen(const std::set<oci::FetchClass>& feeds) {
   }
 }
 
+/// False once closed: then nothing is counted, and nobody waits for it.
+bool LazyLayer::Count(uint64_t requests, uint64_t bytes) {
+  MutexLock lock(mutex_);
+  if (closed_) {
+    return false;
+  }
+  counters_.requests.fetch_add(requests, std::memory_order_relaxed);
+  counters_.bytes.fetch_add(bytes, std::memory_order_relaxed);
+  return true;
+}
+
 void LazyLayer::ReadBlob(const BlobSources::Source& source, const Fetch& fetch) {
   const auto download = std::make_shared<Download>(fetch);
   const auto attempt =
@@ -895,7 +906,9 @@ void LazyLayer::SendAttempt(const std::shared_ptr<Download>& download,
                             const std::shared_ptr<Attempt>& attempt,
                             const oci::ReadOptions& options) {
   const Fetch& fetch = download->fetch;
-  counters_.requests.fetch_add(1, std::memory_order_relaxed);
+  if (!Count(1, 0)) {
+    return;
+  }
   if (scheduler_) {
     attempt->flight = scheduler_->Begin(attempt->source.host, fetch.fetch_class,
                                         fetch.plan.range.size_bytes, attempt->source.name);
@@ -964,7 +977,9 @@ void LazyLayer::Hedge(const std::shared_ptr<Download>& download) {
 /// Cuts what comes into members and hands on each that is whole.
 void LazyLayer::OnPart(const std::shared_ptr<Download>& download,
                        const std::shared_ptr<Attempt>& attempt, ByteSpan part) {
-  counters_.bytes.fetch_add(part.size(), std::memory_order_relaxed);
+  if (!Count(0, part.size())) {
+    return;
+  }
   if (attempt->flight) {
     attempt->flight->OnBytes(part.size());
   }

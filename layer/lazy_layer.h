@@ -68,7 +68,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
 
   static constexpr std::chrono::seconds kQuarantine{300};
 
-  /// Borrows `cpu` until Close, `counters` for ever. Without a scheduler nothing is fetched that no
+  /// Borrows `cpu` and `counters` until Close. Without a scheduler nothing is fetched that no
   /// read asks for but the neighbourhood in `limits`; with one, the neighbourhood is what its link
   /// moves in a round trip. kDataLoss for a damaged index or table.
   static StatusOr<std::shared_ptr<LazyLayer>> Open(
@@ -227,6 +227,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   void StartFetch(const Fetch& asked);
   void OpenSources();
   void EnlistOnceOpen(const std::set<oci::FetchClass>& feeds);
+  bool Count(uint64_t requests, uint64_t bytes);
   void ReadBlob(const BlobSources::Source& source, const Fetch& fetch);
   void SendAttempt(const std::shared_ptr<Download>& download,
                    const std::shared_ptr<Attempt>& attempt, const oci::ReadOptions& options);

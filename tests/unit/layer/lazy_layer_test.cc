@@ -716,6 +716,22 @@ TEST_F(LazyLayerTest, TellsItsObserverWhatReadersAskFor) {
   EXPECT_EQ(observer->reads, want);
 }
 
+TEST_F(LazyLayerTest, WhatComesAfterCloseIsDroppedAndNotCounted) {
+  auto counters = std::make_unique<FetchCounters>();
+  auto layer = *LazyLayer::Open(stored_, cpu_, *counters, kNoNeighbours);
+  layer->UseReader(blob_);
+  std::promise<Status> answered;
+  blob_->Hold();
+  layer->Read(ChunkRange(0), FetchClass::kDemand,
+              [&](const StatusOr<Bytes>& bytes) { answered.set_value(bytes.status()); });
+  layer->Close();
+  EXPECT_EQ(counters->requests, 1U);
+  counters.reset();
+  blob_->Release();
+  EXPECT_EQ(answered.get_future().get().code(), StatusCode::kCancelled);
+  EXPECT_FALSE(layer->IsPresent(ChunkRange(0)));
+}
+
 TEST_F(LazyLayerTest, RefusesReadsPastTheEnd) {
   EXPECT_EQ(Read({contents_.size(), 1}).status().code(), StatusCode::kOutOfRange);
   EXPECT_EQ(Read({UINT64_MAX, 1}).status().code(), StatusCode::kOutOfRange);
