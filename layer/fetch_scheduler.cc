@@ -43,12 +43,13 @@ constexpr FetchClass kWaitingClasses[] = {FetchClass::kReadahead, FetchClass::kP
 }  // namespace
 
 FetchScheduler::Flight::Flight(std::shared_ptr<FetchScheduler> scheduler, std::string host,
-                               FetchClass fetch_class, uint64_t size_bytes,
+                               FetchClass fetch_class, uint64_t size_bytes, uint64_t decoded_bytes,
                                LinkEstimate::Flight link)
     : scheduler_(std::move(scheduler)),
       host_(std::move(host)),
       fetch_class_(fetch_class),
       size_bytes_(size_bytes),
+      decoded_bytes_(decoded_bytes),
       to_come_bytes_(size_bytes),
       link_(link) {}
 
@@ -76,14 +77,15 @@ std::shared_ptr<FetchScheduler> FetchScheduler::Make(const Options& options,
 std::shared_ptr<FetchScheduler::Flight> FetchScheduler::Begin(const std::string& host,
                                                               FetchClass fetch_class,
                                                               uint64_t size_bytes,
-                                                              const std::string& image) {
+                                                              const std::string& image,
+                                                              uint64_t decoded_bytes) {
   MutexLock lock(mutex_);
   const TimePoint now = dependencies_.clock.Now();
   Host& state = hosts_[host];
   state.bytes_in_flight[IndexOf(fetch_class)] += size_bytes;
   state.bytes_to_come[IndexOf(fetch_class)] += size_bytes;
   if (fetch_class != FetchClass::kDemand) {
-    buffered_bytes_ += size_bytes;
+    buffered_bytes_ += size_bytes + decoded_bytes;
   } else {
     state.hedge_credit = std::min(state.hedge_credit + 1, kMaxHedgeCredit);
   }
@@ -94,7 +96,7 @@ std::shared_ptr<FetchScheduler::Flight> FetchScheduler::Begin(const std::string&
   }
   all_.Spend(size_bytes, now);
   SpendOfImage(image, size_bytes, now);
-  return std::make_shared<Flight>(shared_from_this(), host, fetch_class, size_bytes,
+  return std::make_shared<Flight>(shared_from_this(), host, fetch_class, size_bytes, decoded_bytes,
                                   state.link.Begin(now));
 }
 
@@ -130,7 +132,7 @@ void FetchScheduler::End(const Flight& flight) {
   state.bytes_in_flight[IndexOf(flight.fetch_class_)] -= flight.size_bytes_;
   state.bytes_to_come[IndexOf(flight.fetch_class_)] -= flight.to_come_bytes_;
   if (flight.fetch_class_ != FetchClass::kDemand) {
-    buffered_bytes_ -= flight.size_bytes_;
+    buffered_bytes_ -= flight.size_bytes_ + flight.decoded_bytes_;
   }
   if (flight.fetch_class_ != FetchClass::kBackground) {
     state.last_urgent = dependencies_.clock.Now();

@@ -13,6 +13,7 @@
 #include "base/executor.h"
 #include "base/mutex.h"
 #include "base/timer.h"
+#include "layer/buffer_budget.h"
 #include "layer/link_estimate.h"
 #include "oci/blob_reader.h"
 
@@ -20,11 +21,11 @@ namespace starling::layer {
 
 /// Decides when what nobody waits for yet may be fetched, for all layers of a process.
 ///
-/// Demand never waits here: it begins at once and is only counted. The other classes wait in feeds,
-/// one queue for each host and class, and begin as room comes: while fewer bytes are to come than
-/// the host's link moves in one and a quarter round trips, more urgent classes first, feeds of one
-/// class in turn. So a demand read finds the link not much longer busy. Background work begins only
-/// after nothing more urgent has been on its way for a while.
+/// Demand waits for memory at most (`demand_budget`), not for the link. The other classes wait in
+/// feeds, one queue for each host and class, and begin as room comes: while fewer bytes are to come
+/// than the host's link moves in one and a quarter round trips, more urgent classes first, feeds of
+/// one class in turn. So a demand read finds the link not much longer busy. Background work begins
+/// only after nothing more urgent has been on its way for a while.
 ///
 /// Threads: safe. Feeds are called on the executor's threads, with no lock held.
 class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
@@ -32,6 +33,8 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
   struct Options {
     /// Bytes on their way or not decoded yet, in all classes but demand: what the memory allows.
     uint64_t buffer_bytes = 12 << 20;
+    /// The same of demand requests, and of guesses that begin with them.
+    uint64_t demand_bytes = 64 << 20;
     /// How long nothing more urgent must have been on its way before background work begins.
     std::chrono::milliseconds quiet{500};
     /// Caps in bytes a second; 0 is none. Demand is counted, but never held back: the others make
@@ -59,7 +62,7 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
   class Flight {
    public:
     Flight(std::shared_ptr<FetchScheduler> scheduler, std::string host, oci::FetchClass fetch_class,
-           uint64_t size_bytes, LinkEstimate::Flight link);
+           uint64_t size_bytes, uint64_t decoded_bytes, LinkEstimate::Flight link);
     ~Flight();
     Flight(const Flight&) = delete;
     Flight& operator=(const Flight&) = delete;
@@ -72,6 +75,7 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
     const std::string host_;
     const oci::FetchClass fetch_class_;
     const uint64_t size_bytes_;
+    const uint64_t decoded_bytes_;
     // Guarded by the scheduler's mutex.
     uint64_t to_come_bytes_;
     LinkEstimate::Flight link_;
@@ -81,9 +85,13 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
   static std::shared_ptr<FetchScheduler> Make(const Options& options,
                                               const Dependencies& dependencies);
 
-  /// Counts a request of `size_bytes` that is sent now, for `image` if it has a name.
+  /// Counts a request of `size_bytes` that is sent now, for `image` if it has a name. Its decoding
+  /// takes `decoded_bytes` more, as far as that is worth counting.
   std::shared_ptr<Flight> Begin(const std::string& host, oci::FetchClass fetch_class,
-                                uint64_t size_bytes, const std::string& image = {});
+                                uint64_t size_bytes, const std::string& image = {},
+                                uint64_t decoded_bytes = 0);
+  /// Where a demand request takes its memory from before it begins.
+  BufferBudget& demand_budget() { return *demand_budget_; }
   /// Lets `feed` begin requests to `host` until it has nothing left; then it enlists again when it
   /// has more. Enlisting what is enlisted does nothing. A feed that has gone is forgotten; one
   /// whose image has used up its bandwidth lets others go first.
@@ -143,7 +151,9 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
   };
 
   FetchScheduler(const Options& options, const Dependencies& dependencies)
-      : options_(options), dependencies_(dependencies) {}
+      : options_(options),
+        dependencies_(dependencies),
+        demand_budget_(BufferBudget::Make(options.demand_bytes)) {}
 
   void End(const Flight& flight);
   void OnBytes(Flight& flight, uint64_t bytes);
@@ -165,6 +175,7 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
 
   const Options options_;
   const Dependencies dependencies_;
+  const std::shared_ptr<BufferBudget> demand_budget_;
 
   Mutex mutex_;  // above the executor's and the timer's, which are leaves
   bool closed_ GUARDED_BY(mutex_) = false;

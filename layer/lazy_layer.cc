@@ -18,6 +18,9 @@ namespace {
 constexpr uint64_t kSpillBytes = 16 << 20;
 /// Reserved at once for the bytes of a member; a larger one grows.
 constexpr uint64_t kReservedBytes = 8 << 20;
+/// A member that decodes to more is so rare that its memory is counted; one of less on each of the
+/// executor's threads is not.
+constexpr uint64_t kCountedDecodedBytes = 16 << 20;
 constexpr std::chrono::seconds kBackgroundPause(30);
 /// For so long wrong ranges are not asked for again; other ways to refuse than by wrong bytes may
 /// pass sooner.
@@ -96,7 +99,8 @@ struct LazyLayer::Attempt {
 
 /// One fetch while its bytes come.
 struct LazyLayer::Download {
-  explicit Download(Fetch fetch_in) : fetch(std::move(fetch_in)), member(fetch.plan.first_member) {}
+  Download(Fetch fetch_in, std::shared_ptr<BufferBudget::Room> room_in)
+      : fetch(std::move(fetch_in)), room(std::move(room_in)), member(fetch.plan.first_member) {}
 
   /// True for the attempt that was the first to bring bytes; ends the others then.
   bool Wins(const std::shared_ptr<Attempt>& attempt);
@@ -104,6 +108,7 @@ struct LazyLayer::Download {
   bool AddSecond(const std::shared_ptr<Attempt>& attempt);
 
   const Fetch fetch;
+  const std::shared_ptr<BufferBudget::Room> room;  // null for what needs none
   // Only the winner's parts, which come one at a time, touch these.
   uint32_t member = 0;  // whose bytes come next
   Bytes bytes;          // that came of it
@@ -519,7 +524,7 @@ bool LazyLayer::StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) {
     }
   }
   if (next) {
-    StartFetch({.plan = *next, .fetch_class = fetch_class});
+    StartFetch({.plan = *next, .fetch_class = fetch_class, .has_room = true});
   }
   return next.has_value();
 }
@@ -583,7 +588,8 @@ bool LazyLayer::StartAbsent(std::span<const DataRange> ranges, oci::FetchClass f
                            .merge_gap_bytes = size_bytes / 4,
                            .request_bytes = limits_.request_bytes});
   }
-  for (const Fetch& fetch : fetches) {
+  for (Fetch& fetch : fetches) {
+    fetch.has_room = true;
     StartFetch(fetch);
   }
   return !fetches.empty();
@@ -827,7 +833,7 @@ void LazyLayer::StartFetch(const Fetch& asked) {
     }
   }
   if (source) {
-    ReadBlob(*source, fetch);
+    ReadOnceThereIsRoom(*source, fetch);
   } else {
     PostToCpu(Urgency::kAwaited, [self = shared_from_this()] { self->OpenSources(); });
   }
@@ -851,7 +857,7 @@ void LazyLayer::OpenSources() {
     for (Fetch& fetch : fetches) {
       const auto source = sources_.OpenBest(fetch.sources, Now());
       if (source.ok()) {
-        ReadBlob(*source, fetch);
+        ReadOnceThereIsRoom(*source, fetch);
       } else {
         OnFetchFailed(fetch, source.status());
       }
@@ -873,6 +879,47 @@ void LazyLayer::EnlistOnceOpen(const std::set<oci::FetchClass>& feeds) {
   }
 }
 
+/// What nobody let in takes its memory from the budget first.
+void LazyLayer::ReadOnceThereIsRoom(const BlobSources::Source& source, const Fetch& fetch) {
+  if (!scheduler_ || fetch.has_room) {
+    ReadBlob(source, fetch, nullptr);
+    return;
+  }
+  const uint64_t size_bytes = fetch.plan.range.size_bytes + DecodedBytesOf(fetch.plan);
+  auto room = scheduler_->demand_budget().Take(
+      {.host = source.host, .layer = this, .size_bytes = size_bytes, .since = *fetch.begun},
+      [weak = weak_from_this(), source,
+       fetch](const StatusOr<std::shared_ptr<BufferBudget::Room>>& later) {
+        const auto self = weak.lock();
+        if (!self) {
+          return;
+        }
+        if (!later.ok()) {
+          self->GoOnOrFail(fetch, source.id, later.status());
+          return;
+        }
+        self->PostToCpu(Urgency::kAwaited, [self, source, fetch, room = *later] {
+          self->ReadBlob(source, fetch, room);
+        });
+      });
+  if (room) {
+    ReadBlob(source, fetch, std::move(room));
+  }
+}
+
+/// The memory that its largest member takes when it is decoded, if that is worth counting.
+uint64_t LazyLayer::DecodedBytesOf(const PlannedFetch& plan) const {
+  uint64_t largest = 0;
+  for (uint32_t member = plan.first_member; member < plan.last_member; ++member) {
+    for (const uint32_t chunk : table_.ChunksOf(member)) {
+      const ChunkRecord& record = table_.chunks()[chunk];
+      largest = std::max(largest, record.inner_offset + record.size_bytes);
+    }
+  }
+  // More is refused before it takes any.
+  return largest > kCountedDecodedBytes ? std::min(largest, kMaxMemberBytes) : 0;
+}
+
 /// False once closed: then nothing is counted, and nobody waits for it.
 bool LazyLayer::Count(uint64_t requests, uint64_t bytes) {
   MutexLock lock(mutex_);
@@ -884,8 +931,9 @@ bool LazyLayer::Count(uint64_t requests, uint64_t bytes) {
   return true;
 }
 
-void LazyLayer::ReadBlob(const BlobSources::Source& source, const Fetch& fetch) {
-  const auto download = std::make_shared<Download>(fetch);
+void LazyLayer::ReadBlob(const BlobSources::Source& source, const Fetch& fetch,
+                         std::shared_ptr<BufferBudget::Room> room) {
+  const auto download = std::make_shared<Download>(fetch, std::move(room));
   const auto attempt =
       std::make_shared<Attempt>(Attempt{.source = source, .flight = {}, .stop = {}});
   {
@@ -910,8 +958,9 @@ void LazyLayer::SendAttempt(const std::shared_ptr<Download>& download,
     return;
   }
   if (scheduler_) {
-    attempt->flight = scheduler_->Begin(attempt->source.host, fetch.fetch_class,
-                                        fetch.plan.range.size_bytes, attempt->source.name);
+    attempt->flight =
+        scheduler_->Begin(attempt->source.host, fetch.fetch_class, fetch.plan.range.size_bytes,
+                          attempt->source.name, DecodedBytesOf(fetch.plan));
   }
   oci::ReadOptions with_stop = options;
   with_stop.stop = attempt->stop.get_token();
@@ -1033,14 +1082,28 @@ void LazyLayer::OnEnded(const std::shared_ptr<Download>& download,
   rest.first_member = download->member;
   const uint64_t rest_offset = table_.members()[rest.first_member].blob_offset;
   rest.range = {.blob_offset = rest_offset, .size_bytes = rest.range.end() - rest_offset};
-  const bool goes_on = GoesOnElsewhere(failed, attempt->source.id, status);
-  PostToCpu(Urgency::kAwaited, [self = shared_from_this(), failed, status, goes_on] {
-    if (goes_on) {
-      self->StartFetch(failed);
-    } else {
-      self->OnFetchFailed(failed, status);
-    }
-  });
+  const bool goes_on = GoOnOrFail(failed, attempt->source.id, status);
+  if (!goes_on && scheduler_ && IsOutage(status.code())) {
+    // Before its room is another's. The first two are a host's: it has been waited for.
+    const bool is_of_host =
+        status.code() == StatusCode::kUnavailable || status.code() == StatusCode::kDeadlineExceeded;
+    scheduler_->demand_budget().GiveUp(attempt->source.host, is_of_host ? nullptr : this,
+                                       *failed.begun + kLateAfter, status);
+  }
+}
+
+/// True when it goes on.
+bool LazyLayer::GoOnOrFail(Fetch fetch, BlobSources::Id source, const Status& error) {
+  const bool goes_on = GoesOnElsewhere(fetch, source, error);
+  PostToCpu(Urgency::kAwaited,
+            [self = shared_from_this(), fetch = std::move(fetch), error, goes_on] {
+              if (goes_on) {
+                self->StartFetch(fetch);
+              } else {
+                self->OnFetchFailed(fetch, error);
+              }
+            });
+  return goes_on;
 }
 
 /// Notes that `fetch` failed at `source`. True when another source may do better.
@@ -1393,6 +1456,9 @@ void LazyLayer::Close() {
     waiting_for_source_.clear();
     shared_.reset();
     on_complete.swap(on_complete_);
+  }
+  if (scheduler_) {
+    scheduler_->demand_budget().Forget(this);
   }
   sources_.Close();
   const Outcome outcome{.error = MakeError(StatusCode::kCancelled, "layer: closed")};

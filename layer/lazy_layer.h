@@ -16,6 +16,7 @@
 #include "base/mutex.h"
 #include "erofs/image_reader.h"
 #include "layer/blob_sources.h"
+#include "layer/buffer_budget.h"
 #include "layer/chunk_table.h"
 #include "layer/fetch_ahead.h"
 #include "layer/fetch_plan.h"
@@ -48,7 +49,8 @@ struct WrongBytes {
 ///
 /// A read of absent bytes enlists itself with the gzip members that hold them; each absent member
 /// is fetched, decoded, verified and stored once, however many readers wait for it, and as soon as
-/// its last byte has come, however long the rest of its request takes. A failed fetch is not
+/// its last byte has come, however long the rest of its request takes. With a scheduler, what is on
+/// its way keeps to its budgets; what finds no room waits, unsent. A failed fetch is not
 /// remembered: the next read tries again, and who joined one late has another. Wrong bytes are:
 /// they are asked for once more, elsewhere if possible, and if they are wrong again their readers
 /// get the error for kQuarantine without a request. With a scheduler, a demand request that is late
@@ -150,7 +152,8 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
     PlannedFetch plan;
     oci::FetchClass fetch_class = oci::FetchClass::kDemand;
     bool is_refetch = false;                      // the second try after a digest mismatch
-    std::optional<BlobSources::TimePoint> begun;  // when its first request was
+    bool has_room = false;                        // the scheduler has made room for it
+    std::optional<BlobSources::TimePoint> begun;  // when it was first to be sent
     BlobSources::Experience sources;
   };
   /// A verified chunk that found no room on the disk.
@@ -227,8 +230,11 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   void StartFetch(const Fetch& asked);
   void OpenSources();
   void EnlistOnceOpen(const std::set<oci::FetchClass>& feeds);
+  void ReadOnceThereIsRoom(const BlobSources::Source& source, const Fetch& fetch);
+  void ReadBlob(const BlobSources::Source& source, const Fetch& fetch,
+                std::shared_ptr<BufferBudget::Room> room);
+  uint64_t DecodedBytesOf(const PlannedFetch& plan) const;
   bool Count(uint64_t requests, uint64_t bytes);
-  void ReadBlob(const BlobSources::Source& source, const Fetch& fetch);
   void SendAttempt(const std::shared_ptr<Download>& download,
                    const std::shared_ptr<Attempt>& attempt, const oci::ReadOptions& options);
   void HedgeIfLate(const std::shared_ptr<Download>& download, const std::string& host);
@@ -237,6 +243,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
               ByteSpan part);
   void OnEnded(const std::shared_ptr<Download>& download, const std::shared_ptr<Attempt>& attempt,
                Status status);
+  bool GoOnOrFail(Fetch fetch, BlobSources::Id source, const Status& error);
   bool GoesOnElsewhere(Fetch& fetch, BlobSources::Id source, const Status& error);
   void OnFetchFailed(const Fetch& fetch, const Status& error);
   std::optional<Fetch> FailThoseInTime(const Fetch& fetch, const Status& error);

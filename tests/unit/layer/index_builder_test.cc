@@ -127,10 +127,22 @@ TEST(BuildIndex, HolesHaveAnAddressAndNoChunk) {
 }
 
 TEST(BuildIndex, RefusesChunksThatNoMemoryShouldHold) {
-  const std::string huge = File("huge", kMaxChunkBytes + 1, 100, 0, '1');
-  const auto index = Build(TocDocument({huge}), 400 << 20);
-  EXPECT_EQ(index.status().code(), StatusCode::kResourceExhausted);
-  EXPECT_NE(MessageOf(index.status()).find("smaller chunks"), std::string_view::npos);
+  struct Case {
+    uint64_t size_bytes;
+    const char* says;
+  };
+  const Case cases[] = {
+      {kMaxChunkBytes + 1, "convert it with smaller chunks"},
+      {uint64_t{4} << 30, "\"huge\": the chunk has more than 1073741824 bytes"},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.size_bytes);
+    const std::string huge = File("huge", c.size_bytes, 100, 0, '1');
+    const auto index = Build(TocDocument({huge}), uint64_t{5} << 30);
+    EXPECT_EQ(index.status().code(), StatusCode::kResourceExhausted);
+    const std::string message(MessageOf(index.status()));
+    EXPECT_NE(message.find(c.says), std::string::npos) << message;
+  }
 }
 
 TEST(BuildIndex, IsDeterministic) {
