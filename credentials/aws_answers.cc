@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "base/hex.h"
+#include "base/text.h"
 #include "base/timestamp.h"
-#include "credentials/text.h"
 #include "oci/json_fields.h"
 #include "registry/url.h"
 

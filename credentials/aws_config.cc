@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "credentials/text.h"
+#include "base/text.h"
 
 namespace starling::credentials {
 namespace {

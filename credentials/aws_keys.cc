@@ -4,9 +4,9 @@
 #include <array>
 #include <utility>
 
+#include "base/text.h"
 #include "credentials/aws_answers.h"
 #include "credentials/aws_endpoint.h"
-#include "credentials/text.h"
 #include "registry/url.h"
 
 namespace starling::credentials {

@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "base/hex.h"
-#include "credentials/text.h"
+#include "base/text.h"
 #include "oci/digest.h"
 #include "registry/url.h"
 

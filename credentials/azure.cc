@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/hex.h"
-#include "credentials/text.h"
+#include "base/text.h"
 #include "oci/json_fields.h"
 #include "registry/url.h"
 

@@ -4,8 +4,8 @@
 #include <optional>
 #include <utility>
 
+#include "base/text.h"
 #include "credentials/jwt.h"
-#include "credentials/text.h"
 #include "oci/json_fields.h"
 #include "registry/url.h"
 

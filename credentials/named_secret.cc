@@ -4,11 +4,11 @@
 #include <map>
 #include <utility>
 
+#include "base/text.h"
 #include "credentials/azure.h"
 #include "credentials/docker_config.h"
 #include "credentials/ecr.h"
 #include "credentials/google.h"
-#include "credentials/text.h"
 #include "credentials/variables.h"
 #include "oci/json_fields.h"
 

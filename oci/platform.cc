@@ -6,6 +6,8 @@
 #include <array>
 #include <vector>
 
+#include "base/text.h"
+
 namespace starling::oci {
 namespace {
 
@@ -21,25 +23,15 @@ bool Contains(const std::string_view (&known)[kSize], std::string_view name) {
   return std::find(std::begin(known), std::end(known), name) != std::end(known);
 }
 
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) {
-    if (c >= 'A' && c <= 'Z') {
-      c = static_cast<char>(c - 'A' + 'a');
-    }
-  }
-  return lower;
-}
-
 std::string NormalSystem(std::string_view os) {
-  std::string lower = Lower(os);
+  std::string lower = LowerCase(os);
   return lower == "macos" ? "darwin" : lower;
 }
 
 /// Source: github.com/containerd/platforms, the rules for names of processors.
 void NormalizeProcessor(std::string& architecture, std::string& variant) {
-  architecture = Lower(architecture);
-  variant = Lower(variant);
+  architecture = LowerCase(architecture);
+  variant = LowerCase(variant);
   if (architecture == "i386" || architecture == "i686" || architecture == "x86") {
     architecture = "386";
     variant.clear();

@@ -1,6 +1,6 @@
 #include "registry/auth_challenge.h"
 
-#include <algorithm>
+#include "base/text.h"
 
 namespace starling::registry {
 namespace {
@@ -8,14 +8,6 @@ namespace {
 bool IsTokenCharacter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
          std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-}
-
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  return lower;
 }
 
 /// Reads a header from left to right; every call moves on or says that it did not.
@@ -85,7 +77,7 @@ std::vector<AuthChallenge> ParseAuthChallenges(std::string_view header) {
   std::vector<AuthChallenge> challenges;
   Scanner scanner(header.substr(0, kMaxChallengeBytes));
   for (scanner.SkipSpaceAndCommas(); !scanner.done(); scanner.SkipSpaceAndCommas()) {
-    const std::string word = Lower(scanner.Token());
+    const std::string word = LowerCase(scanner.Token());
     if (word.empty()) {
       scanner.SkipToComma();
       continue;

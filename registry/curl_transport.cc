@@ -18,6 +18,7 @@
 #include "base/executor.h"
 #include "base/file_system.h"
 #include "base/mutex.h"
+#include "base/text.h"
 #include "registry/url.h"
 
 namespace starling::registry {
@@ -32,14 +33,6 @@ constexpr long kReceiveBufferBytes = 128 << 10;
 constexpr uint64_t kMaxCertificateBytes = 16 << 20;
 
 TimePoint Now() { return std::chrono::steady_clock::now(); }
-
-std::string_view TrimSpace(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t\r\n");
-  if (first == std::string_view::npos) {
-    return {};
-  }
-  return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
-}
 
 std::string OriginOf(const std::string& url) {
   const size_t host = url.find("//");

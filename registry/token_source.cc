@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/hex.h"
+#include "base/text.h"
 #include "registry/api_error.h"
 #include "registry/registry_host.h"
 #include "registry/retry.h"
@@ -66,9 +67,7 @@ StatusOr<Token> ParseToken(ByteSpan body) {
   if (token.text.empty()) {
     token.text = text("access_token");
   }
-  const bool clean =
-      std::all_of(token.text.begin(), token.text.end(), [](char c) { return c > ' ' && c < 0x7f; });
-  if (token.text.empty() || token.text.size() > kMaxTokenBytes || !clean) {
+  if (token.text.empty() || token.text.size() > kMaxTokenBytes || !IsOneWord(token.text)) {
     return MakeError(StatusCode::kUnauthenticated,
                      "the token server's answer holds no usable token");
   }

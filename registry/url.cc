@@ -4,8 +4,9 @@
 #include <curl/curl.h>
 #include <strings.h>
 
-#include <algorithm>
 #include <memory>
+
+#include "base/text.h"
 
 namespace starling::registry {
 namespace {
@@ -27,14 +28,8 @@ std::string Part(CURLU* url, CURLUPart part, unsigned flags = 0) {
   return result;
 }
 
-bool IsVisibleAscii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) {
-    return static_cast<unsigned char>(c) > ' ' && static_cast<unsigned char>(c) < 0x7f;
-  });
-}
-
 Status CheckText(std::string_view text) {
-  if (text.empty() || text.size() > kMaxUrlBytes || !IsVisibleAscii(text)) {
+  if (text.empty() || text.size() > kMaxUrlBytes || !IsOneWord(text)) {
     return MakeError(
         StatusCode::kInvalidArgument,
         fmt::format("not a URL: \"{}\"", Printable(text.substr(0, text.find('?')), 100)));
@@ -61,12 +56,10 @@ StatusOr<Url> Url::Parse(std::string_view text) {
   if (url.host_.starts_with('[') && url.host_.ends_with(']')) {
     url.host_ = url.host_.substr(1, url.host_.size() - 2);
   }
-  std::transform(url.host_.begin(), url.host_.end(), url.host_.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
+  url.host_ = LowerCase(url.host_);
   // libcurl undoes %XX in the host.
   if ((url.scheme_ != "http" && url.scheme_ != "https") || url.host_.empty() ||
-      !IsVisibleAscii(url.host_)) {
+      !IsOneWord(url.host_)) {
     return MakeError(StatusCode::kInvalidArgument,
                      fmt::format("\"{}\" is not an http or https URL", shown));
   }

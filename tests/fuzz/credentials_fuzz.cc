@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "base/text.h"
 #include "base/bytes.h"
 #include "credentials/aws_answers.h"
 #include "credentials/aws_config.h"
@@ -12,7 +13,6 @@
 #include "credentials/google.h"
 #include "credentials/google_key.h"
 #include "credentials/named_secret.h"
-#include "credentials/text.h"
 
 namespace {
 

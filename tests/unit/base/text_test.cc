@@ -1,8 +1,8 @@
-#include "credentials/text.h"
+#include "base/text.h"
 
 #include <gtest/gtest.h>
 
-namespace starling::credentials {
+namespace starling {
 namespace {
 
 TEST(Text, IsTrimmedLoweredAndChecked) {
@@ -16,4 +16,4 @@ TEST(Text, IsTrimmedLoweredAndChecked) {
 }
 
 }  // namespace
-}  // namespace starling::credentials
+}  // namespace starling

@@ -1,8 +1,8 @@
-#include "credentials/text.h"
+#include "base/text.h"
 
 #include <algorithm>
 
-namespace starling::credentials {
+namespace starling {
 
 std::string_view TrimSpace(std::string_view text) {
   constexpr std::string_view kSpace = " \t\r\n";
@@ -25,4 +25,4 @@ bool IsOneWord(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return c > ' ' && c < 0x7f; });
 }
 
-}  // namespace starling::credentials
+}  // namespace starling
