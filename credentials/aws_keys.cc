@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/text.h"
-#include "credentials/aws_answers.h"
 #include "credentials/aws_endpoint.h"
 #include "registry/url.h"
 
@@ -261,12 +260,7 @@ StatusOr<AwsKeys> AwsKeySource::OfContainer() const {
   if (response.status != 200) {
     return ErrorOfService(response, what, {token});
   }
-  auto keys = ParseAwsKeys(response.body);
-  if (!keys.ok()) {
-    return Annotate(keys.status(), what);
-  }
-  keys->keys.renew_at = RenewalOf(deps_.clock, keys->expires_at);
-  return std::move(keys->keys);
+  return Renewable(ParseAwsKeys(response.body), what);
 }
 
 StatusOr<AwsKeys> AwsKeySource::OfInstance() const {
@@ -314,12 +308,7 @@ StatusOr<AwsKeys> AwsKeySource::OfInstance() const {
   if (response.status != 200) {
     return ErrorOfService(response, what, {token});
   }
-  auto keys = ParseAwsKeys(response.body);
-  if (!keys.ok()) {
-    return Annotate(keys.status(), what);
-  }
-  keys->keys.renew_at = RenewalOf(deps_.clock, keys->expires_at);
-  return std::move(keys->keys);
+  return Renewable(ParseAwsKeys(response.body), what);
 }
 
 std::string AwsKeySource::StsUrl(const std::string& region) const {
@@ -376,12 +365,17 @@ StatusOr<AwsKeys> AwsKeySource::AskSts(HttpRequest request,
                ? error
                : MakeError(error.code(), fmt::format("{} ({})", MessageOf(error), words));
   }
-  auto keys = ParseStsAnswer(response->body);
-  if (!keys.ok()) {
-    return Annotate(keys.status(), what);
+  return Renewable(ParseStsAnswer(response->body), what);
+}
+
+/// The keys of an answer of `what`, with the time at which others are to be fetched.
+StatusOr<AwsKeys> AwsKeySource::Renewable(StatusOr<AwsTemporaryKeys> found,
+                                          std::string_view what) const {
+  if (!found.ok()) {
+    return Annotate(found.status(), what);
   }
-  keys->keys.renew_at = RenewalOf(deps_.clock, keys->expires_at);
-  return std::move(keys->keys);
+  found->keys.renew_at = RenewalOf(deps_.clock, found->expires_at);
+  return std::move(found->keys);
 }
 
 }  // namespace starling::credentials

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "base/status.h"
+#include "credentials/aws_answers.h"
 #include "credentials/aws_config.h"
 #include "credentials/aws_signature.h"
 #include "credentials/expiring_cache.h"
@@ -47,6 +49,7 @@ class AwsKeySource {
                                             const std::string& region) const;
   StatusOr<AwsKeys> AskSts(registry::HttpRequest request,
                            const std::vector<std::string>& secrets) const;
+  StatusOr<AwsKeys> Renewable(StatusOr<AwsTemporaryKeys> found, std::string_view what) const;
   std::string StsUrl(const std::string& region) const;
   /// The user's file of this name below ~/.aws, unless `variable` names another.
   std::string SharedFile(const std::string& variable, const std::string& name) const;

@@ -22,10 +22,7 @@ Status NotFound(std::string_view why) { return MakeError(StatusCode::kNotFound, 
 StatusOr<std::string> TokenIn(const registry::HttpResponse& response, const char* key,
                               std::string_view what, const std::vector<std::string>& secrets) {
   if (response.status != 200) {
-    const Status error = ErrorOfService(response, what, secrets);
-    return error.code() == StatusCode::kNotFound
-               ? MakeError(StatusCode::kFailedPrecondition, MessageOf(error))
-               : error;
+    return RefusalOf(response, what, secrets);
   }
   const auto document = oci::ParseJsonObject(response.body, kMaxAnswerBytes, "token");
   std::string token = document.ok() ? oci::TextField(*document, key).value_or("") : "";

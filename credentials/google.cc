@@ -168,11 +168,7 @@ StatusOr<GoogleToken> GoogleCredentials::AskForToken(
     return Annotate(response.status(), what);
   }
   if (response->status != 200) {
-    const Status error = ErrorOfService(*response, what, secrets);
-    // As an answer about the key, never as "nothing is configured".
-    return error.code() == StatusCode::kNotFound
-               ? MakeError(StatusCode::kFailedPrecondition, MessageOf(error))
-               : error;
+    return RefusalOf(*response, what, secrets);
   }
   auto token = ParseGoogleToken(response->body);
   return token.ok() ? std::move(token) : Annotate(token.status(), what);

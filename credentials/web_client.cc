@@ -96,4 +96,12 @@ Status ErrorOfService(const HttpResponse& response, std::string_view what,
   return registry::ErrorOfResponse({.status = response.status, .headers = {}, .body = {}}, what);
 }
 
+Status RefusalOf(const HttpResponse& response, std::string_view what,
+                 const std::vector<std::string>& secrets) {
+  const Status error = ErrorOfService(response, what, secrets);
+  return error.code() == StatusCode::kNotFound
+             ? MakeError(StatusCode::kFailedPrecondition, MessageOf(error))
+             : error;
+}
+
 }  // namespace starling::credentials

@@ -54,5 +54,8 @@ bool TellsSecret(std::string_view text, const std::vector<std::string>& secrets)
 /// `secrets`. `what` starts the message.
 Status ErrorOfService(const registry::HttpResponse& response, std::string_view what,
                       const std::vector<std::string>& secrets);
+/// The same of an answer to what is configured: never kNotFound, which would mean that nothing is.
+Status RefusalOf(const registry::HttpResponse& response, std::string_view what,
+                 const std::vector<std::string>& secrets);
 
 }  // namespace starling::credentials
