@@ -25,11 +25,9 @@ constexpr int kRetriesBeforeTheNext = 1;
 
 struct Client::State : std::enable_shared_from_this<Client::State> {
   State(ClientOptions options_in, Dependencies dependencies)
-      : options(std::move(options_in)), deps(std::move(dependencies)) {
-    if (!options.hosts_directories.empty()) {
-      directory = std::make_unique<HostsDirectory>(options.hosts_directories, deps.clock);
-    }
-  }
+      : options(std::move(options_in)),
+        deps(std::move(dependencies)),
+        directory(options.hosts_directories, deps.clock) {}
 
   ClientOptions options;
   Dependencies deps;
@@ -37,20 +35,12 @@ struct Client::State : std::enable_shared_from_this<Client::State> {
   std::shared_ptr<Outages> outages = std::make_shared<Outages>(deps.on_outage);
   std::shared_ptr<TokenSource> tokens;
 
-  std::unique_ptr<HostsDirectory> directory;  // null: every registry is where its name says
+  HostsDirectory directory;
   HostHealth health;
 
   /// The hosts of the registry of `image`, best first; never empty.
   StatusOr<std::vector<RegistryHost>> HostsOf(const oci::Reference& image) {
-    const HostPolicy policy = Hosts();
-    if (directory) {
-      return directory->HostsOf(std::string(image.domain()), image.Host(), policy);
-    }
-    ASSIGN_OR_RETURN(const Url own, policy.BaseUrl(image.Host()));
-    ASSIGN_OR_RETURN(Url api, own.Resolve("/v2"));
-    std::vector<RegistryHost> hosts;
-    hosts.push_back({.api = std::move(api), .headers = {}, .connection = {}});
-    return hosts;
+    return directory.HostsOf(std::string(image.domain()), image.Host(), Hosts());
   }
   std::shared_ptr<RepositoryApi> ApiAt(const RegistryHost& host, const oci::Reference& image,
                                        Access access) {
@@ -58,28 +48,29 @@ struct Client::State : std::enable_shared_from_this<Client::State> {
     if (!host.api.encrypted()) {  // who configures such a host means it
       policy.plain_http_hosts.push_back(host.name());
     }
-    RepositoryApi::Dependencies dependencies{.transport = deps.transport,
-                                             .clock = deps.clock,
-                                             .tokens = tokens,
-                                             .pauses = pauses,
-                                             .outages = outages,
-                                             .hosts = std::move(policy),
-                                             .latest = nullptr,
-                                             .read_deadline = ReadDeadlineOf(image)};
-    if (directory) {
-      dependencies.latest = [self = shared_from_this(), image, host] {
-        const auto now = self->HostsOf(image);
-        if (now.ok()) {
-          for (const RegistryHost& changed : *now) {
-            if (changed.api.text() == host.api.text()) {
-              return changed;
-            }
-          }
-        }
-        return host;
-      };
+    return RepositoryApi::Make(
+        image, access, host,
+        {.transport = deps.transport,
+         .clock = deps.clock,
+         .tokens = tokens,
+         .pauses = pauses,
+         .outages = outages,
+         .hosts = std::move(policy),
+         .latest = [self = shared_from_this(), image, host] { return self->Latest(image, host); },
+         .read_deadline = ReadDeadlineOf(image)});
+  }
+  /// What is to be known of `host` now; what was, if the files name it no more or are wrong.
+  RegistryHost Latest(const oci::Reference& image, const RegistryHost& host) {
+    const auto hosts = HostsOf(image);
+    if (hosts.ok()) {
+      const auto same = std::ranges::find_if(*hosts, [&host](const RegistryHost& changed) {
+        return changed.api.text() == host.api.text();
+      });
+      if (same != hosts->end()) {
+        return *same;
+      }
     }
-    return RepositoryApi::Make(image, access, host, std::move(dependencies));
+    return host;
   }
   /// The registry itself, or what is configured in its place for `access`.
   StatusOr<std::shared_ptr<RepositoryApi>> Api(const oci::Reference& image, Access access) {

@@ -109,7 +109,7 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
                      .stop = request_.stop,
                      .own_connection = request_.own_connection,
                      .reach = api_->deps_.hosts.ReachOf(api_->base(), *url_)};
-    const RegistryHost host = api_->Latest();
+    const RegistryHost host = api_->deps_.latest();
     http.connection = ConnectionFor(host.api, host.connection, *url_);
     if (AtRegistry()) {
       std::ranges::copy(host.headers, std::back_inserter(http.headers));

@@ -60,7 +60,7 @@ class RepositoryApi : public std::enable_shared_from_this<RepositoryApi> {
     std::shared_ptr<HostPauses> pauses;
     std::shared_ptr<Outages> outages;
     HostPolicy hosts;
-    /// What is to be known of the place now, if that may change; else as it was in Make.
+    /// What is to be known of the place now: its headers and how to connect to it may change.
     std::function<RegistryHost()> latest;
     /// How long a read of a range waits for its bytes.
     std::chrono::milliseconds read_deadline = std::chrono::minutes(15);
@@ -107,8 +107,6 @@ class RepositoryApi : public std::enable_shared_from_this<RepositoryApi> {
   class CallInProgress;
   RepositoryApi(const oci::Reference& image, Access access, RegistryHost host,
                 Dependencies dependencies);
-  RegistryHost Latest() const { return deps_.latest ? deps_.latest() : host_; }
-
   const Dependencies deps_;
   const RegistryHost host_;
   const std::string domain_;  // "docker.io"
