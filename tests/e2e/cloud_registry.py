@@ -16,7 +16,6 @@ import base64
 import datetime
 import hashlib
 import hmac
-import http.server
 import json
 import pathlib
 import re
@@ -27,23 +26,13 @@ import tempfile
 import time
 import urllib.parse
 
-LAYOUT = pathlib.Path(sys.argv[1])
-TAG = sys.argv[2]
+import layout_registry
+
+layout = layout_registry.Layout(sys.argv[1], sys.argv[2])
 DIRECTORY = pathlib.Path(sys.argv[3])
 LIFE_SECONDS = 30
 keys = {"AKIDSTATIC": ("static-secret-key", None)}  # id -> (secret, session token)
 expiry = {}  # of logins and tokens
-
-
-def blob(digest):
-    return (LAYOUT / "blobs" / digest.replace(":", "/")).read_bytes()
-
-
-def manifest():
-    for descriptor in json.loads((LAYOUT / "index.json").read_text())["manifests"]:
-        if descriptor.get("annotations", {}).get("org.opencontainers.image.ref.name") == TAG:
-            return blob(descriptor["digest"])
-    raise KeyError(TAG)
 
 
 def new_secret(kind, life_seconds=3600):
@@ -111,24 +100,9 @@ def grant_problem(form):
     return next((name for name, holds in checks.items() if not holds), None)
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def answer(self, status, body=b"", **headers):
+class Handler(layout_registry.Handler):
+    def on_answer(self, status):
         print(self.command, self.host, self.route, status, flush=True)
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def answer_json(self, status, document):
-        self.answer(status, json.dumps(document).encode())
 
     def sts(self, form):
         if form.get("WebIdentityToken") != (DIRECTORY / "web-identity").read_text().strip():
@@ -185,15 +159,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(401)
         return self.answer_json(200, {"token": new_secret("registry-token")})
 
-    def ranged(self, content):
-        wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
-        if not wanted:
-            return self.answer(200, content)
-        first, last = wanted.groups()
-        start = int(first) if first else max(0, len(content) - int(last))
-        end = min(len(content), int(last) + 1) if first and last else len(content)
-        return self.answer(206, content[start:end], Content_Range=f"bytes {start}-{end - 1}/{len(content)}")
-
     def read(self):
         if not self.may_read():
             return None
@@ -201,10 +166,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not match:
             return self.answer(404)
         if match[1] == "blobs":
-            return self.ranged(blob(match[2]))
-        content = manifest()
-        return self.answer(200, content, Content_Type="application/vnd.oci.image.manifest.v1+json",
-                           Docker_Content_Digest="sha256:" + hashlib.sha256(content).hexdigest())
+            return self.answer_range(layout.blob(match[2]))
+        return self.answer_manifest(layout.manifest())
 
     def do_GET(self):
         url = urllib.parse.urlsplit(self.path)
@@ -221,10 +184,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_GET
 
 
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-
-server = Server(("127.0.0.1", 0), Handler)
-print(f"127.0.0.1:{server.server_address[1]}", flush=True)
+server = layout_registry.Server(Handler)
+print(server.address, flush=True)
 server.serve_forever()

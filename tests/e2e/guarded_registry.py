@@ -10,9 +10,6 @@ Each request is a line: METHOD PATH STATUS.
 """
 
 import base64
-import hashlib
-import http.server
-import json
 import pathlib
 import re
 import secrets
@@ -20,22 +17,12 @@ import sys
 import threading
 import time
 
-LAYOUT = pathlib.Path(sys.argv[1])
-TAG = sys.argv[2]
+import layout_registry
+
+layout = layout_registry.Layout(sys.argv[1], sys.argv[2])
 PASSWORD_FILE = pathlib.Path(sys.argv[3])
 LIFE_SECONDS = 3
 expiry = {}  # of tokens and signatures
-
-
-def blob(digest):
-    return (LAYOUT / "blobs" / digest.replace(":", "/")).read_bytes()
-
-
-def manifest():
-    for descriptor in json.loads((LAYOUT / "index.json").read_text())["manifests"]:
-        if descriptor.get("annotations", {}).get("org.opencontainers.image.ref.name") == TAG:
-            return blob(descriptor["digest"])
-    raise KeyError(TAG)
 
 
 def new_secret(kind):
@@ -48,36 +35,15 @@ def is_valid(secret):
     return expiry.get(secret, 0) > time.monotonic()
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def answer(self, status, body=b"", **headers):
+class Handler(layout_registry.Handler):
+    def on_answer(self, status):
         print(self.command, self.path.split("?")[0], status, flush=True)
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def ranged(self, content):
-        wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
-        if not wanted:
-            return self.answer(200, content)
-        first, last = wanted.groups()
-        start = int(first) if first else max(0, len(content) - int(last))
-        end = min(len(content), int(last) + 1) if first and last else len(content)
-        return self.answer(206, content[start:end], Content_Range=f"bytes {start}-{end - 1}/{len(content)}")
 
     def token(self):
         login = base64.b64encode(f"reader:{PASSWORD_FILE.read_text().strip()}".encode()).decode()
         if self.headers.get("Authorization") != f"Basic {login}":
             return self.answer(401, b'{"details": "wrong user or password"}')
-        return self.answer(200, json.dumps({"token": new_secret("token"), "expires_in": LIFE_SECONDS}).encode())
+        return self.answer_json(200, {"token": new_secret("token"), "expires_in": LIFE_SECONDS})
 
     def do_GET(self):
         path, _, query = self.path.partition("?")
@@ -87,7 +53,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if host == storage:
             if self.headers.get("Authorization"):
                 return self.answer(400, b"a token has no business here")
-            return self.ranged(blob(path[1:])) if is_valid(query.removeprefix("signature=")) else self.answer(403)
+            if not is_valid(query.removeprefix("signature=")):
+                return self.answer(403)
+            return self.answer_range(layout.blob(path[1:]))
         if not is_valid(self.headers.get("Authorization", "").removeprefix("Bearer ")):
             challenge = f'Bearer realm="http://{host}/token",service="guarded",scope="repository:t/image:pull"'
             return self.answer(401, WWW_Authenticate=challenge)
@@ -95,24 +63,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not match:
             return self.answer(200, b"{}")
         if match[1] == "manifests":
-            content = manifest()
-            digest = "sha256:" + hashlib.sha256(content).hexdigest()
-            return self.answer(200, content, Docker_Content_Digest=digest,
-                               Content_Type="application/vnd.oci.image.manifest.v1+json")
+            return self.answer_manifest(layout.manifest())
         signature = new_secret("signature")
         return self.answer(307, Location=f"http://{storage}/{match[2]}?signature={signature}")
 
     do_HEAD = do_GET
 
 
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-
 ports = [int(port) for port in sys.argv[4:6]] or [0, 0]
-storage_server = Server(("127.0.0.1", ports[1]), Handler)
-storage = f"127.0.0.1:{storage_server.server_address[1]}"
+storage_server = layout_registry.Server(Handler, ports[1])
+storage = storage_server.address
 threading.Thread(target=storage_server.serve_forever, daemon=True).start()
-server = Server(("127.0.0.1", ports[0]), Handler)
-print(f"127.0.0.1:{server.server_address[1]} {storage}", flush=True)
+server = layout_registry.Server(Handler, ports[0])
+print(f"{server.address} {storage}", flush=True)
 server.serve_forever()
