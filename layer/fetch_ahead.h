@@ -34,6 +34,8 @@ class FetchAhead {
   void Prefetch(uint64_t blob_bytes);
   /// Makes everything background work, what is of little worth last.
   void FetchAll();
+  /// Nothing is background work until FetchAll.
+  void PauseBackground() { background_.clear(); }
   /// Nothing is worth fetching any more.
   void Clear();
 

@@ -618,6 +618,8 @@ void LazyLayer::FetchAll() {
   BeginCopies();
 }
 
+/// Complete are those layers of which nothing is on its way either: a chunk is present before its
+/// member's gaps are kept.
 void LazyLayer::CheckCompletion() {
   if (!stored_->complete()) {
     return;
@@ -625,6 +627,9 @@ void LazyLayer::CheckCompletion() {
   std::function<void()> done;
   {
     MutexLock lock(mutex_);
+    if (!in_flight_.empty()) {
+      return;  // the last of them comes here again
+    }
     done.swap(on_complete_);
   }
   if (done) {
@@ -632,10 +637,11 @@ void LazyLayer::CheckCompletion() {
   }
 }
 
-/// What could not be had is background work again, after a pause.
+/// Nothing is background work any more, and everything absent is again, after a pause.
 void LazyLayer::RetryLater() {
   {
     MutexLock lock(mutex_);
+    ahead_.PauseBackground();
     if (closed_ || !ahead_.fetches_all() || std::exchange(retries_later_, true)) {
       return;
     }
@@ -1146,14 +1152,13 @@ void LazyLayer::OnFetchFailed(const Fetch& fetch, const Status& error) {
     }
   }
   if (plan.last_member - plan.first_member == 1 || IsTransportError(error.code())) {
-    if (!IsTransportError(error.code())) {
+    if (IsTransportError(error.code())) {
+      RetryLater();  // first, so that the feed does not take what is free again now
+    } else {
       Quarantine(plan.first_member, error);
     }
     for (uint32_t member = plan.first_member; member < plan.last_member; ++member) {
       Finish(member, {.error = error});
-    }
-    if (IsTransportError(error.code())) {
-      RetryLater();
     }
     return;
   }

@@ -166,6 +166,16 @@ TEST_F(FetchAheadTest, BackgroundBeginsBehindTheLatestMisses) {
   EXPECT_TRUE(ahead_.fetches_all()) << "what fails will be asked for again";
 }
 
+TEST_F(FetchAheadTest, PausedBackgroundWorkIsNoneUntilAllIsAskedForAgain) {
+  ahead_.FetchAll();
+  EXPECT_EQ(Next(FetchClass::kBackground, 100), (BlobRange{0, 100}));
+  ahead_.PauseBackground();
+  EXPECT_EQ(Next(FetchClass::kBackground, 100), kNothing);
+  EXPECT_TRUE(ahead_.fetches_all());
+  ahead_.FetchAll();
+  EXPECT_EQ(Next(FetchClass::kBackground, 100), (BlobRange{100, 100}));
+}
+
 TEST_F(FetchAheadTest, WhatIsUnlikelyIsBackgroundWorkOnlyAndThatLast) {
   Take(0, 1);
   unlikely_ = {2, 3, 4, 5, 8};

@@ -9,6 +9,7 @@
 
 #include "base/temp_dir.h"
 #include "erofs/image_writer.h"
+#include "layer/gap_log.h"
 #include "tests/support/faulty_file_system.h"
 #include "tests/support/gzip.h"
 #include "tests/support/gzip_text.h"
@@ -655,6 +656,42 @@ TEST_F(LazyLayerTest, TellsWhenReadsHaveMadeItComplete) {
   EXPECT_EQ(future.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
   ExpectContent(Read(ChunkRange(4)), ChunkRange(4));
   future.get();
+}
+
+TEST_F(LazyLayerTest, IsCompleteOnlyOnceAllGapsAreKept) {
+  std::promise<void> may_write;
+  std::atomic<bool> is_first{true};
+  files_.set_hook([&, gate = may_write.get_future().share()](const auto& call) {
+    if (call.operation == testing_support::FaultyFileSystem::Operation::kWrite &&
+        call.path.filename() == GapLog::kFileName && is_first.exchange(false)) {
+      gate.wait();
+    }
+    return OkStatus();
+  });
+  const auto path = stored_->directory() / GapLog::kFileName;
+  layer_->KeepGaps(std::make_shared<GapLog>(path, files_));
+  auto read = StartRead({0, contents_.size()});
+  while (!stored_->complete()) {
+    std::this_thread::yield();
+  }
+  std::atomic<size_t> kept{0};
+  std::promise<void> complete;
+  layer_->WhenComplete([&] {
+    const auto gaps = Gaps::Open(files_, path, members_.size());
+    EXPECT_TRUE(gaps.ok()) << gaps.status();
+    for (uint32_t member = 0; gaps.ok() && member < members_.size(); ++member) {
+      kept += gaps->Has(member) ? 1 : 0;
+    }
+    complete.set_value();
+  });
+  // One thread waits for the disk. All that was posted to the other has run when this has.
+  std::promise<void> reached;
+  cpu_.Post([&reached] { reached.set_value(); });
+  reached.get_future().get();
+  may_write.set_value();
+  complete.get_future().get();
+  EXPECT_EQ(kept, members_.size());
+  ExpectContent(read.get(), {0, contents_.size()});
 }
 
 TEST_F(LazyLayerTest, AFullDiskEndsBackgroundWork) {
