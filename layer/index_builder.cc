@@ -6,6 +6,7 @@
 
 #include "erofs/format.h"
 #include "erofs/image_writer.h"
+#include "layer/member_decoder.h"
 #include "layer/unlikely_files.h"
 
 namespace starling::layer {
@@ -102,7 +103,36 @@ std::vector<MemberRecord> MembersOf(const LayerTree& tree, const DataLayout& lay
   return members;
 }
 
-StatusOr<ChunkTableSpec> TableOf(const LayerTree& tree, const DataLayout& layout) {
+/// Where in the layer inode `number` is.
+std::string PathOf(const LayerTree& tree, uint32_t number) {
+  for (uint32_t directory = 0; directory < tree.inodes().size(); ++directory) {
+    for (const estargz::Child& child : tree.inodes()[directory].children) {
+      if (child.inode == number) {
+        const std::string above = directory == 0 ? "" : PathOf(tree, directory) + "/";
+        return above + std::string(child.name);
+      }
+    }
+  }
+  return "";
+}
+
+/// What is fetched by itself is decoded and verified in memory.
+Status CheckFitsMemory(const LayerTree& tree, uint32_t number, const Chunk& chunk, Codec codec) {
+  const bool has_members = codec == Codec::kGzip || codec == Codec::kZstd;
+  const bool ends_too_late = chunk.inner_offset > kMaxMemberBytes ||
+                             chunk.size_bytes > kMaxMemberBytes - chunk.inner_offset;
+  if (chunk.size_bytes <= kMaxChunkBytes && !(has_members && ends_too_late)) {
+    return OkStatus();
+  }
+  return MakeError(StatusCode::kResourceExhausted,
+                   fmt::format("layer: \"{}\": a chunk of {} bytes, {} bytes into its member; at "
+                               "most {} and {} are decoded in memory: convert the image with "
+                               "smaller chunks",
+                               PathOf(tree, number).substr(0, 200), chunk.size_bytes,
+                               chunk.inner_offset, kMaxChunkBytes, kMaxMemberBytes));
+}
+
+StatusOr<ChunkTableSpec> TableOf(const LayerTree& tree, const DataLayout& layout, Codec codec) {
   ChunkTableSpec spec{.members = MembersOf(tree, layout),
                       .data_size_bytes = layout.data_size_bytes,
                       .prefetch_end = tree.prefetch_end(),
@@ -117,12 +147,7 @@ StatusOr<ChunkTableSpec> TableOf(const LayerTree& tree, const DataLayout& layout
       if (chunk.is_hole) {
         continue;
       }
-      if (chunk.size_bytes > kMaxChunkBytes) {
-        return MakeError(StatusCode::kResourceExhausted,
-                         fmt::format("layer: a chunk of {} bytes, more than the {} that are "
-                                     "verified in memory; convert it with smaller chunks",
-                                     chunk.size_bytes, kMaxChunkBytes));
-      }
+      RETURN_IF_ERROR(CheckFitsMemory(tree, number, chunk, codec));
       const auto member =
           std::ranges::lower_bound(spec.members, chunk.blob_offset, {}, &MemberRecord::blob_offset);
       spec.chunks.push_back({.data_address = layout.addresses[number] + chunk.file_offset,
@@ -189,7 +214,7 @@ struct BlobForm {
 
 StatusOr<LayerIndex> BuildLaidOut(const LayerTree& tree, const DataLayout& layout,
                                   const BlobForm& blob) {
-  ASSIGN_OR_RETURN(ChunkTableSpec table, TableOf(tree, layout));
+  ASSIGN_OR_RETURN(ChunkTableSpec table, TableOf(tree, layout, blob.codec));
   table.blob_size_bytes = blob.size_bytes;
   table.codec = blob.codec;
   table.seek_index = blob.seek_index;

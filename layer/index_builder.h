@@ -27,7 +27,8 @@ struct PlacedFile {
 /// Lays the files of `tree` out on a data device, in the order of the blob, each from a multiple of
 /// 4 KiB, and writes index and chunk table. Holes get an address but no chunk: nothing has to be
 /// fetched for them. Deterministic.
-/// Errors: kResourceExhausted when a chunk is larger than kMaxChunkBytes or the device outgrows the
+/// Errors: kResourceExhausted when a chunk is larger than kMaxChunkBytes or ends beyond
+/// kMaxMemberBytes of its member, or the device outgrows the
 /// format.
 StatusOr<LayerIndex> BuildIndex(const estargz::LayerTree& tree, uint64_t blob_size_bytes,
                                 Codec codec);

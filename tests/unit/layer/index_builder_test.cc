@@ -4,6 +4,7 @@
 
 #include "erofs/image_reader.h"
 #include "layer/chunk_table.h"
+#include "layer/member_decoder.h"
 #include "tests/support/toc_json.h"
 
 namespace starling::layer {
@@ -129,16 +130,24 @@ TEST(BuildIndex, HolesHaveAnAddressAndNoChunk) {
 TEST(BuildIndex, RefusesChunksThatNoMemoryShouldHold) {
   struct Case {
     uint64_t size_bytes;
-    const char* says;
+    uint64_t inner_offset;
+    const char* says;  // null: it is taken
   };
   const Case cases[] = {
-      {kMaxChunkBytes + 1, "convert it with smaller chunks"},
-      {uint64_t{4} << 30, "\"huge\": the chunk has more than 1073741824 bytes"},
+      {kMaxChunkBytes, kMaxMemberBytes - kMaxChunkBytes, nullptr},
+      {kMaxChunkBytes + 1, 0, "\"d/huge\": a chunk of 268435457 bytes, 0 bytes into its member"},
+      {kMaxChunkBytes, kMaxMemberBytes - kMaxChunkBytes + 1, "convert the image with smaller"},
+      {10, kMaxMemberBytes, "\"d/huge\": a chunk of 10 bytes, 536870912 bytes into its member"},
+      {uint64_t{4} << 30, 0, "\"d/huge\": the chunk has more than 1073741824 bytes"},
   };
   for (const Case& c : cases) {
-    SCOPED_TRACE(c.size_bytes);
-    const std::string huge = File("huge", c.size_bytes, 100, 0, '1');
+    SCOPED_TRACE(fmt::format("{} bytes at {}", c.size_bytes, c.inner_offset));
+    const std::string huge = File("d/huge", c.size_bytes, 100, c.inner_offset, '1');
     const auto index = Build(TocDocument({huge}), uint64_t{5} << 30);
+    if (c.says == nullptr) {
+      EXPECT_TRUE(index.ok()) << index.status();
+      continue;
+    }
     EXPECT_EQ(index.status().code(), StatusCode::kResourceExhausted);
     const std::string message(MessageOf(index.status()));
     EXPECT_NE(message.find(c.says), std::string::npos) << message;
