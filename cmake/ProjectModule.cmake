@@ -46,8 +46,8 @@ function(starling_module)
   add_library(starling::${alias} ALIAS ${target})
 endfunction()
 
-# What a sanitizer runs: unit tests and corpora.
-add_custom_target(unit_tests)
+# What a sanitizer runs: whatever is one program of ours, and the corpora.
+add_custom_target(sanitized_tests)
 
 # starling_test(NAME unit.base SOURCES ... [DEPENDS modules...] [LABELS ...] [LIBRARIES ...])
 # One GoogleTest binary; every test in it becomes one ctest case with the given labels (default: unit).
@@ -72,9 +72,7 @@ function(starling_test)
   target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}")
   target_link_libraries(${target} PRIVATE starling_build_options ${dependencies} ${T_LIBRARIES}
     GTest::gmock GTest::gtest GTest::gtest_main)
-  if("unit" IN_LIST T_LABELS)
-    add_dependencies(unit_tests ${target})
-  endif()
+  add_dependencies(sanitized_tests ${target})
   gtest_discover_tests(${target} TEST_PREFIX "${T_NAME}." NO_PRETTY_VALUES
     DISCOVERY_TIMEOUT 60
     PROPERTIES LABELS "${T_LABELS}" TIMEOUT ${T_TIMEOUT} ENVIRONMENT "${STARLING_TEST_ENVIRONMENT}")
@@ -100,7 +98,7 @@ function(starling_fuzz)
     add_executable(${F_NAME}_replay ${F_NAME}_fuzz.cc replay_main.cc)
     target_link_libraries(${F_NAME}_replay PRIVATE starling_build_options ${dependencies} ${F_LIBRARIES})
     target_include_directories(${F_NAME}_replay PRIVATE "${PROJECT_SOURCE_DIR}")
-    add_dependencies(unit_tests ${F_NAME}_replay)
+    add_dependencies(sanitized_tests ${F_NAME}_replay)
     add_test(NAME fuzz-replay.${F_NAME} COMMAND ${F_NAME}_replay ${corpus})
     set_tests_properties(fuzz-replay.${F_NAME} PROPERTIES LABELS fuzz-replay TIMEOUT 120)
   endif()

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Builds and runs every test, in order of cost: the development build with all labels (unit, fuzz-replay,
-# architecture, kernel, integration, conformance, e2e), then the unit tests again under
-# AddressSanitizer + UndefinedBehaviorSanitizer and under ThreadSanitizer.
+# architecture, kernel, integration, conformance, e2e), then those that are one program of ours again
+# under AddressSanitizer + UndefinedBehaviorSanitizer, and the unit tests of modules with threads under
+# ThreadSanitizer.
 # The last line counts all of them: "N passed, N failed, N skipped".
 # STARLING_TEST_PHASES picks some of: dev asan tsan.
 set -uo pipefail
@@ -44,7 +45,7 @@ for phase in ${STARLING_TEST_PHASES:-dev asan tsan}; do
       tests/e2e/tools.sh >/dev/null || broken=1
       run_phase dev all
       ;;
-    asan) run_phase asan unit_tests -L '^(unit|fuzz-replay)$' ;;
+    asan) run_phase asan sanitized_tests -L '^(unit|fuzz-replay|kernel|integration)$' ;;
     # The modules with threads of their own. Debian's gRPC and Abseil are not instrumented, so code that
     # passes their objects between threads shows races that are none.
     tsan) run_phase tsan "$tsan_targets" -L '^unit$' -R '^unit\.(base|erofs|estargz|estargz_writer|fuse|layer|registry|store)\.' ;;
