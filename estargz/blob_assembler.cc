@@ -8,6 +8,7 @@
 
 #include "estargz/footer.h"
 #include "estargz/gzip_compressor.h"
+#include "estargz/tar_header.h"
 #include "estargz/toc.h"
 #include "estargz/zstd_compressor.h"
 

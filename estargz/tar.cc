@@ -6,37 +6,14 @@
 #include <limits>
 
 #include "base/hex.h"
+#include "estargz/tar_layout.h"
 
 namespace starling::estargz {
 namespace {
 
 constexpr size_t kBufferBytes = 256 << 10;
 
-/// Where a field stands in a header block.
-struct Field {
-  size_t at;
-  size_t size;
-};
-constexpr Field kName{0, 100};
-constexpr Field kMode{100, 8};
-constexpr Field kUid{108, 8};
-constexpr Field kGid{116, 8};
-constexpr Field kSize{124, 12};
-constexpr Field kModified{136, 12};
-constexpr Field kChecksum{148, 8};
-constexpr size_t kTypeAt = 156;
-constexpr Field kLinkName{157, 100};
-constexpr Field kMagic{257, 6};
-constexpr Field kMagicWithVersion{257, 8};
-constexpr Field kUserName{265, 32};
-constexpr Field kGroupName{297, 32};
-constexpr Field kDeviceMajor{329, 8};
-constexpr Field kDeviceMinor{337, 8};
-constexpr Field kPrefix{345, 155};
-constexpr Field kGnuAccessed{345, 12};
-constexpr Field kGnuChanged{357, 12};
-constexpr Field kStarPrefix{345, 131};
-constexpr Field kStarTrailer{508, 4};
+using namespace tar_layout;
 
 using HeaderBlock = std::span<const std::byte, kTarBlockBytes>;
 
@@ -569,28 +546,6 @@ Status TarReader::Drain() {
       return OkStatus();
     }
   }
-}
-
-Bytes MakeTarHeader(std::string_view name, uint64_t size_bytes) {
-  std::string header(kTarBlockBytes, '\0');
-  const auto put = [&header](Field field, std::string_view text) {
-    header.replace(field.at, text.size(), text);
-  };
-  put(kName, name.substr(0, kName.size));
-  put(kMode, "0000444");
-  put(kUid, "0000000");
-  put(kGid, "0000000");
-  put(kSize, fmt::format("{:011o}", size_bytes));
-  put(kModified, "00000000000");
-  put(kChecksum, "        ");
-  header[kTypeAt] = '0';
-  put(kMagicWithVersion, std::string_view("ustar\00000", 8));
-  unsigned sum = 0;
-  for (const char c : header) {
-    sum += static_cast<unsigned char>(c);
-  }
-  put(kChecksum, fmt::format("{:06o}", sum) + '\0');
-  return ToBytes(header);
 }
 
 }  // namespace starling::estargz

@@ -125,9 +125,6 @@ class TarReader : public TarEntrySource {
   bool ended_ = false;
 };
 
-/// The ustar header of a regular file that belongs to root, has mode 0444 and no time.
-Bytes MakeTarHeader(std::string_view name, uint64_t size_bytes);
-
 /// Bytes from `size_bytes` to the next whole block.
 inline uint64_t TarPadding(uint64_t size_bytes) {
   return (kTarBlockBytes - size_bytes % kTarBlockBytes) % kTarBlockBytes;

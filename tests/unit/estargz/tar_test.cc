@@ -372,15 +372,5 @@ TEST(TarReader, RefusesWhatIsWrong) {
   }
 }
 
-TEST(MakeTarHeader, IsReadBack) {
-  const std::string header(AsText(MakeTarHeader("stargz.index.json", 3)));
-  TarBuilder tar;
-  tar.AddBlocks(header, "abc");
-  const TarEntry entry = OnlyEntry(tar.Finish());
-  EXPECT_EQ(entry.name, "stargz.index.json");
-  EXPECT_EQ(entry.size_bytes, 3U);
-  EXPECT_EQ(entry.mode, 0444U);
-}
-
 }  // namespace
 }  // namespace starling::estargz
