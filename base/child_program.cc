@@ -1,0 +1,132 @@
+#include "base/child_program.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/unique_fd.h"
+
+extern char** environ;
+
+namespace starling {
+namespace {
+
+/// Borrowed texts as exec wants them.
+std::vector<char*> Pointers(std::vector<std::string>& texts) {
+  std::vector<char*> pointers;
+  for (std::string& text : texts) {
+    pointers.push_back(text.data());
+  }
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+void AddDescriptor(posix_spawn_file_actions_t& actions, int from, int to) {
+  if (from < 0) {
+    posix_spawn_file_actions_addopen(&actions, to, "/dev/null", O_RDWR, 0);
+  } else {
+    posix_spawn_file_actions_adddup2(&actions, from, to);
+  }
+}
+
+/// False when `deadline` has passed.
+bool IsReadableBy(int fd, std::optional<std::chrono::steady_clock::time_point> deadline) {
+  for (;;) {
+    int timeout = -1;
+    if (deadline) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(
+          *deadline - std::chrono::steady_clock::now());
+      timeout = static_cast<int>(std::clamp<int64_t>(left.count(), 0, INT32_MAX));
+    }
+    pollfd entry{.fd = fd, .events = POLLIN, .revents = 0};
+    const int ready = ::poll(&entry, 1, timeout);
+    if (ready != -1 || errno != EINTR) {
+      return ready == 1;
+    }
+  }
+}
+
+}  // namespace
+
+StatusOr<ChildProgram> ChildProgram::Start(const Call& call) {
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  AddDescriptor(actions, call.input, STDIN_FILENO);
+  AddDescriptor(actions, call.output, STDOUT_FILENO);
+  AddDescriptor(actions, call.error, STDERR_FILENO);
+  // Libraries open some without O_CLOEXEC.
+  posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t none;
+  sigset_t all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setflags(&attributes,
+                           POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  std::vector<std::string> arguments = {call.program};
+  arguments.insert(arguments.end(), call.arguments.begin(), call.arguments.end());
+  std::vector<std::string> environment = call.environment.value_or(std::vector<std::string>());
+  pid_t pid = -1;
+  const int error =
+      posix_spawnp(&pid, call.program.c_str(), &actions, &attributes, Pointers(arguments).data(),
+                   call.environment ? Pointers(environment).data() : environ);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  if (error != 0) {
+    return ErrnoError(error, call.program);
+  }
+  return ChildProgram(pid);
+}
+
+ChildProgram::~ChildProgram() {
+  if (pid_ > 0) {
+    ::kill(-pid_, SIGKILL);
+    while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
+}
+
+void ChildProgram::Signal(int signal) {
+  if (pid_ > 0) {
+    ::kill(-pid_, signal);
+  }
+}
+
+std::optional<ChildProgram::End> ChildProgram::Wait(
+    std::optional<std::chrono::steady_clock::time_point> deadline) {
+  if (deadline) {
+    const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+    if (!process.valid() || !IsReadableBy(process.get(), deadline)) {
+      return std::nullopt;
+    }
+  }
+  siginfo_t ended{};
+  while (::waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOWAIT) != 0 &&
+         errno == EINTR) {
+  }
+  // What is left of its group has nobody to answer to. Before its id can be another's.
+  ::kill(-pid_, SIGKILL);
+  int status = 0;
+  while (::waitpid(pid_, &status, 0) < 0) {
+    if (errno != EINTR) {
+      pid_ = -1;
+      return End{};
+    }
+  }
+  pid_ = -1;
+  return WIFEXITED(status) ? End{.exit_status = WEXITSTATUS(status)}
+                           : End{.exit_status = -1, .signal = WTERMSIG(status)};
+}
+
+}  // namespace starling
