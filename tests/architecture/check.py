@@ -32,7 +32,7 @@ FENCES = {
     "zstd.h": {"estargz"},
     "simdjson": {"estargz"},
     "archive": {"transport"},
-    "re2/": {"snapshotter"},
+    "re2/": {"dockerfile/syntax", "snapshotter"},
     "openssl/": {"credentials", "oci"},
     "seccomp.h": {"confine"},
     "CLI/": {"apps"},
