@@ -4,15 +4,15 @@
 # run.sh DIRECTORY_OF_TARGETS SECONDS_EACH
 set -euo pipefail
 directory=${1:?usage: run.sh DIRECTORY SECONDS} seconds=${2:?usage: run.sh DIRECTORY SECONDS}
-corpora=$(dirname "$(realpath "$0")")/corpus
+here=$(dirname "$(realpath "$0")")
 count=0
 for target in "$directory"/*_fuzz; do
   name=$(basename "${target%_fuzz}")
   fresh=$(mktemp -d)
   dictionary=()
-  [ -e "$corpora/$name.dict" ] && dictionary=("-dict=$corpora/$name.dict")
+  [ -e "$here/$name.dict" ] && dictionary=("-dict=$here/$name.dict")
   echo "== $name"
-  "$target" "$fresh" "$corpora/$name" "${dictionary[@]}" -max_total_time="$seconds" \
+  "$target" "$fresh" "$here/corpus/$name" "${dictionary[@]}" -max_total_time="$seconds" \
     -rss_limit_mb=2048 -timeout=10 2>&1 | tail -n 3
   rm -rf "$fresh"
   count=$((count + 1))

@@ -1,0 +1,34 @@
+// Property: an ignore file is refused, or decides about any path the same way each time, and by a
+// pattern that says so. The first line is the path, the rest the file.
+#include <cstdint>
+#include <cstdlib>
+#include <string_view>
+
+#include "dockerfile/syntax/ignore_file.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using starling::dockerfile::syntax::IgnoreFile;
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  const std::string_view path = text.substr(0, text.find('\n'));
+  const auto file = IgnoreFile::Parse(text.substr(path.size()));
+  if (!file.ok()) {
+    return 0;
+  }
+  const auto decision = file->Explain(path);
+  const auto again = file->Explain(path);
+  if (decision.ignored != again.ignored || decision.pattern != again.pattern) {
+    std::abort();
+  }
+  if (decision.pattern == nullptr ? decision.ignored
+                                  : decision.ignored == decision.pattern->text.starts_with('!')) {
+    std::abort();
+  }
+  if (file->IgnoresEverything() && !path.empty() && path.find('/') == std::string_view::npos &&
+      path.find('\r') == std::string_view::npos && !decision.ignored) {
+    // "." and the like never come from a directory, but everything that does is out.
+    if (decision.pattern != nullptr) {
+      std::abort();
+    }
+  }
+  return 0;
+}
