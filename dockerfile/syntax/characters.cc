@@ -62,6 +62,35 @@ bool IsNameCharacter(char32_t code) {
   return RE2::FullMatch(bytes, letters);
 }
 
+std::string UpperCase(std::string_view text) {
+  std::string upper;
+  for (const char c : text) {
+    upper += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  }
+  return upper;
+}
+
+bool IsUtf8(std::string_view text) {
+  while (!text.empty()) {
+    const Character next = FirstCharacter(text);
+    if (next.code == kNoCharacter && next.bytes.size() == 1) {
+      return false;
+    }
+    text.remove_prefix(next.bytes.size());
+  }
+  return true;
+}
+
+std::string ToUtf8(std::string_view text) {
+  std::string valid;
+  while (!text.empty()) {
+    const Character next = FirstCharacter(text);
+    valid += next.code == kNoCharacter ? "\xEF\xBF\xBD" : next.bytes;
+    text.remove_prefix(next.bytes.size());
+  }
+  return valid;
+}
+
 std::string_view TrimSpaceLeft(std::string_view text) {
   while (!text.empty()) {
     const Character first = FirstCharacter(text);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <string_view>
 
 namespace starling::dockerfile::syntax {
@@ -22,6 +23,13 @@ Character FirstCharacter(std::string_view text);
 bool IsSpace(char32_t code);
 /// A letter or a decimal digit of any script, or '_': what a variable's name is made of.
 bool IsNameCharacter(char32_t code);
+
+/// ASCII letters in upper case.
+std::string UpperCase(std::string_view text);
+
+bool IsUtf8(std::string_view text);
+/// The same with U+FFFD for each byte that belongs to no character.
+std::string ToUtf8(std::string_view text);
 
 /// Without white space at the start. Borrowed.
 std::string_view TrimSpaceLeft(std::string_view text);

@@ -86,10 +86,7 @@ Status ApplyKey(std::string_view key, std::string_view value, std::string_view t
     reference.modified_time = value;
   } else {
     const std::string suggestion = Suggest(key, kKeys);
-    return Invalid(
-        fmt::format("unknown key '{}'{}", key,
-                    suggestion.empty() ? "" : fmt::format(" (did you mean {}?)", suggestion)),
-        text);
+    return Invalid(fmt::format("unknown key '{}'{}", key, DidYouMean(suggestion)), text);
   }
   return OkStatus();
 }

@@ -39,9 +39,16 @@ class IgnoreFile::Rule {
   const IgnorePattern& pattern() const { return pattern_; }
   bool includes() const { return includes_; }
   /// Whether every name at the context's root matches.
-  bool MatchesAll() const { return glob_.find_first_not_of("*/") == std::string::npos; }
+  bool MatchesAll() const {
+    std::string_view glob = glob_;
+    while (glob.starts_with("**/")) {
+      glob.remove_prefix(3);
+    }
+    return !glob.empty() && glob.find_first_not_of('*') == std::string_view::npos;
+  }
 
-  bool Matches(std::string_view path) const {
+  /// `utf8` is `path`, made valid.
+  bool Matches(std::string_view path, std::string_view utf8) const {
     switch (kind_) {
       case Kind::kExact:
         return path == glob_;
@@ -52,7 +59,7 @@ class IgnoreFile::Rule {
         return path.ends_with(literal_) ||
                (literal_.starts_with('/') && path == std::string_view(literal_).substr(1));
       case Kind::kExpression:
-        return RE2::FullMatch(path, *expression_);
+        return RE2::FullMatch(utf8, *expression_);
     }
     return false;
   }
@@ -75,7 +82,8 @@ class IgnoreFile::Rule {
     }
     kind_ = Kind::kExpression;
     std::string expression;
-    for (std::string_view left = glob_; !left.empty();) {
+    const std::string utf8 = ToUtf8(glob_);
+    for (std::string_view left = utf8; !left.empty();) {
       const std::string_view next = FirstCharacter(left).bytes;
       left.remove_prefix(next.size());
       if (next == "*" && left.starts_with('*')) {
@@ -183,17 +191,24 @@ IgnoreFile::Decision IgnoreFile::Explain(std::string_view path) const {
     path.remove_suffix(1);
   }
   // The path, then the directories above it from the root on.
-  std::vector<std::string_view> candidates = {path};
+  struct Candidate {
+    std::string_view path;
+    std::string_view utf8;
+  };
+  const std::string utf8 = ToUtf8(path);
+  std::vector<Candidate> candidates = {{path, utf8}};
+  size_t utf8_slash = utf8.find('/');
   for (size_t slash = path.find('/'); slash != std::string_view::npos;
        slash = path.find('/', slash + 1)) {
     if (slash > 0) {
-      candidates.push_back(path.substr(0, slash));
+      candidates.push_back({path.substr(0, slash), std::string_view(utf8).substr(0, utf8_slash)});
     }
+    utf8_slash = utf8.find('/', utf8_slash + 1);
   }
   for (auto rule = rules_.rbegin(); rule != rules_.rend(); ++rule) {
-    for (const std::string_view candidate : candidates) {
-      if (rule->Matches(candidate)) {
-        return {!rule->includes(), &rule->pattern(), std::string(candidate)};
+    for (const Candidate& candidate : candidates) {
+      if (rule->Matches(candidate.path, candidate.utf8)) {
+        return {!rule->includes(), &rule->pattern(), std::string(candidate.path)};
       }
     }
   }

@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include "base/text.h"
+#include "dockerfile/syntax/characters.h"
 #include "dockerfile/syntax/flags.h"
 #include "dockerfile/syntax/git_reference.h"
 #include "dockerfile/syntax/ignore_file.h"
@@ -121,13 +122,7 @@ class InstructionParser {
 
  private:
   const std::vector<Text>& arguments() const { return statement_.arguments; }
-  std::string Name() const {
-    std::string name;
-    for (const char c : statement_.name.value) {
-      name += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
-    }
-    return name;
-  }
+  std::string Name() const { return UpperCase(statement_.name.value); }
   Problem Refuse(std::string message, std::string suggestion = {}) const {
     return ProblemAt(statement_.name.range, std::move(message), std::move(suggestion));
   }

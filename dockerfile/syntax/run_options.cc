@@ -120,9 +120,7 @@ StatusOr<size_t> ParseName(std::string_view text, const Names& names, std::strin
   const auto* found = std::find(std::begin(names), std::end(names), lower);
   if (found == std::end(names)) {
     const std::string suggestion = Suggest(text, names);
-    return Invalid(
-        fmt::format("'{}' is no {}{}", text, what,
-                    suggestion.empty() ? "" : fmt::format(" (did you mean {}?)", suggestion)));
+    return Invalid(fmt::format("'{}' is no {}{}", text, what, DidYouMean(suggestion)));
   }
   return static_cast<size_t>(found - std::begin(names));
 }
@@ -149,9 +147,7 @@ StatusOr<Field> ParseField(std::string_view text, const Expander& expand) {
       names.push_back(known.name);
     }
     const std::string suggestion = Suggest(key, names);
-    return Invalid(
-        fmt::format("unexpected key '{}' in '{}'{}", key, text,
-                    suggestion.empty() ? "" : fmt::format(" (did you mean {}?)", suggestion)));
+    return Invalid(fmt::format("unexpected key '{}' in '{}'{}", key, text, DidYouMean(suggestion)));
   }
   field.spec = spec;
   const bool switches =

@@ -11,8 +11,10 @@ namespace starling::dockerfile::syntax {
 namespace {
 
 /// A search of a value takes time in proportion to its length, whatever the pattern.
-StatusOr<std::unique_ptr<RE2>> Compile(std::string_view pattern, Match match,
-                                       std::string_view before, std::string_view after) {
+/// In a `value` that is not UTF-8 a character is a byte.
+StatusOr<std::unique_ptr<RE2>> Compile(std::string_view value, std::string_view pattern,
+                                       Match match, std::string_view before,
+                                       std::string_view after) {
   const auto refuse = [&](std::string_view why) {
     return MakeError(StatusCode::kInvalidArgument,
                      fmt::format("invalid pattern ({}) in substitution: {}", pattern, why));
@@ -44,6 +46,9 @@ StatusOr<std::unique_ptr<RE2>> Compile(std::string_view pattern, Match match,
   expression += after;
   RE2::Options options;
   options.set_log_errors(false);
+  if (!IsUtf8(value) || !IsUtf8(pattern)) {
+    options.set_encoding(RE2::Options::EncodingLatin1);
+  }
   auto compiled = std::make_unique<RE2>(expression, options);
   if (!compiled->ok()) {
     return refuse(compiled->error());
@@ -54,7 +59,7 @@ StatusOr<std::unique_ptr<RE2>> Compile(std::string_view pattern, Match match,
 }  // namespace
 
 StatusOr<std::string> CutPrefix(std::string_view value, std::string_view pattern, Match match) {
-  ASSIGN_OR_RETURN(const auto compiled, Compile(pattern, match, "^(?:", ")"));
+  ASSIGN_OR_RETURN(const auto compiled, Compile(value, pattern, match, "^(?:", ")"));
   re2::StringPiece found;
   if (!compiled->Match(value, 0, value.size(), RE2::ANCHOR_START, &found, 1)) {
     return std::string(value);
@@ -66,7 +71,7 @@ StatusOr<std::string> CutSuffix(std::string_view value, std::string_view pattern
   // The longest suffix is the one with the shortest text before it.
   ASSIGN_OR_RETURN(
       const auto compiled,
-      Compile(pattern, match, match == Match::kLongest ? "^((?s:.*?))" : "^((?s:.*))", "$"));
+      Compile(value, pattern, match, match == Match::kLongest ? "^((?s:.*?))" : "^((?s:.*))", "$"));
   re2::StringPiece found[2];
   if (!compiled->Match(value, 0, value.size(), RE2::ANCHOR_BOTH, found, 2)) {
     return std::string(value);
@@ -77,7 +82,7 @@ StatusOr<std::string> CutSuffix(std::string_view value, std::string_view pattern
 StatusOr<std::string> ReplacePattern(std::string_view value, std::string_view pattern,
                                      std::string_view replacement, Replace replace,
                                      size_t limit_bytes) {
-  ASSIGN_OR_RETURN(const auto compiled, Compile(pattern, Match::kLongest, "", ""));
+  ASSIGN_OR_RETURN(const auto compiled, Compile(value, pattern, Match::kLongest, "", ""));
   std::string result;
   size_t at = 0;
   bool after_match = false;

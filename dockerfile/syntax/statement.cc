@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "dockerfile/syntax/characters.h"
+#include "dockerfile/syntax/checked.h"
 #include "dockerfile/syntax/json_strings.h"
 
 namespace starling::dockerfile::syntax {
@@ -27,13 +28,11 @@ class StatementReader {
     rest.remove_prefix(std::min(rest.find_first_not_of(kBlanks), rest.size()));
     rest = TrimUnicodeSpace(ReadFlags(rest, statement.flags));
     const Status read = ReadArguments(LowerCase(statement.name.value), rest, statement, depth);
-    if (nested_problem_) {
-      return *std::move(nested_problem_);
+    if (problem_) {
+      return *std::move(problem_);
     }
     if (!read.ok()) {
-      return Problem{.message = std::string(MessageOf(read)),
-                     .range = Part(rest.empty() ? text : rest).range,
-                     .suggestion = {}};
+      return ProblemAt(Part(rest.empty() ? text : rest).range, std::string(MessageOf(read)));
     }
     return statement;
   }
@@ -160,7 +159,7 @@ class StatementReader {
     return OkStatus();
   }
 
-  Status ReadEntries(std::string_view text, std::string_view name, Statement& statement) const {
+  Status ReadEntries(std::string_view text, std::string_view name, Statement& statement) {
     const std::vector<Text> words = QuotedWords(text);
     if (words.empty()) {
       return OkStatus();
@@ -180,9 +179,10 @@ class StatementReader {
     for (const Text& word : words) {
       const size_t equals = word.value.find('=');
       if (equals == std::string::npos) {
-        return MakeError(
-            StatusCode::kInvalidArgument,
+        problem_ = ProblemAt(
+            word.range,
             fmt::format("{}: '{}' has no '='; a value with blanks needs quotes", name, word.value));
+        return OkStatus();
       }
       statement.arguments.push_back({word.value.substr(0, equals), word.range});
       statement.arguments.push_back({word.value.substr(equals + 1), word.range});
@@ -219,7 +219,7 @@ class StatementReader {
       if (!rest.empty() && depth < kMaxTriggerDepth) {
         auto trigger = Read(rest, depth + 1);
         if (auto* problem = std::get_if<Problem>(&trigger)) {
-          nested_problem_ = std::move(*problem);
+          problem_ = std::move(*problem);
           return OkStatus();
         }
         statement.trigger = std::make_unique<Statement>(std::move(std::get<Statement>(trigger)));
@@ -233,7 +233,8 @@ class StatementReader {
 
   const LogicalLine& line_;
   const char escape_;
-  std::optional<Problem> nested_problem_;
+  /// What is wrong at a place of its own, and not with all of the arguments.
+  std::optional<Problem> problem_;
 };
 
 /// Of a statement's own command, or of what it triggers.
@@ -283,9 +284,8 @@ Statements ParseStatements(std::string_view text) {
   result.directives = lines.directives();
   result.escape = lines.escape();
   if (result.statements.empty() && !result.problem) {
-    result.problem = Problem{.message = "the Dockerfile has no instructions",
-                             .range = {{lines.line(), 1}, {lines.line(), 1}},
-                             .suggestion = {}};
+    result.problem =
+        ProblemAt({{lines.line(), 1}, {lines.line(), 1}}, "the Dockerfile has no instructions");
   }
   return result;
 }

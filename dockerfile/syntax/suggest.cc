@@ -1,5 +1,7 @@
 #include "dockerfile/syntax/suggest.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <numeric>
 #include <vector>
@@ -12,6 +14,7 @@ namespace {
 constexpr size_t kMaxDistance = 2;
 // Nothing of ours is longer; a hostile word costs no more than this.
 constexpr size_t kMaxWordBytes = 128;
+constexpr size_t kMaxOptions = 1000;
 
 size_t EditDistance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
@@ -31,7 +34,7 @@ size_t EditDistance(std::string_view a, std::string_view b) {
 }  // namespace
 
 std::string Suggest(std::string_view word, std::span<const std::string_view> options) {
-  if (word.size() > kMaxWordBytes) {
+  if (word.size() > kMaxWordBytes || options.size() > kMaxOptions) {
     return {};
   }
   const std::string lower = LowerCase(word);
@@ -48,6 +51,10 @@ std::string Suggest(std::string_view word, std::span<const std::string_view> opt
     }
   }
   return std::string(best);
+}
+
+std::string DidYouMean(std::string_view suggestion, std::string_view prefix) {
+  return suggestion.empty() ? "" : fmt::format(" (did you mean {}{}?)", prefix, suggestion);
 }
 
 }  // namespace starling::dockerfile::syntax

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "dockerfile/syntax/characters.h"
 
 namespace starling::dockerfile::syntax {
 namespace {
@@ -175,10 +176,7 @@ StatusOr<int> ParseSignal(std::string_view text) {
     }
     return *number;
   }
-  std::string name;
-  for (const char c : text) {
-    name += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
-  }
+  const std::string name = UpperCase(text);
   std::string_view rest = name;
   if (rest.starts_with("SIG")) {
     rest.remove_prefix(3);

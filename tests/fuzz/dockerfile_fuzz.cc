@@ -7,6 +7,8 @@
 #include <string_view>
 
 #include "dockerfile/syntax/dockerfile.h"
+#include "dockerfile/syntax/excerpt.h"
+#include "dockerfile/syntax/lint.h"
 #include "dockerfile/syntax/shell_words.h"
 #include "dockerfile/syntax/statement.h"
 
@@ -64,6 +66,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Check(dockerfile.problem->range, lines);
   } else if (dockerfile.stages.empty()) {
     std::abort();
+  }
+  LintSettings settings;
+  settings.build.arguments["AB"] = "/b/a$";
+  const LintReport report = Lint(dockerfile, settings);
+  for (const LintWarning& warning : report.warnings) {
+    Check(warning.range, lines);
+  }
+  if (report.problem) {
+    Check(report.problem->range, lines);
+    Excerpt(text, report.problem->range);
   }
   const auto trigger = ParseTrigger(text);
   if (!trigger.ok()) {

@@ -23,12 +23,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                                   : decision.ignored == decision.pattern->text.starts_with('!')) {
     std::abort();
   }
-  if (file->IgnoresEverything() && !path.empty() && path.find('/') == std::string_view::npos &&
-      path.find('\r') == std::string_view::npos && !decision.ignored) {
-    // "." and the like never come from a directory, but everything that does is out.
-    if (decision.pattern != nullptr) {
-      std::abort();
-    }
+  // A name at the root is out when everything is.
+  const bool name = !path.empty() && path.find_first_of("/\r") == std::string_view::npos;
+  if (name && file->IgnoresEverything() && !decision.ignored) {
+    std::abort();
   }
   return 0;
 }

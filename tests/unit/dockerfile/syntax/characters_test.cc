@@ -41,6 +41,12 @@ TEST(IsNameCharacter, TakesLettersAndDigitsOfAnyScript) {
   }
 }
 
+TEST(ToUtf8, ReplacesWhatIsNoCharacter) {
+  EXPECT_TRUE(IsUtf8("aé\uFFFD"));
+  EXPECT_FALSE(IsUtf8("a\xff"));
+  EXPECT_EQ(ToUtf8("a\xffé\xE2\x82"), "a\uFFFDé\uFFFD\uFFFD");
+}
+
 TEST(TrimUnicodeSpace, CutsBothEnds) {
   EXPECT_EQ(TrimUnicodeSpace("\u00a0\t a b\u2003\r\n"), "a b");
   EXPECT_EQ(TrimUnicodeSpace(" \u3000"), "");

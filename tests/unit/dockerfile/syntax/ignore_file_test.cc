@@ -43,6 +43,9 @@ TEST(IgnoreFile, DecidesByTheLastMatch) {
       {"  # no comment", "# no comment", true},
       {"a.b", "axb", false},
       {"\xEF\xBB\xBF*.o", "x.o", true},
+      {"?.x", "\xff.x", true},
+      {"?.x", "é.x", true},
+      {"\xff/?", "\xff/\xff/a", true},
       {"a\r\nb\r\n", "b", true},
   };
   for (const auto& c : cases) {
@@ -71,7 +74,10 @@ TEST(IgnoreFile, KnowsWhenNothingIsLeft) {
   EXPECT_TRUE(IgnoreFile::Parse("*")->IgnoresEverything());
   EXPECT_TRUE(IgnoreFile::Parse("!a\n**")->IgnoresEverything());
   EXPECT_FALSE(IgnoreFile::Parse("*\n!a")->IgnoresEverything());
+  EXPECT_TRUE(IgnoreFile::Parse("**/*")->IgnoresEverything());
   EXPECT_FALSE(IgnoreFile::Parse(".*")->IgnoresEverything());
+  EXPECT_FALSE(IgnoreFile::Parse("*/*")->IgnoresEverything());
+  EXPECT_FALSE(IgnoreFile::Parse("/")->IgnoresEverything());
   EXPECT_FALSE(IgnoreFile::Parse("")->IgnoresEverything());
 }
 

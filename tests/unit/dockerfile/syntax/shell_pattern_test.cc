@@ -16,6 +16,7 @@ TEST(CutPrefixAndSuffix, TakeTheShortestOrTheLongestMatch) {
       {"한국어", "?", "국어", "국어", "한국", "한국"},
       {"abc", "", "abc", "abc", "abc", "abc"},
       {"[a]", "[a]", "", "", "", ""},
+      {"\xff.\xfe", ".?", "\xff.\xfe", "\xff.\xfe", "\xff", "\xff"},
       {"a\nb", "*b", "a\nb", "a\nb", "a\n", "a\n"},
   };
   for (const auto& c : cases) {

@@ -65,7 +65,7 @@ TEST(ParseStatements, RefusesWithAPlace) {
       {"", {0, 1}},
       {"# only\n", {1, 1}},
       {"FROM a\nENV A", {2, 5}},
-      {"FROM a\nENV A=1 B", {2, 5}},
+      {"FROM a\nENV A=1 B", {2, 9}},
       {"FROM a\nONBUILD ENV A", {2, 13}},
       {"FROM a\n CMD [1]", {2, 6}},
       {"FROM a\nRUN <<E\n", {2, 1}},

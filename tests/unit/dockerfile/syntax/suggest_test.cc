@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
 namespace starling::dockerfile::syntax {
 namespace {
 
@@ -20,6 +22,13 @@ TEST(Suggest, NamesTheNearest) {
     EXPECT_EQ(Suggest(c.word, kNames), c.want) << c.word;
   }
   EXPECT_EQ(Suggest(std::string(100000, 'x'), kNames), "") << "not compared at all";
+  const std::vector<std::string_view> many(2000, "form");
+  EXPECT_EQ(Suggest("from", many), "") << "nor these";
+}
+
+TEST(DidYouMean, IsTheEndOfAnError) {
+  EXPECT_EQ(DidYouMean("from", "--"), " (did you mean --from?)");
+  EXPECT_EQ(DidYouMean(""), "");
 }
 
 }  // namespace
