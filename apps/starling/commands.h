@@ -24,6 +24,7 @@ void AddIndex(CLI::App& app, Run& chosen);
 void AddUpgrade(CLI::App& app, Run& chosen);
 
 /// `exit_code` is what the program ends with when the command did what it was told to.
+void AddBuild(CLI::App& app, Run& chosen, int& exit_code);
 void AddCache(CLI::App& app, Run& chosen, int& exit_code);
 
 /// Where `starling mount` keeps the data of an image at `directory`, if not told otherwise. One

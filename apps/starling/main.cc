@@ -34,6 +34,7 @@ int main(int argc, char** argv) {
   cli::AddIndex(app, chosen);
   cli::AddUpgrade(app, chosen);
   int exit_code = 0;
+  cli::AddBuild(app, chosen, exit_code);
   cli::AddCache(app, chosen, exit_code);
   try {
     app.parse(argc, argv);
