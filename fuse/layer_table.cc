@@ -16,6 +16,13 @@ Status LayerTable::Add(uint64_t number, std::shared_ptr<layer::LazyLayer> layer)
   return OkStatus();
 }
 
+void LayerTable::Replace(uint64_t number, std::shared_ptr<layer::LazyLayer> layer) {
+  MutexLock lock(mutex_);
+  if (const auto found = layers_.find(number); found != layers_.end()) {
+    found->second.swap(layer);  // the other one may go: after the lock
+  }
+}
+
 std::shared_ptr<layer::LazyLayer> LayerTable::Remove(uint64_t number) {
   MutexLock lock(mutex_);
   const auto node = layers_.extract(number);

@@ -16,6 +16,8 @@ class LayerTable {
   /// kInvalidArgument for a number outside 1 to kMaxLayerNumber;
   /// kAlreadyExists.
   Status Add(uint64_t number, std::shared_ptr<layer::LazyLayer> layer);
+  /// Shows `layer` where the same layer was shown with files that can no longer be read.
+  void Replace(uint64_t number, std::shared_ptr<layer::LazyLayer> layer);
   /// The layer that was shown, or null.
   std::shared_ptr<layer::LazyLayer> Remove(uint64_t number);
   std::shared_ptr<layer::LazyLayer> Find(uint64_t number) const;

@@ -30,11 +30,11 @@ Node ProbeNode() {
 }
 
 /// A layer's data device: its address space is the file's.
-erofs::Attributes DeviceAttributes(const LazyLayer& layer) {
-  return {.mode = S_IFREG | 0400,
-          .nlink = 1,
-          .size_bytes = layer.index().data_device_bytes(),
-          .data_address = 0};
+StatusOr<erofs::Attributes> DeviceAttributes(const LazyLayer& layer) {
+  return erofs::Attributes{.mode = S_IFREG | 0400,
+                           .nlink = 1,
+                           .size_bytes = layer.index().data_device_bytes(),
+                           .data_address = 0};
 }
 
 /// The edge at which failures of layers are told, of many like ones the first in a minute; below it
@@ -54,6 +54,13 @@ void Fail(const LazyLayer& layer, NodeId node, std::string_view what, const Stat
   reply.Error(ErrnoOf(status.code()));
 }
 
+/// What was found in the layer's index, unless the disk did not give all of that.
+template <typename T>
+StatusOr<T> Trusted(const LazyLayer& layer, StatusOr<T> found) {
+  RETURN_IF_ERROR(layer.CheckFiles());
+  return found;
+}
+
 /// "17" but not "017", "+17" or "".
 std::optional<uint64_t> ParseLayerNumber(std::string_view name) {
   uint64_t number = 0;
@@ -68,10 +75,8 @@ std::optional<uint64_t> ParseLayerNumber(std::string_view name) {
 /// The node with its attributes; without them the request is answered.
 std::optional<Node> StatOrAnswer(const LazyLayer& layer, NodeId node, std::string_view what,
                                  Reply& reply) {
-  if (IsDevice(node)) {
-    return Node{.id = node, .attributes = DeviceAttributes(layer)};
-  }
-  const auto attributes = layer.index().Stat(NidOf(node));
+  const auto attributes =
+      Trusted(layer, IsDevice(node) ? DeviceAttributes(layer) : layer.index().Stat(NidOf(node)));
   if (!attributes.ok()) {
     Fail(layer, node, what, attributes.status(), reply);
     return std::nullopt;
@@ -151,7 +156,7 @@ void Operations::Lookup(NodeId directory, std::string_view name, Reply& reply) c
   if (!layer) {
     return;
   }
-  const auto nid = layer->index().Lookup(NidOf(directory), name);
+  const auto nid = Trusted(*layer, layer->index().Lookup(NidOf(directory), name));
   if (nid.status().code() == StatusCode::kNotFound) {
     reply.NoEntry(Lifetime::kForever);
     return;
@@ -189,12 +194,15 @@ void Operations::ReadLink(NodeId node, Reply& reply) const {
   if (!layer) {
     return;
   }
-  const auto target = layer->index().ReadLink(NidOf(node));
+  auto target = layer->index().ReadLink(NidOf(node));
+  // Copied before it is trusted: the kernel takes nothing from a mapping that has lost its file.
+  const std::string copy(target.ok() ? *target : std::string_view());
+  target = Trusted(*layer, std::move(target));
   if (!target.ok()) {
     Fail(*layer, node, "readlink failed", target.status(), reply);
     return;
   }
-  reply.Link(*target);
+  reply.Link(copy);
 }
 
 void Operations::Read(NodeId node, uint64_t file_offset, uint64_t size_bytes, Reply& reply) const {
@@ -269,7 +277,7 @@ void Operations::ReadRoot(uint64_t cookie, Reply& reply) const {
     if (!layer || kFirstLayerCookie + number <= cookie) {
       continue;
     }
-    const auto attributes = layer->index().Stat(layer->index().root());
+    const auto attributes = Trusted(*layer, layer->index().Stat(layer->index().root()));
     const std::string name = DirectoryNameOf(number);
     if (attributes.ok() &&
         !reply.AddEntry(
@@ -305,6 +313,7 @@ void Operations::ReadDirectory(NodeId directory, uint64_t cookie, Reply& reply) 
          .next_cookie = entry.next_cookie});
   };
   failure.Update(layer->index().ReadDirectory(NidOf(directory), cookie, add));
+  failure.Update(layer->CheckFiles());
   if (!failure.ok()) {
     Fail(*layer, directory, "readdir failed", failure, reply);
     return;
@@ -326,13 +335,15 @@ void Operations::GetXattr(NodeId node, std::string_view name, size_t room_bytes,
   if (!layer) {
     return;
   }
-  const auto value = layer->index().GetXattr(NidOf(node), name);
+  auto value = layer->index().GetXattr(NidOf(node), name);
+  const Bytes copy = value.ok() ? Bytes(value->begin(), value->end()) : Bytes();
+  value = Trusted(*layer, std::move(value));
   if (value.status().code() == StatusCode::kNotFound) {
     reply.Error(ENODATA);
   } else if (!value.ok()) {
     Fail(*layer, node, "getxattr failed", value.status(), reply);
   } else {
-    AnswerSized(*value, room_bytes, reply);
+    AnswerSized(copy, room_bytes, reply);
   }
 }
 
@@ -347,7 +358,7 @@ void Operations::ListXattrs(NodeId node, size_t room_bytes, Reply& reply) const 
   if (!layer) {
     return;
   }
-  const auto names = layer->index().ListXattrs(NidOf(node));
+  const auto names = Trusted(*layer, layer->index().ListXattrs(NidOf(node)));
   if (!names.ok()) {
     Fail(*layer, node, "listxattr failed", names.status(), reply);
     return;

@@ -62,6 +62,14 @@ constexpr int kReadErrorsToAvoid = 2;
 
 enum class Wants { kPresence, kBytes };
 
+/// What two ranges have in common: an empty part of `of` when that is nothing, as with a chunk
+/// whose record cannot be had any more.
+DataRange Common(DataRange chunk, DataRange of) {
+  const uint64_t from = std::clamp(chunk.data_address, of.data_address, of.end());
+  const uint64_t to = std::clamp(chunk.end(), from, of.end());
+  return {.data_address = from, .size_bytes = to - from};
+}
+
 }  // namespace
 
 /// One Read or MakePresent on its way.
@@ -253,6 +261,9 @@ StatusOr<bool> LazyLayer::ReadPresent(uint64_t data_address, std::span<std::byte
 /// Lets those of `chunks` be fetched again that the disk does not give. False when it gives all of
 /// them: then `error` was of another kind.
 bool LazyLayer::DistrustUnreadable(ChunkSpan chunks, const Status& error) {
+  if (!CheckFiles().ok()) {
+    return false;
+  }
   bool found = false;
   for (uint32_t chunk = chunks.first; chunk < chunks.last; ++chunk) {
     const ChunkRecord& record = table_.chunks()[chunk];
@@ -311,8 +322,11 @@ void LazyLayer::AwaitRead() {
           table_.members().begin();
       return table_.ChunksOf(static_cast<uint32_t>(std::max<int64_t>(member, 1) - 1));
     };
-    awaited = {.first = chunk_at(range->blob_offset).front(),
-               .last = chunk_at(range->end() - 1).back() + 1};
+    const std::span<const uint32_t> first = chunk_at(range->blob_offset);
+    const std::span<const uint32_t> last = chunk_at(range->end() - 1);
+    if (!first.empty() && !last.empty()) {  // else the table is damaged: zeros
+      awaited = {.first = first.front(), .last = last.back() + 1};
+    }
   }
   awaited_.store(awaited, std::memory_order_relaxed);
 }
@@ -807,6 +821,12 @@ void LazyLayer::CopyNext() {
 }
 
 void LazyLayer::StartFetch(const Fetch& asked) {
+  if (const Status places = CheckFiles(); !places.ok()) {
+    for (uint32_t member = asked.plan.first_member; member < asked.plan.last_member; ++member) {
+      Finish(member, {.error = places});
+    }
+    return;
+  }
   Fetch fetch = asked;
   fetch.begun = asked.begun.value_or(Now());
   const MemberRecord& first = table_.members()[fetch.plan.first_member];
@@ -1399,12 +1419,12 @@ void LazyLayer::Answer(const std::shared_ptr<Request>& request) {
   } while (stored_->evictions() != before);
   for (const SpilledChunk& part : spilled) {
     const DataRange chunk = table_.chunks()[part.chunk].range();
-    const uint64_t from = std::max(chunk.data_address, range.data_address);
-    const uint64_t to = std::min(chunk.end(), range.end());
-    std::memcpy(out.data() + (from - range.data_address),
-                part.bytes->data() + (from - chunk.data_address), to - from);
+    const DataRange common = Common(chunk, range);
+    std::memcpy(out.data() + (common.data_address - range.data_address),
+                part.bytes->data() + (common.data_address - chunk.data_address), common.size_bytes);
   }
-  request->done(std::move(out));
+  const Status places = CheckFiles();
+  request->done(places.ok() ? StatusOr<Bytes>(std::move(out)) : places);
 }
 
 /// Reads into `out`, of zeros, what of the request is on the disk, and nothing in the place of what
@@ -1419,10 +1439,9 @@ Status LazyLayer::ReadHeld(const Request& request, std::span<const SpilledChunk>
     if (std::ranges::find(spilled, chunk, &SpilledChunk::chunk) != spilled.end()) {
       continue;
     }
-    const DataRange held = table_.chunks()[chunk].range();
-    const uint64_t from = std::max(held.data_address, range.data_address);
-    const uint64_t to = std::min(held.end(), range.end());
-    RETURN_IF_ERROR(stored_->Read(from, out.subspan(from - range.data_address, to - from)));
+    const DataRange held = Common(table_.chunks()[chunk].range(), range);
+    RETURN_IF_ERROR(stored_->Read(
+        held.data_address, out.subspan(held.data_address - range.data_address, held.size_bytes)));
   }
   return OkStatus();
 }

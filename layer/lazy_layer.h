@@ -103,6 +103,9 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   BlobSources::Source PreferredSource() { return sources_.Preferred(Now()); }
 
   const store::LayerKey& key() const { return stored_->key(); }
+  /// Whether what was read from index() or chunks() before this call can be believed: the error of
+  /// StoredLayer::CheckFiles. Lock-free.
+  Status CheckFiles() const { return stored_->CheckFiles(); }
   const erofs::ImageReader& index() const { return index_; }
   const ChunkTable& chunks() const { return table_; }
   uint64_t present_bytes() const { return stored_->present_bytes(); }

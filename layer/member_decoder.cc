@@ -80,16 +80,21 @@ StatusOr<DecodedBytes> DecodeMember(const ChunkTable& table, uint32_t member, By
   if (table.seek_index() == nullptr) {
     return DecodePrefix(table.codec(), compressed, wanted_bytes);
   }
-  // The table has checked that there is such a point, and that its span is bounded.
-  const size_t point = *table.seek_index()->PointAt(table.members()[member].blob_offset);
-  const uint64_t span_bytes = table.seek_index()->SpanAt(point).tar_bytes;
+  // The table has checked that its span is bounded, and that there is such a point: without one,
+  // the disk does not give the table any more.
+  const std::optional<size_t> point =
+      table.seek_index()->PointAt(table.members()[member].blob_offset);
+  if (!point) {
+    return MakeError(StatusCode::kInternal, "member: it begins at no point of the seek index");
+  }
+  const uint64_t span_bytes = table.seek_index()->SpanAt(*point).tar_bytes;
   if (wanted_bytes > span_bytes) {
     return MakeError(StatusCode::kDataLoss, "member: its span is shorter than what it should hold");
   }
   DecodedBytes out{.memory = std::make_unique_for_overwrite<std::byte[]>(wanted_bytes),
                    .size_bytes = wanted_bytes};
   thread_local estargz::GzipSpanInflater inflater;
-  RETURN_IF_ERROR(inflater.Inflate(*table.seek_index(), point, compressed,
+  RETURN_IF_ERROR(inflater.Inflate(*table.seek_index(), *point, compressed,
                                    std::span(out.memory.get(), wanted_bytes)));
   return out;
 }

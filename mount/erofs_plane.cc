@@ -131,6 +131,18 @@ Status ErofsPlane::UseStored(uint64_t number, const ErofsImage& image) {
   return OkStatus();
 }
 
+Status ErofsPlane::Replace(uint64_t number, const ErofsImage& image) {
+  MutexLock lock(mutex_);
+  const auto found = shown_.find(number);
+  if (found == shown_.end()) {
+    return OkStatus();
+  }
+  ASSIGN_OR_RETURN(const UniqueFd mount, MakeErofsMount(image, kReadsOverFuse));
+  RETURN_IF_ERROR(ReplaceMount(mount.get(), PathOf(number)));
+  found->second = Data::kOverFuse;
+  return OkStatus();
+}
+
 void ErofsPlane::Hide(uint64_t number) {
   {
     MutexLock lock(mutex_);

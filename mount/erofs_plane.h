@@ -50,6 +50,8 @@ class ErofsPlane {
   StatusOr<std::filesystem::path> Show(uint64_t number, const ErofsImage& image, Data data);
   /// Goes over to the stored files. Fine if the layer has done so, or is not shown here.
   Status UseStored(uint64_t number, const ErofsImage& image);
+  /// Goes over to another index, over FUSE. Fine if the layer is not shown here.
+  Status Replace(uint64_t number, const ErofsImage& image);
   /// Fine if the layer is not shown here. Who uses the mount keeps it.
   void Hide(uint64_t number);
 

@@ -186,6 +186,8 @@ struct LayerHost::State {
   StatusOr<MountedLayer> Show(uint64_t number, const LayerSpec& asked, Network network);
   StatusOr<Held> Acquire(uint64_t number, const LayerSpec& spec, Network network);
   StatusOr<Held> OpenLayer(const LayerSpec& spec, Network network);
+  StatusOr<Held> OpenAnew(const store::StoredLayer& damaged, const LayerSpec& spec);
+  void Replace(const Held& damaged, const Held& by, const std::set<uint64_t>& shown_before);
   StatusOr<Held> OpenPlain(const LayerSpec& spec);
   StatusOr<Held> OpenDescribed(const LayerKey& key);
   StatusOr<Held> OpenStored(std::shared_ptr<store::StoredLayer> stored);
@@ -949,7 +951,9 @@ std::set<uint64_t> LayerHost::State::NumbersOf(const LayerKey& key) {
 StatusOr<LayerHost::State::Held> LayerHost::State::Acquire(uint64_t number, const LayerSpec& spec,
                                                            Network network) {
   const LayerKey key = spec.key();
+  Held damaged;  // what is shown of it, if its files cannot be read any more
   bool is_shown = false;
+  std::shared_ptr<store::StoredLayer> stored;
   {
     MutexLock lock(mutex);
     if (!numbers.try_emplace(number, key).second) {
@@ -958,6 +962,10 @@ StatusOr<LayerHost::State::Held> LayerHost::State::Acquire(uint64_t number, cons
     }
     const auto found = shown.find(key);
     is_shown = found != shown.end() && !found->second.numbers.empty();
+    stored = is_shown ? found->second.held.stored : nullptr;
+  }
+  if (stored) {
+    stored->TouchFiles();  // with EROFS, the kernel alone reads the index
   }
   // Before its own opening, which need not wait for the others. A layer that is shown already says
   // nothing about those above it.
@@ -972,23 +980,67 @@ StatusOr<LayerHost::State::Held> LayerHost::State::Acquire(uint64_t number, cons
       changed.Wait(mutex);
     }
     if (const auto found = shown.find(key); found != shown.end()) {
-      found->second.numbers.insert(number);
-      return found->second.held;
+      if (network == Network::kForbidden || found->second.held.stored->CheckFiles().ok()) {
+        found->second.numbers.insert(number);
+        return found->second.held;
+      }
+      damaged = found->second.held;
     }
     busy.insert(key);
   }
-  StatusOr<Held> held = OpenLayer(spec, network);
+  StatusOr<Held> held = damaged.stored ? OpenAnew(*damaged.stored, spec) : OpenLayer(spec, network);
+  std::set<uint64_t> shown_before;
   {
     MutexLock lock(mutex);
     busy.erase(key);
     if (held.ok()) {
-      shown[key] = {.held = *held, .numbers = {number}};
+      Shown& entry = shown[key];
+      shown_before = entry.numbers;
+      entry.held = *held;
+      entry.numbers.insert(number);
     } else {
       numbers.erase(number);
     }
   }
   changed.NotifyAll();
+  if (held.ok() && damaged.layer) {
+    Replace(damaged, *held, shown_before);
+  }
   return held;
+}
+
+/// A layer whose files the disk does not give any more: all of it goes, and is fetched again.
+StatusOr<LayerHost::State::Held> LayerHost::State::OpenAnew(const store::StoredLayer& damaged,
+                                                            const LayerSpec& spec) {
+  log::Warning("a layer is fetched anew, because its files are damaged",
+               {{"layer", spec.layer.ToString()}, {"error", Describe(damaged.CheckFiles())}});
+  if (const Status removed = layers->Remove(spec.key());
+      !removed.ok() && removed.code() != StatusCode::kNotFound) {
+    return removed;
+  }
+  return OpenLayer(spec, Network::kAllowed);
+}
+
+/// Shows the layer under `shown_before` from other files. Who uses a mount of EROFS keeps that.
+void LayerHost::State::Replace(const Held& damaged, const Held& by,
+                               const std::set<uint64_t>& shown_before) {
+  const LayerKey key = by.stored->key();
+  diff_ids->Forget(key);
+  if (recordings) {
+    recordings->Gone(key);
+  }
+  for (const uint64_t number : shown_before) {
+    ViewOf(*by.layer).layers.Replace(number, by.layer);
+    const Status status = erofs && can_replace
+                              ? erofs->Replace(number, {.index = by.stored->index_path(),
+                                                        .data = {DataOverFuse(number, by)}})
+                              : OkStatus();
+    if (!status.ok()) {
+      log::Warning("a layer stays mounted with damaged files",
+                   {{"layer", key.layer.ToString()}, {"error", Describe(status)}});
+    }
+  }
+  damaged.layer->Close();
 }
 
 StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& spec,

@@ -15,7 +15,7 @@ constexpr mode_t kWrittenOnce = 0400;
 constexpr mode_t kPrivate = 0600;
 
 constexpr const char* kRecordFile = "layer.json";
-constexpr const char* kChunkTableFile = "chunks";
+constexpr std::string_view kChunkTableFile = "chunks";
 constexpr const char* kPresentFile = "present";
 constexpr const char* kSyncedFile = "present.synced";
 constexpr const char* kDoubtfulFile = "present.doubtful";
@@ -42,7 +42,12 @@ StatusOr<MappedFile> MapWrittenOnce(FileSystem& files, const std::filesystem::pa
                                     const FileRecord& record) {
   ASSIGN_OR_RETURN(MappedFile file,
                    MappedFile::Open(files, path, MappedFile::Access::kRead, record.size_bytes));
-  if (oci::Digest::Of(file.bytes()) != record.digest) {
+  const oci::Digest digest = oci::Digest::Of(file.bytes());
+  if (file.is_damaged()) {
+    return MakeError(StatusCode::kDataLoss,
+                     fmt::format("the disk does not give all of {}", path.string()));
+  }
+  if (digest != record.digest) {
     return MakeError(StatusCode::kDataLoss,
                      fmt::format("{} has another digest than when it was written", path.string()));
   }
@@ -184,6 +189,21 @@ Status LayerDirectory::ForgetSynced(FileSystem& files, std::span<const ChunkRun>
   RETURN_IF_ERROR(SyncDirectory(files, path));
   synced = std::move(rest);
   return OkStatus();
+}
+
+Status LayerDirectory::ForgetPresent(FileSystem& files) const {
+  std::error_code error;
+  if (!std::filesystem::remove(path / kPresentFile, error)) {
+    return error ? ErrnoError(error.value(), (path / kPresentFile).string()) : OkStatus();
+  }
+  return SyncDirectory(files, path);
+}
+
+std::string_view LayerDirectory::DamagedFile() const {
+  if (index.is_damaged()) {
+    return kIndexFile;
+  }
+  return chunk_table.is_damaged() ? kChunkTableFile : std::string_view();
 }
 
 void LayerDirectory::ForgetDoubtful(const std::filesystem::path& path) {

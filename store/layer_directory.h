@@ -54,6 +54,12 @@ struct LayerDirectory {
   Status NoteSynced(FileSystem& files, Bytes chunks);
   /// Forces to the disk that the chunks of `runs` are not known to be there: before they go.
   Status ForgetSynced(FileSystem& files, std::span<const ChunkRun> runs, const ChunkBytes& bytes);
+  /// Takes care that all that no checkpoint covers is doubtful when the layer is opened again:
+  /// before chunks go that a damaged `present` may name for ever.
+  Status ForgetPresent(FileSystem& files) const;
+  /// The name of a file without which nothing in the data can be found, when the disk does not give
+  /// all of it; else empty. Lock-free.
+  std::string_view DamagedFile() const;
   /// Removes what is known of doubtful chunks: there are none any more.
   static void ForgetDoubtful(const std::filesystem::path& path);
 };

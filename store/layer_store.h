@@ -81,9 +81,17 @@ class StoredLayer {
   ~StoredLayer();
   const LayerKey& key() const;
   const LayerInfo& info() const;
-  /// The index and the chunk table, mmapped for the object's life.
+  /// The index and the chunk table, mmapped for the object's life. What is read of them counts when
+  /// CheckFiles says so afterwards.
   ByteSpan index() const;
   ByteSpan chunk_table() const;
+  /// kInternal, with the file, once the disk has not given a part of the index or the chunk table:
+  /// then nothing changes what is stored any more, every chunk seems present, so that nobody
+  /// fetches it, and none can be read. Find opens the layer anew after Remove. Lock-free.
+  Status CheckFiles() const;
+  /// Reads something of every page of both, so that CheckFiles knows of what only the kernel has
+  /// met. Blocks for the disk, if the kernel has let go of them.
+  void TouchFiles() const;
 
   /// True when chunk number `chunk` was verified and is readable. Lock-free, never blocks.
   /// False for a number that the layer does not have.
@@ -128,6 +136,7 @@ class StoredLayer {
   /// The same for a layer that the kernel reads already, whether complete or not any more.
   void Pin();
   /// Fills `out` from `data_address`. The caller has seen IsPresent for every chunk in it.
+  /// Errors: those of CheckFiles; kInternal when the disk does not give it.
   Status Read(uint64_t data_address, std::span<std::byte> out) const;
   /// The same from the disk itself, where the kernel keeps a copy in memory that it can let go.
   Status ReadFromDisk(uint64_t data_address, std::span<std::byte> out) const;

@@ -22,17 +22,20 @@ StatusOr<MappedFile> MappedFile::Open(FileSystem& files, const std::filesystem::
   if (start == MAP_FAILED) {
     return ErrnoError(errno, fmt::format("map {}", path.string()));
   }
-  return MappedFile(std::span(static_cast<std::byte*>(start), size_bytes));
+  return MappedFile(std::span(static_cast<std::byte*>(start), size_bytes), access);
 }
 
-MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : bytes_(std::exchange(other.bytes_, {})), guard_(std::move(other.guard_)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(bytes_, other.bytes_);
+  std::swap(guard_, other.guard_);
   return *this;
 }
 
 MappedFile::~MappedFile() {
+  guard_ = BusErrorGuard();
   if (!bytes_.empty()) {
     ::munmap(bytes_.data(), bytes_.size());
   }

@@ -6,14 +6,16 @@
 #include "base/bytes.h"
 #include "base/file_system.h"
 #include "base/status.h"
+#include "store/bus_error_guard.h"
 
 namespace starling::store {
 
-/// A whole file in memory, shared with all who map it. The file must not shrink meanwhile.
-/// Threads: safe, as far as the bytes are.
+/// A whole file in memory, shared with all who map it. What of it the disk does not give, or was
+/// cut off meanwhile, reads as zeros, and what is written there is nobody else's. Threads: safe, as
+/// far as the bytes are.
 class MappedFile {
  public:
-  enum class Access { kRead, kReadAndWrite };
+  using Access = BusErrorGuard::Access;
 
   MappedFile() = default;
   /// Maps `size_bytes`; kDataLoss when the file has another size.
@@ -25,10 +27,13 @@ class MappedFile {
 
   /// Writable when the access says so.
   std::span<std::byte> bytes() const { return bytes_; }
+  /// As BusErrorGuard::is_damaged: asked after the bytes were read. Lock-free.
+  bool is_damaged() const { return guard_.is_damaged(); }
 
  private:
-  explicit MappedFile(std::span<std::byte> bytes) : bytes_(bytes) {}
+  MappedFile(std::span<std::byte> bytes, Access access) : bytes_(bytes), guard_(bytes, access) {}
   std::span<std::byte> bytes_;
+  BusErrorGuard guard_;
 };
 
 /// kDataLoss when the open file at `path` has another size.

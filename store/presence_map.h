@@ -51,6 +51,9 @@ class PresenceMap {
   uint64_t chunk_count() const { return chunk_count_; }
   uint64_t present_count() const { return present_count_.load(std::memory_order_acquire); }
   uint64_t present_bytes() const;
+  /// True when the disk does not give a part of the file: its chunks count as absent, and what is
+  /// set or cleared there ends with this object.
+  bool is_damaged() const { return file_.is_damaged(); }
   /// The file as it is now. Chunks that are set meanwhile are in it or not.
   Bytes Snapshot() const;
 

@@ -40,12 +40,33 @@ ByteSpan StoredLayer::index() const { return state_->directory.index.bytes(); }
 
 ByteSpan StoredLayer::chunk_table() const { return state_->directory.chunk_table.bytes(); }
 
-bool StoredLayer::IsPresent(uint64_t chunk) const {
-  const PresenceMap& present = *state_->directory.present;
-  return chunk < present.chunk_count() && present.IsSet(chunk);
+Status StoredLayer::CheckFiles() const {
+  const std::string_view damaged = state_->directory.DamagedFile();
+  return damaged.empty()
+             ? OkStatus()
+             : MakeError(StatusCode::kInternal,
+                         fmt::format("the disk does not give all of {}: the layer cannot be read "
+                                     "until it is mounted anew",
+                                     (directory() / damaged).string()));
 }
 
+void StoredLayer::TouchFiles() const {
+  for (const ByteSpan file : {index(), chunk_table()}) {
+    for (size_t at = 0; at < file.size(); at += kBlockBytes) {
+      static_cast<void>(*static_cast<const volatile std::byte*>(file.data() + at));
+    }
+  }
+}
+
+bool StoredLayer::IsPresent(uint64_t chunk) const {
+  const PresenceMap& present = *state_->directory.present;
+  return chunk < present.chunk_count() &&
+         (present.IsSet(chunk) || !state_->directory.DamagedFile().empty());
+}
+
+/// What is to be put was read from the chunk table: so CheckFiles is asked, too.
 Status StoredLayer::CheckPlace(uint64_t chunk, uint64_t data_address, uint64_t size_bytes) const {
+  RETURN_IF_ERROR(CheckFiles());
   if (chunk >= info().chunk_count) {
     return MakeError(StatusCode::kInvalidArgument,
                      fmt::format("chunk {} of a layer with {}", chunk, info().chunk_count));
@@ -215,7 +236,11 @@ StatusOr<uint64_t> StoredLayer::GiveUp(std::span<const ChunkRun> runs,
   if (state_->removed || (state_->pinned && pinned == Pinned::kStays)) {
     return 0;
   }
+  RETURN_IF_ERROR(CheckFiles());  // the runs were found in the chunk table
   RETURN_IF_ERROR(directory.ForgetSynced(state_->files, runs, chunk_bytes));
+  if (directory.present->is_damaged()) {
+    RETURN_IF_ERROR(directory.ForgetPresent(state_->files));
+  }
   uint64_t evicted_bytes = 0;
   for (const ChunkRun& run : runs) {
     const ExclusiveMutexLock lock(state_->data_mutex);
@@ -269,8 +294,11 @@ bool StoredLayer::is_pinned() const {
 }
 
 Status StoredLayer::Read(uint64_t data_address, std::span<std::byte> out) const {
-  return Annotate(state_->files.ReadAt(state_->directory.data_for_reading.get(), data_address, out),
-                  data_path().string());
+  RETURN_IF_ERROR(
+      Annotate(state_->files.ReadAt(state_->directory.data_for_reading.get(), data_address, out),
+               data_path().string()));
+  // Afterwards: `data_address` was found in the chunk table or the index.
+  return CheckFiles();
 }
 
 Status StoredLayer::ReadFromDisk(uint64_t data_address, std::span<std::byte> out) const {
@@ -297,7 +325,8 @@ uint64_t StoredLayer::present_bytes() const { return state_->directory.present->
 uint64_t StoredLayer::disk_bytes() const { return state_->room->bytes(); }
 
 bool StoredLayer::complete() const {
-  return state_->directory.present->present_count() == info().chunk_count;
+  return state_->directory.present->present_count() == info().chunk_count &&
+         state_->directory.DamagedFile().empty();
 }
 
 Status StoredLayer::Checkpoint() {

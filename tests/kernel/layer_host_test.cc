@@ -215,6 +215,36 @@ TEST_P(LayerHostTest, ShowsWhatTarUnpacks) {
   EXPECT_EQ(host_->counters().blob_requests, after_reading);
 }
 
+TEST_P(LayerHostTest, ALayerWhoseIndexTheDiskDoesNotGiveCostsNobodyElse) {
+  for (const std::string file : {"index", "chunks"}) {
+    SCOPED_TRACE(file);
+    const LazyLayerBlob layer = MakeLayer("tree-" + file, kMakeTree);
+    const LazyLayerBlob other = MakeLayer("other-" + file, "cd $TREE; seq 100000 > text");
+    image_->Add(layer);
+    image_->Add(other);
+    const auto path = MountLayer(1, layer);
+    const auto other_path = MountLayer(2, other);
+    ReadWhole(path / "text");
+    // A file that is cut under its mapping answers as one does that the disk does not give.
+    const auto stored = Path("host") / "store" / (layer.digest.Hex() + "." + layer.toc.Hex());
+    std::filesystem::resize_file(stored / file, 0);
+    Shell("echo 3 > /proc/sys/vm/drop_caches");
+    for (int time = 0; time < 2; ++time) {
+      const int error = ReadError(path / "big");
+      // Of a cut index the kernel's own reader says that it is corrupt.
+      EXPECT_TRUE(error == EIO || (error == EUCLEAN && GetParam() == DataPlane::kErofs)) << error;
+    }
+    EXPECT_TRUE(ReadWhole(other_path / "text") == ReadWhole(Path("other-" + file) / "text"));
+    // Mounted next, it is whole again, under its earlier number, too.
+    const auto anew = MountLayer(3, layer);
+    TreeComparison().CompareBelow(Path("tree-" + file), anew);
+    TreeComparison().CompareBelow(Path("tree-" + file), path);
+    for (const uint64_t number : {1, 2, 3}) {
+      EXPECT_TRUE(host_->Unmount(number, LayerHost::Data::kDiscard).ok());
+    }
+  }
+}
+
 TEST_P(LayerHostTest, ServesXattrs) {
   const LazyLayerBlob layer = MakeLayer("tree", R"(
     cd "$TREE"; mkdir d; echo x > d/f; echo y > plain

@@ -454,5 +454,71 @@ TEST_F(DoubtTest, LastsUntilItIsSettled) {
   EXPECT_TRUE(Reclaim(*layer, 12).ok());
 }
 
+/// A file that is cut under its mapping answers as one does that the disk does not give.
+class DamagedFilesTest : public EvictTest {
+ protected:
+  void Damage(std::string_view file) const {
+    std::filesystem::resize_file(PathOf(Key()) / file, 0);
+  }
+};
+
+TEST_F(DamagedFilesTest, NothingIsReadOrChangedByWhatCannotBeRead) {
+  const auto layers = OpenStore();
+  for (const std::string_view file : {"index", "chunks"}) {
+    const auto layer = *Create(*layers);
+    const auto other = *Create(*layers, Key("other"));
+    PutAll(*layer);
+    ASSERT_TRUE(Put(*other, 3).ok());
+    Damage(file);
+    EXPECT_TRUE(layer->CheckFiles().ok()) << "nobody has met it";
+    layer->TouchFiles();
+    const ByteSpan bytes = file == "index" ? layer->index() : layer->chunk_table();
+    EXPECT_EQ(bytes.front(), std::byte{0});
+    const Status status = layer->CheckFiles();
+    EXPECT_EQ(status.code(), StatusCode::kInternal);
+    EXPECT_THAT(MessageOf(status), testing::HasSubstr((PathOf(Key()) / file).string()));
+    Bytes out(kChunkBytes);
+    EXPECT_EQ(layer->Read(0, out), status);
+    EXPECT_EQ(Evict(*layer, 0, 1).status(), status);
+    EXPECT_EQ(Put(*layer, 0), status);
+    EXPECT_TRUE(layer->IsPresent(1)) << "so that nobody fetches it";
+    EXPECT_FALSE(layer->complete());
+    EXPECT_FALSE(layer->PinIfComplete());
+    EXPECT_TRUE(layer->Checkpoint().ok());
+    EXPECT_TRUE(HoldsRightBytes(*other, 3));
+    ASSERT_TRUE(layers->Remove(Key()).ok());
+    const auto anew = *Create(*layers);
+    EXPECT_TRUE(anew->CheckFiles().ok());
+    ASSERT_TRUE(Put(*anew, 0).ok());
+    EXPECT_TRUE(HoldsRightBytes(*anew, 0));
+    ASSERT_TRUE(layers->Remove(Key()).ok());
+  }
+}
+
+TEST_F(DamagedFilesTest, ChunksWhoseBitsCannotBeReadAreAbsentAndNothingEvictedComesBack) {
+  {
+    const auto layers = OpenStore();
+    const auto layer = *Create(*layers);
+    PutAll(*layer);
+    // As a disk that gives nothing now and what it had later.
+    const auto present = PathOf(Key()) / "present";
+    const Bytes before = *ReadFile(files_, present, 1 << 20);
+    Damage("present");
+    EXPECT_FALSE(layer->IsPresent(0));
+    EXPECT_TRUE(layer->CheckFiles().ok());
+    ASSERT_TRUE(Put(*layer, 0).ok());
+    EXPECT_TRUE(layer->IsPresent(0));
+    EXPECT_TRUE(HoldsRightBytes(*layer, 0));
+    ASSERT_TRUE(WriteFileAtomically(files_, present, before, 0600).ok());
+    ASSERT_TRUE(Evict(*layer, 0, 2).ok());
+  }
+  const auto layers = OpenStore();
+  const auto layer = *layers->Find(Key());
+  for (uint64_t chunk = 0; chunk < kChunks; ++chunk) {
+    EXPECT_FALSE(layer->IsPresent(chunk));
+    EXPECT_EQ(Reclaim(*layer, chunk).ok(), chunk >= 2) << chunk;
+  }
+}
+
 }  // namespace
 }  // namespace starling::store
