@@ -10,6 +10,7 @@
 #include "api/containerd/services/diff/v1/diff.grpc.pb.h"
 #include "api/containerd/services/images/v1/images.grpc.pb.h"
 #include "api/containerd/services/leases/v1/leases.grpc.pb.h"
+#include "api/containerd/services/namespaces/v1/namespaces.grpc.pb.h"
 #include "api/containerd/services/snapshots/v1/snapshots.grpc.pb.h"
 #include "api/containerd/services/version/v1/version.grpc.pb.h"
 
@@ -20,6 +21,7 @@ namespace content = ::containerd::services::content::v1;
 namespace diff = ::containerd::services::diff::v1;
 namespace images = ::containerd::services::images::v1;
 namespace leases = ::containerd::services::leases::v1;
+namespace namespaces = ::containerd::services::namespaces::v1;
 namespace snapshots = ::containerd::services::snapshots::v1;
 namespace version = ::containerd::services::version::v1;
 
@@ -62,6 +64,7 @@ struct Client::Stubs {
         diffs(diff::Diff::NewStub(channel)),
         images_(images::Images::NewStub(channel)),
         leases_(leases::Leases::NewStub(channel)),
+        namespaces_(namespaces::Namespaces::NewStub(channel)),
         snapshots_(snapshots::Snapshots::NewStub(channel)),
         versions(version::Version::NewStub(channel)) {}
 
@@ -82,6 +85,7 @@ struct Client::Stubs {
   std::unique_ptr<diff::Diff::Stub> diffs;
   std::unique_ptr<images::Images::Stub> images_;
   std::unique_ptr<leases::Leases::Stub> leases_;
+  std::unique_ptr<namespaces::Namespaces::Stub> namespaces_;
   std::unique_ptr<snapshots::Snapshots::Stub> snapshots_;
   std::unique_ptr<version::Version::Stub> versions;
 
@@ -360,6 +364,38 @@ StatusOr<oci::Digest> Client::Apply(const oci::Descriptor& layer,
   RETURN_IF_ERROR(Stubs::Result(*this, stubs_->diffs->Apply(&context, request, &response),
                                 fmt::format("unpack layer {}", layer.digest.ToString())));
   return oci::Digest::Parse(response.applied().digest());
+}
+
+StatusOr<std::vector<std::string>> Client::Namespaces() {
+  Stubs::Context context(*this);
+  namespaces::ListNamespacesResponse response;
+  RETURN_IF_ERROR(Stubs::Result(*this, stubs_->namespaces_->List(&context, {}, &response),
+                                "list the namespaces"));
+  std::vector<std::string> names;
+  for (const namespaces::Namespace& one : response.namespaces()) {
+    names.push_back(one.name());
+  }
+  return names;
+}
+
+StatusOr<std::vector<Client::Image>> Client::Images() {
+  Stubs::Context context(*this);
+  images::ListImagesResponse response;
+  RETURN_IF_ERROR(
+      Stubs::Result(*this, stubs_->images_->List(&context, {}, &response), "list the images"));
+  std::vector<Image> found;
+  for (const images::Image& image : response.images()) {
+    const auto digest = oci::Digest::Parse(image.target().digest());
+    if (!digest.ok() || image.target().size() < 0) {
+      continue;
+    }
+    oci::Descriptor target;
+    target.media_type = image.target().media_type();
+    target.digest = *digest;
+    target.size_bytes = static_cast<uint64_t>(image.target().size());
+    found.push_back({.name = image.name(), .target = std::move(target)});
+  }
+  return found;
 }
 
 Status Client::PutImage(const std::string& name, const oci::Descriptor& target) {

@@ -1,4 +1,4 @@
-/// A client of containerd's API, as far as pulling an image needs it.
+/// A client of containerd's API, as far as pulling an image and telling who uses what need it.
 #pragma once
 
 #include <chrono>
@@ -71,6 +71,15 @@ class Client {
   /// Unpacks a stored layer onto `mounts`; returns the digest of its uncompressed tar.
   StatusOr<oci::Digest> Apply(const oci::Descriptor& layer, const std::vector<Mount>& mounts);
 
+  /// The names of all namespaces, whichever this client's is.
+  StatusOr<std::vector<std::string>> Namespaces();
+
+  struct Image {
+    std::string name;
+    oci::Descriptor target;
+  };
+  /// All images. Those whose target is no descriptor of ours are left out.
+  StatusOr<std::vector<Image>> Images();
   /// Lets `name` stand for `target`, whatever it stood for before.
   Status PutImage(const std::string& name, const oci::Descriptor& target);
 

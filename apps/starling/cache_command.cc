@@ -4,11 +4,13 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "apps/starling/commands.h"
 #include "apps/starling/progress_display.h"
 #include "apps/starling/sizes.h"
 #include "base/file_system.h"
+#include "containerd/image_layers.h"
 #include "control/remote_cache.h"
 #include "layer/layer_cache.h"
 
@@ -20,6 +22,7 @@ constexpr int kSomethingLeft = 4;
 
 struct Arguments {
   std::string address = "/run/starling/starling.sock";
+  std::string containerd = "/run/containerd/containerd.sock";
   std::string root;
   std::string mount;
   std::string name;
@@ -90,8 +93,30 @@ std::string AgeText(std::chrono::seconds age) {
                                      : fmt::format("{} h ago", age.count() / 3600);
 }
 
+/// Adds the images that containerd pulled when all of their layers were here: of those starlingd
+/// was told nothing.
+void AddImagesOfContainerd(const std::string& address, layer::CacheState& state) {
+  const auto images = containerd::FindImagesByLayer(address);
+  if (!images.ok()) {
+    std::fprintf(stderr,
+                 "images whose layers were all here when they were pulled are missing: %s\n",
+                 Describe(images.status()).c_str());
+    return;
+  }
+  for (layer::CachedLayer& layer : state.layers) {
+    if (const auto found = images->find(layer.key.layer); found != images->end()) {
+      std::set<std::string> names(layer.images.begin(), layer.images.end());
+      names.insert(found->second.begin(), found->second.end());
+      layer.images.assign(names.begin(), names.end());
+    }
+  }
+}
+
 Status List(layer::Cache& cache, const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const layer::CacheState state, cache.List());
+  ASSIGN_OR_RETURN(layer::CacheState state, cache.List());
+  if (arguments.root.empty() && arguments.mount.empty()) {
+    AddImagesOfContainerd(arguments.containerd, state);
+  }
   if (arguments.json) {
     nlohmann::ordered_json layers = nlohmann::ordered_json::array();
     for (const layer::CachedLayer& layer : state.layers) {
@@ -256,6 +281,11 @@ void AddCache(CLI::App& app, Run& chosen, int& exit_code) {
     auto [command, arguments] =
         add("ls", "Show the layers: how much is held, why they stay, who uses them", List,
             "Example: starling cache ls --json");
+    command
+        .add_option("--containerd", arguments.containerd,
+                    "containerd's socket, asked for the images that use the layers of starlingd")
+        ->envname("CONTAINERD_ADDRESS")
+        ->capture_default_str();
     command.add_flag("--json", arguments.json, "Print JSON");
   }
   {

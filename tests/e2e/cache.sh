@@ -76,6 +76,11 @@ expect "the cap" "$(jq .maxSize "$work/ls.json")" "$cap"
 expect_refusal "a second process on its store" '--address.*another process uses' starling cache ls --root "$work/starling"
 expect_refusal "a second daemon on its root" 'in use by another starlingd' starlingd --root "$work/starling" --address "$work/other.sock"
 expect "the images of all" "$(jq -r '[.layers[].images[]] | unique | join(" ")' "$work/ls.json")" "$image"
+# Nothing is mounted for a name that all layers are here for.
+ctr images tag "$image" "$REGISTRY/t/again:1" >/dev/null
+expect "an image whose layers were all here" "$(cache ls --json | jq -r '[.layers[].images[]] | unique | join(" ")')" "$REGISTRY/t/again:1 $image"
+expect_match "without containerd" "$(cache ls --containerd "$work/none.sock" 2>&1 >/dev/null)" "are missing: .*$work/none.sock"
+ctr images rm "$REGISTRY/t/again:1" >/dev/null
 expect "what the store takes is what it says" \
   "$(python3 -c "print(abs($(jq .diskSize "$work/ls.json") - $(store_bytes)) < $mebibyte)")" True
 layer=$(jq -r '[.layers[] | select(.heldSize > 1000000)][0].digest' "$work/ls.json")

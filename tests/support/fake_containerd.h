@@ -16,6 +16,7 @@
 #include "api/containerd/services/diff/v1/diff.grpc.pb.h"
 #include "api/containerd/services/images/v1/images.grpc.pb.h"
 #include "api/containerd/services/leases/v1/leases.grpc.pb.h"
+#include "api/containerd/services/namespaces/v1/namespaces.grpc.pb.h"
 #include "api/containerd/services/snapshots/v1/snapshots.grpc.pb.h"
 #include "api/containerd/services/version/v1/version.grpc.pb.h"
 #include "api/snapshot_labels.h"
@@ -24,7 +25,8 @@
 
 namespace starling::testing_support {
 
-/// Serves on a unix socket until it goes. One namespace, any snapshotter. Threads: safe.
+/// Serves on a unix socket until it goes. One namespace, whatever it is called, any snapshotter.
+/// Threads: safe.
 class FakeContainerd {
  public:
   using Labels = std::map<std::string, std::string>;
@@ -48,6 +50,7 @@ class FakeContainerd {
     std::map<std::string, std::string> ingests;  // by reference
     std::map<std::string, Snapshot> snapshots;   // by key or name
     std::map<std::string, ::containerd::types::Descriptor> images;
+    std::vector<std::string> namespaces = {"ns"};  // each has all of the images
     std::vector<::containerd::services::diff::v1::ApplyRequest> applied;
     std::set<std::string> lazy_layers;            // digests that the snapshotter takes lazily
     std::map<std::string, std::string> diff_ids;  // of the layers' tars
@@ -69,6 +72,7 @@ class FakeContainerd {
     builder.RegisterService(&diffs_);
     builder.RegisterService(&images_);
     builder.RegisterService(&leases_);
+    builder.RegisterService(&namespaces_);
     builder.RegisterService(&snapshots_);
     builder.RegisterService(&versions_);
     server_ = builder.BuildAndStart();
@@ -331,9 +335,40 @@ class FakeContainerd {
     FakeContainerd& fake_;
   };
 
+  class Namespaces final : public ::containerd::services::namespaces::v1::Namespaces::Service {
+   public:
+    explicit Namespaces(FakeContainerd& fake) : fake_(fake) {}
+    grpc::Status List(
+        grpc::ServerContext* context,
+        const ::containerd::services::namespaces::v1::ListNamespacesRequest*,
+        ::containerd::services::namespaces::v1::ListNamespacesResponse* response) override {
+      return fake_.Handle(*context, "namespaces.List", [&](State& state) {
+        for (const std::string& name : state.namespaces) {
+          response->add_namespaces()->set_name(name);
+        }
+        return grpc::Status::OK;
+      });
+    }
+
+   private:
+    FakeContainerd& fake_;
+  };
+
   class Images final : public ::containerd::services::images::v1::Images::Service {
    public:
     explicit Images(FakeContainerd& fake) : fake_(fake) {}
+    grpc::Status List(grpc::ServerContext* context,
+                      const ::containerd::services::images::v1::ListImagesRequest*,
+                      ::containerd::services::images::v1::ListImagesResponse* response) override {
+      return fake_.Handle(*context, "images.List", [&](State& state) {
+        for (const auto& [name, target] : state.images) {
+          auto& image = *response->add_images();
+          image.set_name(name);
+          *image.mutable_target() = target;
+        }
+        return grpc::Status::OK;
+      });
+    }
     grpc::Status Create(grpc::ServerContext* context,
                         const ::containerd::services::images::v1::CreateImageRequest* request,
                         ::containerd::services::images::v1::CreateImageResponse*) override {
@@ -440,6 +475,7 @@ class FakeContainerd {
   std::map<std::string, std::function<void()>> hooks_ GUARDED_BY(mutex_);
   Versions versions_{*this};
   Leases leases_{*this};
+  Namespaces namespaces_{*this};
   Contents contents_{*this};
   Diffs diffs_{*this};
   Images images_{*this};

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+
+#include "base/status.h"
+#include "oci/digest.h"
+
+namespace starling::containerd {
+
+/// Names of images by the digest of a layer that they consist of.
+using ImagesByLayer = std::map<oci::Digest, std::set<std::string>>;
+
+/// What the containerd at the socket `address` knows of all images of its namespaces: from their
+/// manifests, those of other platforms included, as far as it holds them. Names that are digests
+/// alone, as the kubelet's plugin adds, are left out. What cannot be read of one image costs that
+/// image only. Blocks. Errors: those of Client.
+StatusOr<ImagesByLayer> FindImagesByLayer(const std::string& address);
+
+}  // namespace starling::containerd
