@@ -144,7 +144,12 @@ StatusOr<GzipLayerIndex> GzipLayerIndex::Parse(Bytes bytes, const TocLimits& lim
   }
   if (bytes.size() > kMaxBytes || header.toc_json_bytes > limits.json_bytes ||
       header.toc_bytes > limits.compressed_bytes) {
-    return MakeError(StatusCode::kResourceExhausted, "gzip layer index: larger than the limits");
+    return MakeError(
+        StatusCode::kResourceExhausted,
+        fmt::format("gzip layer index of {}: {} bytes with a TOC of {}, {} as JSON; at most {}, {} "
+                    "and {} are read: convert the image (starling convert) to make it lazy",
+                    oci::Digest(header.layer).ToString(), bytes.size(), header.toc_bytes,
+                    header.toc_json_bytes, kMaxBytes, limits.compressed_bytes, limits.json_bytes));
   }
   // No sum below overflows: each part was compared with a limit or with what is left.
   const uint64_t parts_bytes = bytes.size() - sizeof header;

@@ -20,9 +20,13 @@ std::vector<oci::Descriptor> PlainLayersOf(const oci::Manifest& image) {
 StatusOr<std::vector<estargz::GzipLayerIndex>> ReadGzipIndexes(
     std::vector<Bytes> blobs, std::span<const oci::Descriptor> plain_layers) {
   std::vector<estargz::GzipLayerIndex> indexes;
-  for (Bytes& blob : blobs) {
-    ASSIGN_OR_RETURN(estargz::GzipLayerIndex index,
-                     estargz::GzipLayerIndex::Parse(std::move(blob)));
+  for (size_t number = 0; number < blobs.size(); ++number) {
+    auto parsed = estargz::GzipLayerIndex::Parse(std::move(blobs[number]));
+    if (!parsed.ok()) {
+      return Annotate(parsed.status(),
+                      fmt::format("index {} of {} that are attached", number + 1, blobs.size()));
+    }
+    estargz::GzipLayerIndex index = *std::move(parsed);
     const auto layer = std::ranges::find(plain_layers, index.layer(), &oci::Descriptor::digest);
     if (layer == plain_layers.end() || layer->size_bytes != index.blob_size_bytes()) {
       return MakeError(StatusCode::kDataLoss,

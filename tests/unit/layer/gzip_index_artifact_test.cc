@@ -1,5 +1,6 @@
 #include "layer/gzip_index_artifact.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "tests/support/gzip_layer.h"
@@ -72,6 +73,27 @@ TEST(ReadGzipIndexes, TakesDescriptionsOfTheImagesLayersOnly) {
       }
     }
   }
+}
+
+TEST(ReadGzipIndexes, SaysWhichOneIsTooLargeAndWhatToDo) {
+  const auto one = MakeGzipLayer(1);
+  const auto two = MakeGzipLayer(2);
+  ASSERT_TRUE(one.ok() && two.ok());
+  // What an artifact may have, and an index may not.
+  Bytes large = BytesOf(*two);
+  large.resize(estargz::GzipLayerIndex::kMaxBytes + 1);
+  ASSERT_LT(large.size(), kMaxGzipIndexArtifactBytes);
+  std::vector<Bytes> blobs;
+  blobs.push_back(BytesOf(*one));
+  blobs.push_back(std::move(large));
+  const auto indexes =
+      ReadGzipIndexes(std::move(blobs), std::vector{DescriptorOf(*one), DescriptorOf(*two)});
+  EXPECT_EQ(indexes.status().code(), StatusCode::kResourceExhausted);
+  const std::string message(MessageOf(indexes.status()));
+  EXPECT_THAT(message, testing::StartsWith("index 2 of 2 that are attached: "));
+  EXPECT_THAT(message, testing::HasSubstr(two->index.layer().ToString()));
+  EXPECT_THAT(message, testing::HasSubstr("268435457 bytes"));
+  EXPECT_THAT(message, testing::HasSubstr("starling convert"));
 }
 
 }  // namespace
