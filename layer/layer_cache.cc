@@ -281,10 +281,6 @@ Status LayerCache::Mend(const Known& known, std::span<const uint32_t> wrong, Ver
     so_far.problem = "nobody has it open: it is fetched again when it is read";
     return OkStatus();
   }
-  if (known.table.codec() == Codec::kWhole) {
-    so_far.problem = "it can be fetched as a whole only: remove its image and pull that again";
-    return OkStatus();
-  }
   for (const uint32_t chunk : wrong) {
     const auto wait = std::make_shared<Wait>();
     known.open.layer->MakePresent(known.table.chunks()[chunk].range(), oci::FetchClass::kDemand,

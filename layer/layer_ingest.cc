@@ -1,7 +1,9 @@
 #include "layer/layer_ingest.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
+#include <vector>
 
 #include "base/log.h"
 #include "estargz/decompress.h"
@@ -141,16 +143,53 @@ void LayerIngest::Cancel() {
   }
 }
 
+void LayerIngest::HandOverDescription() {
+  if (auto description = std::exchange(description_, std::nullopt)) {
+    dependencies_.keep_description(*std::move(description));
+  }
+}
+
 StatusOr<std::shared_ptr<store::StoredLayer>> LayerIngest::Commit() {
   const std::unique_ptr<store::LayerWriter> writer = std::move(writer_);
   const LayerIndex index = std::exchange(index_, {});
-  auto description = std::exchange(description_, std::nullopt);
   ASSIGN_OR_RETURN(std::shared_ptr<store::StoredLayer> stored,
                    writer->Commit(index.info, index.image, index.chunk_table));
-  if (description) {
-    dependencies_.keep_description(*std::move(description));
-  }
+  HandOverDescription();
   return stored;
+}
+
+Status LayerIngest::PutMissing(store::StoredLayer& stored) {
+  const std::unique_ptr<store::LayerWriter> writer = std::move(writer_);
+  const LayerIndex index = std::exchange(index_, {});
+  ASSIGN_OR_RETURN(const ChunkTable held, ChunkTable::Open(stored.chunk_table()));
+  ASSIGN_OR_RETURN(const ChunkTable fetched, ChunkTable::Open(index.chunk_table));
+  // By digest: another version of this program may have placed the same files otherwise.
+  std::map<oci::Digest::Value, std::vector<uint32_t>> missing;
+  for (uint32_t chunk = 0; chunk < held.chunks().size(); ++chunk) {
+    if (!stored.IsPresent(chunk)) {
+      missing[held.chunks()[chunk].digest].push_back(chunk);
+    }
+  }
+  for (const ChunkRecord& from : fetched.chunks()) {
+    const auto found = missing.find(from.digest);
+    if (found == missing.end()) {
+      continue;
+    }
+    Bytes bytes(from.size_bytes);
+    RETURN_IF_ERROR(writer->Read(from.data_address, bytes));
+    for (const uint32_t chunk : found->second) {
+      RETURN_IF_ERROR(
+          stored.Put(chunk, held.chunks()[chunk].data_address, bytes, oci::Digest(from.digest)));
+    }
+    missing.erase(found);
+  }
+  if (!missing.empty()) {
+    return MakeError(StatusCode::kDataLoss,
+                     fmt::format("layer {}: chunks of the stored one are not in its blob",
+                                 stored.key().layer.ToString()));
+  }
+  HandOverDescription();
+  return OkStatus();
 }
 
 }  // namespace starling::layer

@@ -61,6 +61,9 @@ class LayerIngest {
   /// After a Run without error, once. Its bytes had the layer's digest, so a description that it
   /// hands over is as true as one of `starling index create`, and the same.
   StatusOr<std::shared_ptr<store::StoredLayer>> Commit();
+  /// In the place of Commit, for a layer that is stored and has lost some of its chunks: puts
+  /// those. Blocks for the disk. Errors: kDataLoss when `stored` is another layer; those of Put.
+  Status PutMissing(store::StoredLayer& stored);
 
  private:
   Status Ingest(ByteSource& blob, uint64_t blob_bytes);
@@ -69,6 +72,8 @@ class LayerIngest {
 
   const Dependencies dependencies_;
   const Options options_;
+  void HandOverDescription();
+
   std::unique_ptr<store::LayerWriter> writer_;
   LayerIndex index_;
   std::optional<estargz::GzipLayerIndex::Parts> description_;

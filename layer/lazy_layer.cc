@@ -830,6 +830,13 @@ void LazyLayer::StartFetch(const Fetch& asked) {
   Fetch fetch = asked;
   fetch.begun = asked.begun.value_or(Now());
   const MemberRecord& first = table_.members()[fetch.plan.first_member];
+  if (table_.codec() == Codec::kWhole && refetch_) {
+    refetch_([self = shared_from_this(), fetch](const Status& status) {
+      self->PostToCpu(Urgency::kAwaited,
+                      [self, fetch, status] { self->OnRefetched(fetch, status); });
+    });
+    return;
+  }
   if (table_.codec() == Codec::kWhole) {
     Finish(fetch.plan.first_member,
            {.error = MakeError(StatusCode::kFailedPrecondition,
@@ -1161,6 +1168,27 @@ void LazyLayer::PostDecode(const std::shared_ptr<Download>& download,
              bytes = std::make_shared<const Bytes>(std::move(compressed))] {
               self->DecodeMember(download->fetch, attempt->source.id, member, *bytes);
             });
+}
+
+/// All of the layer was fetched again. What the disk does not give however often it is written is
+/// not worth the next time.
+void LazyLayer::OnRefetched(const Fetch& fetch, const Status& status) {
+  if (!status.ok()) {
+    OnFetchFailed(fetch, status);
+    return;
+  }
+  const uint32_t member = fetch.plan.first_member;
+  Outcome outcome;
+  for (const uint32_t chunk : table_.ChunksOf(member)) {
+    if (!stored_->IsPresent(chunk) || IsAvoided(chunk)) {
+      outcome.failed_chunks.emplace_back(
+          chunk, MakeError(StatusCode::kInternal, "layer: the disk does not keep a chunk"));
+    }
+  }
+  if (!outcome.failed_chunks.empty()) {
+    Quarantine(member, outcome.failed_chunks.front().second);
+  }
+  Finish(member, outcome);
 }
 
 void LazyLayer::OnFetchFailed(const Fetch& fetch, const Status& error) {

@@ -94,6 +94,13 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   /// Tells `observer` of wrong bytes. Before the first read.
   void ReportWrongBytes(WrongBytesObserver observer) { on_wrong_bytes_ = std::move(observer); }
 
+  /// Fetches all of a layer again that cannot be had in pieces, puts what is missing, and calls
+  /// `done`, on any thread, but not from within the call.
+  using Refetch = std::function<void(std::function<void(const Status&)> done)>;
+  /// How a layer that was fetched as a whole gets back what it has lost. Before the first read;
+  /// without it, that is lost.
+  void RefetchBy(Refetch refetch) { refetch_ = std::move(refetch); }
+
   /// Keeps what of members is no chunk in `gaps`, too. Before the first fetch.
   void KeepGaps(std::shared_ptr<GapLog> gaps) { gaps_ = std::move(gaps); }
 
@@ -248,6 +255,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
                Status status);
   bool GoOnOrFail(Fetch fetch, BlobSources::Id source, const Status& error);
   bool GoesOnElsewhere(Fetch& fetch, BlobSources::Id source, const Status& error);
+  void OnRefetched(const Fetch& fetch, const Status& status);
   void OnFetchFailed(const Fetch& fetch, const Status& error);
   std::optional<Fetch> FailThoseInTime(const Fetch& fetch, const Status& error);
   void OnWrongBytes(BlobSources::Id source, uint32_t member, const Status& error);
@@ -277,6 +285,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   std::shared_ptr<ReadObserver> observer_;
   WrongBytesObserver on_wrong_bytes_;
   std::shared_ptr<GapLog> gaps_;  // null: not kept
+  Refetch refetch_;               // may be null
   BlobSources sources_;
   /// One bit a chunk.
   std::vector<std::atomic<uint64_t>> reads_;

@@ -140,6 +140,35 @@ void EagerLayers::Sweep() {
   decoders_->Post([this] { DropUnclaimed(); });
 }
 
+void EagerLayers::Mend(const LayerSpec& spec, std::shared_ptr<store::StoredLayer> stored,
+                       std::function<void(const Status&)> done) {
+  const std::shared_ptr<LayerIngest> ingest = MakeIngest();
+  MutexLock lock(mutex_);
+  if (closed_) {
+    return;
+  }
+  mends_.insert(ingest);
+  decoders_->Post([this, spec, stored = std::move(stored), done = std::move(done), ingest] {
+    log::Warning("a layer has lost a part and is fetched again as a whole",
+                 {{"layer", spec.layer.ToString()}, {"image", spec.image}});
+    Status status = Run(ingest, spec, LayerIngest::Formats::kAll);
+    if (status.ok()) {
+      status = ingest->PutMissing(*stored);
+    }
+    {
+      MutexLock ended_lock(mutex_);
+      mends_.erase(ingest);
+    }
+    done(status);
+  });
+}
+
+std::shared_ptr<LayerIngest> EagerLayers::MakeIngest() const {
+  return std::make_shared<LayerIngest>(
+      dependencies_.ingest,
+      LayerIngest::Options{.ranges = {}, .max_data_bytes = dependencies_.disk_bytes()});
+}
+
 /// What somebody waits for comes first, then what was begun first.
 std::shared_ptr<EagerLayers::Entry> EagerLayers::TakeNext() {
   std::shared_ptr<Entry> next;
@@ -165,9 +194,7 @@ void EagerLayers::RunNext() {
     if (!entry) {
       return;
     }
-    ingest = std::make_shared<LayerIngest>(
-        dependencies_.ingest,
-        LayerIngest::Options{.ranges = {}, .max_data_bytes = dependencies_.disk_bytes()});
+    ingest = MakeIngest();
     entry->stage = Stage::kRunning;
     entry->ingest = ingest;
     entry->is_ahead = !entry->is_awaited;
@@ -254,6 +281,9 @@ void EagerLayers::Close() {
       if (entry->ingest) {
         entry->ingest->Cancel();
       }
+    }
+    for (const std::shared_ptr<LayerIngest>& ingest : mends_) {
+      ingest->Cancel();
     }
     decoders.swap(decoders_);
     changed_.NotifyAll();

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 
@@ -46,6 +47,10 @@ class EagerLayers : public std::enable_shared_from_this<EagerLayers> {
   /// Begins layers that are likely to be asked for soon, in this order; those of a lazy format are
   /// left alone, and what fails is tried again when it is asked for. Returns at once.
   void BeginAhead(std::span<const LayerSpec> specs);
+  /// Fetches the layer again and puts the chunks that `stored` has lost. Returns at once; calls
+  /// `done` on a decoder's thread, not after Close.
+  void Mend(const LayerSpec& spec, std::shared_ptr<store::StoredLayer> stored,
+            std::function<void(const Status&)> done);
   /// The layer need not be fetched any more, unless it was already: who waits for it gets kAborted.
   void Abandon(const oci::Digest& layer);
   /// Drops what was begun ahead and has seen no sign of its image's pull since kUnclaimed ago.
@@ -82,6 +87,7 @@ class EagerLayers : public std::enable_shared_from_this<EagerLayers> {
   void RunNext();
   Status Run(const std::shared_ptr<layer::LayerIngest>& ingest, const LayerSpec& spec,
              layer::LayerIngest::Formats formats);
+  std::shared_ptr<layer::LayerIngest> MakeIngest() const;
   std::shared_ptr<Entry> TakeNext() EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Dependencies dependencies_;
@@ -92,6 +98,7 @@ class EagerLayers : public std::enable_shared_from_this<EagerLayers> {
   bool sweeps_later_ GUARDED_BY(mutex_) = false;
   uint64_t next_order_ GUARDED_BY(mutex_) = 0;
   std::map<oci::Digest, std::shared_ptr<Entry>> entries_ GUARDED_BY(mutex_);
+  std::set<std::shared_ptr<layer::LayerIngest>> mends_ GUARDED_BY(mutex_);
   std::unique_ptr<ThreadPool> decoders_ GUARDED_BY(mutex_);
 };
 

@@ -191,6 +191,7 @@ struct LayerHost::State {
   StatusOr<Held> OpenPlain(const LayerSpec& spec);
   StatusOr<Held> OpenDescribed(const LayerKey& key);
   StatusOr<Held> OpenStored(std::shared_ptr<store::StoredLayer> stored);
+  StatusOr<Held> OpenWhole(std::shared_ptr<store::StoredLayer> stored, const LayerSpec& spec);
   StatusOr<Held> OpenNew(std::shared_ptr<store::StoredLayer> stored);
   void KeepDigests(const Held& held);
   void OpenAhead(const LayerSpec& spec);
@@ -1064,7 +1065,7 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& sp
     stored = MakeError(StatusCode::kNotFound, "the layer was not on the disk yet as a whole");
   }
   if (stored.ok()) {
-    return OpenStored(*std::move(stored));
+    return is_plain ? OpenWhole(*std::move(stored), spec) : OpenStored(*std::move(stored));
   }
   if (network == Network::kForbidden || stored.status().code() != StatusCode::kNotFound) {
     return stored.status();
@@ -1125,8 +1126,18 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenPlain(const LayerSpec& sp
                    {{"layer", stored->key().layer.ToString()}, {"error", Describe(status)}});
     }
   });
-  ASSIGN_OR_RETURN(Held held, OpenStored(stored));
+  ASSIGN_OR_RETURN(Held held, OpenWhole(stored, spec));
   KeepDigests(held);
+  return held;
+}
+
+/// A layer that can be had as a whole only: what it loses comes that way.
+StatusOr<LayerHost::State::Held> LayerHost::State::OpenWhole(
+    std::shared_ptr<store::StoredLayer> stored, const LayerSpec& spec) {
+  ASSIGN_OR_RETURN(Held held, OpenStored(std::move(stored)));
+  held.layer->RefetchBy([mender = eager, spec, files = held.stored](auto done) {
+    mender->Mend(spec, files, std::move(done));
+  });
   return held;
 }
 

@@ -313,7 +313,7 @@ LayerWriter::~LayerWriter() = default;
 StatusOr<std::unique_ptr<LayerWriter>> LayerStore::Begin(const LayerKey& key) {
   ASSIGN_OR_RETURN(TempDir unfinished, TempDir::Make(state_->root, kUnfinishedPrefix));
   ASSIGN_OR_RETURN(UniqueFd data, state_->files.Open(unfinished.path() / kDataFile,
-                                                     O_WRONLY | O_CREAT | O_EXCL, 0600));
+                                                     O_RDWR | O_CREAT | O_EXCL, 0600));
   return std::unique_ptr<LayerWriter>(new LayerWriter(std::unique_ptr<LayerWriter::State>(
       new LayerWriter::State{.store = *this,
                              .key = key,
@@ -334,6 +334,11 @@ Status LayerWriter::Write(uint64_t data_address, ByteSpan bytes) {
     shared.room->Tell();
   }
   return Annotate(written, (state_->unfinished.path() / kDataFile).string());
+}
+
+Status LayerWriter::Read(uint64_t data_address, std::span<std::byte> out) const {
+  return Annotate(state_->store.state_->files.ReadAt(state_->data.get(), data_address, out),
+                  (state_->unfinished.path() / kDataFile).string());
 }
 
 StatusOr<std::shared_ptr<StoredLayer>> LayerWriter::Commit(const LayerInfo& info, ByteSpan index,

@@ -182,12 +182,14 @@ class StoredLayer {
 
 /// A layer whose data is written before its index is known. Nobody sees it before Commit, and
 /// without one everything goes with the object, or with the next Open after a crash.
-/// Threads: Write is safe; Commit comes alone and last. All calls block for the disk.
+/// Threads: Write and Read are safe; Commit comes alone and last. All calls block for the disk.
 class LayerWriter {
  public:
   ~LayerWriter();
   /// Errors: kResourceExhausted when the disk is full.
   Status Write(uint64_t data_address, ByteSpan bytes);
+  /// Fills `out` with what was written.
+  Status Read(uint64_t data_address, std::span<std::byte> out) const;
   /// Stores the layer with every chunk present (in one step: a crash leaves nothing or all) and
   /// opens it; the existing one when it is already there. The caller has checked the digests of
   /// what it wrote. The data survives a loss of power from the next checkpoint on: until then such

@@ -338,6 +338,32 @@ TEST_P(LayerHostTest, ShowsAPlainLayerAsAWhole) {
   EXPECT_EQ(image_->opened() + blob->requests(), requests);
 }
 
+TEST_P(LayerHostTest, APlainLayerThatLosesAPartIsFetchedAgain) {
+  fetch_.keep_gzip_indexes = false;
+  host_.reset();
+  StartHost();
+  const LazyLayerBlob layer = MakePlainLayer("tree", kMakeTree);
+  image_->Add(layer);
+  const auto path = MountLayer(1, layer);
+  const auto data = Path("host") / "store" / (layer.digest.Hex() + "." + layer.toc.Hex()) / "data";
+  {
+    const UniqueFd fd(::open(data.c_str(), O_WRONLY | O_CLOEXEC));
+    ASSERT_EQ(::pwrite(fd.get(), "spoiled", 7, 100'000), 7);
+  }
+  layer::Verification result;
+  const Status verified =
+      host_->cache().Verify(std::nullopt, [&](const layer::Verification& so_far) {
+        result = so_far;
+        return true;
+      });
+  ASSERT_TRUE(verified.ok()) << verified;
+  EXPECT_EQ(result.wrong_chunks, 1U);
+  EXPECT_EQ(result.mended_chunks, 1U) << result.problem;
+  EXPECT_EQ(host_->counters().blob_bytes, 2 * layer.blob.size());
+  Shell("echo 3 > /proc/sys/vm/drop_caches");
+  TreeComparison().CompareBelow(Path("tree"), path);
+}
+
 TEST_P(LayerHostTest, PlainLayersThatWereBegunAreJoined) {
   const LazyLayerBlob one = MakePlainLayer("one", "cd $TREE; head -c 2000000 /dev/urandom > one");
   const LazyLayerBlob two = MakePlainLayer("two", "cd $TREE; head -c 2000000 /dev/urandom > two");

@@ -393,5 +393,55 @@ TEST_F(LayerIngestTest, WithoutCommitNothingStays) {
   ExpectEmptyStore();
 }
 
+TEST_F(LayerIngestTest, ALayerThatHasLostChunksGetsThoseBack) {
+  const LazyLayerBlob layer = Plain(Gzip(TarOfEverything()));
+  image_.Add(layer);
+  const auto stored = Ingest(layer);
+  ASSERT_TRUE(stored.ok()) << stored.status();
+  const ChunkTable table = *ChunkTable::Open((*stored)->chunk_table());
+  const uint64_t held_bytes = (*stored)->present_bytes();
+  ThreadPool pool("read", 1);
+  ThreadPool fetching("fetch", 1);
+  const auto lazy = *LazyLayer::Open(*stored, pool, counters_);
+  int refetches = 0;
+  Status answer;
+  lazy->RefetchBy([&](auto done) {
+    ++refetches;
+    fetching.Post([&, done] {
+      const auto ingest = Make();
+      Status status = answer;
+      status.Update(ingest->Run(image_, "host", layer.digest, 0));
+      done(status.ok() ? ingest->PutMissing(**stored) : status);
+    });
+  });
+  const auto read = [&](uint32_t chunk) {
+    std::promise<StatusOr<Bytes>> bytes;
+    lazy->Read(table.chunks()[chunk].range(), oci::FetchClass::kDemand,
+               [&](StatusOr<Bytes> result) { bytes.set_value(std::move(result)); });
+    return bytes.get_future().get();
+  };
+  const auto lose = [&](uint32_t chunk) {
+    (*stored)->Distrust(chunk, table.chunks()[chunk].size_bytes);
+  };
+  lose(0);
+  lose(2);
+  for (const uint32_t chunk : {0U, 2U}) {
+    const auto bytes = read(chunk);
+    ASSERT_TRUE(bytes.ok()) << bytes.status();
+    EXPECT_EQ(oci::Digest::Of(*bytes), oci::Digest(table.chunks()[chunk].digest));
+  }
+  EXPECT_EQ(refetches, 1) << "all that is missing comes at once";
+  EXPECT_TRUE((*stored)->complete());
+  EXPECT_EQ((*stored)->present_bytes(), held_bytes);
+  // What cannot be had is an error, and not asked for by every read.
+  answer = MakeError(StatusCode::kDataLoss, "it is another blob");
+  lose(1);
+  EXPECT_EQ(read(1).status().code(), StatusCode::kDataLoss);
+  EXPECT_EQ(read(1).status().code(), StatusCode::kDataLoss);
+  EXPECT_EQ(refetches, 2);
+  EXPECT_TRUE(read(0).ok());
+  lazy->Close();
+}
+
 }  // namespace
 }  // namespace starling::layer

@@ -258,6 +258,35 @@ TEST_F(EagerLayersTest, CloseEndsWhatIsWaitedFor) {
   EXPECT_EQ(Directories(), 0U);
 }
 
+TEST_F(EagerLayersTest, MendFetchesTheLayerAgain) {
+  const auto [spec, blob] = Add("one");
+  const auto stored = *eager_->Fetch(spec);
+  stored->Distrust(0, 600'000);
+  std::promise<Status> mended;
+  eager_->Mend(spec, stored, [&](const Status& status) { mended.set_value(status); });
+  const Status status = mended.get_future().get();
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_TRUE(stored->complete());
+  EXPECT_EQ(image_->opened(), 2);
+  EXPECT_EQ(Directories(), 1U) << "what was fetched again goes";
+}
+
+TEST_F(EagerLayersTest, CloseEndsAMend) {
+  const auto [spec, blob] = Add("one");
+  const auto stored = *eager_->Fetch(spec);
+  stored->Distrust(0, 600'000);
+  blob->Hold();
+  const size_t requests = blob->requests();
+  std::promise<Status> mended;
+  eager_->Mend(spec, stored, [&](const Status& status) { mended.set_value(status); });
+  while (blob->requests() == requests) {
+    std::this_thread::yield();
+  }
+  eager_->Close();
+  EXPECT_EQ(mended.get_future().get().code(), StatusCode::kCancelled);
+  eager_->Mend(spec, stored, [](const Status&) { FAIL() << "after Close"; });
+}
+
 TEST(LayerSpec, ItsHostIsTheRegistry) {
   EXPECT_EQ(LayerSpec{.image = "ghcr.io/a/b:1"}.host(), "ghcr.io");
   EXPECT_EQ(LayerSpec{.image = "not a reference"}.host(), "not a reference");
