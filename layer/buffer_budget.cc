@@ -12,8 +12,10 @@ std::shared_ptr<BufferBudget> BufferBudget::Make(uint64_t total_bytes) {
 std::shared_ptr<BufferBudget::Room> BufferBudget::Take(const Request& request, Ready ready) {
   {
     MutexLock lock(mutex_);
-    if (!MayBegin(request)) {
-      waiting_.push_back({.request = request, .ready = std::move(ready)});
+    if (!MayBegin(request.host, request.layer)) {
+      waiting_[request.host][request.layer].push_back(
+          {.request = request, .ready = std::move(ready), .number = next_number_++});
+      ++waiting_count_;
       return nullptr;
     }
     Count(request);
@@ -36,18 +38,55 @@ void BufferBudget::Forget(const void* layer) {
   Remove([layer](const Request& request) { return request.layer == layer; });
 }
 
-/// Takes out of the queue what matches: the caller calls and destroys it without the lock.
+/// Takes out of the queues what matches: the caller calls and destroys it without the lock.
 std::list<BufferBudget::Waiting> BufferBudget::Remove(
     const std::function<bool(const Request&)>& matches) {
   std::list<Waiting> removed;
   MutexLock lock(mutex_);
-  for (auto next = waiting_.begin(); next != waiting_.end();) {
-    const auto at = next++;
-    if (matches(at->request)) {
-      removed.splice(removed.end(), waiting_, at);
+  for (auto& [host, queues] : waiting_) {
+    for (auto& [layer, queue] : queues) {
+      for (auto next = queue.begin(); next != queue.end();) {
+        const auto at = next++;
+        if (matches(at->request)) {
+          removed.splice(removed.end(), queue, at);
+        }
+      }
+    }
+    std::erase_if(queues, [](const auto& entry) { return entry.second.empty(); });
+  }
+  std::erase_if(waiting_, [](const auto& entry) { return entry.second.empty(); });
+  waiting_count_ -= removed.size();
+  removed.sort([](const Waiting& a, const Waiting& b) { return a.number < b.number; });
+  return removed;
+}
+
+/// The oldest that may begin, counted; empty when there is none.
+std::list<BufferBudget::Waiting> BufferBudget::TakeNext() {
+  Queue* oldest = nullptr;
+  for (auto& [host, queues] : waiting_) {
+    for (auto& [layer, queue] : queues) {
+      if ((oldest == nullptr || queue.front().number < oldest->front().number) &&
+          MayBegin(host, layer)) {
+        oldest = &queue;
+      }
     }
   }
-  return removed;
+  std::list<Waiting> next;
+  if (oldest == nullptr) {
+    return next;
+  }
+  next.splice(next.end(), *oldest, oldest->begin());
+  --waiting_count_;
+  const Request& request = next.front().request;
+  Count(request);
+  if (oldest->empty()) {
+    auto& queues = waiting_[request.host];
+    queues.erase(request.layer);
+    if (queues.empty()) {
+      waiting_.erase(request.host);
+    }
+  }
+  return next;
 }
 
 uint64_t BufferBudget::held_bytes() const {
@@ -57,11 +96,11 @@ uint64_t BufferBudget::held_bytes() const {
 
 size_t BufferBudget::waiting() const {
   MutexLock lock(mutex_);
-  return waiting_.size();
+  return waiting_count_;
 }
 
-bool BufferBudget::MayBegin(const Request& request) const {
-  const auto found = hosts_.find(request.host);
+bool BufferBudget::MayBegin(const std::string& name, const void* layer) const {
+  const auto found = hosts_.find(name);
   if (found == hosts_.end()) {
     return true;
   }
@@ -70,8 +109,8 @@ bool BufferBudget::MayBegin(const Request& request) const {
   if (host.held_bytes >= free_bytes) {
     return false;
   }
-  const auto layer = host.held_by_layer.find(request.layer);
-  return layer == host.held_by_layer.end() || layer->second < free_bytes - host.held_bytes;
+  const auto held = host.held_by_layer.find(layer);
+  return held == host.held_by_layer.end() || held->second < free_bytes - host.held_bytes;
 }
 
 void BufferBudget::Count(const Request& request) {
@@ -117,12 +156,8 @@ void BufferBudget::Serve() {
         is_serving_ = false;
         return;
       }
-      for (auto next = waiting_.begin(); next != waiting_.end();) {
-        const auto at = next++;
-        if (MayBegin(at->request)) {
-          Count(at->request);
-          begun.splice(begun.end(), waiting_, at);
-        }
+      for (std::list<Waiting> next = TakeNext(); !next.empty(); next = TakeNext()) {
+        begun.splice(begun.end(), next);
       }
     }
     for (Waiting& waiting : begun) {

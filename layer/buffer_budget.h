@@ -73,21 +73,29 @@ class BufferBudget : public std::enable_shared_from_this<BufferBudget> {
   struct Waiting {
     Request request;
     Ready ready;
+    uint64_t number = 0;  // the older, the less
   };
+  /// The oldest first. What waits for one layer of a host begins under one condition, so only the
+  /// first is looked at.
+  using Queue = std::list<Waiting>;
 
   explicit BufferBudget(uint64_t total_bytes) : total_bytes_(total_bytes) {}
   /// The rule of the class.
-  bool MayBegin(const Request& request) const EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool MayBegin(const std::string& name, const void* layer) const EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Count(const Request& request) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Return(const Request& request);
   std::list<Waiting> Remove(const std::function<bool(const Request&)>& matches);
+  std::list<Waiting> TakeNext() EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Serve();
 
   const uint64_t total_bytes_;
   mutable Mutex mutex_;  // leaf
   uint64_t held_bytes_ GUARDED_BY(mutex_) = 0;
   std::map<std::string, Host> hosts_ GUARDED_BY(mutex_);  // that have something on the way
-  std::list<Waiting> waiting_ GUARDED_BY(mutex_);         // the oldest first
+  /// None of them is empty.
+  std::map<std::string, std::map<const void*, Queue>> waiting_ GUARDED_BY(mutex_);
+  size_t waiting_count_ GUARDED_BY(mutex_) = 0;
+  uint64_t next_number_ GUARDED_BY(mutex_) = 0;
   bool is_serving_ GUARDED_BY(mutex_) = false;
   bool serve_again_ GUARDED_BY(mutex_) = false;
 };

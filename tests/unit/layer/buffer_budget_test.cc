@@ -113,6 +113,19 @@ TEST_F(BufferBudgetTest, TheOldestGoesFirst) {
   EXPECT_EQ(budget_->held_bytes(), 0U);
 }
 
+TEST_F(BufferBudgetTest, TheOldestOfAllLayersGoesFirst) {
+  EXPECT_TRUE(Take(Want("a", 0, kTotal)));
+  for (const size_t layer : {2, 1, 2, 3, 1}) {
+    EXPECT_FALSE(Take(Want("a", layer, kTotal)));
+  }
+  EXPECT_EQ(budget_->waiting(), 5U);
+  for (int i = 0; i < 5; ++i) {
+    ReturnFirst();
+  }
+  EXPECT_EQ(answered(), (std::vector<size_t>{1, 2, 3, 4, 5}));
+  EXPECT_EQ(budget_->waiting(), 0U);
+}
+
 TEST_F(BufferBudgetTest, RoomThatIsDroppedAtOnceServesTheNext) {
   RoomPtr first = budget_->Take(Want("a", 0, kTotal), nullptr);
   constexpr int kWaiting = 1000;
