@@ -13,6 +13,11 @@ std::optional<Problem> CheckSize(const Scope& scope, Range where) {
   if (scope.size_bytes() > kMaxScopeBytes) {
     return ProblemAt(where, fmt::format("the variables take more than {} bytes", kMaxScopeBytes));
   }
+  if (scope.set_bytes() > kMaxScopeBytesSet) {
+    return ProblemAt(where, fmt::format("the values of variables, one after the other, take more "
+                                        "than {} bytes",
+                                        kMaxScopeBytesSet));
+  }
   return std::nullopt;
 }
 
@@ -37,6 +42,7 @@ void Scope::Set(const std::string& name, const std::optional<std::string>& value
     size_bytes_ += name.size();
   }
   if (value) {
+    set_bytes_ += value->size();
     size_bytes_ += value->size();
     size_bytes_ -= entry->second ? entry->second->size() : 0;
     entry->second = value;

@@ -21,6 +21,10 @@ inline constexpr std::string_view kDefaultPath =
 /// All names and values of one scope together; a process could not be started with more.
 inline constexpr size_t kMaxScopeBytes = size_t{1} << 20U;
 
+/// All values that one scope has ever been given; a small file could otherwise set a large value
+/// again and again for hours.
+inline constexpr size_t kMaxScopeBytesSet = size_t{16} << 20U;
+
 /// What --build-arg says.
 using BuildArguments = std::map<std::string, std::string, std::less<>>;
 
@@ -51,6 +55,8 @@ class Scope {
   const std::vector<Variable>& arguments() const { return arguments_; }
   /// Of all names and values.
   size_t size_bytes() const { return size_bytes_; }
+  /// Of all values since the scope was made, those that were replaced included.
+  size_t set_bytes() const { return set_bytes_; }
 
  private:
   void Set(const std::string& name, const std::optional<std::string>& value);
@@ -61,6 +67,7 @@ class Scope {
   std::vector<Variable> environment_;
   std::vector<Variable> arguments_;
   size_t size_bytes_ = 0;
+  size_t set_bytes_ = 0;
 };
 
 /// What is known before the first line is read.

@@ -101,6 +101,13 @@ TEST(Scope, IsBounded) {
   const auto scope = ScopeOf(text);
   ASSERT_FALSE(scope.ok());
   EXPECT_THAT(scope.status().message, HasSubstr("bytes"));
+  std::string again = "ARG A=" + std::string(60000, 'x') + "\n";
+  for (int i = 0; i < 300; ++i) {
+    again += "ARG B=$A\n";
+  }
+  const auto globals = GlobalScope(ParseDockerfile(again + "FROM a"), {});
+  ASSERT_FALSE(globals.ok());
+  EXPECT_THAT(globals.status().message, HasSubstr("one after the other"));
 }
 
 }  // namespace
