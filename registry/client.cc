@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "oci/manifest.h"
+#include "registry/api_error.h"
 #include "registry/blob_stream.h"
 #include "registry/host_health.h"
 #include "registry/hosts_directory.h"
@@ -411,6 +412,24 @@ std::vector<oci::BlobPlace> Client::BlobPlaces(const oci::Reference& image) {
 
 std::shared_ptr<oci::ImageDestination> Client::Destination(const oci::Reference& image) {
   return std::make_shared<RegistryDestination<State>>(state_, image);
+}
+
+StatusOr<Client::LoginCheck> Client::CheckLogin(const std::string& domain) {
+  // A name is needed to say which registry; nothing is asked about it.
+  ASSIGN_OR_RETURN(const oci::Reference image,
+                   oci::Reference::Parse(fmt::format("{}/image", domain)));
+  ASSIGN_OR_RETURN(const std::vector<RegistryHost> hosts, state_->HostsOf(image));
+  const auto api = state_->ApiAt(hosts.back(), image, Access::kLogin);
+  const auto response = api->CallAndWait(
+      {.url = fmt::format("{}/", api->base().text()), .retry = state_->RequestPolicy()});
+  if (!response.ok()) {
+    return Annotate(response.status(), domain);
+  }
+  if (response->http.status != 200) {
+    return ErrorOfResponse(response->http,
+                           fmt::format("{}: {}", domain, api->base().ForMessages()));
+  }
+  return api->HasLoggedIn() ? LoginCheck::kAccepted : LoginCheck::kNotAsked;
 }
 
 std::shared_ptr<Referrers> Client::ReferrersIn(const oci::Reference& image) {

@@ -73,6 +73,14 @@ class Client {
   /// nothing, and Source is the place.
   std::vector<oci::BlobPlace> BlobPlaces(const oci::Reference& image);
   std::shared_ptr<oci::ImageDestination> Destination(const oci::Reference& image);
+  enum class LoginCheck {
+    kAccepted,
+    kNotAsked,  // the registry answers everybody, so nothing is known
+  };
+  /// Whether the registry `domain` itself, no mirror of it, takes the credentials that the sources
+  /// have. Blocks. kUnauthenticated and kPermissionDenied: it does not; kInvalidArgument for
+  /// another thing than a host.
+  StatusOr<LoginCheck> CheckLogin(const std::string& domain);
   /// What is said about the images of the repository of `image`.
   std::shared_ptr<Referrers> ReferrersIn(const oci::Reference& image);
 

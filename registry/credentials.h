@@ -7,19 +7,23 @@
 
 namespace starling::registry {
 
-/// A user's name and password, or an identity token to trade (OAuth2 refresh token). Never logged.
+/// A user's name and password, an identity token to trade (OAuth2 refresh token), or a token to
+/// show as it is. Never logged.
 struct Credentials {
   std::string username;
   std::string password;
   std::string identity_token;
+  std::string registry_token;  // of no use where Basic is asked for
   /// From then on they are asked for anew; they do not say: never.
   std::chrono::steady_clock::time_point renew_at = std::chrono::steady_clock::time_point::max();
 
-  bool anonymous() const { return password.empty() && identity_token.empty(); }
+  bool anonymous() const {
+    return password.empty() && identity_token.empty() && registry_token.empty();
+  }
   /// Whether a registry would see a difference.
   bool SameAs(const Credentials& other) const {
     return username == other.username && password == other.password &&
-           identity_token == other.identity_token;
+           identity_token == other.identity_token && registry_token == other.registry_token;
   }
 };
 

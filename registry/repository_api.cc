@@ -13,6 +13,12 @@ constexpr int kMaxRedirects = 10;
 /// For so long it is tried where a registry has led to; then the registry may know a better place.
 constexpr std::chrono::seconds kPatienceElsewhere(15);
 
+std::string ScopeOf(const oci::Reference& image, Access access) {
+  return access == Access::kLogin ? std::string()
+                                  : fmt::format("repository:{}:{}", image.repository(),
+                                                access == Access::kPush ? "pull,push" : "pull");
+}
+
 bool IsRedirect(const HttpResponse& response) {
   switch (response.status) {
     case 301:
@@ -230,11 +236,11 @@ RepositoryApi::RepositoryApi(const oci::Reference& image, Access access, Registr
       repository_(image.repository()),
       name_(fmt::format("{}/{}", image.domain(), image.repository())),
       token_request_{.domain = host_.is_mirror ? host_.name() : std::string(image.domain()),
-                     .repository = image.repository(),
+                     .repository = access == Access::kLogin ? "" : image.repository(),
                      .registry = host_.api,
-                     .scope = fmt::format("repository:{}:{}", image.repository(),
-                                          access == Access::kPush ? "pull,push" : "pull"),
-                     .connection = host_.connection} {}
+                     .scope = ScopeOf(image, access),
+                     .connection = host_.connection,
+                     .may_be_anonymous = access != Access::kLogin} {}
 
 std::string RepositoryApi::UrlOf(std::string_view rest) const {
   const std::string url = fmt::format("{}/{}/{}", host_.api.text(), repository_, rest);
@@ -303,6 +309,11 @@ bool RepositoryApi::IsPaused(const std::string& url) {
   const auto now = deps_.clock.Now();
   return deps_.pauses->IsPaused(HostPauses::KeyOf(url), now) ||
          deps_.outages->IsAway(Outages::PlaceOf(url), now);
+}
+
+bool RepositoryApi::HasLoggedIn() {
+  MutexLock lock(mutex_);
+  return !last_authorization_.empty();
 }
 
 void RepositoryApi::ForgetToken() {

@@ -47,8 +47,8 @@ struct ApiResponse {
   std::string url;
 };
 
-/// What a token must allow.
-enum class Access { kPull, kPush };
+/// What a token must allow. A login: nothing, but it must not be an anonymous one.
+enum class Access { kPull, kPush, kLogin };
 
 /// The HTTP API of one repository of one registry. Threads: safe. Held by shared_ptr.
 class RepositoryApi : public std::enable_shared_from_this<RepositoryApi> {
@@ -67,7 +67,7 @@ class RepositoryApi : public std::enable_shared_from_this<RepositoryApi> {
   };
   using Done = std::function<void(StatusOr<ApiResponse>)>;
 
-  /// The repository of `image` as `host` serves it.
+  /// The repository of `image` as `host` serves it; for a login the registry as a whole.
   static std::shared_ptr<RepositoryApi> Make(const oci::Reference& image, Access access,
                                              RegistryHost host, Dependencies dependencies);
 
@@ -90,6 +90,8 @@ class RepositoryApi : public std::enable_shared_from_this<RepositoryApi> {
   Status ErrorOf(const HttpResponse& response, std::string_view what);
   /// `status` with registry, repository and `what` in front.
   Status Explain(const Status& status, std::string_view what);
+  /// Whether the latest request to the registry carried a login.
+  bool HasLoggedIn();
   /// Makes the next request ask for a new token, after a 401 that came in the middle of an upload.
   void ForgetToken();
 

@@ -26,6 +26,8 @@ std::string BasicValue(const std::string& username, const std::string& password)
   return "Basic " + Base64Encode(AsBytes(username + ":" + password));
 }
 
+std::string BearerValue(const std::string& token) { return "Bearer " + token; }
+
 /// Bearer before Basic, whatever the order; nothing else is spoken.
 StatusOr<AuthChallenge> Choose(const std::vector<std::string_view>& headers) {
   std::string offered;
@@ -103,9 +105,13 @@ class TokenSource::Fetch : public std::enable_shared_from_this<TokenSource::Fetc
   const TokenRequest& request() const { return request_; }
 
   /// Whether `credentials` are what the registry itself refused.
-  bool IsRefusedBasic(const Credentials& credentials) const {
-    return challenge_.scheme == "basic" && !credentials.password.empty() &&
-           BasicValue(credentials.username, credentials.password) == refused_;
+  bool IsRefused(const Credentials& credentials) const {
+    if (challenge_.scheme == "basic") {
+      return !credentials.password.empty() &&
+             BasicValue(credentials.username, credentials.password) == refused_;
+    }
+    return !credentials.registry_token.empty() &&
+           BearerValue(credentials.registry_token) == refused_;
   }
 
   void Start(Credentials credentials) {
@@ -123,6 +129,16 @@ class TokenSource::Fetch : public std::enable_shared_from_this<TokenSource::Fetc
                             .renew_at = credentials_.renew_at});
       return;
     }
+    if (!credentials_.registry_token.empty()) {
+      if (!IsOneWord(credentials_.registry_token)) {
+        source_->Finish(request_, MakeError(StatusCode::kUnauthenticated,
+                                            "the token that was given is none for a header"));
+        return;
+      }
+      source_->Finish(request_, Grant{.value = BearerValue(credentials_.registry_token),
+                                      .renew_at = credentials_.renew_at});
+      return;
+    }
     const auto realm = Url::Parse(challenge_.Parameter("realm"));
     if (!realm.ok()) {
       source_->Finish(request_, Annotate(realm.status(), "token server named by the registry"));
@@ -138,6 +154,11 @@ class TokenSource::Fetch : public std::enable_shared_from_this<TokenSource::Fetc
         !source_->options_.hosts.MayReceiveCredentials(request_.registry, *realm)) {
       source_->Withhold(request_, *realm);
       credentials_ = {};
+    }
+    if (credentials_.anonymous() && !request_.may_be_anonymous) {
+      source_->Finish(request_,
+                      MakeError(StatusCode::kFailedPrecondition, source_->Tried(request_.domain)));
+      return;
     }
     if (credentials_.identity_token.empty()) {
       Get();
@@ -233,7 +254,7 @@ class TokenSource::Fetch : public std::enable_shared_from_this<TokenSource::Fetc
       return;
     }
     source_->Finish(request_,
-                    Grant{.value = "Bearer " + token->text,
+                    Grant{.value = BearerValue(token->text),
                           .renew_at = RenewalTime(source_->deps_.clock.Now(), token->life)});
   }
 
@@ -348,7 +369,7 @@ void TokenSource::FindCredentials(std::shared_ptr<Fetch> fetch,
       self->credentials_.Refused(wanted, *refused);
     }
     CredentialChain::Found found = self->credentials_.Find(wanted);
-    if (fetch->IsRefusedBasic(found.credentials)) {
+    if (fetch->IsRefused(found.credentials)) {
       self->credentials_.Refused(wanted, found.credentials);
       found = self->credentials_.Find(wanted);
     }

@@ -36,6 +36,9 @@ struct TokenRequest {
   /// How the registry is connected to. A token server at another host gets no client certificate,
   /// and must be who it says.
   std::shared_ptr<const ConnectionOptions> connection;
+  /// Whether a token without credentials is of use; else kFailedPrecondition says why there are
+  /// none to send.
+  bool may_be_anonymous = true;
 };
 
 /// Turns credentials and challenges into values for the Authorization header: none, Basic, or a

@@ -5,7 +5,9 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 
+#include "base/hex.h"
 #include "base/temp_dir.h"
 #include "registry/host_health.h"
 #include "tests/unit/registry/harness.h"
@@ -189,6 +191,69 @@ TEST(Client, SpeaksPlainHttpToLoopbackAndListedHostsOnly) {
   for (const auto& c : cases) {
     ASSERT_TRUE(harness.Source(c.image)->ReadTopManifest().ok());
     EXPECT_EQ(harness.transport.requests().back().url, c.want);
+  }
+}
+
+TEST(Client, ChecksALogin) {
+  const Credentials login{.username = "me", .password = "hunter2"};
+  const std::string basic = "Basic " + Base64Encode(AsBytes("me:hunter2"));
+  const auto by_basic = [&](const HttpRequest& request) {
+    return FakeTransport::HeaderOf(request, "Authorization") == basic
+               ? Answer(200)
+               : Answer(401, "", {{"WWW-Authenticate", "Basic realm=x"}});
+  };
+  const auto by_token = [&](const HttpRequest& request) {
+    if (request.url.starts_with("https://auth.example/")) {
+      // Everybody gets a token here; without a login it opens nothing else.
+      return Answer(200, R"({"token":"t"})");
+    }
+    return FakeTransport::HeaderOf(request, "Authorization") == "Bearer t"
+               ? Answer(200)
+               : Answer(401, "",
+                        {{"WWW-Authenticate",
+                          R"(Bearer realm="https://auth.example/token",service="s")"}});
+  };
+  const auto by_refusing_token = [](const HttpRequest& request) {
+    return request.url.starts_with("https://auth.example/")
+               ? Answer(401)
+               : Answer(401, "",
+                        {{"WWW-Authenticate", R"(Bearer realm="https://auth.example/token")"}});
+  };
+  const struct {
+    const char* what;
+    const char* registry;
+    FakeTransport::Handler handler;
+    Credentials credentials;
+    std::string want;  // or the code of the error
+    size_t requests;
+  } cases[] = {
+      {"basic", "ghcr.io", by_basic, login, "accepted", 2},
+      {"basic, wrong", "ghcr.io", by_basic, {.username = "me", .password = "x"}, "401", 2},
+      {"token", "ghcr.io", by_token, login, "accepted", 3},
+      {"token, refused", "ghcr.io", by_refusing_token, login, "401", 2},
+      {"open to all", "ghcr.io", [](const HttpRequest&) { return Answer(200); }, login, "not asked",
+       1},
+      {"no registry", "ghcr.io", [](const HttpRequest&) { return Answer(404); }, login, "404", 1},
+      // Anybody may have named that server: it gets no password, and an anonymous token proves
+      // nothing.
+      {"token server that cannot be trusted", "r.example:5000", by_token, login, "withheld", 1},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.what);
+    FakeCredentials source(c.credentials);
+    Harness harness(c.handler, {&source}, {.plain_http_hosts = {"r.example:5000"}});
+    const auto checked = harness.client.CheckLogin(c.registry);
+    const std::map<StatusCode, std::string> codes = {{StatusCode::kUnauthenticated, "401"},
+                                                     {StatusCode::kNotFound, "404"},
+                                                     {StatusCode::kFailedPrecondition, "withheld"}};
+    const std::string got = !checked.ok() ? codes.at(checked.status().code())
+                            : *checked == Client::LoginCheck::kAccepted ? "accepted"
+                                                                        : "not asked";
+    EXPECT_EQ(got, c.want) << checked.status();
+    EXPECT_EQ(Describe(checked.status()).find("hunter2"), std::string::npos);
+    const auto requests = harness.transport.requests();
+    EXPECT_EQ(requests.size(), c.requests);
+    EXPECT_TRUE(requests.front().url.ends_with("/v2/")) << requests.front().url;
   }
 }
 

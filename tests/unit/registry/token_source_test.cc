@@ -148,6 +148,30 @@ TEST(TokenSource, TradesIdentityTokensAndFallsBackToGet) {
   }
 }
 
+TEST(TokenSource, ShowsARegistryTokenAsItIs) {
+  const auto registry = [](const HttpRequest& request) {
+    EXPECT_FALSE(request.url.starts_with("https://auth.example/")) << "there is nothing to trade";
+    return FakeTransport::HeaderOf(request, "Authorization") == "Bearer good"
+               ? Answer(200, "{}")
+               : Answer(401, "", {{"WWW-Authenticate", std::string(kBearer)}});
+  };
+  FakeCredentials good(Credentials{.registry_token = "good"});
+  FakeCredentials old(Credentials{.registry_token = "old"});
+  {
+    Harness harness(registry, {&good});
+    EXPECT_TRUE(harness.Source("a.example/b")->ReadTopManifest().ok());
+    EXPECT_EQ(harness.transport.requests().size(), 2u);
+  }
+  Harness harness(registry, {&old, &good});
+  EXPECT_FALSE(harness.Source("a.example/b")->ReadTopManifest().ok());
+  EXPECT_TRUE(harness.Source("a.example/b")->ReadTopManifest().ok())
+      << "one that was refused gives way to another source's";
+  FakeCredentials smuggled(Credentials{.registry_token = "good\r\nX: y"});
+  Harness refusing(registry, {&smuggled});
+  EXPECT_EQ(refusing.Source("a.example/b")->ReadTopManifest().status().code(),
+            StatusCode::kUnauthenticated);
+}
+
 TEST(TokenSource, BasicIsAnsweredByBasic) {
   FakeCredentials credentials(Credentials{.username = "u", .password = "p"});
   Harness harness(
