@@ -1,3 +1,6 @@
+/// Docker's credential helpers: programs docker-credential-NAME, found in PATH, that are told one
+/// word what to do. Each call blocks, for `timeout` at most; then the program and its children are
+/// killed. Errors never hold what a helper printed, except for its one-line message when it failed.
 #pragma once
 
 #include <chrono>
@@ -8,13 +11,16 @@
 
 namespace starling::credentials {
 
-/// Asks the program docker-credential-`name` (found in PATH) for the credentials of `server`, by
-/// docker's helper protocol: "get", the server on standard input, JSON on standard output.
-/// Blocks, for `timeout` at most; then the program and its children are killed.
-/// Anonymous credentials when the helper knows none. Errors never hold what the helper printed,
-/// except for its one-line message when it failed.
+/// The credentials of `server` that the helper `name` has ("get"); anonymous ones when it has none.
 StatusOr<registry::Credentials> AskCredentialHelper(const std::string& name,
                                                     const std::string& server,
                                                     std::chrono::milliseconds timeout);
+/// Has the helper keep a user name and password for `server` ("store").
+Status StoreInCredentialHelper(const std::string& name, const std::string& server,
+                               const registry::Credentials& login,
+                               std::chrono::milliseconds timeout);
+/// Has the helper forget what it keeps for `server` ("erase"); fine when that is nothing.
+Status EraseFromCredentialHelper(const std::string& name, const std::string& server,
+                                 std::chrono::milliseconds timeout);
 
 }  // namespace starling::credentials

@@ -11,7 +11,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr uint64_t kMaxConfigBytes = 4 << 20;
 constexpr std::string_view kDockerHubServer = "https://index.docker.io/v1/";
 
 bool IsDockerHub(std::string_view host) {
@@ -70,20 +69,14 @@ StatusOr<registry::Credentials> ParseAuth(const json& auth, const std::string& w
   if (packed.empty()) {
     return credentials;
   }
-  const auto unpacked = Base64Decode(packed);
-  const std::string_view text = unpacked ? AsText(*unpacked) : std::string_view();
-  const size_t colon = text.find(':');
-  if (colon == std::string_view::npos) {
+  const auto login = ParsePackedLogin(packed);
+  if (!login) {
     return MakeError(
         StatusCode::kInvalidArgument,
         fmt::format("\"{}.auth\" is not base64 of \"user:password\"; log in again", where));
   }
-  credentials.username = std::string(text.substr(0, colon));
-  credentials.password = std::string(text.substr(colon + 1));
-  // docker pads with NUL bytes.
-  while (!credentials.password.empty() && credentials.password.back() == '\0') {
-    credentials.password.pop_back();
-  }
+  credentials.username = login->username;
+  credentials.password = login->password;
   return credentials;
 }
 
@@ -108,6 +101,26 @@ StatusOr<std::string> HelperOf(const json& config, const std::string& registry) 
 bool NamesRegistry(std::string_view key, std::string_view registry) {
   const std::string_view host = HostOfKey(key);
   return host == registry || (IsDockerHub(host) && IsDockerHub(registry));
+}
+
+std::optional<registry::Credentials> ParsePackedLogin(std::string_view packed) {
+  const auto unpacked = Base64Decode(packed);
+  const std::string_view text = unpacked ? AsText(*unpacked) : std::string_view();
+  const size_t colon = text.find(':');
+  if (colon == std::string_view::npos) {
+    return std::nullopt;
+  }
+  registry::Credentials login{.username = std::string(text.substr(0, colon)),
+                              .password = std::string(text.substr(colon + 1))};
+  // docker pads with NUL bytes.
+  while (!login.password.empty() && login.password.back() == '\0') {
+    login.password.pop_back();
+  }
+  return login;
+}
+
+std::string DockerKeyOf(const std::string& registry) {
+  return IsDockerHub(registry) ? std::string(kDockerHubServer) : registry;
 }
 
 StatusOr<DockerConfigEntry> FindInDockerConfig(std::string_view text, const std::string& registry) {
@@ -158,8 +171,7 @@ StatusOr<registry::Credentials> DockerConfig::Find(const registry::CredentialReq
   }
   std::string reason = fmt::format("no entry for {}", registry);
   if (!entry->helper.empty()) {
-    const std::string server = IsDockerHub(registry) ? std::string(kDockerHubServer) : registry;
-    auto found = AskCredentialHelper(entry->helper, server, helper_timeout_);
+    auto found = AskCredentialHelper(entry->helper, DockerKeyOf(registry), helper_timeout_);
     if (!found.ok()) {
       return Annotate(found.status(), config_file_.string());
     }
@@ -190,7 +202,7 @@ StatusOr<std::optional<std::string>> DockerConfig::Text() {
       return std::optional(text_);
     }
   }
-  ASSIGN_OR_RETURN(const Bytes bytes, ReadFile(files_, config_file_, kMaxConfigBytes));
+  ASSIGN_OR_RETURN(const Bytes bytes, ReadFile(files_, config_file_, kMaxDockerConfigBytes));
   MutexLock lock(mutex_);
   version_ = version;
   text_ = AsText(bytes);

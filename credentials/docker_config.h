@@ -17,6 +17,13 @@ namespace starling::credentials {
 /// Whether `key` of a config.json ("ghcr.io", "https://ghcr.io/v1/") names `registry`. Docker Hub
 /// has several names.
 bool NamesRegistry(std::string_view key, std::string_view registry);
+/// A config.json is read up to this size.
+inline constexpr uint64_t kMaxDockerConfigBytes = 4 << 20;
+
+/// The login that base64 of "user:password" holds, as docker writes it; nothing for other texts.
+std::optional<registry::Credentials> ParsePackedLogin(std::string_view packed);
+/// The key under which docker keeps what belongs to `registry`, in its file and in helpers.
+std::string DockerKeyOf(const std::string& registry);
 
 /// What a docker config.json says about one registry.
 struct DockerConfigEntry {

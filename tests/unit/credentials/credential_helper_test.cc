@@ -2,9 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/mman.h>
 
-#include "base/unique_fd.h"
+#include "base/file_system.h"
 #include "tests/unit/credentials/helper_programs.h"
 
 namespace starling::credentials {
@@ -39,13 +38,22 @@ TEST_F(CredentialHelper, MayMisbehave) {
   }
 }
 
-TEST_F(CredentialHelper, GetsNoDescriptorButItsOwn) {
-  const UniqueFd strangers(::memfd_create("stranger", 0));
-  WriteHelper("lists", R"(found=$(ls -l /proc/$$/fd | grep -c stranger)
-                          printf '{"Username":"u","Secret":"%s"}' "$found")");
-  const auto answer = AskCredentialHelper("lists", "a", std::chrono::seconds(20));
-  ASSERT_TRUE(answer.ok()) << answer.status();
-  EXPECT_EQ(answer->password, "0");
+TEST_F(CredentialHelper, StoresAndErases) {
+  WriteHelper("notes", fmt::format("cat >{}/$1", directory_->path().string()));
+  WriteHelper("fails", "echo 'the wallet is locked'; exit 1");
+  WriteHelper("none", "echo 'credentials not found in native keychain'; exit 1");
+  const std::chrono::seconds patience(20);
+  const Credentials login{.username = "me", .password = "\"hunter2\""};
+  const auto noted = [this](const char* word) {
+    return std::string(AsText(*ReadFile(RealFileSystem(), directory_->path() / word, 1000)));
+  };
+  EXPECT_TRUE(StoreInCredentialHelper("notes", "ghcr.io", login, patience).ok());
+  EXPECT_EQ(noted("store"), R"({"ServerURL":"ghcr.io","Username":"me","Secret":"\"hunter2\""})");
+  EXPECT_TRUE(EraseFromCredentialHelper("notes", "ghcr.io", patience).ok());
+  EXPECT_EQ(noted("erase"), "ghcr.io");
+  EXPECT_TRUE(EraseFromCredentialHelper("none", "ghcr.io", patience).ok());
+  EXPECT_THAT(Describe(StoreInCredentialHelper("fails", "ghcr.io", login, patience)),
+              testing::AllOf(HasSubstr("wallet is locked"), testing::Not(HasSubstr("hunter2"))));
 }
 
 }  // namespace
