@@ -22,6 +22,8 @@ void AddConvert(CLI::App& app, Run& chosen);
 void AddProfile(CLI::App& app, Run& chosen);
 void AddIndex(CLI::App& app, Run& chosen);
 void AddUpgrade(CLI::App& app, Run& chosen);
+void AddLogin(CLI::App& app, Run& chosen);
+void AddLogout(CLI::App& app, Run& chosen);
 
 /// `exit_code` is what the program ends with when the command did what it was told to.
 void AddBuild(CLI::App& app, Run& chosen, int& exit_code);
@@ -40,8 +42,9 @@ struct RegistryOptions {
   std::string secret;  // "env:VARIABLE" or "file:PATH", for the registry of the command's image
 };
 
-/// --plain-http HOST, --hosts-dir DIRECTORY and --secret, for every command that reaches
-/// registries.
+/// --plain-http HOST and --hosts-dir DIRECTORY: how registries are connected to.
+void AddConnectionOptions(CLI::App& command, RegistryOptions& options);
+/// The same and --secret, for every command that reaches an image.
 void AddRegistryOptions(CLI::App& command, RegistryOptions& options);
 
 }  // namespace starling::cli

@@ -32,6 +32,8 @@ int main(int argc, char** argv) {
   cli::AddConvert(app, chosen);
   cli::AddProfile(app, chosen);
   cli::AddIndex(app, chosen);
+  cli::AddLogin(app, chosen);
+  cli::AddLogout(app, chosen);
   cli::AddUpgrade(app, chosen);
   int exit_code = 0;
   cli::AddBuild(app, chosen, exit_code);

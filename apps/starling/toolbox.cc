@@ -20,6 +20,13 @@ StatusOr<std::string> RegistryOf(const std::string& image) {
 
 }  // namespace
 
+registry::ClientOptions ClientOptionsOf(const RegistryOptions& options) {
+  registry::ClientOptions client{.plain_http_hosts = options.plain_http_hosts};
+  client.hosts_directories.assign(options.hosts_directories.begin(),
+                                  options.hosts_directories.end());
+  return client;
+}
+
 StatusOr<std::unique_ptr<Toolbox>> Toolbox::Make(const RegistryOptions& options,
                                                  const std::string& image) {
   auto toolbox = std::unique_ptr<Toolbox>(new Toolbox);
@@ -39,10 +46,7 @@ Toolbox::Toolbox()
       helpers_("helper", 1) {}
 
 void Toolbox::Connect(const RegistryOptions& options) {
-  registry::ClientOptions client{.plain_http_hosts = options.plain_http_hosts};
-  client.hosts_directories.assign(options.hosts_directories.begin(),
-                                  options.hosts_directories.end());
-  registries_.emplace(std::move(client),
+  registries_.emplace(ClientOptionsOf(options),
                       registry::Client::Dependencies{.transport = http_,
                                                      .credentials = credentials_.in_order(),
                                                      .clock = SystemClock(),

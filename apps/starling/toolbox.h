@@ -15,6 +15,9 @@
 
 namespace starling::cli {
 
+/// How `options` say that registries are reached.
+registry::ClientOptions ClientOptionsOf(const RegistryOptions& options);
+
 /// What every command needs to reach images, connected. Starts threads: fork before.
 class Toolbox {
  public:

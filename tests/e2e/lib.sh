@@ -70,7 +70,13 @@ stop_process() {
   wait "$1" 2>/dev/null || true
 }
 
-# start_registry DIR: sets REGISTRY to its host:port.
+# password_file FILE USER PASSWORD: who may log in to a registry.
+password_file() {
+  python3 -W ignore -c 'import crypt, sys
+print(sys.argv[1] + ":" + crypt.crypt(sys.argv[2], crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16)))' "$2" "$3" >"$1"
+}
+
+# start_registry DIR [PASSWORD_FILE]: sets REGISTRY to its host:port.
 start_registry() {
   local port
   port=$(free_port)
@@ -81,6 +87,7 @@ log: {accesslog: {disabled: true}, formatter: json}
 storage: {filesystem: {rootdirectory: $1/registry}, delete: {enabled: true}}
 http: {addr: $REGISTRY}
 Y
+  [ -z "${2:-}" ] || echo "auth: {htpasswd: {realm: test, path: $2}}" >>"$1/registry.yml"
   serve_registry "$1"
 }
 
@@ -88,7 +95,7 @@ Y
 serve_registry() {
   start_process "$1/registry.log" docker-registry serve "$1/registry.yml"
   REGISTRY_PID=$LAST_PID
-  wait_until 20 "the registry's first answer" curl -fs "http://$REGISTRY/v2/"
+  wait_until 20 "the registry's first answer" curl -s "http://$REGISTRY/v2/"
 }
 
 # registry_mark DIR: a place in the registry's log, for registry_cost and registry_requests.
