@@ -1,12 +1,11 @@
 #pragma once
 
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "base/mutex.h"
 #include "registry/credentials.h"
+#include "registry/refused_credentials.h"
 
 namespace starling::registry {
 
@@ -21,22 +20,16 @@ class CredentialChain {
     std::string tried;
   };
 
-  explicit CredentialChain(std::vector<CredentialSource*> sources) : sources_(std::move(sources)) {}
+  explicit CredentialChain(std::vector<CredentialSource*> sources)
+      : sources_(std::move(sources)), refused_(sources_.size() + 1) {}
 
   Found Find(const CredentialRequest& request);
   /// `refused` came from Find and was not accepted.
   void Refused(const CredentialRequest& request, const Credentials& refused);
 
  private:
-  using Key = std::pair<std::string, std::string>;
-  static Key KeyOf(const CredentialRequest& request) {
-    return {request.registry, request.repository};
-  }
-  bool WasRefused(const CredentialRequest& request, const Credentials& credentials);
-
   const std::vector<CredentialSource*> sources_;
-  Mutex mutex_;  // leaf
-  std::map<Key, std::vector<Credentials>> refused_ GUARDED_BY(mutex_);
+  RefusedCredentials refused_;
 };
 
 }  // namespace starling::registry
