@@ -144,6 +144,21 @@ StatusOr<DockerConfigEntry> FindInDockerConfig(std::string_view text, const std:
   return entry;
 }
 
+StatusOr<std::vector<PatternLogin>> LoginsInDockerConfig(std::string_view text) {
+  const json config = json::parse(text, nullptr, false);
+  const auto auths = config.is_object() ? config.find("auths") : config.end();
+  if (auths == config.end() || !auths->is_object()) {
+    return WrongType("auths", "an object");
+  }
+  std::vector<PatternLogin> logins;
+  for (const auto& [key, auth] : auths->items()) {
+    ASSIGN_OR_RETURN(registry::Credentials credentials,
+                     ParseAuth(auth, fmt::format("auths.{}", key)));
+    logins.push_back({.pattern = key, .credentials = std::move(credentials)});
+  }
+  return logins;
+}
+
 DockerConfig::DockerConfig(FileSystem& files, std::filesystem::path config_file,
                            std::chrono::milliseconds helper_timeout)
     : files_(files), config_file_(std::move(config_file)), helper_timeout_(helper_timeout) {}

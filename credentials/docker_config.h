@@ -6,10 +6,12 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/file_system.h"
 #include "base/mutex.h"
 #include "credentials/environment.h"
+#include "credentials/image_pattern.h"
 #include "registry/credentials.h"
 
 namespace starling::credentials {
@@ -34,6 +36,9 @@ struct DockerConfigEntry {
 /// Looks `registry` up in the text of a config.json; nothing found is no error. Errors name the
 /// key, never a secret. docker.io goes by its old name https://index.docker.io/v1/ too.
 StatusOr<DockerConfigEntry> FindInDockerConfig(std::string_view json, const std::string& registry);
+
+/// All logins in the text of a config.json, by its keys under "auths". Errors as above.
+StatusOr<std::vector<PatternLogin>> LoginsInDockerConfig(std::string_view json);
 
 /// Credentials of `docker login`: $DOCKER_CONFIG/config.json, else ~/.docker/config.json, read
 /// again whenever the file changes; a file that is not there knows nothing. Threads: safe; blocks.

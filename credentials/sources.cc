@@ -7,6 +7,7 @@
 #include "credentials/ecr.h"
 #include "credentials/google.h"
 #include "credentials/named_secret.h"
+#include "credentials/pull_secrets.h"
 #include "credentials/source_dependencies.h"
 #include "credentials/variables.h"
 
@@ -23,6 +24,13 @@ Sources::Sources(Dependencies dependencies)
   sources_.push_back(std::make_unique<LoginVariables>(deps_.environment));
   sources_.push_back(
       std::make_unique<DockerConfig>(deps_.files, DockerConfig::PathIn(deps_.environment)));
+  if (!deps_.pull_secrets.empty()) {
+    sources_.push_back(std::make_unique<PullSecrets>(deps_.files, deps_.pull_secrets));
+  }
+  if (!deps_.kubelet_plugins.config_file.empty()) {
+    sources_.push_back(
+        std::make_unique<KubeletPlugins>(deps_.files, deps_.clock, deps_.kubelet_plugins));
+  }
   sources_.push_back(std::make_unique<TokenVariables>(deps_.environment));
   sources_.push_back(std::make_unique<EcrCredentials>(machine));
   sources_.push_back(std::make_unique<GoogleCredentials>(machine));
@@ -40,6 +48,13 @@ Status Sources::AddSecret(const std::string& name, const std::string& registry) 
                                                    .clock = deps_.clock}));
   sources_.insert(sources_.begin(), std::move(secret));
   return OkStatus();
+}
+
+PulledCredentials& Sources::AddPulled(std::chrono::seconds max_age, UniqueFd memory) {
+  auto pulled = std::make_unique<PulledCredentials>(deps_.clock, max_age, std::move(memory));
+  PulledCredentials& kept = *pulled;
+  sources_.insert(sources_.begin(), std::move(pulled));
+  return kept;
 }
 
 std::vector<registry::CredentialSource*> Sources::in_order() const {

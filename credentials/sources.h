@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -7,6 +9,8 @@
 #include "base/clock.h"
 #include "base/file_system.h"
 #include "credentials/environment.h"
+#include "credentials/kubelet_plugins.h"
+#include "credentials/pulled_credentials.h"
 #include "credentials/web_client.h"
 #include "registry/credentials.h"
 #include "registry/http_transport.h"
@@ -22,6 +26,10 @@ class Sources {
     FileSystem& files;
     const Clock& clock;
     Environment environment;
+    /// Kubernetes' pull secrets; see PullSecrets.
+    std::vector<std::filesystem::path> pull_secrets = {};
+    /// Kubelet's plugins; without a configuration file none.
+    KubeletPlugins::Options kubelet_plugins = {};
   };
   explicit Sources(Dependencies dependencies);
   ~Sources();
@@ -29,6 +37,10 @@ class Sources {
   /// Puts the secret `name` ("env:VARIABLE", "file:PATH") in front, for `registry` alone. Before
   /// in_order() is called.
   Status AddSecret(const std::string& name, const std::string& registry);
+
+  /// Puts the credentials of pulls in front, and returns where they are kept; `max_age` and
+  /// `memory` as there. Before in_order() is called.
+  PulledCredentials& AddPulled(std::chrono::seconds max_age, UniqueFd memory);
 
   /// Borrowed: they live as long as this.
   std::vector<registry::CredentialSource*> in_order() const;

@@ -6,7 +6,7 @@ set -euo pipefail
 build=(ca-certificates ccache cmake g++ git make ninja-build pkg-config protobuf-compiler
   protobuf-compiler-grpc libarchive-dev libcli11-dev libcurl4-openssl-dev libdeflate-dev libfmt-dev
   libfuse3-dev libgrpc++-dev libisal-dev libprotobuf-dev libre2-dev libseccomp-dev libsimdjson-dev
-  libspdlog-dev libsqlite3-dev libssl-dev libtomlplusplus-dev libzstd-dev nlohmann-json3-dev zlib1g-dev)
+  libspdlog-dev libsqlite3-dev libssl-dev libtomlplusplus-dev libyaml-dev libzstd-dev nlohmann-json3-dev zlib1g-dev)
 # The kernel modules and programs that a node needs.
 run=(containerd runc)
 test=(attr busybox-static clang-19 clang-format-19 clang-tidy-19 curl debootstrap docker-registry

@@ -15,14 +15,20 @@ Sources::Dependencies Of(Cloud& cloud, std::map<std::string, std::string> variab
 
 TEST(Sources, AreInTheDocumentedOrder) {
   Cloud cloud(Nobody);
-  Sources sources(Of(cloud, {{"S", "u:p"}}));
+  Sources::Dependencies dependencies = Of(cloud, {{"S", "u:p"}});
+  dependencies.pull_secrets = {"/secrets"};
+  dependencies.kubelet_plugins = {.config_file = "/plugins.yaml", .bin_dir = "/plugins"};
+  Sources sources(std::move(dependencies));
+  sources.AddPulled(std::chrono::hours(1), UniqueFd());
   ASSERT_TRUE(sources.AddSecret("env:S", "ghcr.io").ok());
   std::vector<std::string> names;
   for (const registry::CredentialSource* source : sources.in_order()) {
     names.push_back(source->Name());
   }
-  EXPECT_THAT(names, testing::ElementsAre("secret env:S", "REGISTRY_USERNAME and REGISTRY_PASSWORD",
-                                          testing::StartsWith("docker config "), "environment",
+  EXPECT_THAT(names, testing::ElementsAre("secret env:S", "pulls through the CRI",
+                                          "REGISTRY_USERNAME and REGISTRY_PASSWORD",
+                                          testing::StartsWith("docker config "), "pull secrets",
+                                          "kubelet's credential provider plugins", "environment",
                                           "AWS", "Google", "Azure"));
   EXPECT_FALSE(sources.AddSecret("hunter2", "ghcr.io").ok());
 }
