@@ -2,6 +2,7 @@
 
 #include <grpc/grpc.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
@@ -57,6 +58,9 @@ StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(Options options, UnixLis
   builder.SetMaxSendMessageSize(options.max_message_bytes);
   for (grpc::Service* service : services) {
     builder.RegisterService(service);
+  }
+  if (options.others != nullptr) {
+    builder.RegisterCallbackGenericService(options.others);
   }
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr) {

@@ -10,6 +10,7 @@
 #include "snapshotter/unix_listener.h"
 
 namespace grpc {
+class CallbackGenericService;
 class Server;
 class Service;
 }  // namespace grpc
@@ -25,8 +26,10 @@ class GrpcServer {
     int max_threads = 256;
     /// Largest message to take, as containerd has it.
     int max_message_bytes = 16 << 20;
+    /// Takes the calls that are for none of the services; null: they are unknown.
+    grpc::CallbackGenericService* others = nullptr;
   };
-  /// Borrows `services` until it is gone.
+  /// Borrows `services` and `others` until it is gone.
   static StatusOr<std::unique_ptr<GrpcServer>> Start(Options options, UnixListener listener,
                                                      std::vector<grpc::Service*> services);
   /// Accepts no more, waits `grace` for the RPCs in flight and cancels what is left.
