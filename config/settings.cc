@@ -126,6 +126,42 @@ auto AbsolutePath(std::string Settings::* member) {
   };
 }
 
+enum class Empty { kRefused, kAllowed };
+template <typename Table>
+auto PathIn(Table Settings::* table, std::string Table::* member, Empty empty) {
+  return [table, member, empty](Reader& reader, const toml::node& node,
+                                std::string_view key) -> Status {
+    ASSIGN_OR_RETURN(const std::string path, ReadText(reader, node, key));
+    const bool is_nothing = path.empty() && empty == Empty::kAllowed;
+    if (const Status checked = CheckAbsolutePath(key, path); !is_nothing && !checked.ok()) {
+      return reader.ErrorAt(node.source(), MessageOf(checked));
+    }
+    reader.settings().*table.*member = path;
+    return OkStatus();
+  };
+}
+
+Status ReadPullSecrets(Reader& reader, const toml::node& node, std::string_view key) {
+  if (!node.is_array()) {
+    return WrongType(reader, node, key, "a list of texts");
+  }
+  for (const toml::node& item : *node.as_array()) {
+    ASSIGN_OR_RETURN(const std::string path, ReadText(reader, item, key));
+    if (const Status checked = CheckAbsolutePath(key, path); !checked.ok()) {
+      return reader.ErrorAt(item.source(), MessageOf(checked));
+    }
+    reader.settings().credentials.pull_secrets.push_back(path);
+  }
+  return OkStatus();
+}
+
+Status ReadCredentialsMaxAge(Reader& reader, const toml::node& node, std::string_view key) {
+  ASSIGN_OR_RETURN(const int64_t seconds,
+                   ReadNumber(reader, node, key, {.least = 1, .most = kMaxSeconds}));
+  reader.settings().cri.credentials_max_age = std::chrono::seconds(seconds);
+  return OkStatus();
+}
+
 auto Seconds(std::chrono::seconds Settings::Registry::* member) {
   return [member](Reader& reader, const toml::node& node, std::string_view key) -> Status {
     ASSIGN_OR_RETURN(const int64_t seconds,
@@ -337,6 +373,16 @@ const std::vector<Rule>& Rules() {
          ByteCount(&Settings::Fetch::max_bytes_per_second_per_image)},
         {"fetch.background_max_bytes_per_second",
          ByteCount(&Settings::Fetch::background_max_bytes_per_second)},
+        {"credentials.pull_secrets", ReadPullSecrets},
+        {"credentials.image_credential_provider_config",
+         PathIn(&Settings::credentials, &Settings::Credentials::image_credential_provider_config,
+                Empty::kAllowed)},
+        {"credentials.image_credential_provider_bin_dir",
+         PathIn(&Settings::credentials, &Settings::Credentials::image_credential_provider_bin_dir,
+                Empty::kAllowed)},
+        {"cri.image_socket", PathIn(&Settings::cri, &Settings::Cri::image_socket, Empty::kAllowed)},
+        {"cri.backend", PathIn(&Settings::cri, &Settings::Cri::backend, Empty::kRefused)},
+        {"cri.credentials_max_age_sec", ReadCredentialsMaxAge},
         // Keys of containerd-stargz-grpc that mean the same.
         {"resolver.request_timeout_sec", Seconds(&Settings::Registry::request_timeout)},
         {"blob.fetching_timeout_sec", ReadDefaultDeadline},
@@ -566,6 +612,14 @@ StatusOr<ParsedSettings> ParseSettings(std::string_view toml, std::string_view f
   }
   Reader reader(file);
   RETURN_IF_ERROR(reader.ReadTable(result.table(), ""));
+  const Settings::Credentials& credentials = reader.settings().credentials;
+  if (credentials.image_credential_provider_config.empty() !=
+      credentials.image_credential_provider_bin_dir.empty()) {
+    return MakeError(StatusCode::kInvalidArgument,
+                     fmt::format("{}: [credentials] image_credential_provider_config and "
+                                 "image_credential_provider_bin_dir go together",
+                                 file));
+  }
   return std::move(reader.parsed());
 }
 

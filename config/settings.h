@@ -92,6 +92,24 @@ struct Settings {
     friend bool operator==(const Fetch&, const Fetch&) = default;
   } fetch;
 
+  /// Where credentials come from besides the places that need no setting.
+  struct Credentials {
+    std::vector<std::string> pull_secrets;  // files or directories
+    std::string image_credential_provider_config;
+    std::string image_credential_provider_bin_dir;
+
+    friend bool operator==(const Credentials&, const Credentials&) = default;
+  } credentials;
+
+  /// The image service of the Container Runtime Interface, through us.
+  struct Cri {
+    std::string image_socket;  // where it is served; empty: not at all
+    std::string backend = "/run/containerd/containerd.sock";
+    std::chrono::seconds credentials_max_age = std::chrono::hours(24);
+
+    friend bool operator==(const Cri&, const Cri&) = default;
+  } cri;
+
   friend bool operator==(const Settings&, const Settings&) = default;
 };
 

@@ -15,12 +15,14 @@
 
 #include "apps/starlingd/host_layer_mounter.h"
 #include "base/clock.h"
+#include "base/copy_fd.h"
 #include "base/executor.h"
 #include "base/file_system.h"
 #include "base/log.h"
 #include "base/unique_fd.h"
 #include "control/cache_service.h"
 #include "credentials/sources.h"
+#include "cri/image_proxy.h"
 #include "keeper/instance.h"
 #include "layer/gzip_index_artifact.h"
 #include "mount/layer_host.h"
@@ -192,10 +194,12 @@ FindGzipIndexes(registry::Client& client, const std::vector<std::string>& hosts)
 /// Everything that one layer's bytes pass through, in order of construction.
 class LayerStack {
  public:
-  /// Goes on with the mounts of an earlier server, if there are some.
+  /// Goes on with the mounts of an earlier server, if there are some. With a memory for what pulls
+  /// bring, that comes first.
   static StatusOr<std::unique_ptr<LayerStack>> Start(const config::Settings& settings,
-                                                     std::optional<mount::Handover> handover) {
-    auto stack = std::unique_ptr<LayerStack>(new LayerStack(settings));
+                                                     std::optional<mount::Handover> handover,
+                                                     std::optional<UniqueFd> pulled_memory) {
+    auto stack = std::unique_ptr<LayerStack>(new LayerStack(settings, std::move(pulled_memory)));
     stack->leaves_mounts_ = handover.has_value();
     mount::LayerHost::Options options{.root = settings.root,
                                       .fuse_threads = settings.fuse.threads,
@@ -209,8 +213,8 @@ class LayerStack {
           ASSIGN_OR_RETURN(const oci::Reference reference, oci::Reference::Parse(image));
           return client->Source(reference);
         },
-        .blob_places = [client = &stack->client_](
-                           const std::string& image) -> std::vector<oci::BlobPlace> {
+        .blob_places =
+            [client = &stack->client_](const std::string& image) -> std::vector<oci::BlobPlace> {
           const auto reference = oci::Reference::Parse(image);
           return reference.ok() ? client->BlobPlaces(*reference) : std::vector<oci::BlobPlace>();
         },
@@ -239,15 +243,26 @@ class LayerStack {
   void LeaveMounts(bool leaves) { leaves_mounts_ = leaves; }
 
   mount::LayerHost& host() { return *host_; }
+  /// Null without a memory for them.
+  credentials::PulledCredentials* pulled_credentials() { return pulled_credentials_; }
   /// Ends what waits for a registry, now and from now on.
   void StopNetwork() { transport_.Stop(); }
 
  private:
-  explicit LayerStack(const config::Settings& settings)
+  LayerStack(const config::Settings& settings, std::optional<UniqueFd> pulled_memory)
       : credentials_({.transport = transport_,
                       .files = RealFileSystem(),
                       .clock = SystemClock(),
-                      .environment = credentials::Environment::OfProcess()}),
+                      .environment = credentials::Environment::OfProcess(),
+                      .pull_secrets = {settings.credentials.pull_secrets.begin(),
+                                       settings.credentials.pull_secrets.end()},
+                      .kubelet_plugins =
+                          {.config_file = settings.credentials.image_credential_provider_config,
+                           .bin_dir = settings.credentials.image_credential_provider_bin_dir}}),
+        pulled_credentials_(pulled_memory
+                                ? &credentials_.AddPulled(settings.cri.credentials_max_age,
+                                                          *std::move(pulled_memory))
+                                : nullptr),
         helpers_("helper", kHelperThreads),
         client_(ClientOptionsOf(settings.registry), {.transport = transport_,
                                                      .credentials = credentials_.in_order(),
@@ -257,10 +272,81 @@ class LayerStack {
 
   registry::CurlTransport transport_;
   credentials::Sources credentials_;
+  credentials::PulledCredentials* const pulled_credentials_;  // of credentials_
   ThreadPool helpers_;
   registry::Client client_;
   std::unique_ptr<mount::LayerHost> host_;
   bool leaves_mounts_ = false;
+};
+
+/// The socket of the CRI's image service, and the memory of what pulls bring.
+class ImageSocket {
+ public:
+  /// Opens both, or goes on with those of an earlier server. Null when it is not configured.
+  /// Before anything is mounted: an address in use should leave no trace.
+  static StatusOr<std::unique_ptr<ImageSocket>> Open(const config::Settings::Cri& settings,
+                                                     Takeover& takeover) {
+    SocketFile earlier(std::move(takeover.images_path), /*stays=*/false);
+    if (settings.image_socket.empty()) {
+      return nullptr;
+    }
+    UniqueFd memory = std::move(takeover.pulled_credentials);
+    if (!memory.valid()) {
+      ASSIGN_OR_RETURN(memory, credentials::PulledCredentials::NewMemory());
+    }
+    const bool goes_on = takeover.images.valid() && earlier.path() == settings.image_socket;
+    earlier.Stay(goes_on);
+    StatusOr<snapshotter::UnixListener> listener =
+        goes_on ? snapshotter::UnixListener::Adopt(std::move(takeover.images))
+                : snapshotter::UnixListener::Bind(settings.image_socket);
+    RETURN_IF_ERROR(Annotate(listener.status(), "cri.image_socket"));
+    return std::unique_ptr<ImageSocket>(
+        new ImageSocket(settings, *std::move(listener), goes_on, std::move(memory)));
+  }
+
+  StatusOr<UniqueFd> CopyMemory() const { return CopyFd(memory_.get()); }
+  Status AddTo(std::vector<keeper::Kept>& kept) const {
+    return KeepImages(kept, listener_.fd(), file_.path(), memory_.get());
+  }
+  /// Once.
+  snapshotter::UnixListener TakeListener() { return std::move(listener_); }
+  const std::filesystem::path& containerd() const { return containerd_; }
+  void Stay(bool stays) { file_.Stay(stays); }
+
+ private:
+  ImageSocket(const config::Settings::Cri& settings, snapshotter::UnixListener listener,
+              bool socket_stays, UniqueFd memory)
+      : containerd_(settings.backend),
+        listener_(std::move(listener)),
+        file_(settings.image_socket, socket_stays),
+        memory_(std::move(memory)) {
+    listener_.LeaveFile();
+  }
+
+  const std::filesystem::path containerd_;
+  snapshotter::UnixListener listener_;
+  SocketFile file_;
+  const UniqueFd memory_;
+};
+
+/// The CRI's image service. Borrows the memory of pulls: it must end before that.
+class ImageServer {
+ public:
+  static StatusOr<std::unique_ptr<ImageServer>> Start(ImageSocket& socket,
+                                                      credentials::PulledCredentials& pulled) {
+    auto started = std::unique_ptr<ImageServer>(new ImageServer(socket.containerd(), pulled));
+    ASSIGN_OR_RETURN(started->server_, snapshotter::GrpcServer::Start({.others = &started->proxy_},
+                                                                      socket.TakeListener(), {}));
+    return started;
+  }
+  void Stop() { server_->Stop(kStopGrace); }
+
+ private:
+  ImageServer(const std::filesystem::path& containerd, credentials::PulledCredentials& pulled)
+      : proxy_(containerd, pulled) {}
+
+  cri::ImageProxy proxy_;
+  std::unique_ptr<snapshotter::GrpcServer> server_;  // last: it uses the proxy
 };
 
 }  // namespace
@@ -282,10 +368,18 @@ Status RunDaemon(const config::Settings& settings, Takeover takeover, keeper::Ch
   RETURN_IF_ERROR(listener.status());
   SocketFile file(is_new_listener ? listener->LeaveFile() : std::move(takeover.listener_path),
                   /*stays=*/has_mounts);
+  ASSIGN_OR_RETURN(const std::unique_ptr<ImageSocket> images,
+                   ImageSocket::Open(settings.cri, takeover));
+  UniqueFd pulled_memory;
+  if (images) {
+    ASSIGN_OR_RETURN(pulled_memory, images->CopyMemory());
+  }
   ASSIGN_OR_RETURN(const std::unique_ptr<snapshotter::MetadataStore> metadata,
                    snapshotter::MetadataStore::Open(root / "metadata.db", SystemClock()));
-  ASSIGN_OR_RETURN(const std::unique_ptr<LayerStack> layers,
-                   LayerStack::Start(settings, std::move(takeover.handover)));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<LayerStack> layers,
+      LayerStack::Start(settings, std::move(takeover.handover),
+                        images ? std::optional(std::move(pulled_memory)) : std::nullopt));
   HostLayerMounter mounter(layers->host());
   const Status id_mapping = snapshotter::ProbeIdMapping(root);
   ASSIGN_OR_RETURN(
@@ -299,14 +393,23 @@ Status RunDaemon(const config::Settings& settings, Takeover takeover, keeper::Ch
     log::Warning("left from an earlier run", {{"error", Describe(problem)}});
   }
   ASSIGN_OR_RETURN(mount::Handover handover, layers->host().CopyHandover());
-  ASSIGN_OR_RETURN(const std::vector<keeper::Kept> kept,
+  ASSIGN_OR_RETURN(std::vector<keeper::Kept> kept,
                    KeptOf(std::move(handover), listener->fd(), file.path(), lock.get(), settings));
+  if (images) {
+    RETURN_IF_ERROR(images->AddTo(kept));
+  }
   RETURN_IF_ERROR(channel.SendKept(kept));
   snapshotter::SnapshotsService service(*snapshots);
   control::CacheService cache_service(layers->host().cache());
   ASSIGN_OR_RETURN(
       const std::unique_ptr<snapshotter::GrpcServer> server,
       snapshotter::GrpcServer::Start({}, *std::move(listener), {&service, &cache_service}));
+  std::unique_ptr<ImageServer> image_server;
+  if (images) {
+    ASSIGN_OR_RETURN(image_server, ImageServer::Start(*images, *layers->pulled_credentials()));
+    log::Info("the image service of the CRI goes through starlingd",
+              {{"address", settings.cri.image_socket}, {"containerd", settings.cri.backend}});
+  }
   const mount::PlaneChoice& shown = layers->host().data_plane();
   log::Info("starlingd serves",
             {{"address", settings.address},
@@ -324,6 +427,10 @@ Status RunDaemon(const config::Settings& settings, Takeover takeover, keeper::Ch
   }
   file.Stay(hands_over);
   layers->StopNetwork();
+  if (images) {
+    images->Stay(hands_over);
+    image_server->Stop();
+  }
   server->Stop(kStopGrace);
   return OkStatus();
 }

@@ -17,6 +17,9 @@ constexpr std::string_view kStoreLock = "store-lock";    // value: how layers ar
 constexpr std::string_view kPlainDevice = "fuse-plain";  // value: the raw FUSE_INIT
 constexpr std::string_view kXattrsDevice = "fuse-xattrs";
 
+constexpr std::string_view kImages = "cri-images";             // value: the socket's path
+constexpr std::string_view kPulledCredentials = "cri-pulled";  // a file in memory
+
 constexpr std::string_view kTree = "tree";
 constexpr std::string_view kErofs = "erofs";
 constexpr std::string_view kErofsThatReplaces = "erofs, replacing";
@@ -53,6 +56,13 @@ StatusOr<Takeover> TakeoverOf(std::vector<Kept> kept, const config::Settings& se
   if (Kept* listener = keeper::FindKept(kept, keeper::kListenerName)) {
     takeover.listener = std::move(listener->fd);
     takeover.listener_path = AsText(listener->value);
+  }
+  if (Kept* images = keeper::FindKept(kept, kImages)) {
+    takeover.images = std::move(images->fd);
+    takeover.images_path = AsText(images->value);
+  }
+  if (Kept* pulled = keeper::FindKept(kept, kPulledCredentials)) {
+    takeover.pulled_credentials = std::move(pulled->fd);
   }
   if (keeper::FindKept(kept, kRootLock) == nullptr) {
     return takeover;
@@ -101,6 +111,18 @@ StatusOr<std::vector<Kept>> KeptOf(mount::Handover handover, int listener,
                   .value = std::move(handover.with_xattrs.init_request),
                   .fd = std::move(handover.with_xattrs.fd)});
   return kept;
+}
+
+Status KeepImages(std::vector<Kept>& kept, int listener, const std::filesystem::path& listener_path,
+                  int pulled_credentials) {
+  ASSIGN_OR_RETURN(UniqueFd listener_copy, CopyFd(listener));
+  ASSIGN_OR_RETURN(UniqueFd memory_copy, CopyFd(pulled_credentials));
+  kept.push_back({.name = std::string(kImages),
+                  .value = ToBytes(listener_path.native()),
+                  .fd = std::move(listener_copy)});
+  kept.push_back(
+      {.name = std::string(kPulledCredentials), .value = {}, .fd = std::move(memory_copy)});
+  return OkStatus();
 }
 
 }  // namespace starling

@@ -17,7 +17,10 @@ namespace starling {
 struct Takeover {
   UniqueFd listener;                    // of the service manager, or the earlier server's
   std::filesystem::path listener_path;  // that server's; empty for the service manager's
-  UniqueFd root_lock;                   // with `handover`
+  UniqueFd images;                      // the listener of the CRI's image service, or none
+  std::filesystem::path images_path;
+  UniqueFd pulled_credentials;  // memory of what pulls brought, or none
+  UniqueFd root_lock;           // with `handover`
   std::optional<mount::Handover> handover;
 };
 
@@ -31,5 +34,9 @@ StatusOr<Takeover> TakeoverOf(std::vector<keeper::Kept> kept, const config::Sett
 StatusOr<std::vector<keeper::Kept>> KeptOf(mount::Handover handover, int listener,
                                            const std::filesystem::path& listener_path,
                                            int root_lock, const config::Settings& settings);
+
+/// The CRI's image service, for the keeper. The descriptors are copied.
+Status KeepImages(std::vector<keeper::Kept>& kept, int listener,
+                  const std::filesystem::path& listener_path, int pulled_credentials);
 
 }  // namespace starling

@@ -145,10 +145,12 @@ start_starlingd() {
   wait_until 20 "starlingd's socket" test -S "$directory/starling.sock"
 }
 
-# start_containerd DIR [BIN]: Debian's containerd 1.6, or the containerd 2.3 in BIN; with the snapshotter as
-# proxy plugin `stargz`. Sets CONTAINERD_ADDRESS.
+# start_containerd DIR [BIN [SANDBOX_IMAGE]]: Debian's containerd 1.6, or the containerd 2.3 in BIN; with the snapshotter as
+# proxy plugin `stargz`. With an image for sandboxes also as the Container Runtime Interface, which pulls and runs with that
+# snapshotter. Sets CONTAINERD_ADDRESS.
 start_containerd() {
-  local directory=$1 bin=${2:-}
+  local directory=$1 bin=${2:-} sandbox=${3:-} cri='"io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.grpc.v1.cri", '
+  [ -z "$sandbox" ] || cri=
   export CONTAINERD_ADDRESS=$directory/containerd.sock
   {
     if [ -z "$bin" ]; then
@@ -159,13 +161,27 @@ C
     else
       cat <<C
 version = 3
-disabled_plugins = ["io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.erofs", "io.containerd.nri.v1.nri"]
+disabled_plugins = [$cri"io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.erofs", "io.containerd.nri.v1.nri"]
 [[plugins."io.containerd.transfer.v1.local".unpack_config]]
   platform = "linux"
   snapshotter = "stargz"
 [[plugins."io.containerd.transfer.v1.local".unpack_config]]
   platform = "linux"
   snapshotter = "overlayfs"
+C
+    fi
+    if [ -n "$sandbox" ]; then
+      cat <<C
+[plugins."io.containerd.cri.v1.images"]
+  snapshotter = "stargz"
+  disable_snapshot_annotations = false
+[plugins."io.containerd.cri.v1.images".registry]
+  config_path = "$directory/certs.d"
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "$sandbox"
+# Where the tests run nobody may be made safer from the OOM killer than they are.
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true
 C
     fi
     cat <<C

@@ -94,6 +94,14 @@ TEST(ParseSettings, ReadsEveryKey) {
     max_bytes_per_second = 6
     max_bytes_per_second_per_image = 8
     background_max_bytes_per_second = 9
+    [credentials]
+    pull_secrets = ["/s", "/t/u.yaml"]
+    image_credential_provider_config = "/k.yaml"
+    image_credential_provider_bin_dir = "/k"
+    [cri]
+    image_socket = "/i.sock"
+    backend = "/b.sock"
+    credentials_max_age_sec = 11
   )");
   Settings want;
   want.root = "/r";
@@ -124,6 +132,12 @@ TEST(ParseSettings, ReadsEveryKey) {
                 .background_max_bytes_per_second = 9};
   want.fuse.threads = 4;
   want.mount.data_plane = DataPlane::kTree;
+  want.credentials = {.pull_secrets = {"/s", "/t/u.yaml"},
+                      .image_credential_provider_config = "/k.yaml",
+                      .image_credential_provider_bin_dir = "/k"};
+  want.cri = {.image_socket = "/i.sock",
+              .backend = "/b.sock",
+              .credentials_max_age = std::chrono::seconds(11)};
   EXPECT_EQ(parsed.settings, want);
   EXPECT_TRUE(parsed.warnings.empty());
 }
@@ -208,6 +222,14 @@ TEST(ParseSettings, SaysWhereAndWhat) {
        "c.toml:2:1: unknown setting \"hosst\" of a mirror"},
       {"[resolver.host.\"x\"]\nmirror = []", "c.toml:2:1: unknown setting"},
       {"[resolver]\nhost = 5", "c.toml:2:8: resolver.host must be a table"},
+      {"[cri]\nimage_socket = \"i\"",
+       "c.toml:2:16: cri.image_socket must be an absolute path, not \"i\""},
+      {"[credentials]\npull_secrets = [\"s\"]",
+       "c.toml:2:17: credentials.pull_secrets must be an absolute path, not \"s\""},
+      {"[credentials]\nimage_credential_provider_config = \"/a\"",
+       "c.toml: [credentials] image_credential_provider_config and "
+       "image_credential_provider_bin_dir go together"},
+      {"[cri]\nbackend = \"\"", "c.toml:2:11: cri.backend must be an absolute path, not \"\""},
       {"root = ", "c.toml:1:"},
       {"root = \"/a\"\nroot = \"/b\"", "c.toml:2:"},
   };
