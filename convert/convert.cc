@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <future>
 #include <map>
 #include <optional>
@@ -18,13 +19,15 @@
 namespace starling::convert {
 namespace {
 
-constexpr int kMaxIndexDepth = 3;
-
 /// A blob in a file, to be sent as often as it takes.
 class FileStream : public ByteSource {
  public:
-  static StatusOr<std::unique_ptr<ByteSource>> Open(const std::filesystem::path& path) {
+  static StatusOr<std::unique_ptr<ByteSource>> Open(const std::filesystem::path& path,
+                                                    uint64_t file_offset) {
     ASSIGN_OR_RETURN(UniqueFd fd, RealFileSystem().Open(path, O_RDONLY, 0));
+    if (::lseek(fd.get(), static_cast<off_t>(file_offset), SEEK_SET) < 0) {
+      return ErrnoError(errno, path.string());
+    }
     return std::unique_ptr<ByteSource>(new FileStream(std::move(fd)));
   }
   StatusOr<size_t> Read(std::span<std::byte> out) override { return source_.Read(out); }
@@ -111,9 +114,9 @@ class Conversion {
   }
 
   StatusOr<oci::RawManifest> ConvertIndex(const oci::RawManifest& raw, int depth) {
-    if (depth >= kMaxIndexDepth) {
+    if (depth >= oci::kMaxIndexDepth) {
       return MakeError(StatusCode::kDataLoss,
-                       fmt::format("indexes nest more than {} deep", kMaxIndexDepth));
+                       fmt::format("indexes nest more than {} deep", oci::kMaxIndexDepth));
     }
     ASSIGN_OR_RETURN(oci::Index index, oci::Index::Parse(raw.bytes, raw.media_type));
     ASSIGN_OR_RETURN(const std::vector<oci::Descriptor> wanted, WantedEntries(index));
@@ -260,9 +263,7 @@ class Conversion {
   }
 
   Status SendBytes(const oci::Descriptor& blob, ByteSpan bytes) {
-    return destination_.WriteBlob(blob, [bytes]() -> StatusOr<std::unique_ptr<ByteSource>> {
-      return std::make_unique<SpanSource>(bytes);
-    });
+    return destination_.WriteBlob(blob, oci::StreamOf(bytes));
   }
 
   /// All blobs of a manifest that stays as it is.
@@ -341,8 +342,8 @@ class Conversion {
     RETURN_IF_ERROR(FinishSending());
     sending_ = std::async(std::launch::async, [this, blob, spool] {
       SetThreadName("layer-out");
-      const Status sent =
-          destination_.WriteBlob(blob, [&spool] { return FileStream::Open(spool); });
+      const Status sent = destination_.WriteBlob(
+          blob, [&spool](uint64_t blob_offset) { return FileStream::Open(spool, blob_offset); });
       ::unlink(spool.c_str());
       return Annotate(sent,
                       fmt::format("{}: layer {}", destination_.Name(), ShortName(blob.digest)));

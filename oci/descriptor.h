@@ -46,6 +46,8 @@ bool IsManifest(std::string_view media_type);
 bool IsIndex(std::string_view media_type);
 /// A layer that is distributed with its image (not a foreign one), in any known compression.
 bool IsLayer(std::string_view media_type);
+/// A layer that its owner forbids to distribute with its image ("foreign", "nondistributable").
+bool IsForeignLayer(std::string_view media_type);
 }  // namespace media_type
 
 namespace annotation {

@@ -1,11 +1,27 @@
 #include "oci/image_store.h"
 
+#include <algorithm>
+
 namespace starling::oci {
 namespace {
 
-constexpr int kMaxIndexDepth = 3;
 // A hostile index of indexes could ask for a request for each of thousands of entries.
 constexpr int kMaxManifestsRead = 16;
+
+/// Passes on what comes after the first `skip_bytes`.
+class SkippingSink : public ByteSink {
+ public:
+  SkippingSink(ByteSink& next, uint64_t skip_bytes) : next_(next), skip_bytes_(skip_bytes) {}
+  Status Write(ByteSpan bytes) override {
+    const size_t skipped = std::min<uint64_t>(skip_bytes_, bytes.size());
+    skip_bytes_ -= skipped;
+    return skipped == bytes.size() ? OkStatus() : next_.Write(bytes.subspan(skipped));
+  }
+
+ private:
+  ByteSink& next_;
+  uint64_t skip_bytes_;
+};
 
 /// Walks from an index down to the manifest that runs best.
 class Selection {
@@ -47,6 +63,25 @@ class Selection {
 };
 
 }  // namespace
+
+Status ImageSource::ReadBlobFrom(const Descriptor& blob, uint64_t blob_offset, ByteSink& sink) {
+  SkippingSink rest(sink, blob_offset);
+  return ReadBlob(blob, rest);
+}
+
+std::vector<BlobOrigin> ImageSource::OriginsOf(const Descriptor&) { return {}; }
+
+StatusOr<std::vector<Descriptor>> ImageSource::ReadReferrers(const Digest&) {
+  return MakeError(StatusCode::kUnimplemented,
+                   fmt::format("{}: only a registry keeps what is said about an image", Name()));
+}
+
+ImageDestination::OpenStream StreamOf(ByteSpan content) {
+  return [content](uint64_t blob_offset) -> StatusOr<std::unique_ptr<ByteSource>> {
+    return std::make_unique<SpanSource>(
+        content.subspan(std::min<uint64_t>(blob_offset, content.size())));
+  };
+}
 
 StatusOr<SelectedImage> SelectImage(ImageSource& source, const Platform& platform) {
   SelectedImage selected;

@@ -184,6 +184,18 @@ Json ToJsonArray(const std::vector<Descriptor>& descriptors) {
   return array;
 }
 
+StatusOr<std::optional<Descriptor>> ParseSubject(const Json& document) {
+  const Json* field = FindField(document, "subject");
+  if (field == nullptr) {
+    return std::optional<Descriptor>();
+  }
+  auto subject = ParseDescriptor(*field);
+  if (!subject.ok()) {
+    return Annotate(subject.status(), "subject");
+  }
+  return std::optional<Descriptor>(*std::move(subject));
+}
+
 StatusOr<Manifest> ParseManifest(const Json& document, std::string_view hint) {
   Manifest manifest;
   ASSIGN_OR_RETURN(manifest.media_type, MediaTypeOf(document, hint));
@@ -206,13 +218,7 @@ StatusOr<Manifest> ParseManifest(const Json& document, std::string_view hint) {
         fmt::format("{} layers, at most {} are accepted", manifest.layers.size(), kMaxLayers));
   }
   ASSIGN_OR_RETURN(manifest.annotations, ParseAnnotations(document));
-  if (const Json* subject = FindField(document, "subject"); subject != nullptr) {
-    auto descriptor = ParseDescriptor(*subject);
-    if (!descriptor.ok()) {
-      return Annotate(descriptor.status(), "subject");
-    }
-    manifest.subject = *std::move(descriptor);
-  }
+  ASSIGN_OR_RETURN(manifest.subject, ParseSubject(document));
   ASSIGN_OR_RETURN(manifest.artifact_type, TextField(document, "artifactType"));
   return manifest;
 }
@@ -225,6 +231,8 @@ StatusOr<Index> ParseIndex(const Json& document, std::string_view hint) {
   }
   ASSIGN_OR_RETURN(index.manifests, ParseDescriptors(document, "manifests"));
   ASSIGN_OR_RETURN(index.annotations, ParseAnnotations(document));
+  ASSIGN_OR_RETURN(index.subject, ParseSubject(document));
+  ASSIGN_OR_RETURN(index.artifact_type, TextField(document, "artifactType"));
   return index;
 }
 
@@ -289,7 +297,13 @@ std::string Index::ToJson() const {
   Json document = Json::object();
   document["schemaVersion"] = 2;
   document["mediaType"] = media_type;
+  if (!artifact_type.empty()) {
+    document["artifactType"] = artifact_type;
+  }
   document["manifests"] = ToJsonArray(manifests);
+  if (subject) {
+    document["subject"] = ToJsonObject(*subject);
+  }
   if (!annotations.empty()) {
     document["annotations"] = ToJsonObject(annotations);
   }

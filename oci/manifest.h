@@ -1,6 +1,7 @@
 /// Image manifests and indexes, OCI and Docker schema 2.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,8 @@ namespace starling::oci {
 /// More is refused. Registries commonly cap manifests at 4 MiB (OCI distribution specification).
 inline constexpr uint64_t kMaxManifestBytes = 4 << 20;
 inline constexpr size_t kMaxLayers = 1000;
+/// Indexes of indexes are followed so deep.
+inline constexpr int kMaxIndexDepth = 3;
 
 /// What `json` is: its own "mediaType", else `media_type_hint` (a Content-Type or a descriptor's),
 /// else an OCI type that follows from its members. kUnimplemented for Docker's schema 1; kDataLoss
@@ -40,6 +43,8 @@ struct Index {
   std::string media_type;
   std::vector<Descriptor> manifests;
   Annotations annotations;
+  std::optional<Descriptor> subject;
+  std::string artifact_type;
 
   static StatusOr<Index> Parse(ByteSpan json, std::string_view media_type_hint);
   std::string ToJson() const;

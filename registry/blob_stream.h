@@ -1,4 +1,4 @@
-/// Whole blobs from and to a registry, on threads that may block.
+/// Whole blobs from a registry, on threads that may block.
 #pragma once
 
 #include <chrono>
@@ -17,17 +17,10 @@ struct StreamLimits {
   int max_retries = 5;  // in a row, without a byte between them
 };
 
-/// Streams `blob` into `sink` on the calling thread and checks its size (unless that is 0: unknown)
-/// and digest. A broken connection is resumed where it broke.
+/// Streams `blob` from `blob_offset` on into `sink` on the calling thread and checks its size
+/// (unless that is 0: unknown) and, of a whole blob, its digest. A broken connection is resumed
+/// where it broke.
 Status DownloadBlob(const std::shared_ptr<RepositoryApi>& api, const oci::Descriptor& blob,
-                    ByteSink& sink, const StreamLimits& limits);
-
-/// Stores `blob` with one upload session and one PUT. Each try opens the stream again.
-Status UploadBlob(const std::shared_ptr<RepositoryApi>& api, const oci::Descriptor& blob,
-                  const oci::ImageDestination::OpenStream& open, const StreamLimits& limits);
-
-/// Whether the repository holds the blob.
-StatusOr<bool> BlobExists(const std::shared_ptr<RepositoryApi>& api, const oci::Descriptor& blob,
-                          RetryPolicy retry);
+                    uint64_t blob_offset, ByteSink& sink, const StreamLimits& limits);
 
 }  // namespace starling::registry

@@ -8,12 +8,15 @@
 #include "oci/manifest.h"
 #include "registry/api_error.h"
 #include "registry/blob_stream.h"
+#include "registry/blob_upload.h"
 #include "registry/host_health.h"
 #include "registry/hosts_directory.h"
+#include "registry/manifest_removal.h"
 #include "registry/manifest_upload.h"
 #include "registry/referrers.h"
 #include "registry/remote_blob.h"
 #include "registry/repository_api.h"
+#include "registry/tag_list.h"
 
 namespace starling::registry {
 namespace {
@@ -38,6 +41,9 @@ struct Client::State : std::enable_shared_from_this<Client::State> {
 
   HostsDirectory directory;
   HostHealth health;
+
+  /// What is said about the images of the repository of `image`.
+  std::shared_ptr<Referrers> ReferrersIn(const oci::Reference& image);
 
   /// The hosts of the registry of `image`, best first; never empty.
   StatusOr<std::vector<RegistryHost>> HostsOf(const oci::Reference& image) {
@@ -174,12 +180,16 @@ class RegistrySource : public oci::ImageSource {
   }
 
   Status ReadBlob(const oci::Descriptor& blob, ByteSink& sink) override {
+    return ReadBlobFrom(blob, 0, sink);
+  }
+
+  Status ReadBlobFrom(const oci::Descriptor& blob, uint64_t blob_offset, ByteSink& sink) override {
     CountingSink counted(sink);
     return FromFirst(&RegistryHost::can_pull,
                      [&](const std::shared_ptr<RepositoryApi>& api, bool last) {
                        StreamLimits limits = state_->Limits();
                        limits.max_retries = last ? limits.max_retries : kRetriesBeforeTheNext;
-                       return Answer<bool>(DownloadBlob(api, blob, counted, limits),
+                       return Answer<bool>(DownloadBlob(api, blob, blob_offset, counted, limits),
                                            counted.count() == 0);
                      })
         .status();
@@ -195,6 +205,14 @@ class RegistrySource : public oci::ImageSource {
   StatusOr<std::shared_ptr<oci::BlobReader>> BlobAt(const oci::Descriptor& blob) override {
     ASSIGN_OR_RETURN(const std::vector<RegistryHost> hosts, Hosts(&RegistryHost::can_pull));
     return BlobIn(state_, image_, hosts.front(), blob);
+  }
+
+  StatusOr<std::vector<oci::Descriptor>> ReadReferrers(const oci::Digest& subject) override {
+    return state_->ReferrersIn(image_)->List(subject, "");
+  }
+
+  std::vector<oci::BlobOrigin> OriginsOf(const oci::Descriptor&) override {
+    return {{.registry = image_.domain(), .repository = image_.repository()}};
   }
 
   /// A blob as `host` has it.
@@ -340,9 +358,22 @@ class RegistryDestination : public oci::ImageDestination {
     return BlobExists(*api_, blob, state_->RequestPolicy());
   }
 
-  Status WriteBlob(const oci::Descriptor& blob, const OpenStream& open) override {
+  StatusOr<oci::BlobArrival> PutBlob(const oci::Descriptor& blob, const OpenStream& open,
+                                     const std::vector<oci::BlobOrigin>& origins) override {
     RETURN_IF_ERROR(api_.status());
-    return UploadBlob(*api_, blob, open, state_->Limits());
+    std::vector<std::string> mount_from;
+    for (const oci::BlobOrigin& origin : origins) {
+      if (IsHere(origin.registry) && origin.repository != image_.repository()) {
+        mount_from.push_back(origin.repository);
+      }
+    }
+    return UploadBlob({.api = *api_,
+                       .blob = blob,
+                       .open = open,
+                       .mount_from = std::move(mount_from),
+                       .limits = state_->Limits(),
+                       .abilities = abilities_,
+                       .sizes = state_->options.uploads});
   }
 
   Status WriteManifest(const oci::RawManifest& manifest) override {
@@ -359,14 +390,30 @@ class RegistryDestination : public oci::ImageDestination {
   }
 
  private:
+  /// containerd knows registries without their ports.
+  bool IsHere(const std::string& registry) const {
+    const auto url = Url::Parse("https://" + image_.domain());
+    return registry == image_.domain() || (url.ok() && registry == url->host());
+  }
+
   Status Put(const oci::RawManifest& manifest, const std::string& object) {
     RETURN_IF_ERROR(api_.status());
-    return UploadManifest(*api_, manifest, object, state_->RequestPolicy()).status();
+    ASSIGN_OR_RETURN(const HttpResponse stored,
+                     UploadManifest(*api_, manifest, object, state_->RequestPolicy()));
+    // What is no manifest to us is still one to the registry.
+    const auto referrer = ReferrerOf(manifest);
+    // A registry that lists the referrer itself says so.
+    if (!referrer.ok() || !*referrer ||
+        stored.HeaderValue("OCI-Subject") == (*referrer)->subject.ToString()) {
+      return OkStatus();
+    }
+    return state_->ReferrersIn(image_)->Publish(**referrer);
   }
 
   const std::shared_ptr<State> state_;
   const oci::Reference image_;
   const StatusOr<std::shared_ptr<RepositoryApi>> api_;
+  UploadAbilities abilities_;
 };
 
 }  // namespace
@@ -432,7 +479,7 @@ StatusOr<Client::LoginCheck> Client::CheckLogin(const std::string& domain) {
   return api->HasLoggedIn() ? LoginCheck::kAccepted : LoginCheck::kNotAsked;
 }
 
-std::shared_ptr<Referrers> Client::ReferrersIn(const oci::Reference& image) {
+std::shared_ptr<Referrers> Client::State::ReferrersIn(const oci::Reference& image) {
   const std::string name = fmt::format("{}/{}", image.domain(), image.repository());
   // A repository's name with a tag of ours is always a reference.
   const auto at = [name](const std::string& tag) {
@@ -440,17 +487,30 @@ std::shared_ptr<Referrers> Client::ReferrersIn(const oci::Reference& image) {
   };
   return std::make_shared<Referrers>(Referrers::Dependencies{
       .name = name,
-      .reading = state_->Api(image, Access::kPull),
-      .writing = state_->Api(image, Access::kPush),
-      .retry = [state = state_] { return state->RequestPolicy(); },
+      .reading = Api(image, Access::kPull),
+      .retry = [state = shared_from_this()] { return state->RequestPolicy(); },
       .source =
-          [state = state_, at](const std::string& tag) {
+          [state = shared_from_this(), at](const std::string& tag) {
             return std::make_shared<RegistrySource<State>>(state, at(tag));
           },
       .destination =
-          [state = state_, at](const std::string& tag) {
+          [state = shared_from_this(), at](const std::string& tag) {
             return std::make_shared<RegistryDestination<State>>(state, at(tag));
           }});
+}
+
+std::shared_ptr<Referrers> Client::ReferrersIn(const oci::Reference& image) {
+  return state_->ReferrersIn(image);
+}
+
+StatusOr<std::vector<std::string>> Client::Tags(const oci::Reference& image) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<RepositoryApi> api, state_->Api(image, Access::kPull));
+  return ListTags(api, [this] { return state_->RequestPolicy(); });
+}
+
+Status Client::Remove(const oci::Reference& image) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<RepositoryApi> api, state_->Api(image, Access::kDelete));
+  return RemoveManifest(api, image.Object(), state_->RequestPolicy());
 }
 
 }  // namespace starling::registry

@@ -15,6 +15,7 @@
 #include "registry/credentials.h"
 #include "registry/http_transport.h"
 #include "registry/outages.h"
+#include "registry/upload_sizes.h"
 
 namespace starling::registry {
 
@@ -44,6 +45,7 @@ struct ClientOptions {
   /// How long a read of a range waits for a registry that does not give it, unless its ReadOptions
   /// say something else. It retries until then.
   std::chrono::milliseconds read_deadline = std::chrono::minutes(15);
+  UploadSizes uploads;
   std::map<std::string, HostOptions> hosts;  // by "host" or "host:port" of references
   /// Directories as containerd's `certs.d`; see HostsDirectory.
   std::vector<std::filesystem::path> hosts_directories;
@@ -83,6 +85,10 @@ class Client {
   StatusOr<LoginCheck> CheckLogin(const std::string& domain);
   /// What is said about the images of the repository of `image`.
   std::shared_ptr<Referrers> ReferrersIn(const oci::Reference& image);
+  /// The tags of the repository of `image`. Blocks; errors as ListTags.
+  StatusOr<std::vector<std::string>> Tags(const oci::Reference& image);
+  /// Removes what `image` stands for from its registry. Blocks; errors as RemoveManifest.
+  Status Remove(const oci::Reference& image);
 
  private:
   struct State;

@@ -525,7 +525,9 @@ void CurlTransport::Loop::Configure(Transfer& transfer) {
   curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(std::max<int64_t>(left.count(), 1)));
   curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT,
                    static_cast<long>(options_.stall_bytes_per_second));
-  curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, static_cast<long>(options_.stall_timeout.count()));
+  const auto stall_timeout = std::chrono::ceil<std::chrono::seconds>(
+      request.stall_timeout.value_or(options_.stall_timeout));
+  curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, static_cast<long>(stall_timeout.count()));
   curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &OnHeader);
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, &transfer);
   curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, &OnOpenSocket);

@@ -70,6 +70,8 @@ struct HttpRequest {
   uint64_t max_body_bytes = 8 << 20;
   /// From Send to `done`, waiting in queues included.
   std::chrono::milliseconds timeout = std::chrono::seconds(30);
+  /// For how long nothing may move; absent: as the transport's options say.
+  std::optional<std::chrono::milliseconds> stall_timeout;
   oci::FetchClass fetch_class = oci::FetchClass::kDemand;
   /// Ends the exchange with kCancelled, soon after it is asked to stop.
   std::stop_token stop;

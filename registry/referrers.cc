@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
-#include "registry/link_header.h"
-#include "registry/manifest_upload.h"
+#include "registry/pages.h"
 
 namespace starling::registry {
 namespace {
@@ -53,13 +52,6 @@ Status TooMany() {
                    fmt::format("more than {} referrers", Referrers::kMaxReferrers));
 }
 
-Status WriteBlob(oci::ImageDestination& destination, const oci::Descriptor& blob,
-                 ByteSpan content) {
-  return destination.WriteBlob(blob, [content]() -> StatusOr<std::unique_ptr<ByteSource>> {
-    return std::make_unique<SpanSource>(content);
-  });
-}
-
 }  // namespace
 
 std::vector<Bytes> ContentsOf(Artifact artifact) {
@@ -78,41 +70,29 @@ StatusOr<std::vector<oci::Descriptor>> Referrers::AskApi(const oci::Digest& subj
                                                          std::string_view type) {
   RETURN_IF_ERROR(deps_.reading.status());
   RepositoryApi& api = **deps_.reading;
-  std::vector<oci::Descriptor> found;
-  std::string url = fmt::format("{}?artifactType={}", api.UrlOf("referrers/" + subject.ToString()),
-                                PercentEncode(type));
-  for (int page = 0; page < kMaxPages; ++page) {
-    auto response = api.CallAndWait(
-        {.url = url,
-         .headers = {{.name = "Accept", .value = std::string(oci::media_type::kOciIndex)}},
-         .max_body_bytes = oci::kMaxManifestBytes,
-         .retry = deps_.retry()});
-    RETURN_IF_ERROR(response.status());
-    if (page == 0 && IsWithoutApi(response->http)) {
-      return MakeError(StatusCode::kUnimplemented, "the registry has no referrers API");
-    }
-    if (response->http.status != 200) {
-      return api.ErrorOf(response->http, "referrers");
-    }
-    ASSIGN_OR_RETURN(oci::Index index,
-                     oci::Index::Parse(response->http.body, oci::media_type::kOciIndex));
-    std::ranges::move(index.manifests, std::back_inserter(found));
-    if (found.size() > kMaxReferrers) {
-      return TooMany();
-    }
-    const std::string next = NextLink(response->http.HeaderValues("Link"));
-    if (next.empty()) {
-      return found;
-    }
-    ASSIGN_OR_RETURN(const Url here, Url::Parse(response->url));
-    ASSIGN_OR_RETURN(const Url next_url, here.Resolve(next));
-    if (!next_url.SameOrigin(api.base())) {
-      return MakeError(StatusCode::kPermissionDenied,
-                       fmt::format("the next page is elsewhere: {}", next_url.ForMessages()));
-    }
-    url = next_url.text();
+  ASSIGN_OR_RETURN(Url url, Url::Parse(api.UrlOf("referrers/" + subject.ToString())));
+  if (!type.empty()) {
+    ASSIGN_OR_RETURN(url, url.WithQuery("artifactType", type));
   }
-  return MakeError(StatusCode::kResourceExhausted, fmt::format("more than {} pages", kMaxPages));
+  std::vector<oci::Descriptor> found;
+  RETURN_IF_ERROR(ReadPages(
+      api, {.url = url.text(),
+            .accept = std::string(oci::media_type::kOciIndex),
+            .max_pages = kMaxPages,
+            .retry = deps_.retry,
+            .take = [&](int page, const HttpResponse& response) -> Status {
+              if (page == 0 && IsWithoutApi(response)) {
+                return MakeError(StatusCode::kUnimplemented, "the registry has no referrers API");
+              }
+              if (response.status != 200) {
+                return api.ErrorOf(response, "referrers");
+              }
+              ASSIGN_OR_RETURN(oci::Index index,
+                               oci::Index::Parse(response.body, oci::media_type::kOciIndex));
+              std::ranges::move(index.manifests, std::back_inserter(found));
+              return found.size() > kMaxReferrers ? TooMany() : OkStatus();
+            }}));
+  return found;
 }
 
 StatusOr<oci::Index> Referrers::ReadTagIndex(const oci::Digest& subject) {
@@ -140,7 +120,9 @@ StatusOr<std::vector<oci::Descriptor>> Referrers::List(const oci::Digest& subjec
     return Explain(found.status(), subject);
   }
   // Not every registry filters, and a tag's index never does.
-  std::erase_if(*found, [type](const oci::Descriptor& e) { return e.artifact_type != type; });
+  std::erase_if(*found, [type](const oci::Descriptor& e) {
+    return !type.empty() && e.artifact_type != type;
+  });
   return found;
 }
 
@@ -195,15 +177,14 @@ StatusOr<Artifact> Referrers::Read(const oci::Digest& subject, const oci::Descri
 
 StatusOr<oci::Descriptor> Referrers::Attach(const oci::Descriptor& subject,
                                             const Artifact& artifact) {
-  RETURN_IF_ERROR(deps_.writing.status());
   const oci::Descriptor config = DescriptorOf(kEmptyType, AsBytes(kEmptyContent));
   const auto destination = deps_.destination(TagOf(subject.digest));
-  RETURN_IF_ERROR(WriteBlob(*destination, config, AsBytes(kEmptyContent)));
+  RETURN_IF_ERROR(destination->WriteBlob(config, oci::StreamOf(AsBytes(kEmptyContent))));
   std::vector<oci::Descriptor> blobs;
   for (const ArtifactPart& part : artifact.parts) {
     oci::Descriptor blob = DescriptorOf(artifact.type, part.content);
     blob.annotations = part.annotations;
-    RETURN_IF_ERROR(WriteBlob(*destination, blob, part.content));
+    RETURN_IF_ERROR(destination->WriteBlob(blob, oci::StreamOf(part.content)));
     blobs.push_back(std::move(blob));
   }
   const oci::Manifest manifest{.media_type = std::string(oci::media_type::kOciManifest),
@@ -215,21 +196,40 @@ StatusOr<oci::Descriptor> Referrers::Attach(const oci::Descriptor& subject,
                                                           .size_bytes = subject.size_bytes},
                                .artifact_type = artifact.type};
   const oci::RawManifest raw = RawOf(manifest.media_type, manifest.ToJson());
-  ASSIGN_OR_RETURN(const HttpResponse stored,
-                   UploadManifest(*deps_.writing, raw, raw.digest.ToString(), deps_.retry()));
-  oci::Descriptor entry{.media_type = raw.media_type,
-                        .digest = raw.digest,
-                        .size_bytes = raw.bytes.size(),
-                        .annotations = artifact.annotations,
-                        .artifact_type = artifact.type};
-  // A registry that lists the artifact itself says so.
-  if (stored.HeaderValue("OCI-Subject") != subject.digest.ToString()) {
-    const Status added = AddToTagIndex(subject.digest, entry);
-    if (!added.ok()) {
-      return Explain(added, subject.digest);
-    }
+  RETURN_IF_ERROR(destination->WriteManifest(raw));
+  ASSIGN_OR_RETURN(const std::optional<Referrer> referrer, ReferrerOf(raw));
+  return referrer->entry;
+}
+
+StatusOr<std::optional<Referrer>> ReferrerOf(const oci::RawManifest& raw) {
+  Referrer referrer{.entry = {.media_type = raw.media_type,
+                              .digest = raw.digest,
+                              .size_bytes = raw.bytes.size()}};
+  std::optional<oci::Descriptor> subject;
+  ASSIGN_OR_RETURN(const std::string type, oci::DetectMediaType(raw.bytes, raw.media_type));
+  if (oci::media_type::IsIndex(type)) {
+    ASSIGN_OR_RETURN(oci::Index index, oci::Index::Parse(raw.bytes, type));
+    subject = std::move(index.subject);
+    referrer.entry.artifact_type = std::move(index.artifact_type);
+    referrer.entry.annotations = std::move(index.annotations);
+  } else {
+    ASSIGN_OR_RETURN(oci::Manifest manifest, oci::Manifest::Parse(raw.bytes, type));
+    subject = std::move(manifest.subject);
+    referrer.entry.artifact_type = manifest.artifact_type.empty()
+                                       ? std::move(manifest.config.media_type)
+                                       : std::move(manifest.artifact_type);
+    referrer.entry.annotations = std::move(manifest.annotations);
   }
-  return entry;
+  if (!subject) {
+    return std::optional<Referrer>();
+  }
+  referrer.subject = subject->digest;
+  return std::optional<Referrer>(std::move(referrer));
+}
+
+Status Referrers::Publish(const Referrer& referrer) {
+  const Status added = AddToTagIndex(referrer.subject, referrer.entry);
+  return added.ok() ? added : Explain(added, referrer.subject);
 }
 
 Status Referrers::AddToTagIndex(const oci::Digest& subject, const oci::Descriptor& entry) {

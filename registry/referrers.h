@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,16 @@ struct Artifact {
   oci::Annotations annotations;
 };
 
+/// A manifest that names another as its subject, as it is listed among that one's referrers.
+struct Referrer {
+  oci::Digest subject;
+  oci::Descriptor entry;
+};
+
+/// What `raw` is a referrer of; nothing when it names no subject. Errors: of its parsing.
+/// Source: OCI distribution specification 1.1, "Listing Referrers", for the entry's fields.
+StatusOr<std::optional<Referrer>> ReferrerOf(const oci::RawManifest& raw);
+
 /// Of its parts, in their order.
 std::vector<Bytes> ContentsOf(Artifact artifact);
 
@@ -42,7 +53,6 @@ class Referrers {
   struct Dependencies {
     std::string name;                                  // of the repository, for messages
     StatusOr<std::shared_ptr<RepositoryApi>> reading;  // with a token that may pull
-    StatusOr<std::shared_ptr<RepositoryApi>> writing;  // and one that may push
     std::function<RetryPolicy()> retry;                // of a request that starts now
     /// The repository at a tag.
     std::function<std::shared_ptr<oci::ImageSource>(const std::string& tag)> source;
@@ -50,8 +60,9 @@ class Referrers {
   };
   explicit Referrers(Dependencies dependencies) : deps_(std::move(dependencies)) {}
 
-  /// The manifests of artifacts of `type` about `subject`, as the registry orders them; empty when
-  /// there are none. Errors: kResourceExhausted beyond the limits; else the registry's.
+  /// The manifests of artifacts of `type`, or of any if that is empty, about `subject`, as the
+  /// registry orders them; empty when there are none. Errors: kResourceExhausted beyond the limits;
+  /// else the registry's.
   StatusOr<std::vector<oci::Descriptor>> List(const oci::Digest& subject, std::string_view type);
   /// The newest artifact of `type` about `subject`, by its annotation "created", then the
   /// registry's order. Errors: kNotFound when there is none; kResourceExhausted when its parts are
@@ -60,10 +71,12 @@ class Referrers {
   StatusOr<Artifact> ReadNewest(const oci::Digest& subject, std::string_view type,
                                 uint64_t limit_bytes);
   /// Stores `artifact` about `subject`, which names a manifest of the repository, and returns its
-  /// manifest's descriptor. The same artifact again changes nothing. Where the registry has no
-  /// referrers API, the tag's index is read, changed and written: of two clients that do so at the
-  /// same time one may undo the other's entry, since registries offer no condition on a write.
+  /// manifest's descriptor. The same artifact again changes nothing.
   StatusOr<oci::Descriptor> Attach(const oci::Descriptor& subject, const Artifact& artifact);
+  /// Lists a referrer that was stored in a registry without referrers API. The tag's index is read,
+  /// changed and written: of two clients that do so at the same time one may undo the other's
+  /// entry, since registries offer no condition on a write.
+  Status Publish(const Referrer& referrer);
 
  private:
   /// kUnimplemented when the registry has no referrers API.

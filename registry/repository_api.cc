@@ -14,9 +14,20 @@ constexpr int kMaxRedirects = 10;
 constexpr std::chrono::seconds kPatienceElsewhere(15);
 
 std::string ScopeOf(const oci::Reference& image, Access access) {
-  return access == Access::kLogin ? std::string()
-                                  : fmt::format("repository:{}:{}", image.repository(),
-                                                access == Access::kPush ? "pull,push" : "pull");
+  const auto scope = [&image](std::string_view actions) {
+    return fmt::format("repository:{}:{}", image.repository(), actions);
+  };
+  switch (access) {
+    case Access::kPush:
+      return scope("pull,push");
+    case Access::kDelete:
+      return scope("pull,delete");
+    case Access::kLogin:
+      return "";
+    case Access::kPull:
+      break;
+  }
+  return scope("pull");
 }
 
 bool IsRedirect(const HttpResponse& response) {
@@ -38,7 +49,10 @@ bool IsRedirect(const HttpResponse& response) {
 class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallInProgress> {
  public:
   CallInProgress(std::shared_ptr<RepositoryApi> api, ApiRequest request, Done done)
-      : api_(std::move(api)), request_(std::move(request)), done_(std::move(done)) {}
+      : api_(std::move(api)),
+        request_(std::move(request)),
+        token_request_(api_->TokenRequestOf(request_)),
+        done_(std::move(done)) {}
 
   void Start() {
     auto url = Url::Parse(request_.url);
@@ -68,7 +82,7 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
       Send();
       return;
     }
-    api_->deps_.tokens->Authorize(api_->token_request_,
+    api_->deps_.tokens->Authorize(token_request_,
                                   [self = shared_from_this()](StatusOr<std::string> value) {
                                     self->SendWith(std::move(value));
                                   });
@@ -80,7 +94,7 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
       return;
     }
     authorization_ = *std::move(authorization);
-    {
+    if (request_.also_pull.empty()) {
       MutexLock lock(api_->mutex_);
       api_->last_authorization_ = authorization_;
     }
@@ -111,6 +125,7 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
                      .download = request_.download,
                      .on_body = request_.on_body,
                      .max_body_bytes = request_.max_body_bytes,
+                     .stall_timeout = request_.stall_timeout,
                      .fetch_class = request_.fetch_class,
                      .stop = request_.stop,
                      .own_connection = request_.own_connection,
@@ -158,7 +173,7 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
     }
     // Some registries answer so when a login has expired. The next call asks for a new one.
     if (response->status == 403 && !authorization_.empty()) {
-      api_->deps_.tokens->Forget(api_->token_request_, authorization_);
+      api_->deps_.tokens->Forget(token_request_, authorization_);
     }
     if (IsRedirect(*response) && CanFollow(response->status)) {
       Follow(*response);
@@ -171,7 +186,7 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
     renewed_ = true;
     const auto shared = std::make_shared<HttpResponse>(std::move(unauthorized));
     api_->deps_.tokens->Renew(
-        api_->token_request_, shared->HeaderValues("WWW-Authenticate"), authorization_,
+        token_request_, shared->HeaderValues("WWW-Authenticate"), authorization_,
         [self = shared_from_this(), shared](StatusOr<std::string> value) {
           // Nothing new to show: the first answer stands.
           if (value.ok() && *value == self->authorization_) {
@@ -214,6 +229,7 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
 
   const std::shared_ptr<RepositoryApi> api_;
   const ApiRequest request_;
+  const TokenRequest token_request_;
   Done done_;
   std::optional<Url> url_;
   std::string authorization_;
@@ -241,6 +257,14 @@ RepositoryApi::RepositoryApi(const oci::Reference& image, Access access, Registr
                      .scope = ScopeOf(image, access),
                      .connection = host_.connection,
                      .may_be_anonymous = access != Access::kLogin} {}
+
+TokenRequest RepositoryApi::TokenRequestOf(const ApiRequest& request) const {
+  TokenRequest wanted = token_request_;
+  if (!request.also_pull.empty()) {
+    wanted.scope += fmt::format(" repository:{}:pull", request.also_pull);
+  }
+  return wanted;
+}
 
 std::string RepositoryApi::UrlOf(std::string_view rest) const {
   const std::string url = fmt::format("{}/{}/{}", host_.api.text(), repository_, rest);

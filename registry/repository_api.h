@@ -26,6 +26,8 @@ struct ApiRequest {
   std::shared_ptr<BodyPipe> upload;
   uint64_t upload_bytes = 0;
   std::shared_ptr<BodyPipe> download;
+  /// Another repository that the token must allow to pull from; empty: none.
+  std::string also_pull;
   /// Told where the bytes of a good answer come from, before `on_headers`.
   std::function<void(const std::string& url)> on_location;
   /// As HttpRequest's, but sees only the answers that end the call: no redirects, no 401 that a new
@@ -34,6 +36,7 @@ struct ApiRequest {
   /// As HttpRequest's. A try that breaks off in the middle of the body is not followed by another.
   std::function<Status(ByteSpan)> on_body;
   uint64_t max_body_bytes = 8 << 20;
+  std::optional<std::chrono::milliseconds> stall_timeout;  // as HttpRequest's
   oci::FetchClass fetch_class = oci::FetchClass::kDemand;
   /// As HttpRequest's.
   std::stop_token stop;
@@ -48,7 +51,7 @@ struct ApiResponse {
 };
 
 /// What a token must allow. A login: nothing, but it must not be an anonymous one.
-enum class Access { kPull, kPush, kLogin };
+enum class Access { kPull, kPush, kDelete, kLogin };
 
 /// The HTTP API of one repository of one registry. Threads: safe. Held by shared_ptr.
 class RepositoryApi : public std::enable_shared_from_this<RepositoryApi> {
@@ -109,6 +112,7 @@ class RepositoryApi : public std::enable_shared_from_this<RepositoryApi> {
   class CallInProgress;
   RepositoryApi(const oci::Reference& image, Access access, RegistryHost host,
                 Dependencies dependencies);
+  TokenRequest TokenRequestOf(const ApiRequest& request) const;
   const Dependencies deps_;
   const RegistryHost host_;
   const std::string domain_;  // "docker.io"

@@ -54,6 +54,19 @@ StatusOr<AuthChallenge> Choose(const std::vector<std::string_view>& headers) {
                                                  offered));
 }
 
+/// The parts of `text` between spaces.
+std::vector<std::string_view> Words(std::string_view text) {
+  std::vector<std::string_view> words;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find(' '), text.size());
+    if (end > 0) {
+      words.push_back(text.substr(0, end));
+    }
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return words;
+}
+
 struct Token {
   std::string text;
   std::chrono::seconds life;
@@ -171,8 +184,11 @@ class TokenSource::Fetch : public std::enable_shared_from_this<TokenSource::Fetc
   // Source: distribution, "Token Authentication Specification".
   void Get() {
     Url url = *realm_;
-    const std::pair<const char*, std::string> parameters[] = {
-        {"service", challenge_.Parameter("service")}, {"scope", scope_}};
+    std::vector<std::pair<const char*, std::string>> parameters = {
+        {"service", challenge_.Parameter("service")}};
+    for (const std::string_view scope : Words(scope_)) {
+      parameters.emplace_back("scope", scope);
+    }
     for (const auto& [name, value] : parameters) {
       if (value.empty()) {
         continue;

@@ -32,7 +32,9 @@ struct TokenRequest {
   std::string domain;      // whose credentials: "docker.io"
   std::string repository;  // "library/ubuntu"; empty: the registry as a whole
   Url registry;            // where the challenge comes from: "https://registry-1.docker.io"
-  std::string scope;       // "repository:library/ubuntu:pull"; empty: no more than a login
+  /// "repository:library/ubuntu:pull"; several with spaces between them; empty: no more than a
+  /// login.
+  std::string scope;
   /// How the registry is connected to. A token server at another host gets no client certificate,
   /// and must be who it says.
   std::shared_ptr<const ConnectionOptions> connection;

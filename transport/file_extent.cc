@@ -116,6 +116,19 @@ Status ExtentSource::ReadBlob(const oci::Descriptor& blob, ByteSink& sink) {
   return OkStatus();
 }
 
+Status ExtentSource::ReadBlobFrom(const oci::Descriptor& blob, uint64_t blob_offset,
+                                  ByteSink& sink) {
+  if (blob_offset == 0) {
+    return ReadBlob(blob, sink);
+  }
+  ASSIGN_OR_RETURN(FileExtent extent, FindChecked(blob));
+  const uint64_t skipped_bytes = std::min(blob_offset, extent.size_bytes);
+  extent.file_offset += skipped_bytes;
+  extent.size_bytes -= skipped_bytes;
+  ExtentStream stream(extent);
+  return CopyAll(stream, sink).status();
+}
+
 StatusOr<oci::OpenedBlob> ExtentSource::OpenBlob(const oci::Descriptor& blob, uint64_t tail_bytes) {
   ASSIGN_OR_RETURN(const FileExtent extent, FindChecked(blob));
   oci::OpenedBlob opened{.reader = std::make_shared<ExtentReader>(extent)};

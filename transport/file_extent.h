@@ -37,6 +37,7 @@ class ExtentSource : public oci::ImageSource {
  public:
   StatusOr<oci::RawManifest> ReadManifest(const oci::Descriptor& descriptor) override;
   Status ReadBlob(const oci::Descriptor& blob, ByteSink& sink) override;
+  Status ReadBlobFrom(const oci::Descriptor& blob, uint64_t blob_offset, ByteSink& sink) override;
   StatusOr<oci::OpenedBlob> OpenBlob(const oci::Descriptor& blob, uint64_t tail_bytes) override;
   StatusOr<std::shared_ptr<oci::BlobReader>> BlobAt(const oci::Descriptor& blob) override;
 

@@ -254,13 +254,15 @@ StatusOr<bool> LayoutDestination::HasBlob(const oci::Descriptor& blob) {
          static_cast<uint64_t>(attributes.st_size) == blob.size_bytes;
 }
 
-Status LayoutDestination::WriteBlob(const oci::Descriptor& blob, const OpenStream& open) {
+StatusOr<oci::BlobArrival> LayoutDestination::PutBlob(const oci::Descriptor& blob,
+                                                      const OpenStream& open,
+                                                      const std::vector<oci::BlobOrigin>&) {
   ASSIGN_OR_RETURN(const bool present, HasBlob(blob));
   if (present) {
-    return OkStatus();
+    return oci::BlobArrival::kPresent;
   }
   RETURN_IF_ERROR(MakeLayout());
-  ASSIGN_OR_RETURN(const std::unique_ptr<ByteSource> stream, open());
+  ASSIGN_OR_RETURN(const std::unique_ptr<ByteSource> stream, open(0));
   ASSIGN_OR_RETURN(UnfinishedFile file, UnfinishedFile::Create(BlobPath(blob.digest)));
   FdSink sink(file.fd());
   oci::DigestingSink digesting(sink);
@@ -271,16 +273,15 @@ Status LayoutDestination::WriteBlob(const oci::Descriptor& blob, const OpenStrea
                      fmt::format("{}: what came for blob {} has another size or digest", Name(),
                                  blob.digest.ToString()));
   }
-  return file.Finish();
+  RETURN_IF_ERROR(file.Finish());
+  return oci::BlobArrival::kSent;
 }
 
 Status LayoutDestination::WriteManifest(const oci::RawManifest& manifest) {
   const oci::Descriptor descriptor{.media_type = manifest.media_type,
                                    .digest = manifest.digest,
                                    .size_bytes = manifest.bytes.size()};
-  return WriteBlob(descriptor, [&]() -> StatusOr<std::unique_ptr<ByteSource>> {
-    return std::make_unique<SpanSource>(manifest.bytes);
-  });
+  return WriteBlob(descriptor, oci::StreamOf(manifest.bytes));
 }
 
 Status LayoutDestination::WriteTopManifest(const oci::RawManifest& manifest) {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/mutex.h"
 #include "base/temp_dir.h"
@@ -22,7 +23,8 @@ class LayoutDestination : public oci::ImageDestination {
 
   std::string Name() const override;
   StatusOr<bool> HasBlob(const oci::Descriptor& blob) override;
-  Status WriteBlob(const oci::Descriptor& blob, const OpenStream& open) override;
+  StatusOr<oci::BlobArrival> PutBlob(const oci::Descriptor& blob, const OpenStream& open,
+                                     const std::vector<oci::BlobOrigin>& origins) override;
   Status WriteManifest(const oci::RawManifest& manifest) override;
   Status WriteTopManifest(const oci::RawManifest& manifest) override;
 
@@ -48,8 +50,9 @@ class ArchiveDestination : public oci::ImageDestination {
 
   std::string Name() const override;
   StatusOr<bool> HasBlob(const oci::Descriptor& blob) override { return layout_->HasBlob(blob); }
-  Status WriteBlob(const oci::Descriptor& blob, const OpenStream& open) override {
-    return layout_->WriteBlob(blob, open);
+  StatusOr<oci::BlobArrival> PutBlob(const oci::Descriptor& blob, const OpenStream& open,
+                                     const std::vector<oci::BlobOrigin>& origins) override {
+    return layout_->PutBlob(blob, open, origins);
   }
   Status WriteManifest(const oci::RawManifest& manifest) override {
     return layout_->WriteManifest(manifest);

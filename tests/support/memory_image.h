@@ -140,6 +140,11 @@ class MemoryImageDestination : public oci::ImageDestination {
     MutexLock lock(mutex_);
     held_.insert(blob);
   }
+  /// Blobs that another repository has.
+  void OfferToMount(const oci::Digest& blob) {
+    MutexLock lock(mutex_);
+    mountable_.insert(blob);
+  }
   /// Every WriteBlob fails with `error` once `count` have succeeded.
   void FailBlobsAfter(int count, Status error) {
     MutexLock lock(mutex_);
@@ -152,6 +157,9 @@ class MemoryImageDestination : public oci::ImageDestination {
   /// The digest that the destination's name stands for; empty when nothing was ever named.
   const oci::Digest& top() const { return top_; }
   int blobs_written() const { return blobs_written_; }
+  /// As content() may be called: manifests as they were written, the origins that were offered.
+  const std::vector<oci::Digest>& manifests_in_order() const { return manifests_in_order_; }
+  const std::vector<oci::BlobOrigin>& origins() const { return origins_; }
   /// What was written, to read.
   MemoryImageSource AsSource() const { return {content_, top_}; }
 
@@ -160,8 +168,20 @@ class MemoryImageDestination : public oci::ImageDestination {
     MutexLock lock(mutex_);
     return Has(blob.digest);
   }
-  Status WriteBlob(const oci::Descriptor& blob, const OpenStream& open) override {
-    ASSIGN_OR_RETURN(const std::unique_ptr<ByteSource> stream, open());
+  StatusOr<oci::BlobArrival> PutBlob(const oci::Descriptor& blob, const OpenStream& open,
+                                     const std::vector<oci::BlobOrigin>& origins) override {
+    {
+      MutexLock lock(mutex_);
+      origins_.insert(origins_.end(), origins.begin(), origins.end());
+      if (Has(blob.digest)) {
+        return oci::BlobArrival::kPresent;
+      }
+      if (mountable_.contains(blob.digest)) {
+        held_.insert(blob.digest);
+        return oci::BlobArrival::kMounted;
+      }
+    }
+    ASSIGN_OR_RETURN(const std::unique_ptr<ByteSource> stream, open(0));
     ASSIGN_OR_RETURN(Bytes bytes, ReadAll(*stream, blob.size_bytes));
     if (bytes.size() != blob.size_bytes || oci::Digest::Of(bytes) != blob.digest) {
       return MakeError(StatusCode::kDataLoss, "the blob is not what its descriptor says");
@@ -172,12 +192,13 @@ class MemoryImageDestination : public oci::ImageDestination {
     }
     ++blobs_written_;
     content_[blob.digest] = {blob.media_type, std::move(bytes)};
-    return OkStatus();
+    return oci::BlobArrival::kSent;
   }
   Status WriteManifest(const oci::RawManifest& manifest) override {
     RETURN_IF_ERROR(CheckComplete(manifest));
     MutexLock lock(mutex_);
     content_[manifest.digest] = {manifest.media_type, manifest.bytes};
+    manifests_in_order_.push_back(manifest.digest);
     return OkStatus();
   }
   Status WriteTopManifest(const oci::RawManifest& manifest) override {
@@ -223,6 +244,9 @@ class MemoryImageDestination : public oci::ImageDestination {
   // Read without the mutex only after the last writer, as content() says.
   ContentByDigest content_;
   oci::Digest top_;
+  std::vector<oci::Digest> manifests_in_order_;
+  std::vector<oci::BlobOrigin> origins_;
+  std::set<oci::Digest> mountable_ GUARDED_BY(mutex_);
   std::set<oci::Digest> held_ GUARDED_BY(mutex_);
   int blobs_until_failure_ GUARDED_BY(mutex_) = 0;
   Status blob_failure_ GUARDED_BY(mutex_);

@@ -309,6 +309,7 @@ TEST(Wire, AFailingSourceEndsTheUploadAtOnce) {
   std::atomic<int> posts = 0;
   TestServer server([&](const ServedRequest& request) {
     if (request.method == "HEAD") return ServedResponse{.status = 404};
+    if (request.method == "DELETE") return ServedResponse{.status = 204};  // it is cancelled
     ++posts;
     return ServedResponse{.status = 202, .headers = {{"Location", "/upload"}}};
   });

@@ -57,9 +57,7 @@ inline oci::Descriptor BlobOf(std::string_view content) {
 }
 
 inline oci::ImageDestination::OpenStream StreamOf(const std::string& content) {
-  return [&content]() -> StatusOr<std::unique_ptr<ByteSource>> {
-    return std::make_unique<SpanSource>(AsBytes(content));
-  };
+  return oci::StreamOf(AsBytes(content));
 }
 
 inline oci::RawManifest ManifestOf(const oci::Descriptor& config, const oci::Descriptor& layer) {

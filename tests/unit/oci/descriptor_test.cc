@@ -11,6 +11,7 @@ TEST(MediaType, SortsEachIntoOneClass) {
     bool manifest = false;
     bool index = false;
     bool layer = false;
+    bool foreign_layer = false;
   } cases[] = {
       {.type = media_type::kOciManifest, .manifest = true},
       {.type = media_type::kDockerManifest, .manifest = true},
@@ -22,8 +23,9 @@ TEST(MediaType, SortsEachIntoOneClass) {
       {.type = media_type::kDockerLayerGzip, .layer = true},
       {.type = media_type::kDockerLayerTar, .layer = true},
       {.type = "application/vnd.docker.image.rootfs.diff.tar.zstd", .layer = true},
-      {.type = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"},
-      {.type = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"},
+      {.type = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", .foreign_layer = true},
+      {.type = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+       .foreign_layer = true},
       {.type = media_type::kOciConfig},
       {.type = "application/vnd.in-toto+json"},
       {.type = ""},
@@ -33,6 +35,7 @@ TEST(MediaType, SortsEachIntoOneClass) {
     EXPECT_EQ(media_type::IsManifest(c.type), c.manifest);
     EXPECT_EQ(media_type::IsIndex(c.type), c.index);
     EXPECT_EQ(media_type::IsLayer(c.type), c.layer);
+    EXPECT_EQ(media_type::IsForeignLayer(c.type), c.foreign_layer);
   }
 }
 

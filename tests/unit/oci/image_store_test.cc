@@ -95,5 +95,27 @@ TEST(SelectImage, ReportsAPlatformThatIsNotThere) {
   EXPECT_EQ(MessageOf(status), "memory: no image for linux/amd64; there is linux/arm64");
 }
 
+TEST(ImageSource, ReadsFromAnOffsetAsWell) {
+  MemoryImageSource source;
+  const Descriptor blob = source.Add("type", AsBytes("0123456789"));
+  for (const uint64_t offset : {0, 4, 10, 99}) {
+    BytesSink sink;
+    ASSERT_TRUE(source.ReadBlobFrom(blob, offset, sink).ok());
+    EXPECT_EQ(AsText(sink.bytes()),
+              std::string_view("0123456789").substr(std::min<uint64_t>(offset, 10)));
+  }
+  EXPECT_EQ(source.ReadReferrers(blob.digest).status().code(), StatusCode::kUnimplemented);
+  EXPECT_TRUE(source.OriginsOf(blob).empty());
+}
+
+TEST(StreamOf, StartsAnywhere) {
+  for (const uint64_t offset : {0, 4, 10, 99}) {
+    const auto stream = StreamOf(AsBytes("0123456789"))(offset);
+    ASSERT_TRUE(stream.ok());
+    EXPECT_EQ(AsText(*ReadAll(**stream, 100)),
+              std::string_view("0123456789").substr(std::min<uint64_t>(offset, 10)));
+  }
+}
+
 }  // namespace
 }  // namespace starling::oci

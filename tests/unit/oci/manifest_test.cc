@@ -151,6 +151,8 @@ TEST(Index, RoundTrips) {
   index.manifests[0].platform->variant = "v3";
   index.manifests[1].annotations = {{std::string(annotation::kRefName), "latest"}};
   index.annotations = {{"k", "v"}};
+  index.subject = Entry("", "subject");
+  index.artifact_type = "application/vnd.test";
   const auto again = Index::Parse(AsBytes(index.ToJson()), "");
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(*again, index);

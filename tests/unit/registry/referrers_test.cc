@@ -285,5 +285,43 @@ TEST(Referrers, ChecksWhatAnEntryStandsFor) {
   }
 }
 
+TEST(Referrers, APushedManifestIsListedByWhoeverCan) {
+  // As a copy writes them: no artifact of ours, but a signature and an index of attestations.
+  const oci::Manifest signature{
+      .media_type = std::string(oci::media_type::kOciManifest),
+      .config = {.media_type = "application/vnd.signature", .digest = DigestOf("config")},
+      .annotations = {{"made", "today"}},
+      .subject = kSubject};
+  const oci::Index attestations{
+      .media_type = kIndexType, .subject = kSubject, .artifact_type = "application/vnd.attest"};
+  const oci::Manifest image{.media_type = std::string(oci::media_type::kOciManifest),
+                            .config = {.media_type = std::string(oci::media_type::kOciConfig),
+                                       .digest = DigestOf("config")}};
+  const auto raw = [](const std::string& media_type, const std::string& json) {
+    return oci::RawManifest{
+        .media_type = media_type, .digest = DigestOf(json), .bytes = ToBytes(json)};
+  };
+  for (const Api api : {Api::kServed, Api::kNone}) {
+    SCOPED_TRACE(api == Api::kServed ? "served" : "none");
+    FakeRepository repository(api);
+    Harness harness([&](const HttpRequest& request) { return repository(request); });
+    const auto destination = harness.client.Destination(*oci::Reference::Parse("a.example/b:1"));
+    ASSERT_TRUE(destination->WriteManifest(raw(signature.media_type, signature.ToJson())).ok());
+    ASSERT_TRUE(destination->WriteTopManifest(raw(image.media_type, image.ToJson())).ok());
+    EXPECT_EQ(repository.manifests.contains("sha256-" + kSubject.digest.Hex()), api == Api::kNone);
+    if (api == Api::kNone) {
+      ASSERT_TRUE(
+          destination->WriteManifest(raw(attestations.media_type, attestations.ToJson())).ok());
+      const auto found = harness.Source("a.example/b:1")->ReadReferrers(kSubject.digest);
+      ASSERT_TRUE(found.ok()) << found.status();
+      ASSERT_EQ(found->size(), 2u);
+      EXPECT_EQ((*found)[0].artifact_type, "application/vnd.signature");
+      EXPECT_EQ((*found)[0].annotations, signature.annotations);
+      EXPECT_EQ((*found)[1].artifact_type, "application/vnd.attest");
+      EXPECT_EQ((*found)[1].media_type, kIndexType);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace starling::registry

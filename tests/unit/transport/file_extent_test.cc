@@ -81,6 +81,16 @@ TEST_F(FileExtentTest, ReadsAtRandomWithinTheExtent) {
   }
 }
 
+TEST_F(FileExtentTest, ReadsABlobFromAnOffset) {
+  OneBlobSource source(Write("0123456789"), oci::Digest::Of(AsBytes("0123456789")));
+  const oci::Descriptor blob{.digest = oci::Digest::Of(AsBytes("0123456789")), .size_bytes = 10};
+  for (const uint64_t offset : {0, 4, 10}) {
+    BytesSink sink;
+    ASSERT_TRUE(source.ReadBlobFrom(blob, offset, sink).ok());
+    EXPECT_EQ(AsText(sink.bytes()), std::string_view("0123456789").substr(offset));
+  }
+}
+
 TEST_F(FileExtentTest, ChecksSizeAndDigest) {
   const FileExtent extent = Write("abc");
   const oci::Digest right = oci::Digest::Of(AsBytes("abc"));

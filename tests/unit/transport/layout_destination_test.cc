@@ -18,9 +18,7 @@ class LayoutDestinationTest : public ::testing::Test {
   fs::path layout() const { return dir_.path() / "layout"; }
 
   static oci::ImageDestination::OpenStream StreamOf(std::string_view content) {
-    return [content]() -> StatusOr<std::unique_ptr<ByteSource>> {
-      return std::make_unique<SpanSource>(AsBytes(content));
-    };
+    return oci::StreamOf(AsBytes(content));
   }
   static oci::Descriptor Described(std::string_view content) {
     return {.media_type = std::string(oci::media_type::kOciConfig),
@@ -133,7 +131,7 @@ TEST_F(LayoutDestinationTest, DoesNotReadWhatItHas) {
   int opened = 0;
   EXPECT_TRUE(destination
                   ->WriteBlob(Described("abc"),
-                              [&]() -> StatusOr<std::unique_ptr<ByteSource>> {
+                              [&](uint64_t) -> StatusOr<std::unique_ptr<ByteSource>> {
                                 ++opened;
                                 return MakeError(StatusCode::kInternal, "opened");
                               })
