@@ -143,31 +143,65 @@ Status Client::DeleteLease(const std::string& id) {
 }
 
 StatusOr<Bytes> Client::ReadContent(const oci::Descriptor& blob) {
-  Stubs::Context context(*this);
-  content::ReadContentRequest request;
-  request.set_digest(blob.digest.ToString());
-  const auto stream = stubs_->contents->Read(&context, request);
-  Bytes bytes;
-  content::ReadContentResponse piece;
-  bool too_long = false;
-  while (!too_long && stream->Read(&piece)) {
-    too_long = piece.data().size() > blob.size_bytes - bytes.size();
-    const ByteSpan data = AsBytes(piece.data());
-    bytes.insert(bytes.end(), data.begin(), data.end());
+  /// Ends the stream with the first byte too many.
+  class BoundedSink : public ByteSink {
+   public:
+    explicit BoundedSink(uint64_t limit_bytes) : limit_bytes_(limit_bytes) {}
+    Status Write(ByteSpan part) override {
+      is_too_long_ = part.size() > limit_bytes_ - bytes_.size();
+      if (is_too_long_) {
+        return MakeError(StatusCode::kDataLoss, "too long");
+      }
+      bytes_.insert(bytes_.end(), part.begin(), part.end());
+      return OkStatus();
+    }
+    bool is_too_long() const { return is_too_long_; }
+    Bytes& bytes() { return bytes_; }
+
+   private:
+    const uint64_t limit_bytes_;
+    Bytes bytes_;
+    bool is_too_long_ = false;
+  } sink(blob.size_bytes);
+  const Status streamed = StreamContent(blob.digest, 0, sink);
+  if (!sink.is_too_long()) {
+    RETURN_IF_ERROR(streamed);
   }
-  if (too_long) {
-    context.TryCancel();
-  }
-  const grpc::Status ended = stream->Finish();
-  if (!too_long) {
-    RETURN_IF_ERROR(Stubs::Result(*this, ended, "read a blob"));
-  }
-  if (bytes.size() != blob.size_bytes || oci::Digest::Of(bytes) != blob.digest) {
+  if (sink.bytes().size() != blob.size_bytes || oci::Digest::Of(sink.bytes()) != blob.digest) {
     return MakeError(
         StatusCode::kDataLoss,
         fmt::format("containerd: blob {} is not what its digest says", blob.digest.ToString()));
   }
-  return bytes;
+  return std::move(sink.bytes());
+}
+
+Status Client::StreamContent(const oci::Digest& digest, uint64_t blob_offset, ByteSink& sink) {
+  Stubs::Context context(*this, options_.apply_timeout);
+  content::ReadContentRequest request;
+  request.set_digest(digest.ToString());
+  request.set_offset(static_cast<int64_t>(blob_offset));
+  const auto stream = stubs_->contents->Read(&context, request);
+  content::ReadContentResponse piece;
+  Status taken;
+  while (taken.ok() && stream->Read(&piece)) {
+    taken = sink.Write(AsBytes(piece.data()));
+  }
+  if (!taken.ok()) {
+    context.TryCancel();
+  }
+  const grpc::Status ended = stream->Finish();
+  RETURN_IF_ERROR(taken);
+  return Stubs::Result(*this, ended, fmt::format("read blob {}", digest.ToString()));
+}
+
+StatusOr<Labels> Client::ContentLabels(const oci::Digest& digest) {
+  Stubs::Context context(*this);
+  content::InfoRequest request;
+  request.set_digest(digest.ToString());
+  content::InfoResponse response;
+  RETURN_IF_ERROR(Stubs::Result(*this, stubs_->contents->Info(&context, request, &response),
+                                "look for a blob"));
+  return Labels(response.info().labels().begin(), response.info().labels().end());
 }
 
 Status Client::LabelContent(const oci::Digest& digest, const Labels& labels) {
@@ -396,6 +430,23 @@ StatusOr<std::vector<Client::Image>> Client::Images() {
     found.push_back({.name = image.name(), .target = std::move(target)});
   }
   return found;
+}
+
+StatusOr<oci::Descriptor> Client::GetImage(const std::string& name) {
+  Stubs::Context context(*this);
+  images::GetImageRequest request;
+  request.set_name(name);
+  images::GetImageResponse response;
+  RETURN_IF_ERROR(Stubs::Result(*this, stubs_->images_->Get(&context, request, &response),
+                                "look for an image"));
+  const ::containerd::types::Descriptor& target = response.image().target();
+  if (target.size() < 0) {
+    return MakeError(StatusCode::kDataLoss, fmt::format("containerd: {} has no size", name));
+  }
+  ASSIGN_OR_RETURN(const oci::Digest digest, oci::Digest::Parse(target.digest()));
+  return oci::Descriptor{.media_type = target.media_type(),
+                         .digest = digest,
+                         .size_bytes = static_cast<uint64_t>(target.size())};
 }
 
 Status Client::PutImage(const std::string& name, const oci::Descriptor& target) {

@@ -48,6 +48,11 @@ class Client {
   /// A stored blob, whole, checked against its descriptor. kNotFound when it is not there;
   /// kDataLoss when what is there is not what the descriptor says.
   StatusOr<Bytes> ReadContent(const oci::Descriptor& blob);
+  /// Streams a stored blob from `blob_offset` on into `sink`, unchecked. kNotFound when it is not
+  /// there.
+  Status StreamContent(const oci::Digest& digest, uint64_t blob_offset, ByteSink& sink);
+  /// kNotFound when the blob is not there.
+  StatusOr<Labels> ContentLabels(const oci::Digest& digest);
   /// Adds labels to a blob.
   Status LabelContent(const oci::Digest& digest, const Labels& labels);
 
@@ -80,6 +85,8 @@ class Client {
   };
   /// All images. Those whose target is no descriptor of ours are left out.
   StatusOr<std::vector<Image>> Images();
+  /// What `name` stands for. kNotFound when there is no such image.
+  StatusOr<oci::Descriptor> GetImage(const std::string& name);
   /// Lets `name` stand for `target`, whatever it stood for before.
   Status PutImage(const std::string& name, const oci::Descriptor& target);
 

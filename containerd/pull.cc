@@ -4,6 +4,7 @@
 #include <random>
 
 #include "api/snapshot_labels.h"
+#include "containerd/content_labels.h"
 #include "oci/image_config.h"
 #include "oci/toc_digest.h"
 
@@ -245,8 +246,7 @@ class Pull {
 
   /// Where a blob came from, so that a push may mount it across repositories.
   Labels SourceLabels() const {
-    return {{"containerd.io/distribution.source." + options_.reference.domain(),
-             options_.reference.repository()}};
+    return {{OriginLabelOf(options_.reference.domain()), options_.reference.repository()}};
   }
 
   Status StoreBytes(const oci::Descriptor& blob, ByteSpan bytes, const Labels& labels) {

@@ -220,6 +220,19 @@ class FakeContainerd {
         return grpc::Status::OK;
       });
     }
+    grpc::Status Info(grpc::ServerContext* context,
+                      const ::containerd::services::content::v1::InfoRequest* request,
+                      ::containerd::services::content::v1::InfoResponse* response) override {
+      return fake_.Handle(*context, "content.Info", [&](State& state) {
+        const auto blob = state.blobs.find(request->digest());
+        if (blob == state.blobs.end()) {
+          return NotFound(request->digest());
+        }
+        response->mutable_info()->mutable_labels()->insert(blob->second.labels.begin(),
+                                                           blob->second.labels.end());
+        return grpc::Status::OK;
+      });
+    }
     grpc::Status Read(grpc::ServerContext* context,
                       const ::containerd::services::content::v1::ReadContentRequest* request,
                       grpc::ServerWriter<::containerd::services::content::v1::ReadContentResponse>*
@@ -231,10 +244,14 @@ class FakeContainerd {
           return NotFound(request->digest());
         }
         content = blob->second.content;
-        return grpc::Status::OK;
+        // As the real one: it does not read from a blob's end.
+        return static_cast<size_t>(request->offset()) < content.size() || content.empty()
+                   ? grpc::Status::OK
+                   : grpc::Status(grpc::StatusCode::OUT_OF_RANGE, "offset");
       });
       constexpr size_t kPieceBytes = 1000;
-      for (size_t at = 0; at < content.size(); at += kPieceBytes) {
+      for (auto at = static_cast<size_t>(request->offset()); at < content.size();
+           at += kPieceBytes) {
         ::containerd::services::content::v1::ReadContentResponse piece;
         piece.set_offset(static_cast<int64_t>(at));
         piece.set_data(content.substr(at, kPieceBytes));
@@ -366,6 +383,19 @@ class FakeContainerd {
           image.set_name(name);
           *image.mutable_target() = target;
         }
+        return grpc::Status::OK;
+      });
+    }
+    grpc::Status Get(grpc::ServerContext* context,
+                     const ::containerd::services::images::v1::GetImageRequest* request,
+                     ::containerd::services::images::v1::GetImageResponse* response) override {
+      return fake_.Handle(*context, "images.Get", [&](State& state) {
+        const auto found = state.images.find(request->name());
+        if (found == state.images.end()) {
+          return NotFound(request->name());
+        }
+        response->mutable_image()->set_name(found->first);
+        *response->mutable_image()->mutable_target() = found->second;
         return grpc::Status::OK;
       });
     }
