@@ -25,9 +25,14 @@ void AddUpgrade(CLI::App& app, Run& chosen);
 void AddLogin(CLI::App& app, Run& chosen);
 void AddLogout(CLI::App& app, Run& chosen);
 
-/// `exit_code` is what the program ends with when the command did what it was told to.
+/// `exit_code` is what the program ends with when the command did what it was told to; after a
+/// failure 1 stands for 0.
 void AddBuild(CLI::App& app, Run& chosen, int& exit_code);
 void AddCache(CLI::App& app, Run& chosen, int& exit_code);
+void AddPush(CLI::App& app, Run& chosen, int& exit_code);
+void AddCopy(CLI::App& app, Run& chosen, int& exit_code);
+void AddTags(CLI::App& app, Run& chosen, int& exit_code);
+void AddDelete(CLI::App& app, Run& chosen, int& exit_code);
 
 /// Where `starling mount` keeps the data of an image at `directory`, if not told otherwise. One
 /// process at a time may use a root, so each directory has its own, which it finds again.
@@ -40,6 +45,7 @@ struct RegistryOptions {
   std::vector<std::string> plain_http_hosts;
   std::vector<std::string> hosts_directories = {"/etc/containerd/certs.d"};
   std::string secret;  // "env:VARIABLE" or "file:PATH", for the registry of the command's image
+  std::string destination_secret;  // of a command that writes another image, for that one's
 };
 
 /// --plain-http HOST and --hosts-dir DIRECTORY: how registries are connected to.

@@ -38,6 +38,10 @@ int main(int argc, char** argv) {
   int exit_code = 0;
   cli::AddBuild(app, chosen, exit_code);
   cli::AddCache(app, chosen, exit_code);
+  cli::AddPush(app, chosen, exit_code);
+  cli::AddCopy(app, chosen, exit_code);
+  cli::AddTags(app, chosen, exit_code);
+  cli::AddDelete(app, chosen, exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -47,7 +51,7 @@ int main(int argc, char** argv) {
   if (!result.ok()) {
     const std::string command = app.get_subcommands().front()->get_name();
     std::fprintf(stderr, "starling %s: %s\n", command.c_str(), Describe(result).c_str());
-    return 1;
+    return exit_code == 0 ? 1 : exit_code;
   }
   return exit_code;
 }

@@ -28,11 +28,16 @@ registry::ClientOptions ClientOptionsOf(const RegistryOptions& options) {
 }
 
 StatusOr<std::unique_ptr<Toolbox>> Toolbox::Make(const RegistryOptions& options,
-                                                 const std::string& image) {
+                                                 const std::string& image,
+                                                 const std::string& destination) {
   auto toolbox = std::unique_ptr<Toolbox>(new Toolbox);
   if (!options.secret.empty()) {
     ASSIGN_OR_RETURN(const std::string registry, RegistryOf(image));
     RETURN_IF_ERROR(toolbox->credentials_.AddSecret(options.secret, registry));
+  }
+  if (!options.destination_secret.empty()) {
+    ASSIGN_OR_RETURN(const std::string registry, RegistryOf(destination));
+    RETURN_IF_ERROR(toolbox->credentials_.AddSecret(options.destination_secret, registry));
   }
   toolbox->Connect(options);
   return toolbox;

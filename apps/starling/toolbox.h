@@ -21,14 +21,17 @@ registry::ClientOptions ClientOptionsOf(const RegistryOptions& options);
 /// What every command needs to reach images, connected. Starts threads: fork before.
 class Toolbox {
  public:
-  /// Errors: of `options.secret`, which counts for the registry of `image`.
+  /// Errors: of `options.secret`, which counts for the registry of `image`, and of the
+  /// destination's for that of `destination`.
   static StatusOr<std::unique_ptr<Toolbox>> Make(const RegistryOptions& options,
-                                                 const std::string& image);
+                                                 const std::string& image,
+                                                 const std::string& destination = "");
 
   StatusOr<std::shared_ptr<oci::ImageSource>> OpenSource(const std::string& image);
   StatusOr<std::shared_ptr<oci::ImageDestination>> OpenDestination(const std::string& image);
   /// What is said about an image of a registry; kUnimplemented for one in files.
   StatusOr<std::shared_ptr<registry::Referrers>> OpenReferrers(const std::string& image);
+  registry::Client& registries() { return *registries_; }
   /// Whatever waits for a registry ends with kCancelled, now and from now on. Threads: safe.
   void StopNetwork() { http_.Stop(); }
 
