@@ -37,6 +37,7 @@ struct Client::State : std::enable_shared_from_this<Client::State> {
   Dependencies deps;
   std::shared_ptr<HostPauses> pauses = std::make_shared<HostPauses>();
   std::shared_ptr<Outages> outages = std::make_shared<Outages>(deps.on_outage);
+  std::shared_ptr<RateLimits> limits = std::make_shared<RateLimits>(deps.on_rate_limit);
   std::shared_ptr<TokenSource> tokens;
 
   HostsDirectory directory;
@@ -62,9 +63,13 @@ struct Client::State : std::enable_shared_from_this<Client::State> {
          .tokens = tokens,
          .pauses = pauses,
          .outages = outages,
+         .limits = limits,
          .hosts = std::move(policy),
          .latest = [self = shared_from_this(), image, host] { return self->Latest(image, host); },
-         .read_deadline = ReadDeadlineOf(image)});
+         .read_deadline = ReadDeadlineOf(image),
+         .certificates_directory = options.hosts_directories.empty()
+                                       ? std::string()
+                                       : options.hosts_directories.front().string()});
   }
   /// What is to be known of `host` now; what was, if the files name it no more or are wrong.
   RegistryHost Latest(const oci::Reference& image, const RegistryHost& host) {
@@ -507,6 +512,8 @@ StatusOr<std::vector<std::string>> Client::Tags(const oci::Reference& image) {
   ASSIGN_OR_RETURN(const std::shared_ptr<RepositoryApi> api, state_->Api(image, Access::kPull));
   return ListTags(api, [this] { return state_->RequestPolicy(); });
 }
+
+std::map<std::string, RateLimit> Client::KnownRateLimits() const { return state_->limits->All(); }
 
 Status Client::Remove(const oci::Reference& image) {
   ASSIGN_OR_RETURN(const std::shared_ptr<RepositoryApi> api, state_->Api(image, Access::kDelete));

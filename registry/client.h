@@ -15,6 +15,7 @@
 #include "registry/credentials.h"
 #include "registry/http_transport.h"
 #include "registry/outages.h"
+#include "registry/rate_limit.h"
 #include "registry/upload_sizes.h"
 
 namespace starling::registry {
@@ -65,6 +66,8 @@ class Client {
     Executor& executor;
     /// Told of outages of registries, token servers and storage.
     OutageObserver on_outage = nullptr;
+    /// Told when little or nothing is left of what a registry answers, and when that is over.
+    RateLimitObserver on_rate_limit = nullptr;
   };
   Client(ClientOptions options, Dependencies dependencies);
   ~Client();
@@ -87,6 +90,8 @@ class Client {
   std::shared_ptr<Referrers> ReferrersIn(const oci::Reference& image);
   /// The tags of the repository of `image`. Blocks; errors as ListTags.
   StatusOr<std::vector<std::string>> Tags(const oci::Reference& image);
+  /// What registries have told of their limits so far, by registry.
+  std::map<std::string, RateLimit> KnownRateLimits() const;
   /// Removes what `image` stands for from its registry. Blocks; errors as RemoveManifest.
   Status Remove(const oci::Reference& image);
 

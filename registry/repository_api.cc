@@ -4,8 +4,6 @@
 #include <future>
 #include <utility>
 
-#include "registry/api_error.h"
-
 namespace starling::registry {
 namespace {
 
@@ -138,11 +136,9 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
     if (!authorization_.empty()) {
       http.headers.push_back({.name = "Authorization", .value = authorization_});
     }
-    if (request_.on_headers || request_.on_location) {
-      http.on_headers = [self = shared_from_this()](const HttpResponse& response) {
-        return self->OnHeaders(response);
-      };
-    }
+    http.on_headers = [self = shared_from_this()](const HttpResponse& response) {
+      return self->OnHeaders(response);
+    };
     SendWithRetries({.transport = api_->deps_.transport,
                      .clock = api_->deps_.clock,
                      .pauses = api_->deps_.pauses,
@@ -154,6 +150,9 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
   }
 
   Status OnHeaders(const HttpResponse& response) {
+    if (AtRegistry()) {
+      api_->deps_.limits->OnAnswer(token_request_.domain, response);
+    }
     if (request_.on_location && (response.status == 200 || response.status == 206)) {
       request_.on_location(url_->text());
     }
@@ -292,37 +291,22 @@ void RepositoryApi::Wait(std::chrono::milliseconds delay) {
   waited.get();
 }
 
+FailedRequest RepositoryApi::Failed(std::string_view what) {
+  return {.repository = name_,
+          .what = std::string(what),
+          .url = host_.api.ForMessages(),
+          .registry = token_request_.domain,
+          .tried = deps_.tokens->Tried(token_request_.domain),
+          .limit = deps_.limits->Of(token_request_.domain),
+          .certificates_directory = deps_.certificates_directory};
+}
+
 Status RepositoryApi::ErrorOf(const HttpResponse& response, std::string_view what) {
-  const Status status =
-      ErrorOfResponse(response, fmt::format("{}: {}: {}", name_, what, host_.api.ForMessages()));
-  switch (response.status) {
-    case 401:
-    case 403:
-      return MakeError(status.code(),
-                       fmt::format("{}; {}; check the name, or log in to {} with an account that "
-                                   "may use it",
-                                   MessageOf(status), deps_.tokens->Tried(token_request_.domain),
-                                   token_request_.domain));
-    case 404:
-      return MakeError(status.code(),
-                       fmt::format("{}; check the name and the tag", MessageOf(status)));
-    case 429:
-      return MakeError(status.code(),
-                       fmt::format("{}; too many requests: wait, or log in for a higher limit",
-                                   MessageOf(status)));
-    default:
-      return status;
-  }
+  return FailureOf(Failed(what), response);
 }
 
 Status RepositoryApi::Explain(const Status& status, std::string_view what) {
-  if (status.code() == StatusCode::kUnauthenticated) {
-    return MakeError(status.code(),
-                     fmt::format("{}: {}: {}; {}; check the name, or log in to {}", name_, what,
-                                 MessageOf(status), deps_.tokens->Tried(token_request_.domain),
-                                 token_request_.domain));
-  }
-  return Annotate(status, fmt::format("{}: {}", name_, what));
+  return FailureOf(Failed(what), status);
 }
 
 Status RepositoryApi::CheckStep(const Url& from, const Url& to) const {

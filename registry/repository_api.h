@@ -9,8 +9,10 @@
 
 #include "base/clock.h"
 #include "oci/reference.h"
+#include "registry/failure.h"
 #include "registry/host_policy.h"
 #include "registry/http_transport.h"
+#include "registry/rate_limit.h"
 #include "registry/registry_host.h"
 #include "registry/retry.h"
 #include "registry/token_source.h"
@@ -62,11 +64,13 @@ class RepositoryApi : public std::enable_shared_from_this<RepositoryApi> {
     std::shared_ptr<TokenSource> tokens;
     std::shared_ptr<HostPauses> pauses;
     std::shared_ptr<Outages> outages;
+    std::shared_ptr<RateLimits> limits;
     HostPolicy hosts;
     /// What is to be known of the place now: its headers and how to connect to it may change.
     std::function<RegistryHost()> latest;
     /// How long a read of a range waits for its bytes.
     std::chrono::milliseconds read_deadline = std::chrono::minutes(15);
+    std::string certificates_directory = {};  // for messages
   };
   using Done = std::function<void(StatusOr<ApiResponse>)>;
 
@@ -88,10 +92,9 @@ class RepositoryApi : public std::enable_shared_from_this<RepositoryApi> {
   /// Waits on the calling thread, which is not the transport's.
   void Wait(std::chrono::milliseconds delay);
 
-  /// The error for an answer that `what` ("blob sha256:...") did not hope for: names registry and
-  /// repository, what was tried, and the likely cure.
+  /// The error for an answer that `what` ("blob sha256:...") did not hope for; see FailedRequest.
   Status ErrorOf(const HttpResponse& response, std::string_view what);
-  /// `status` with registry, repository and `what` in front.
+  /// The same for `status`, which is OK or an error that names neither registry nor cure yet.
   Status Explain(const Status& status, std::string_view what);
   /// Whether the latest request to the registry carried a login.
   bool HasLoggedIn();
@@ -112,6 +115,7 @@ class RepositoryApi : public std::enable_shared_from_this<RepositoryApi> {
   class CallInProgress;
   RepositoryApi(const oci::Reference& image, Access access, RegistryHost host,
                 Dependencies dependencies);
+  FailedRequest Failed(std::string_view what);
   TokenRequest TokenRequestOf(const ApiRequest& request) const;
   const Dependencies deps_;
   const RegistryHost host_;

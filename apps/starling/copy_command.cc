@@ -6,6 +6,7 @@
 #include "apps/starling/commands.h"
 #include "apps/starling/exit_codes.h"
 #include "apps/starling/progress_display.h"
+#include "apps/starling/rate_limits.h"
 #include "apps/starling/sizes.h"
 #include "apps/starling/toolbox.h"
 #include "containerd/content_source.h"
@@ -26,7 +27,8 @@ struct Arguments {
   int* exit_code = nullptr;
 };
 
-void PrintReport(const Arguments& arguments, const copy::CopyReport& report) {
+void PrintReport(const registry::Client& registries, const Arguments& arguments,
+                 const copy::CopyReport& report) {
   if (arguments.json) {
     const nlohmann::ordered_json json = {{"name", arguments.to},
                                          {"digest", report.target.ToString()},
@@ -36,10 +38,12 @@ void PrintReport(const Arguments& arguments, const copy::CopyReport& report) {
                                          {"sentSize", report.sent_bytes},
                                          {"mountedBlobs", report.mounted_blobs},
                                          {"presentBlobs", report.present_blobs},
-                                         {"foreignLayers", report.foreign_layers}};
+                                         {"foreignLayers", report.foreign_layers},
+                                         {"rateLimits", RateLimitsJson(registries)}};
     std::printf("%s\n", json.dump(2).c_str());
     return;
   }
+  PrintRateLimits(registries);
   std::printf("%s@%s\n%zu manifests, %zu blobs sent (%s), %zu mounted, %zu there already\n",
               arguments.to.c_str(), report.target.ToString().c_str(), report.manifests,
               report.sent_blobs, SizeText(report.sent_bytes).c_str(), report.mounted_blobs,
@@ -59,7 +63,7 @@ Status CopyBetween(Toolbox& toolbox, oci::ImageSource& source, Arguments argumen
         MakeProgress(stderr, arguments.json ? Quiet::kYes : Quiet::kNo);
     ASSIGN_OR_RETURN(report, copy::CopyImage(source, *destination, arguments.options, *progress));
   }
-  PrintReport(arguments, *report);
+  PrintReport(toolbox.registries(), arguments, *report);
   return OkStatus();
 }
 

@@ -9,6 +9,7 @@
 
 #include "apps/starling/commands.h"
 #include "apps/starling/progress_display.h"
+#include "apps/starling/rate_limits.h"
 #include "apps/starling/toolbox.h"
 #include "containerd/pull.h"
 
@@ -80,12 +81,16 @@ Status Pull(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const containerd::PullReport report,
                    containerd::PullImage(client, *source, options, *progress));
   if (arguments.json) {
-    const nlohmann::ordered_json json = {
-        {"name", options.reference.ToString()},   {"digest", report.target.ToString()},
-        {"lazyLayers", report.lazy_layers},       {"wholeLayers", report.whole_layers},
-        {"presentLayers", report.present_layers}, {"downloadedLayers", report.downloaded_layers}};
+    const nlohmann::ordered_json json = {{"name", options.reference.ToString()},
+                                         {"digest", report.target.ToString()},
+                                         {"lazyLayers", report.lazy_layers},
+                                         {"wholeLayers", report.whole_layers},
+                                         {"presentLayers", report.present_layers},
+                                         {"downloadedLayers", report.downloaded_layers},
+                                         {"rateLimits", RateLimitsJson(toolbox->registries())}};
     std::printf("%s\n", json.dump(2).c_str());
   } else {
+    PrintRateLimits(toolbox->registries());
     std::printf("%s\n", options.reference.ToString().c_str());
   }
   return OkStatus();

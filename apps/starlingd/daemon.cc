@@ -102,6 +102,20 @@ void LogOutage(const registry::OutageEvent& event) {
   }
 }
 
+void LogRateLimit(const registry::RateLimitEvent& event) {
+  const std::string limit =
+      event.limit == registry::RateLimit() ? "not told" : event.limit.ToString();
+  if (event.state == registry::RateLimitState::kPlenty) {
+    log::Info("a registry answers many requests again",
+              {{"registry", event.registry}, {"limit", limit}});
+    return;
+  }
+  log::Warning(event.state == registry::RateLimitState::kExhausted
+                   ? "a registry answers no more requests for a while; a login may have more"
+                   : "a registry answers few more requests; a login may have more",
+               {{"registry", event.registry}, {"limit", limit}});
+}
+
 layer::FetchPreference PreferenceOf(config::FetchPreference policy) {
   switch (policy) {
     case config::FetchPreference::kLazy:
@@ -268,7 +282,8 @@ class LayerStack {
                                                      .credentials = credentials_.in_order(),
                                                      .clock = SystemClock(),
                                                      .executor = helpers_,
-                                                     .on_outage = LogOutage}) {}
+                                                     .on_outage = LogOutage,
+                                                     .on_rate_limit = LogRateLimit}) {}
 
   registry::CurlTransport transport_;
   credentials::Sources credentials_;

@@ -49,12 +49,13 @@ inline HttpResponse PartOf(std::string_view content, size_t first, size_t last) 
 /// A client whose network is a function.
 struct Harness {
   explicit Harness(FakeTransport::Handler handler, std::vector<CredentialSource*> credentials = {},
-                   ClientOptions options = {})
+                   ClientOptions options = {}, RateLimitObserver on_rate_limit = nullptr)
       : transport(clock, std::move(handler)),
         client(std::move(options), {.transport = transport,
                                     .credentials = std::move(credentials),
                                     .clock = clock,
-                                    .executor = executor}) {}
+                                    .executor = executor,
+                                    .on_rate_limit = std::move(on_rate_limit)}) {}
   std::shared_ptr<oci::ImageSource> Source(std::string_view name) {
     return client.Source(*oci::Reference::Parse(name));
   }

@@ -20,7 +20,7 @@ TEST(RepositoryApi, ExplainsRefusals) {
     const char* words;
   } cases[] = {
       {403, StatusCode::kPermissionDenied, "log in"},
-      {404, StatusCode::kNotFound, "check the name"},
+      {404, StatusCode::kNotFound, "check the repository's name"},
       {405, StatusCode::kFailedPrecondition, "405"},
   };
   for (const auto& c : cases) {
