@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <functional>
 #include <map>
 #include <string>
@@ -44,6 +45,8 @@ struct ServedResponse {
   bool reset = false;
   /// Sends the body one byte at a time, with this pause after each (0: all of it at once).
   std::chrono::milliseconds pause_per_byte{0};
+  /// Sends the body in two chunks, without saying how long it is.
+  bool chunked = false;
   /// Sends nothing and keeps the connection open until the server goes.
   bool silent = false;
 };
@@ -187,7 +190,9 @@ class TestServer {
     for (const auto& [name, value] : response.headers) {
       head += name + ": " + value + "\r\n";
     }
-    head += "Content-Length: " + std::to_string(response.body.size()) + "\r\n\r\n";
+    head += response.chunked
+                ? std::string("Transfer-Encoding: chunked\r\n\r\n")
+                : "Content-Length: " + std::to_string(response.body.size()) + "\r\n\r\n";
     if (!SendAll(fd, head)) return false;
     if (request.method == "HEAD") return true;
     if (response.cut_after_bytes >= 0) {
@@ -197,7 +202,19 @@ class TestServer {
       ::shutdown(fd, SHUT_RDWR);
       return false;
     }
+    if (response.chunked) {
+      const size_t half = response.body.size() / 2;
+      return SendChunk(fd, std::string_view(response.body).substr(0, half)) &&
+             SendChunk(fd, std::string_view(response.body).substr(half)) &&
+             SendAll(fd, "0\r\n\r\n");
+    }
     return response.pause_per_byte.count() > 0 ? Drip(fd, response) : SendAll(fd, response.body);
+  }
+
+  static bool SendChunk(int fd, std::string_view part) {
+    char size[32];
+    std::snprintf(size, sizeof size, "%zx\r\n", part.size());
+    return part.empty() || (SendAll(fd, size) && SendAll(fd, part) && SendAll(fd, "\r\n"));
   }
 
   /// False when the client goes in the middle.

@@ -332,6 +332,41 @@ TEST(UploadBlob, AMountAsksForATokenThatMayReadTheOtherRepository) {
                                  "scope=repository%3Aother%2Fone%3Apull"));
 }
 
+TEST(UploadBlob, GoesWhereTheLocationLeads) {
+  const struct {
+    const char* name;
+    const char* location;
+    std::string put;  // before the digest
+    bool sees_token;
+  } cases[] = {
+      {"a path", "/v2/b/blobs/uploads/1", "https://a.example/v2/b/blobs/uploads/1?digest=", true},
+      {"a path with a query", "/upload?_state=x%3D",
+       "https://a.example/upload?_state=x%3D&digest=", true},
+      {"beside the request", "1?_state=x",
+       "https://a.example/v2/b/blobs/uploads/1?_state=x&digest=", true},
+      {"a whole URL", "https://a.example/upload", "https://a.example/upload?digest=", true},
+      {"another host", "https://uploads.example/u?sig=s",
+       "https://uploads.example/u?sig=s&digest=", false},
+      {"another port", "https://a.example:444/u", "https://a.example:444/u?digest=", false},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    TokenWorld tokens;
+    Harness harness([&](const HttpRequest& request) -> StatusOr<HttpResponse> {
+      if (request.method == "PUT") return Answer(201);
+      const HttpResponse checked = tokens(request);
+      if (checked.status != 200 || request.url.starts_with("https://auth.example/")) return checked;
+      return request.method == "HEAD" ? Answer(404) : Answer(202, "", {{"Location", c.location}});
+    });
+    const auto arrival = harness.client.Destination(*oci::Reference::Parse("a.example/b"))
+                             ->PutBlob(BlobOf(kContent), oci::StreamOf(AsBytes(kContent)), {});
+    ASSERT_TRUE(arrival.ok()) << arrival.status();
+    const HttpRequest put = harness.transport.requests().back();
+    EXPECT_THAT(put.url, testing::StartsWith(c.put));
+    EXPECT_EQ(FakeTransport::HeaderOf(put, "Authorization").empty(), !c.sees_token);
+  }
+}
+
 TEST(UploadBlob, CompletesNothingThatIsNotTheBlob) {
   const struct {
     const char* name;
