@@ -12,6 +12,17 @@ trap 'release_all "$work"' EXIT
 
 make_image "$work"
 mkdir "$work/one" "$work/two"
+
+# expect_failure WHAT CODE REGEX COMMAND...: that exit code and one line of error that matches.
+expect_failure() {
+  local what=$1 wanted_code=$2 regex=$3 status=0
+  shift 3
+  "$@" >"$work/output" 2>"$work/error" || status=$?
+  grep '^starling ' "$work/error" >"$work/line" || true
+  cat "$work/error" >>"$work/failures.txt"
+  expect "$what: exit code" "$status" "$wanted_code"
+  expect_match "$what: error" "$(cat "$work/line")" "$regex"
+}
 start_registry "$work/one"
 one=$REGISTRY
 start_registry "$work/two"
@@ -95,6 +106,40 @@ expect "blobs that its labels let mount" "$(jq .mountedBlobs "$work/contained.js
 expect "blob uploads for it" "$(uploads "$work/two" "$mark")" 0
 starling push --json "$two/from/containerd:1" "$one/from/containerd:1" >"$work/contained.json"
 expect "the digest at the other registry" "$(jq -r .digest "$work/contained.json")" "$wanted"
+
+# A registry with a password, TLS of its own authority, and client certificates.
+certs=$work/certs.d/guarded.test
+make_authority "$certs"
+issue_certificate "$certs" server IP:127.0.0.1
+issue_certificate "$certs" client DNS:client
+guarded=127.0.0.1:$(free_port)
+htpasswd -Bbn user secret >"$work/htpasswd" 2>/dev/null ||
+  echo 'user:$2b$04$NyMJeTBX1KNoKTjoPjFyGO1n0YIHX7CrfXJrLX/QM1T4mbiDA8EBO' >"$work/htpasswd"
+mkdir "$work/guarded"
+cat >"$work/guarded.yml" <<Y
+version: 0.1
+log: {accesslog: {disabled: true}, formatter: json}
+storage: {filesystem: {rootdirectory: $work/guarded/registry}}
+auth: {htpasswd: {realm: guarded, path: $work/htpasswd}}
+http: {addr: $guarded, tls: {certificate: $certs/server.pem, key: $certs/server.key, clientcas: [$certs/ca.pem]}}
+Y
+start_process "$work/guarded.log" docker-registry serve "$work/guarded.yml"
+wait_until 20 "the guarded registry's first answer" curl -sS --cacert "$certs/ca.pem" --cert "$certs/client.pem" \
+  --key "$certs/client.key" "https://$guarded/v2/"
+hosts() { printf 'server = "https://%s"\n%s\n' "$guarded" "$1" >"$certs/hosts.toml"; }
+to_guarded() {
+  starling copy --hosts-dir "$work/certs.d" --dest-secret env:GUARDED "$one/t/image:plain" guarded.test/t/image:plain
+}
+export GUARDED=user:secret DOCKER_CONFIG=$work/docker
+hosts ''
+expect_failure "an unknown authority" 4 'guarded.test/t/image: .*authority into .*/certs.d/guarded.test/ as ca.crt' to_guarded
+hosts 'ca = "ca.pem"'
+expect_failure "no client certificate" 5 'client certificate' to_guarded
+hosts $'ca = "ca.pem"\nclient = [["client.pem", "client.key"]]'
+GUARDED=user:wrong expect_failure "a wrong password" 4 'guarded.test/t/image: .*401.*GUARDED.*log in to guarded.test' to_guarded
+to_guarded >"$work/output" 2>/dev/null
+expect_match "the digest behind all that" "$(head -n 1 "$work/output")" "@$wanted\$"
+expect "secrets in the messages" "$(grep -c -E 'user:|wrong' "$work"/failures.txt || true)" 0
 
 # Deleting, and failures that a script can tell apart.
 code() { local status=0; "$@" >"$work/output" 2>"$work/error" || status=$?; echo $status; }

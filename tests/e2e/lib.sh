@@ -122,6 +122,19 @@ registry_cost() {
   registry_requests "$1" "$2" | awk '{ requests++; bytes += $4 } END { print requests + 0, bytes + 0 }'
 }
 
+# make_authority DIR: an authority of certificates, DIR/ca.pem.
+make_authority() {
+  mkdir -p "$1"
+  openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout "$1/ca.key" -out "$1/ca.pem" 2>/dev/null
+}
+
+# issue_certificate DIR NAME SAN: DIR/NAME.pem and DIR/NAME.key, of the authority in DIR.
+issue_certificate() {
+  openssl req -newkey rsa:2048 -nodes -subj "/CN=$2" -keyout "$1/$2.key" -out "$1/$2.csr" 2>/dev/null
+  openssl x509 -req -in "$1/$2.csr" -CA "$1/ca.pem" -CAkey "$1/ca.key" -CAcreateserial -days 2 \
+    -extfile <(echo "subjectAltName=$3") -out "$1/$2.pem" 2>/dev/null
+}
+
 # as_the_unit: sets AS_THE_UNIT to words before a command that then has the privileges that systemd/starling.service leaves.
 as_the_unit() {
   local capabilities

@@ -15,16 +15,9 @@ upstream=$REGISTRY upstream_pid=$REGISTRY_PID
 starling convert "oci:$work/oci:plain" "docker://$upstream/t/image:esgz" >/dev/null
 
 certs=$work/certs.d/registry.test
-mkdir -p "$certs"
-openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout "$work/ca.key" -out "$certs/ca.pem" 2>/dev/null
-# issue NAME SAN: NAME.pem and NAME.key, of the authority.
-issue() {
-  openssl req -newkey rsa:2048 -nodes -subj "/CN=$1" -keyout "$certs/$1.key" -out "$work/$1.csr" 2>/dev/null
-  openssl x509 -req -in "$work/$1.csr" -CA "$certs/ca.pem" -CAkey "$work/ca.key" -CAcreateserial -days 2 \
-    -extfile <(echo "subjectAltName=$2") -out "$certs/$1.pem" 2>/dev/null
-}
-issue mirror IP:127.0.0.1
-issue client DNS:client
+make_authority "$certs"
+issue_certificate "$certs" mirror IP:127.0.0.1
+issue_certificate "$certs" client DNS:client
 mirror=127.0.0.1:$(free_port)
 cat >"$work/mirror.yml" <<Y
 version: 0.1
