@@ -97,6 +97,9 @@ class Download {
   /// The answer starts at `from`, or at 0: then the first bytes are known already.
   static Status CheckStart(const HttpResponse& response, uint64_t from,
                            std::atomic<uint64_t>& skip_bytes) {
+    if (response.status == 200 || response.status == 206) {
+      RETURN_IF_ERROR(CheckEncoding(response.HeaderValue("Content-Encoding")));
+    }
     if (response.status == 206) {
       ASSIGN_OR_RETURN(const ContentRange got,
                        ParseContentRange(response.HeaderValue("Content-Range")));

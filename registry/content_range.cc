@@ -66,6 +66,16 @@ StatusOr<ContentRange> ParseContentRange(std::string_view text) {
   return *parsed;
 }
 
+Status CheckEncoding(std::string_view encoding) {
+  if (encoding.empty() || encoding == "identity") {
+    return OkStatus();
+  }
+  return MakeError(StatusCode::kDataLoss,
+                   fmt::format("the server encodes the blob as {} on its way, so ranges of it mean "
+                               "nothing",
+                               Printable(encoding, 40)));
+}
+
 std::string RangeHeader(oci::BlobRange range) {
   return fmt::format("bytes={}-{}", range.blob_offset, range.end() - 1);
 }

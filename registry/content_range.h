@@ -19,6 +19,9 @@ struct ContentRange {
 /// kDataLoss unless it is "bytes A-B/N", "bytes A-B/*" or "bytes */N" with A <= B < N.
 StatusOr<ContentRange> ParseContentRange(std::string_view text);
 
+/// kDataLoss for a Content-Encoding that makes of a blob's bytes, and of their offsets, others.
+Status CheckEncoding(std::string_view encoding);
+
 /// "bytes=A-B" for a range that is not empty.
 std::string RangeHeader(oci::BlobRange range);
 

@@ -59,6 +59,20 @@ TEST(DownloadBlob, ChecksWhatItStreamed) {
   }
 }
 
+TEST(DownloadBlob, DoesNotTakeEncodedBytesForTheBlobs) {
+  Harness harness([&](const HttpRequest&) {
+    HttpResponse answer = Answer(200, "shorter than the blob");
+    answer.headers.push_back({.name = "Content-Encoding", .value = "gzip"});
+    return answer;
+  });
+  BytesSink sink;
+  const Status status = harness.Source("a.example/b")->ReadBlob(BlobOf(kContent), sink);
+  EXPECT_EQ(status.code(), StatusCode::kDataLoss);
+  EXPECT_NE(MessageOf(status).find("encodes the blob as gzip"), std::string_view::npos) << status;
+  EXPECT_TRUE(sink.bytes().empty());
+  EXPECT_EQ(harness.transport.requests().size(), 1u);
+}
+
 TEST(DownloadBlob, StopsWhenTheSinkFails) {
   class FullSink : public ByteSink {
     Status Write(ByteSpan) override { return MakeError(StatusCode::kResourceExhausted, "full"); }
