@@ -84,7 +84,7 @@ std::string CureOf(const FailedRequest& request, const HttpResponse& response,
 std::string PlaceOfCertificates(const FailedRequest& request) {
   return request.certificates_directory.empty()
              ? std::string("a directory of certificates (--hosts-dir)")
-             : fmt::format("{}/{}/", request.certificates_directory, request.registry);
+             : request.certificates_directory + "/";
 }
 
 /// What helps when there was no answer. libcurl and its TLS library say what it was in words only.

@@ -15,10 +15,10 @@ struct FailedRequest {
   std::string repository;  // "docker.io/library/ubuntu"
   std::string what;        // "manifest latest", "blob sha256:...: upload"
   std::string url;         // of the registry's API, for messages
-  std::string registry;    // as references name it, whose credentials and certificates count
+  std::string registry;    // whose credentials count
   std::string tried;       // where credentials were looked for; without secrets
   std::optional<RateLimit> limit;
-  /// Where certificates of registries are kept; empty: nowhere.
+  /// Where the certificates for these references are kept; empty: nowhere.
   std::string certificates_directory;
 };
 

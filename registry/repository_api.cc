@@ -292,13 +292,16 @@ void RepositoryApi::Wait(std::chrono::milliseconds delay) {
 }
 
 FailedRequest RepositoryApi::Failed(std::string_view what) {
-  return {.repository = name_,
-          .what = std::string(what),
-          .url = host_.api.ForMessages(),
-          .registry = token_request_.domain,
-          .tried = deps_.tokens->Tried(token_request_.domain),
-          .limit = deps_.limits->Of(token_request_.domain),
-          .certificates_directory = deps_.certificates_directory};
+  return {
+      .repository = name_,
+      .what = std::string(what),
+      .url = host_.api.ForMessages(),
+      .registry = token_request_.domain,
+      .tried = deps_.tokens->Tried(token_request_.domain),
+      .limit = deps_.limits->Of(token_request_.domain),
+      .certificates_directory = deps_.certificates_directory.empty()
+                                    ? std::string()
+                                    : fmt::format("{}/{}", deps_.certificates_directory, domain_)};
 }
 
 Status RepositoryApi::ErrorOf(const HttpResponse& response, std::string_view what) {

@@ -108,14 +108,13 @@ starling push --json "$two/from/containerd:1" "$one/from/containerd:1" >"$work/c
 expect "the digest at the other registry" "$(jq -r .digest "$work/contained.json")" "$wanted"
 
 # A registry with a password, TLS of its own authority, and client certificates.
-certs=$work/certs.d/guarded.test
+guarded=127.0.0.1:$(free_port)
+certs=$work/authority
 make_authority "$certs"
 issue_certificate "$certs" server IP:127.0.0.1
 issue_certificate "$certs" client DNS:client
-guarded=127.0.0.1:$(free_port)
-htpasswd -Bbn user secret >"$work/htpasswd" 2>/dev/null ||
-  echo 'user:$2b$04$NyMJeTBX1KNoKTjoPjFyGO1n0YIHX7CrfXJrLX/QM1T4mbiDA8EBO' >"$work/htpasswd"
-mkdir "$work/guarded"
+password_file "$work/htpasswd" user secret
+mkdir -p "$work/guarded" "$work/certs.d/$guarded"
 cat >"$work/guarded.yml" <<Y
 version: 0.1
 log: {accesslog: {disabled: true}, formatter: json}
@@ -126,17 +125,18 @@ Y
 start_process "$work/guarded.log" docker-registry serve "$work/guarded.yml"
 wait_until 20 "the guarded registry's first answer" curl -sS --cacert "$certs/ca.pem" --cert "$certs/client.pem" \
   --key "$certs/client.key" "https://$guarded/v2/"
-hosts() { printf 'server = "https://%s"\n%s\n' "$guarded" "$1" >"$certs/hosts.toml"; }
+hosts() { printf 'server = "https://%s"\n%s\n' "$guarded" "$1" >"$work/certs.d/$guarded/hosts.toml"; }
 to_guarded() {
-  starling copy --hosts-dir "$work/certs.d" --dest-secret env:GUARDED "$one/t/image:plain" guarded.test/t/image:plain
+  starling copy --hosts-dir "$work/certs.d" --dest-secret env:GUARDED "$one/t/image:plain" "$guarded/t/image:plain"
 }
 export GUARDED=user:secret DOCKER_CONFIG=$work/docker
 hosts ''
-expect_failure "an unknown authority" 4 'guarded.test/t/image: .*authority into .*/certs.d/guarded.test/ as ca.crt' to_guarded
-hosts 'ca = "ca.pem"'
+expect_failure "an unknown authority" 4 "$guarded/t/image: .*authority into .*/certs.d/$guarded/ as ca.crt" to_guarded
+hosts "ca = \"$certs/ca.pem\""
 expect_failure "no client certificate" 5 'client certificate' to_guarded
-hosts $'ca = "ca.pem"\nclient = [["client.pem", "client.key"]]'
-GUARDED=user:wrong expect_failure "a wrong password" 4 'guarded.test/t/image: .*401.*GUARDED.*log in to guarded.test' to_guarded
+hosts "ca = \"$certs/ca.pem\"
+client = [[\"$certs/client.pem\", \"$certs/client.key\"]]"
+GUARDED=user:wrong expect_failure "a wrong password" 4 "$guarded/t/image: .*401.*GUARDED.*log in to $guarded" to_guarded
 to_guarded >"$work/output" 2>/dev/null
 expect_match "the digest behind all that" "$(head -n 1 "$work/output")" "@$wanted\$"
 expect "secrets in the messages" "$(grep -c -E 'user:|wrong' "$work"/failures.txt || true)" 0

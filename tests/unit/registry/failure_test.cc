@@ -12,7 +12,7 @@ const FailedRequest kRequest{.repository = "a.example/b",
                              .url = "https://a.example/v2",
                              .registry = "a.example",
                              .tried = "docker config has none: no entry",
-                             .certificates_directory = "/etc/containerd/certs.d"};
+                             .certificates_directory = "/etc/containerd/certs.d/a.example"};
 
 TEST(FailureOf, AnAnswerSaysWhatHelps) {
   const std::string sha = "sha256:" + std::string(64, '0');
