@@ -255,6 +255,24 @@ std::string JoinDigests(const std::vector<oci::Digest>& digests) {
   return text;
 }
 
+StatusOr<uint64_t> InsertLayer(Database& database, const LayerRequest& request) {
+  Query query = database.Prepare(
+      "INSERT INTO layer (image_reference, layer, toc, image_layers) VALUES (?, ?, ?, ?) "
+      "RETURNING number");
+  query.Bind(request.image_reference)
+      .Bind(request.layer.ToString())
+      .Bind(request.toc.ToString())
+      .Bind(JoinDigests(request.image_layers));
+  ASSIGN_OR_RETURN(const bool found, query.Step());
+  if (!found) {
+    return MakeError(StatusCode::kInternal, "the layer got no number");
+  }
+  const uint64_t number = query.Number(0);
+  // The row is written when the statement ends.
+  RETURN_IF_ERROR(query.Run());
+  return number;
+}
+
 StatusOr<std::vector<oci::Digest>> SplitDigests(std::string_view text) {
   std::vector<oci::Digest> digests;
   while (!text.empty()) {
@@ -489,20 +507,10 @@ Status MetadataStore::SetUsage(uint64_t id, const Usage& usage) {
 
 StatusOr<uint64_t> MetadataStore::AddLayer(const LayerRequest& request) {
   MutexLock lock(state_->mutex);
-  Query query = state_->database->Prepare(
-      "INSERT INTO layer (image_reference, layer, toc, image_layers) VALUES (?, ?, ?, ?) "
-      "RETURNING number");
-  query.Bind(request.image_reference)
-      .Bind(request.layer.ToString())
-      .Bind(request.toc.ToString())
-      .Bind(JoinDigests(request.image_layers));
-  ASSIGN_OR_RETURN(const bool found, query.Step());
-  if (!found) {
-    return MakeError(StatusCode::kInternal, "the layer got no number");
-  }
-  const uint64_t number = query.Number(0);
-  // The row is written when the statement ends.
-  RETURN_IF_ERROR(query.Run());
+  // The snapshot that shows the layer is forced to the disk, and this with it.
+  RETURN_IF_ERROR(state_->database->SetSync(Database::Sync::kWithTheNext));
+  StatusOr<uint64_t> number = InsertLayer(*state_->database, request);
+  RETURN_IF_ERROR(state_->database->SetSync(Database::Sync::kAtOnce));
   return number;
 }
 

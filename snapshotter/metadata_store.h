@@ -90,7 +90,8 @@ class MetadataStore {
   StatusOr<StoredUsage> FindUsage(const std::string& key);
   Status SetUsage(uint64_t id, const Usage& usage);
 
-  /// Gives the layer a number that no other ever had or will have.
+  /// Gives the layer a number that no other ever had or will have. It survives a loss of power when
+  /// a snapshot with it, or anything later, was written: else the number is given again.
   StatusOr<uint64_t> AddLayer(const LayerRequest& request);
   /// The layer was not shown after all, or is no longer. Fine if unknown.
   Status ForgetLayer(uint64_t number);

@@ -138,6 +138,18 @@ Status Database::Execute(const char* sql) {
   return result == SQLITE_OK ? OkStatus() : Error(result);
 }
 
+Status Database::SetSync(Sync sync) {
+  if (sync == sync_) {
+    return OkStatus();
+  }
+  // NORMAL forces the log to the disk before a checkpoint only. The log is one file, so a commit
+  // with FULL takes along what came before it.
+  RETURN_IF_ERROR(
+      Execute(sync == Sync::kAtOnce ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL"));
+  sync_ = sync;
+  return OkStatus();
+}
+
 Status Database::Error(int code) const {
   const char* words = connection_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(connection_);
   return MakeError(CodeOf(code), fmt::format("{}: {}", name_, words));
@@ -151,6 +163,7 @@ Transaction::~Transaction() {
 }
 
 Status Transaction::Begin() {
+  RETURN_IF_ERROR(database_.SetSync(Database::Sync::kAtOnce));
   RETURN_IF_ERROR(database_.Execute("BEGIN IMMEDIATE"));
   open_ = true;
   return OkStatus();

@@ -51,7 +51,7 @@ class Query {
 /// One connection; its statements are prepared once each. Threads: one at a time.
 class Database {
  public:
-  /// Opens or makes `file` with write-ahead logging, fsync at every commit and foreign keys.
+  /// Opens or makes `file` with write-ahead logging, Sync::kAtOnce and foreign keys.
   static StatusOr<std::unique_ptr<Database>> Open(const std::filesystem::path& file);
   ~Database();
 
@@ -59,6 +59,10 @@ class Database {
   Query Prepare(const char* sql);
   /// Runs any number of statements without values and rows.
   Status Execute(const char* sql);
+  /// When commits are forced to the disk. With one that is, all before it are there, too; one that
+  /// is not survives the process, but perhaps not a loss of power. Not within a transaction.
+  enum class Sync { kAtOnce, kWithTheNext };
+  Status SetSync(Sync sync);
   /// How many rows the last statement changed.
   int changes() const { return sqlite3_changes(connection_); }
   /// The error that `code` stands for, with SQLite's own words.
@@ -71,9 +75,10 @@ class Database {
   sqlite3* connection_;
   std::string name_;
   std::unordered_map<const char*, sqlite3_stmt*> statements_;
+  Sync sync_ = Sync::kAtOnce;
 };
 
-/// Rolls back unless committed.
+/// Rolls back unless committed; what is committed is forced to the disk at once.
 class Transaction {
  public:
   explicit Transaction(Database& database) : database_(database) {}

@@ -11,6 +11,7 @@
 #include "base/file_system.h"
 #include "base/temp_dir.h"
 #include "snapshotter/sqlite.h"
+#include "tests/support/sqlite_syncs.h"
 
 namespace starling::snapshotter {
 namespace {
@@ -209,6 +210,34 @@ TEST_F(MetadataStoreTest, NeverGivesAnIdOrALayerNumberAgain) {
   Reopen();
   EXPECT_EQ(store_->ReserveId(), 2U);
   EXPECT_EQ(*store_->AddLayer({}), 2U);
+}
+
+TEST_F(MetadataStoreTest, ALayersNumberIsForcedToTheDiskWithItsSnapshot) {
+  store_.reset();
+  testing_support::SqliteSyncs syncs;
+  Reopen();
+  MakeCommitted("below", "");
+  for (const std::string name : {"one", "two"}) {
+    const uint64_t before = syncs.count();
+    const auto number = store_->AddLayer({});
+    ASSERT_TRUE(number.ok()) << number.status();
+    EXPECT_EQ(syncs.count(), before);
+    ASSERT_TRUE(store_
+                    ->Insert({.id = store_->ReserveId(),
+                              .kind = Kind::kCommitted,
+                              .key = name,
+                              .parent = "below",
+                              .labels = {},
+                              .layer = *number,
+                              .usage = {}})
+                    .ok());
+    EXPECT_EQ(syncs.count(), before + 1) << "of the log, in which both are";
+  }
+  const uint64_t before = syncs.count();
+  ASSERT_TRUE(store_->ForgetLayer(99).ok());
+  ASSERT_TRUE(store_->SetUsage(1, {.size_bytes = 1, .inodes = 1}).ok());
+  EXPECT_EQ(syncs.count(), before + 1) << "alone, too";
+  store_.reset();
 }
 
 TEST_F(MetadataStoreTest, ListsWhatAwaitsDeletion) {

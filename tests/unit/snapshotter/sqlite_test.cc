@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/temp_dir.h"
+#include "tests/support/sqlite_syncs.h"
 
 namespace starling::snapshotter {
 namespace {
@@ -50,6 +51,28 @@ TEST_F(SqliteTest, RollsBackWhatIsNotCommitted) {
   Query query = database->Prepare("SELECT count(*) FROM t");
   ASSERT_TRUE(*query.Step());
   EXPECT_EQ(query.Number(0), 0U);
+}
+
+TEST_F(SqliteTest, ForcesCommitsToTheDiskAtOnceUnlessTold) {
+  const testing_support::SqliteSyncs syncs;
+  const auto database = OpenWithTable();
+  const auto syncs_of_a_commit = [&] {
+    const uint64_t before = syncs.count();
+    EXPECT_TRUE(database->Execute("INSERT INTO t VALUES (1, 'x')").ok());
+    return syncs.count() - before;
+  };
+  EXPECT_EQ(syncs_of_a_commit(), 1U);
+  ASSERT_TRUE(database->SetSync(Database::Sync::kWithTheNext).ok());
+  EXPECT_EQ(syncs_of_a_commit(), 0U);
+  ASSERT_TRUE(database->SetSync(Database::Sync::kAtOnce).ok());
+  EXPECT_EQ(syncs_of_a_commit(), 1U);
+  ASSERT_TRUE(database->SetSync(Database::Sync::kWithTheNext).ok());
+  const uint64_t before = syncs.count();
+  Transaction transaction(*database);
+  ASSERT_TRUE(transaction.Begin().ok());
+  ASSERT_TRUE(database->Execute("INSERT INTO t VALUES (1, 'x')").ok());
+  ASSERT_TRUE(transaction.Commit().ok());
+  EXPECT_EQ(syncs.count() - before, 1U) << "always";
 }
 
 TEST_F(SqliteTest, ResetsAStatementForItsNextUse) {
