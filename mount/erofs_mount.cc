@@ -44,14 +44,35 @@ Status MountError(int error_number, std::string_view what) {
   return ErrnoError(error_number, what);
 }
 
-Status SetParameter(int context, const char* name, const std::string& value) {
-  if (value.size() > kMaxParameterBytes) {
-    return MakeError(StatusCode::kInvalidArgument,
-                     fmt::format("erofs: {} is longer than {} bytes", value, kMaxParameterBytes));
+/// A file as fsconfig(2) takes it: by its path, or by a descriptor when that is too long.
+class FileParameter {
+ public:
+  static StatusOr<FileParameter> Of(const std::filesystem::path& path) {
+    if (path.native().size() <= kMaxParameterBytes) {
+      return FileParameter(path, UniqueFd());
+    }
+    UniqueFd file(::open(path.c_str(), O_PATH | O_CLOEXEC));
+    if (!file.valid()) {
+      return ErrnoError(errno, path.native());
+    }
+    std::string value = fmt::format("/proc/self/fd/{}", file.get());
+    return FileParameter(std::move(value), std::move(file));
   }
-  if (::fsconfig(context, FSCONFIG_SET_STRING, name, value.c_str(), 0) != 0) {
+  const std::string& value() const { return value_; }
+
+ private:
+  FileParameter(std::string value, UniqueFd file)
+      : value_(std::move(value)), file_(std::move(file)) {}
+
+  std::string value_;
+  UniqueFd file_;
+};
+
+Status SetFile(int context, const char* name, const FileParameter& file) {
+  if (::fsconfig(context, FSCONFIG_SET_STRING, name, file.value().c_str(), 0) != 0) {
     const int error = errno;
-    return MountError(error, fmt::format("erofs: {} {}{}", name, value, KernelMessage(context)));
+    return MountError(error,
+                      fmt::format("erofs: {} {}{}", name, file.value(), KernelMessage(context)));
   }
   return OkStatus();
 }
@@ -96,9 +117,14 @@ StatusOr<UniqueFd> MakeErofsMount(const ErofsImage& image, const ErofsOptions& o
   if (!context.valid()) {
     return MountError(errno, "erofs: open");
   }
-  RETURN_IF_ERROR(SetParameter(context.get(), "source", image.index));
-  for (const std::filesystem::path& data : image.data) {
-    RETURN_IF_ERROR(SetParameter(context.get(), "device", data));
+  // The kernel opens them when the mount is made.
+  std::vector<FileParameter> files;
+  ASSIGN_OR_RETURN(FileParameter index, FileParameter::Of(image.index));
+  RETURN_IF_ERROR(SetFile(context.get(), "source", index));
+  for (const std::filesystem::path& path : image.data) {
+    ASSIGN_OR_RETURN(FileParameter data, FileParameter::Of(path));
+    RETURN_IF_ERROR(SetFile(context.get(), "device", data));
+    files.push_back(std::move(data));
   }
   if (options.device_reads == ErofsOptions::DeviceReads::kExact) {
     RETURN_IF_ERROR(SetFlag(context.get(), "directio"));

@@ -89,6 +89,20 @@ TEST_F(ErofsPlaneTest, OneMountTakesTheOthersPlace) {
   EXPECT_FALSE(std::filesystem::exists(*path));
 }
 
+TEST_F(ErofsPlaneTest, PathsMayBeLongerThanTheKernelTakes) {
+  const std::string directory = std::string(150, 'a') + "/" + std::string(150, 'b');
+  std::filesystem::create_directories(Path(directory));
+  const auto path =
+      plane_->Show(5, MakeImage(directory + "/first", 'a'), ErofsPlane::Data::kOverFuse);
+  ASSERT_TRUE(path.ok()) << path.status();
+  EXPECT_EQ(ReadWhole(*path / "f"), std::string(4096, 'a'));
+  const Status used = plane_->UseStored(5, MakeImage(directory + "/second", 'b'));
+  EXPECT_TRUE(used.ok()) << used;
+  EXPECT_EQ(ReadWhole(*path / "f"), std::string(4096, 'b'));
+  plane_->Hide(5);
+  EXPECT_EQ(MountsHere(), 0U);
+}
+
 TEST_F(ErofsPlaneTest, MountsThatArePropagatedTakeTheirPlacesToo) {
   testing_support::Shell(fmt::format("mount --bind {} {} && mount --make-shared {}",
                                      directory_.path().native(), directory_.path().native(),
@@ -138,7 +152,7 @@ TEST_F(ErofsPlaneTest, SaysWhyAnImageIsRefused) {
   EXPECT_FALSE(plane_->Show(1, no_image, ErofsPlane::Data::kStored).ok());
   const ErofsImage long_name{.index = Path(std::string(250, 'x')), .data = image.data};
   EXPECT_EQ(plane_->Show(1, long_name, ErofsPlane::Data::kStored).status().code(),
-            StatusCode::kInvalidArgument);
+            StatusCode::kNotFound);
   EXPECT_FALSE(std::filesystem::exists(Path("e/1")));
   EXPECT_TRUE(plane_->Show(1, image, ErofsPlane::Data::kStored).ok());
 }
