@@ -47,7 +47,9 @@ StatusOr<OpenedLayer> OpenLayer(oci::ImageSource& source, const store::LayerKey&
   }
   ASSIGN_OR_RETURN(std::shared_ptr<store::StoredLayer> stored,
                    layers.Create(key, index->info, index->image, index->chunk_table));
-  return OpenedLayer{.stored = std::move(stored), .reader = std::move(blob->reader)};
+  return OpenedLayer{.stored = std::move(stored),
+                     .reader = std::move(blob->reader),
+                     .tail = std::move(blob->tail)};
 }
 
 store::LayerKey KeyOf(const estargz::GzipLayerIndex& description) {

@@ -15,6 +15,8 @@ namespace starling::layer {
 struct OpenedLayer {
   std::shared_ptr<store::StoredLayer> stored;
   std::shared_ptr<oci::BlobReader> reader;
+  /// The blob's last bytes, which came with its TOC.
+  Bytes tail;
 };
 
 /// How the TOC is found and proven.

@@ -435,6 +435,9 @@ void LazyLayer::Start(const std::shared_ptr<Request>& request) {
                 self->CopyMember(member, fetch_class);
               });
   }
+  for (std::shared_ptr<Undecoded>& undecoded : work.decodes) {
+    PostDecodeNow(std::move(undecoded), Urgency::kAwaited);
+  }
   for (const Fetch& fetch : work.fetches) {
     StartFetch(fetch);
   }
@@ -479,6 +482,8 @@ LazyLayer::Work LazyLayer::Enlist(const std::shared_ptr<Request>& request,
   for (const uint32_t member : missing) {
     if (!in_flight_.contains(member)) {
       (IsShared(member) ? work.copies : wanted).push_back(member);
+    } else if (auto undecoded = undecoded_.extract(member)) {
+      work.decodes.push_back(std::move(undecoded.mapped()));
     }
   }
   work.fetches = PlanAndMark(wanted, request->fetch_class, limits);
@@ -577,6 +582,37 @@ void LazyLayer::Prefetch(uint64_t blob_bytes) {
     ahead_.Prefetch(blob_bytes);
   }
   EnlistFeed(oci::FetchClass::kPrefetch);
+}
+
+void LazyLayer::TakeTail(Bytes tail) {
+  if (tail.size() > table_.blob_size_bytes() || table_.codec() == Codec::kWhole) {
+    return;
+  }
+  const uint64_t tail_offset = table_.blob_size_bytes() - tail.size();
+  const auto bytes = std::make_shared<const Bytes>(std::move(tail));
+  const std::span<const MemberRecord> members = table_.members();
+  const auto first =
+      std::ranges::lower_bound(members, tail_offset, {}, &MemberRecord::blob_offset) -
+      members.begin();
+  std::vector<uint32_t> taken;
+  {
+    MutexLock lock(mutex_);
+    for (auto member = static_cast<uint32_t>(first); member < members.size() && !closed_;
+         ++member) {
+      if (IsFree(member)) {
+        in_flight_.try_emplace(member);
+        taken.push_back(member);
+      }
+    }
+  }
+  for (const uint32_t member : taken) {
+    PostDecode(member, [self = shared_from_this(), bytes, tail_offset, member] {
+      const MemberRecord& record = self->table_.members()[member];
+      self->DecodeMember(
+          {.plan = self->FetchOf(member), .fetch_class = oci::FetchClass::kPrefetch}, {}, member,
+          ByteSpan(*bytes).subspan(record.blob_offset - tail_offset, record.blob_size));
+    });
+  }
 }
 
 bool LazyLayer::StartAbsent(std::span<const DataRange> ranges, oci::FetchClass fetch_class,
@@ -1076,7 +1112,11 @@ void LazyLayer::OnPart(const std::shared_ptr<Download>& download,
     bytes.insert(bytes.end(), taken.begin(), taken.end());
     part = part.subspan(taken.size());
     if (bytes.size() == member_bytes) {
-      PostDecode(download, attempt, download->member++, std::exchange(bytes, {}));
+      const uint32_t member = download->member++;
+      PostDecode(member, [self = shared_from_this(), download, attempt, member,
+                          compressed = std::make_shared<const Bytes>(std::exchange(bytes, {}))] {
+        self->DecodeMember(download->fetch, attempt->source.id, member, *compressed);
+      });
     }
   }
 }
@@ -1153,21 +1193,38 @@ bool LazyLayer::GoesOnElsewhere(Fetch& fetch, BlobSources::Id source, const Stat
          (is_first || IsTransportError(error.code())) && sources_.HasOther(fetch.sources);
 }
 
-/// Members that somebody waits for come first.
-void LazyLayer::PostDecode(const std::shared_ptr<Download>& download,
-                           const std::shared_ptr<Attempt>& attempt, uint32_t member,
-                           Bytes compressed) {
+/// Members that somebody waits for come first: by now, or once somebody does.
+void LazyLayer::PostDecode(uint32_t member, std::function<void()> decode) {
+  auto undecoded =
+      std::make_shared<Undecoded>(Undecoded{.member = member, .decode = std::move(decode)});
   bool is_awaited = false;
   {
     MutexLock lock(mutex_);
     const auto found = in_flight_.find(member);
     is_awaited = found != in_flight_.end() && !found->second.empty();
+    if (!is_awaited && found != in_flight_.end()) {
+      undecoded_[member] = undecoded;
+    }
   }
-  PostToCpu(is_awaited ? Urgency::kAwaited : Urgency::kWelcome,
-            [self = shared_from_this(), download, attempt, member,
-             bytes = std::make_shared<const Bytes>(std::move(compressed))] {
-              self->DecodeMember(download->fetch, attempt->source.id, member, *bytes);
-            });
+  PostDecodeNow(std::move(undecoded), is_awaited ? Urgency::kAwaited : Urgency::kWelcome);
+}
+
+/// May be posted twice: the first to run decodes.
+void LazyLayer::PostDecodeNow(std::shared_ptr<Undecoded> undecoded, Urgency urgency) {
+  PostToCpu(urgency, [self = shared_from_this(), undecoded = std::move(undecoded)] {
+    std::function<void()> decode;
+    {
+      MutexLock lock(self->mutex_);
+      decode.swap(undecoded->decode);
+      const auto found = self->undecoded_.find(undecoded->member);
+      if (found != self->undecoded_.end() && found->second == undecoded) {
+        self->undecoded_.erase(found);
+      }
+    }
+    if (decode) {
+      decode();
+    }
+  });
 }
 
 /// All of the layer was fetched again. What the disk does not give however often it is written is
@@ -1275,12 +1332,13 @@ std::optional<LazyLayer::Fetch> LazyLayer::FailThoseInTime(const Fetch& fetch,
   return rest;
 }
 
-void LazyLayer::DecodeMember(const Fetch& fetch, BlobSources::Id source, uint32_t member,
-                             ByteSpan compressed) {
+/// `source` is where it came from, if that is known.
+void LazyLayer::DecodeMember(const Fetch& fetch, std::optional<BlobSources::Id> source,
+                             uint32_t member, ByteSpan compressed) {
   const Outcome outcome = StoreMember(member, compressed);
   const Status wrong = outcome.FirstDataLoss();
-  if (!wrong.ok()) {
-    OnWrongBytes(source, member, wrong);
+  if (!wrong.ok() && source) {
+    OnWrongBytes(*source, member, wrong);
   }
   if (!wrong.ok() && !fetch.is_refetch) {
     // A cache on the way may have spoiled it: ask once more, elsewhere if possible.
@@ -1500,11 +1558,13 @@ bool LazyLayer::PostToCpu(Urgency urgency, std::function<void()> task) {
 
 void LazyLayer::Close() {
   std::unordered_map<uint32_t, std::vector<std::shared_ptr<Request>>> in_flight;
+  std::unordered_map<uint32_t, std::shared_ptr<Undecoded>> undecoded;
   std::function<void()> on_complete;  // may own what waits for this layer; goes after the lock
   {
     MutexLock lock(mutex_);
     closed_ = true;
     in_flight.swap(in_flight_);
+    undecoded.swap(undecoded_);
     waiting_for_source_.clear();
     shared_.reset();
     on_complete.swap(on_complete_);

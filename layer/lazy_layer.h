@@ -129,6 +129,9 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   void Read(DataRange range, oci::FetchClass fetch_class, ReadDone done);
   /// Brings `range` to the disk. Errors as Read; kResourceExhausted when the disk is full.
   void MakePresent(DataRange range, oci::FetchClass fetch_class, PresentDone done);
+  /// Takes the members that are whole in the blob's last bytes, which came for another reason: they
+  /// are decoded when there is nothing more urgent, and not fetched. After UseShared and KeepGaps.
+  void TakeTail(Bytes tail);
   /// Fetches the members that begin in the first `blob_bytes` of the blob when the link has room.
   void Prefetch(uint64_t blob_bytes);
   /// Begins requests for what is absent of `ranges` and nobody fetches yet; gaps smaller than a
@@ -171,10 +174,17 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
     uint32_t chunk = 0;
     std::shared_ptr<const Bytes> bytes;
   };
+  /// A member that came and that nobody waited for then. Guarded by mutex_: what it decodes with is
+  /// taken by whoever comes first to do it.
+  struct Undecoded {
+    uint32_t member = 0;
+    std::function<void()> decode;
+  };
   /// What a request makes necessary.
   struct Work {
     std::vector<Fetch> fetches;
     std::vector<uint32_t> copies;  // members that other layers hold
+    std::vector<std::shared_ptr<Undecoded>> decodes;
   };
   /// What became of one member.
   struct Outcome {
@@ -262,16 +272,16 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   void Quarantine(uint32_t member, const Status& error);
   /// The error of a member in quarantine; OK when it may be fetched.
   Status RottenAt(uint32_t member, BlobSources::TimePoint now) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void PostDecode(const std::shared_ptr<Download>& download,
-                  const std::shared_ptr<Attempt>& attempt, uint32_t member, Bytes compressed);
-  void DecodeMember(const Fetch& fetch, BlobSources::Id source, uint32_t member,
+  enum class Urgency { kAwaited, kWelcome };
+  void PostDecode(uint32_t member, std::function<void()> decode);
+  void PostDecodeNow(std::shared_ptr<Undecoded> undecoded, Urgency urgency);
+  void DecodeMember(const Fetch& fetch, std::optional<BlobSources::Id> source, uint32_t member,
                     ByteSpan compressed);
   StatusOr<Decoded> Decode(uint32_t member, ByteSpan compressed, uint64_t wanted_bytes) const;
   Outcome StoreMember(uint32_t member, ByteSpan compressed);
   void Finish(uint32_t member, const Outcome& outcome);
   void Settle(const std::shared_ptr<Request>& request, const Outcome& outcome);
   void Answer(const std::shared_ptr<Request>& request);
-  enum class Urgency { kAwaited, kWelcome };
   /// False once closed: nothing is posted.
   bool PostToCpu(Urgency urgency, std::function<void()> task);
 
@@ -297,6 +307,8 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   bool closed_ GUARDED_BY(mutex_) = false;
   /// Members on their way, and who waits for them. A neighbour may have nobody.
   std::unordered_map<uint32_t, std::vector<std::shared_ptr<Request>>> in_flight_ GUARDED_BY(mutex_);
+  /// Those of them that have come and are enlisted behind what somebody waits for.
+  std::unordered_map<uint32_t, std::shared_ptr<Undecoded>> undecoded_ GUARDED_BY(mutex_);
   std::map<uint32_t, Rotten> rotten_ GUARDED_BY(mutex_);  // members
   /// How often the disk did not give a chunk.
   std::map<uint32_t, int> read_errors_ GUARDED_BY(mutex_);

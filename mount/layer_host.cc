@@ -1093,6 +1093,7 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& sp
   if (PlacesOf(spec).empty()) {  // else it is not known at which of them it was opened
     held.layer->UseReader(KeepTogether(source, std::move(opened.reader)));
   }
+  held.layer->TakeTail(std::move(opened.tail));
   return held;
 }
 

@@ -91,6 +91,7 @@ TEST_F(LayerOpenerTest, ASmallLayerCostsOneRequest) {
   EXPECT_EQ(counters_.requests, 1U);
   EXPECT_EQ(counters_.bytes, layer.blob.size());
   EXPECT_EQ(opened->stored->info().chunk_count, 4U) << "10,000 bytes in three chunks, and one";
+  EXPECT_EQ(opened->tail, layer.blob) << "all of it came";
 }
 
 TEST_F(LayerOpenerTest, ALargeTocCostsASecondRequestForWhatTheTailLacks) {

@@ -209,6 +209,47 @@ TEST_F(LazyLayerTest, ChunksOfOneMemberCostOneFetch) {
   EXPECT_EQ(blob_->ranges(), std::vector{MemberRange(3)});
 }
 
+TEST_F(LazyLayerTest, WhatCameWithTheTailIsNotFetched) {
+  // All of the last two members, and a part of the one before.
+  layer_->TakeTail(blob_->Tail(blob_->SizeBytes() - members_[1].blob_offset - 1));
+  const DataRange last_three{2 * kChunk, 3 * kChunk};
+  ExpectContent(Read(last_three), last_three);
+  EXPECT_EQ(blob_->requests(), 0U);
+  ExpectContent(Read(ChunkRange(1)), ChunkRange(1));
+  EXPECT_EQ(blob_->ranges(), std::vector{MemberRange(1)});
+}
+
+TEST_F(LazyLayerTest, WrongBytesInTheTailAreFetched) {
+  Bytes tail = blob_->Tail(members_[3].blob_size);
+  tail[tail.size() / 2] ^= std::byte{1};
+  layer_->TakeTail(std::move(tail));
+  ExpectContent(Read(ChunkRange(3)), ChunkRange(3));
+  EXPECT_EQ(blob_->ranges(), std::vector{MemberRange(3)});
+}
+
+TEST_F(LazyLayerTest, ALongerTailThanTheBlobIsRefused) {
+  layer_->TakeTail(Bytes(blob_->SizeBytes() + 1));
+  ExpectContent(Read(ChunkRange(3)), ChunkRange(3));
+  EXPECT_EQ(blob_->requests(), 1U);
+}
+
+TEST_F(LazyLayerTest, WhatIsReadIsDecodedBeforeWhatCameEarlier) {
+  testing_support::ManualExecutor cpu;
+  auto opened = LazyLayer::Open(stored_, cpu, counters_, kNoNeighbours);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  const std::shared_ptr<LazyLayer> layer = *opened;
+  layer->TakeTail(blob_->Tail(blob_->SizeBytes()));
+  uint64_t held_then = 0;
+  layer->Read(ChunkRange(4), FetchClass::kDemand, [&](const StatusOr<Bytes>& bytes) {
+    ExpectContent(bytes, ChunkRange(4));
+    held_then = layer->present_bytes();
+  });
+  cpu.RunAll();
+  EXPECT_EQ(held_then, 2 * kChunk) << "of its own member alone";
+  EXPECT_EQ(layer->present_bytes(), 5 * kChunk);
+  layer->Close();
+}
+
 TEST_F(LazyLayerTest, IdenticalAndOverlappingReadsShareFetches) {
   blob_->Hold();
   auto first = StartRead({0, 2 * kChunk});
