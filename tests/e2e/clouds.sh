@@ -42,8 +42,9 @@ export CONTAINERD_ADDRESS
 expect "layers of the pull" \
   "$(as_role starling pull --json --plain-http "$ecr" "$ecr/app:esgz" | tee "$work/pull.json" |
     jq -c '[.lazyLayers, .presentLayers, .downloadedLayers]')" "[3,0,0]"
-ctr run --rm --snapshotter stargz "$ecr/app:esgz" c1 \
-  /bin/sh -c 'cat /data/kept; sleep 60; sha256sum /odd/large' >"$work/container.out" 2>"$work/container.err" &
+touch "$work/container.out"
+ctr run --rm --log-uri "file://$work/container.out" --snapshotter stargz "$ecr/app:esgz" c1 \
+  /bin/sh -c 'cat /data/kept; sleep 60; sha256sum /odd/large' 2>"$work/container.err" &
 container=$!
 wait_until 30 "the container's first words" grep -q changed "$work/container.out"
 

@@ -262,3 +262,19 @@ release_all() {
   rm -rf "$1"
   exit "$code"
 }
+
+# ctr run ...: what the container has printed, after its end. By a file that the shim writes, since ctr may end before it
+# has read all; who wants it sooner names a file of his own with --log-uri.
+ctr() {
+  if [ "${1:-}" != run ] || [[ " $* " == *" --log-uri "* ]]; then
+    command ctr "$@"
+    return
+  fi
+  shift
+  local log status=0
+  log=$(mktemp "${work:-/tmp}/output.XXXXXX")
+  command ctr run --log-uri "file://$log" "$@" || status=$?
+  cat "$log"
+  rm -f "$log"
+  return "$status"
+}

@@ -87,9 +87,10 @@ reads_on() {
   expect "layers of the pull, $1" "$(pull "$2")" "[3,0,0]"
   mkdir -p "$work/shared"
   rm -f "$work/shared/go"
-  ctr run --rm --snapshotter stargz --mount "type=bind,src=$work/shared,dst=/run,options=rbind:ro" "$2/t/image:esgz" c1 \
+  : >"$work/container.out"
+  ctr run --rm --log-uri "file://$work/container.out" --snapshotter stargz --mount "type=bind,src=$work/shared,dst=/run,options=rbind:ro" "$2/t/image:esgz" c1 \
     /bin/sh -c 'cat /data/kept; until test -e /run/go; do sleep 0.1; done; sha256sum /odd/large' \
-    >"$work/container.out" 2>"$work/container.err" &
+    2>"$work/container.err" &
   container=$!
   wait_until 30 "the container's first words, $1" grep -q changed "$work/container.out"
   "$3"
