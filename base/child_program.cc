@@ -1,16 +1,15 @@
 #include "base/child_program.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 
+#include "base/poll.h"
 #include "base/unique_fd.h"
 
 extern char** environ;
@@ -33,23 +32,6 @@ void AddDescriptor(posix_spawn_file_actions_t& actions, int from, int to) {
     posix_spawn_file_actions_addopen(&actions, to, "/dev/null", O_RDWR, 0);
   } else {
     posix_spawn_file_actions_adddup2(&actions, from, to);
-  }
-}
-
-/// False when `deadline` has passed.
-bool IsReadableBy(int fd, std::optional<std::chrono::steady_clock::time_point> deadline) {
-  for (;;) {
-    int timeout = -1;
-    if (deadline) {
-      const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-          *deadline - std::chrono::steady_clock::now());
-      timeout = static_cast<int>(std::clamp<int64_t>(left.count(), 0, INT32_MAX));
-    }
-    pollfd entry{.fd = fd, .events = POLLIN, .revents = 0};
-    const int ready = ::poll(&entry, 1, timeout);
-    if (ready != -1 || errno != EINTR) {
-      return ready == 1;
-    }
   }
 }
 
@@ -107,7 +89,8 @@ std::optional<ChildProgram::End> ChildProgram::Wait(
     std::optional<std::chrono::steady_clock::time_point> deadline) {
   if (deadline) {
     const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
-    if (!process.valid() || !IsReadableBy(process.get(), deadline)) {
+    pollfd ended{.fd = process.get(), .events = POLLIN, .revents = 0};
+    if (!process.valid() || !PollUntil(std::span(&ended, 1), deadline).value_or(false)) {
       return std::nullopt;
     }
   }

@@ -1,7 +1,6 @@
 #include "credentials/program.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -10,6 +9,8 @@
 #include <string_view>
 
 #include "base/child_program.h"
+#include "base/pipe.h"
+#include "base/poll.h"
 #include "base/unique_fd.h"
 
 extern char** environ;
@@ -35,22 +36,6 @@ std::vector<std::string> EnvironmentOf(const ProgramCall& call) {
   return environment;
 }
 
-/// False when `deadline` has passed.
-bool PollUntil(std::vector<pollfd>& entries, TimePoint deadline) {
-  for (;;) {
-    const auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
-    const int ready = ::poll(entries.data(), entries.size(),
-                             static_cast<int>(std::max<int64_t>(left.count(), 0)));
-    if (ready > 0) {
-      return true;
-    }
-    if (ready == 0 || errno != EINTR) {
-      return false;
-    }
-  }
-}
-
 /// Gives `input` and takes the output, side by side, until that ends.
 StatusOr<std::string> Talk(UniqueFd to_program, UniqueFd from_program, std::string_view input,
                            TimePoint deadline) {
@@ -64,7 +49,7 @@ StatusOr<std::string> Talk(UniqueFd to_program, UniqueFd from_program, std::stri
     if (to_program.valid()) {
       entries.push_back({.fd = to_program.get(), .events = POLLOUT, .revents = 0});
     }
-    if (!PollUntil(entries, deadline)) {
+    if (!PollUntil(entries, deadline).value_or(false)) {
       return MakeError(StatusCode::kDeadlineExceeded, "it did not answer in time");
     }
     if (to_program.valid() && entries.back().revents != 0) {
@@ -101,28 +86,23 @@ StatusOr<std::string> Talk(UniqueFd to_program, UniqueFd from_program, std::stri
 StatusOr<ProgramAnswer> RunProgram(const ProgramCall& call) {
   const TimePoint deadline = std::chrono::steady_clock::now() + call.timeout;
   int input[2];
-  int output[2];
   // A socket and not a pipe: writing to a program that has ended must not raise SIGPIPE.
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, input) != 0) {
     return ErrnoError(errno, "socketpair");
   }
   UniqueFd input_theirs(input[0]);
   UniqueFd input_ours(input[1]);
-  if (::pipe2(output, O_CLOEXEC) != 0) {
-    return ErrnoError(errno, "pipe");
-  }
-  UniqueFd output_ours(output[0]);
-  UniqueFd output_theirs(output[1]);
+  ASSIGN_OR_RETURN(Pipe output, MakePipe());
   ASSIGN_OR_RETURN(ChildProgram child, ChildProgram::Start({.program = call.program,
                                                             .arguments = call.arguments,
                                                             .environment = EnvironmentOf(call),
                                                             .input = input_theirs.get(),
-                                                            .output = output_theirs.get()}));
+                                                            .output = output.write_end.get()}));
   input_theirs.Reset();
-  output_theirs.Reset();
+  output.write_end.Reset();
   ProgramAnswer answer;
   ASSIGN_OR_RETURN(answer.output,
-                   Talk(std::move(input_ours), std::move(output_ours), call.input, deadline));
+                   Talk(std::move(input_ours), std::move(output.read_end), call.input, deadline));
   if (const auto end = child.Wait(deadline)) {
     answer.exit_status = end->exit_status;
   }

@@ -16,6 +16,7 @@
 #include <csignal>
 
 #include "base/io.h"
+#include "base/pipe.h"
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
 
@@ -254,13 +255,8 @@ StatusOr<int> RunInImage(const ImageCommand& command) {
   }
   ASSIGN_OR_RETURN(const TempDir scratch, TempDir::Make("/tmp", "starling-run-"));
   Plan plan = MakePlan(command, scratch.path());
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) {
-    return ErrnoError(errno, "pipe");
-  }
-  const UniqueFd read_end(ends[0]);
-  UniqueFd write_end(ends[1]);
-  plan.report_fd = write_end.get();
+  ASSIGN_OR_RETURN(Pipe pipe, MakePipe());
+  plan.report_fd = pipe.write_end.get();
   const auto process = static_cast<pid_t>(
       ::syscall(SYS_clone, CLONE_NEWNS | CLONE_NEWPID | SIGCHLD, nullptr, nullptr, nullptr, 0));
   if (process < 0) {
@@ -269,8 +265,8 @@ StatusOr<int> RunInImage(const ImageCommand& command) {
   if (process == 0) {
     Supervise(plan);
   }
-  write_end.Reset();
-  FdSource source(read_end.get());
+  pipe.write_end.Reset();
+  FdSource source(pipe.read_end.get());
   Report report;
   const StatusOr<size_t> reported =
       ReadFully(source, std::as_writable_bytes(std::span(&report, 1)));

@@ -1,8 +1,6 @@
 #include "runc/runner.h"
 
-#include <fcntl.h>
 #include <linux/capability.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -17,6 +15,8 @@
 #include "base/file_system.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/pipe.h"
+#include "base/poll.h"
 #include "base/unique_fd.h"
 
 namespace starling::runc {
@@ -26,19 +26,6 @@ constexpr uint64_t kMaxLogBytes = 1 << 20;
 constexpr uint64_t kMaxAnswerBytes = 16 << 20;
 constexpr size_t kPieceBytes = 64 << 10;
 constexpr int kSignalBase = 128;
-
-struct Pipe {
-  UniqueFd ours;
-  UniqueFd theirs;
-};
-
-StatusOr<Pipe> MakePipe() {
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
-    return ErrnoError(errno, "pipe");
-  }
-  return Pipe{.ours = UniqueFd(ends[0]), .theirs = UniqueFd(ends[1])};
-}
 
 /// Becomes readable once a stop is asked for.
 class StopEvent {
@@ -61,12 +48,7 @@ StatusOr<bool> HandOn(std::array<UniqueFd, 2> from, const StopEvent& stop,
     std::array<pollfd, 3> entries = {{{.fd = from[0].get(), .events = POLLIN, .revents = 0},
                                       {.fd = from[1].get(), .events = POLLIN, .revents = 0},
                                       {.fd = stop.fd(), .events = POLLIN, .revents = 0}}};
-    if (::poll(entries.data(), entries.size(), -1) < 0) {
-      if (errno == EINTR) {
-        continue;
-      }
-      return ErrnoError(errno, "poll");
-    }
+    RETURN_IF_ERROR(PollUntil(entries).status());
     if (entries[2].revents != 0) {
       return false;
     }
@@ -156,11 +138,12 @@ StatusOr<int> Runner::Run(const std::string& id, const ContainerSpec& spec,
            .arguments = {"--root", options_.state_directory / "containers", "--log", bundle.log(),
                          "--log-format", "json", "run", "--bundle", BundleOf(id), id},
            .environment = {},
-           .output = output.theirs.get(),
-           .error = error.theirs.get()}));
-  output.theirs.Reset();
-  error.theirs.Reset();
-  const auto ended = HandOn({std::move(output.ours), std::move(error.ours)}, stopped, on_output);
+           .output = output.write_end.get(),
+           .error = error.write_end.get()}));
+  output.write_end.Reset();
+  error.write_end.Reset();
+  const auto ended =
+      HandOn({std::move(output.read_end), std::move(error.read_end)}, stopped, on_output);
   if (!ended.ok() || !*ended) {
     child.Signal(SIGKILL);
     child.Wait();
@@ -206,9 +189,9 @@ StatusOr<std::string> Runner::Ask(const std::vector<std::string>& arguments) con
   ASSIGN_OR_RETURN(ChildProgram child, ChildProgram::Start({.program = options_.program,
                                                             .arguments = std::move(all),
                                                             .environment = {},
-                                                            .output = output.theirs.get()}));
-  output.theirs.Reset();
-  FdSource source(output.ours.get());
+                                                            .output = output.write_end.get()}));
+  output.write_end.Reset();
+  FdSource source(output.read_end.get());
   ASSIGN_OR_RETURN(const Bytes answer, ReadAll(source, kMaxAnswerBytes));
   if (child.Wait()->exit_status != 0) {
     return MakeError(StatusCode::kInternal,

@@ -15,6 +15,7 @@
 #include "apps/starling/commands.h"
 #include "apps/starling/toolbox.h"
 #include "base/io.h"
+#include "base/pipe.h"
 #include "control/cache_service.h"
 #include "mount/image_mount.h"
 #include "mount/mount_record.h"
@@ -143,23 +144,18 @@ Status Mount(MountArguments arguments) {
   if (arguments.foreground) {
     return Serve(arguments, [] {});
   }
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) {
-    return ErrnoError(errno, "pipe");
-  }
-  UniqueFd read_end(ends[0]);
-  UniqueFd write_end(ends[1]);
+  ASSIGN_OR_RETURN(Pipe pipe, MakePipe());
   // Forked before any thread exists.
   const pid_t child = ::fork();
   if (child < 0) {
     return ErrnoError(errno, "fork");
   }
   if (child == 0) {
-    read_end.Reset();
-    ServeInBackground(arguments, std::move(write_end));
+    pipe.read_end.Reset();
+    ServeInBackground(arguments, std::move(pipe.write_end));
   }
-  write_end.Reset();
-  FdSource source(read_end.get());
+  pipe.write_end.Reset();
+  FdSource source(pipe.read_end.get());
   ASSIGN_OR_RETURN(const Bytes report, ReadAll(source, kMaxReportBytes));
   if (AsText(report) == kReady) {
     return OkStatus();
