@@ -4,8 +4,6 @@
 #include <google/protobuf/empty.pb.h>
 #include <grpcpp/grpcpp.h>
 
-#include <filesystem>
-
 #include "api/containerd/services/content/v1/content.grpc.pb.h"
 #include "api/containerd/services/diff/v1/diff.grpc.pb.h"
 #include "api/containerd/services/images/v1/images.grpc.pb.h"
@@ -13,6 +11,7 @@
 #include "api/containerd/services/namespaces/v1/namespaces.grpc.pb.h"
 #include "api/containerd/services/snapshots/v1/snapshots.grpc.pb.h"
 #include "api/containerd/services/version/v1/version.grpc.pb.h"
+#include "containerd/channel.h"
 
 namespace starling::containerd {
 namespace {
@@ -25,22 +24,10 @@ namespace namespaces = ::containerd::services::namespaces::v1;
 namespace snapshots = ::containerd::services::snapshots::v1;
 namespace version = ::containerd::services::version::v1;
 
-// containerd's own limit for both directions.
-constexpr int kMaxMessageBytes = 16 << 20;
 constexpr size_t kWritePieceBytes = 1 << 20;
 constexpr const char* kNamespaceHeader = "containerd-namespace";
 constexpr const char* kLeaseHeader = "containerd-lease";
 constexpr const char* kExpireLabel = "containerd.io/gc.expire";
-
-std::shared_ptr<grpc::Channel> Dial(const std::string& address) {
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
-  arguments.SetMaxSendMessageSize(kMaxMessageBytes);
-  // Otherwise the path becomes the authority, which Go's server refuses.
-  arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, "localhost");
-  return grpc::CreateCustomChannel("unix://" + std::filesystem::absolute(address).string(),
-                                   grpc::InsecureChannelCredentials(), arguments);
-}
 
 void SetDescriptor(const oci::Descriptor& from, ::containerd::types::Descriptor& to) {
   to.set_media_type(from.media_type);

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/mutex.h"
+#include "containerd/channel.h"
 #include "cri/pull_auth.h"
 
 namespace starling::cri {
@@ -18,21 +19,8 @@ namespace {
 /// Of the interface's two versions, which say the same by the same numbers.
 constexpr std::array<std::string_view, 2> kPulls = {"/runtime.v1.ImageService/PullImage",
                                                     "/runtime.v1alpha2.ImageService/PullImage"};
-/// Lists of many images are long; containerd's own clients stop here.
-constexpr int kMaxMessageBytes = 16 << 20;
-constexpr int kMaxReconnectMilliseconds = 1000;
-
-std::shared_ptr<grpc::Channel> Dial(const std::filesystem::path& socket) {
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
-  arguments.SetMaxSendMessageSize(kMaxMessageBytes);
-  // A containerd that is started anew is found soon.
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMilliseconds);
-  // Otherwise the path becomes the authority, which Go's server refuses.
-  arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, "localhost");
-  return grpc::CreateCustomChannel("unix://" + std::filesystem::absolute(socket).string(),
-                                   grpc::InsecureChannelCredentials(), arguments);
-}
+/// A containerd that is started anew is found soon.
+constexpr std::chrono::milliseconds kMaxReconnect(1000);
 
 std::string BytesOf(const grpc::ByteBuffer& buffer) {
   std::vector<grpc::Slice> slices;
@@ -249,7 +237,7 @@ class ProxiedCall {
 
 ImageProxy::ImageProxy(const std::filesystem::path& containerd,
                        credentials::PulledCredentials& pulled)
-    : containerd_(Dial(containerd)), pulled_(pulled) {}
+    : containerd_(containerd::Dial(containerd, kMaxReconnect)), pulled_(pulled) {}
 
 grpc::ServerGenericBidiReactor* ImageProxy::CreateReactor(
     grpc::GenericCallbackServerContext* context) {
