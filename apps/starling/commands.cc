@@ -2,6 +2,15 @@
 
 namespace starling::cli {
 
+void AddContainerdOptions(CLI::App& command, ContainerdOptions& options) {
+  command.add_option("--address", options.address, "containerd's socket")
+      ->envname("CONTAINERD_ADDRESS")
+      ->capture_default_str();
+  command.add_option("-n,--namespace", options.namespace_name, "containerd's namespace")
+      ->envname("CONTAINERD_NAMESPACE")
+      ->capture_default_str();
+}
+
 void AddConnectionOptions(CLI::App& command, RegistryOptions& options) {
   command.add_option("--plain-http", options.plain_http_hosts,
                      "Host (or host:port) that may be spoken to without TLS; loopback always may");

@@ -48,6 +48,15 @@ struct RegistryOptions {
   std::string destination_secret;  // of a command that writes another image, for that one's
 };
 
+/// How a command reaches containerd.
+struct ContainerdOptions {
+  std::string address = "/run/containerd/containerd.sock";
+  std::string namespace_name = "default";
+};
+
+/// --address SOCKET and --namespace NAME.
+void AddContainerdOptions(CLI::App& command, ContainerdOptions& options);
+
 /// --plain-http HOST and --hosts-dir DIRECTORY: how registries are connected to.
 void AddConnectionOptions(CLI::App& command, RegistryOptions& options);
 /// The same and --secret, for every command that reaches an image.

@@ -18,8 +18,7 @@ namespace {
 struct Arguments {
   std::string from;
   std::string to;
-  std::string address = "/run/containerd/containerd.sock";
-  std::string namespace_name = "default";
+  ContainerdOptions containerd;
   std::string platform;
   copy::CopyOptions options;
   bool json = false;
@@ -100,8 +99,8 @@ Status Push(Arguments arguments) {
     return CopyBetween(*toolbox, *source, arguments);
   }
   ASSIGN_OR_RETURN(const oci::Reference reference, oci::Reference::Parse(from.reference));
-  containerd::Client client(
-      {.address = arguments.address, .namespace_name = arguments.namespace_name});
+  containerd::Client client({.address = arguments.containerd.address,
+                             .namespace_name = arguments.containerd.namespace_name});
   RETURN_IF_ERROR(client.Version().status());
   containerd::ContentSource source(client, reference.ToString());
   return CopyBetween(*toolbox, source, arguments);
@@ -146,12 +145,7 @@ void AddPush(CLI::App& app, Run& chosen, int& exit_code) {
       ->required();
   command.add_option("DST", arguments->to,
                      "A registry's reference (default: the name in containerd)");
-  command.add_option("--address", arguments->address, "containerd's socket")
-      ->envname("CONTAINERD_ADDRESS")
-      ->capture_default_str();
-  command.add_option("-n,--namespace", arguments->namespace_name, "containerd's namespace")
-      ->envname("CONTAINERD_NAMESPACE")
-      ->capture_default_str();
+  AddContainerdOptions(command, arguments->containerd);
   AddCopyOptions(command, *arguments);
   command.footer(std::string(kExitCodesHelp) +
                  "\nExample: starling push oci:images:app ghcr.io/me/app:1");

@@ -18,8 +18,7 @@ namespace {
 
 struct Arguments {
   std::string image;
-  std::string address = "/run/containerd/containerd.sock";
-  std::string namespace_name = "default";
+  ContainerdOptions containerd;
   std::string snapshotter = "stargz";
   std::string platform;
   bool json = false;
@@ -73,8 +72,8 @@ Status Pull(const Arguments& arguments) {
   const std::stop_callback stop_network(options.stop, [&toolbox] { toolbox->StopNetwork(); });
   ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> source,
                    toolbox->OpenSource(options.reference.ToString()));
-  containerd::Client client(
-      {.address = arguments.address, .namespace_name = arguments.namespace_name});
+  containerd::Client client({.address = arguments.containerd.address,
+                             .namespace_name = arguments.containerd.namespace_name});
   RETURN_IF_ERROR(client.Version().status());
   const std::unique_ptr<Progress> progress =
       MakeProgress(stderr, arguments.json ? Quiet::kYes : Quiet::kNo);
@@ -103,12 +102,7 @@ void AddPull(CLI::App& app, Run& chosen) {
   CLI::App& command = *app.add_subcommand(
       "pull", "Bring an image into containerd; layers that can be lazy stay in the registry");
   command.add_option("IMAGE", arguments->image, "A registry's reference")->required();
-  command.add_option("--address", arguments->address, "containerd's socket")
-      ->envname("CONTAINERD_ADDRESS")
-      ->capture_default_str();
-  command.add_option("-n,--namespace", arguments->namespace_name, "containerd's namespace")
-      ->envname("CONTAINERD_NAMESPACE")
-      ->capture_default_str();
+  AddContainerdOptions(command, arguments->containerd);
   command.add_option("--snapshotter", arguments->snapshotter, "Name of the proxy plugin")
       ->capture_default_str();
   command.add_option("--platform", arguments->platform, "Of an index, such as linux/arm64");
