@@ -20,6 +20,10 @@ std::optional<uint64_t> NumberOf(std::string_view name) {
   return error == std::errc() && parsed_to == end ? std::optional(number) : std::nullopt;
 }
 
+const ErofsOptions& ReadsOf(ErofsPlane::Data data) {
+  return data == ErofsPlane::Data::kOverFuse ? kReadsOverFuse : kReadsOfStored;
+}
+
 /// Exact reads of the data device are how the two kinds of mounts differ.
 bool ReadsOverFuse(const fuse::MountEntry& mount) {
   static_assert(kReadsOverFuse.device_reads != kReadsOfStored.device_reads);
@@ -106,9 +110,7 @@ StatusOr<std::filesystem::path> ErofsPlane::Show(uint64_t number, const ErofsIma
   if (shown_.contains(number)) {
     return MakeError(StatusCode::kAlreadyExists, fmt::format("layer {} is shown already", number));
   }
-  ASSIGN_OR_RETURN(
-      const UniqueFd mount,
-      MakeErofsMount(image, data == Data::kOverFuse ? kReadsOverFuse : kReadsOfStored));
+  ASSIGN_OR_RETURN(const UniqueFd mount, MakeErofsMount(image, ReadsOf(data)));
   RETURN_IF_ERROR(MakeDirectories(path, 0755));
   if (const Status status = AttachMount(mount.get(), path); !status.ok()) {
     std::error_code error;
@@ -122,24 +124,22 @@ StatusOr<std::filesystem::path> ErofsPlane::Show(uint64_t number, const ErofsIma
 Status ErofsPlane::UseStored(uint64_t number, const ErofsImage& image) {
   MutexLock lock(mutex_);
   const auto found = shown_.find(number);
-  if (found == shown_.end() || found->second == Data::kStored) {
-    return OkStatus();
-  }
-  ASSIGN_OR_RETURN(const UniqueFd mount, MakeErofsMount(image, kReadsOfStored));
-  RETURN_IF_ERROR(ReplaceMount(mount.get(), PathOf(number)));
-  found->second = Data::kStored;
-  return OkStatus();
+  return found == shown_.end() || found->second == Data::kStored
+             ? OkStatus()
+             : GoOver(*found, image, Data::kStored);
 }
 
 Status ErofsPlane::Replace(uint64_t number, const ErofsImage& image) {
   MutexLock lock(mutex_);
   const auto found = shown_.find(number);
-  if (found == shown_.end()) {
-    return OkStatus();
-  }
-  ASSIGN_OR_RETURN(const UniqueFd mount, MakeErofsMount(image, kReadsOverFuse));
-  RETURN_IF_ERROR(ReplaceMount(mount.get(), PathOf(number)));
-  found->second = Data::kOverFuse;
+  return found == shown_.end() ? OkStatus() : GoOver(*found, image, Data::kOverFuse);
+}
+
+Status ErofsPlane::GoOver(std::pair<const uint64_t, Data>& shown, const ErofsImage& image,
+                          Data data) {
+  ASSIGN_OR_RETURN(const UniqueFd mount, MakeErofsMount(image, ReadsOf(data)));
+  RETURN_IF_ERROR(ReplaceMount(mount.get(), PathOf(shown.first)));
+  shown.second = data;
   return OkStatus();
 }
 

@@ -58,6 +58,8 @@ class ErofsPlane {
  private:
   explicit ErofsPlane(std::filesystem::path directory) : directory_(std::move(directory)) {}
   std::filesystem::path PathOf(uint64_t number) const;
+  Status GoOver(std::pair<const uint64_t, Data>& shown, const ErofsImage& image, Data data)
+      EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::filesystem::path directory_;
   mutable Mutex mutex_;  // held over mount calls: only others of them wait for it
