@@ -866,14 +866,14 @@ void LazyLayer::StartFetch(const Fetch& asked) {
   Fetch fetch = asked;
   fetch.begun = asked.begun.value_or(Now());
   const MemberRecord& first = table_.members()[fetch.plan.first_member];
-  if (table_.codec() == Codec::kWhole && refetch_) {
-    refetch_([self = shared_from_this(), fetch](const Status& status) {
-      self->PostToCpu(Urgency::kAwaited,
-                      [self, fetch, status] { self->OnRefetched(fetch, status); });
-    });
-    return;
-  }
   if (table_.codec() == Codec::kWhole) {
+    if (refetch_) {
+      refetch_([self = shared_from_this(), fetch](const Status& status) {
+        self->PostToCpu(Urgency::kAwaited,
+                        [self, fetch, status] { self->OnRefetched(fetch, status); });
+      });
+      return;
+    }
     Finish(fetch.plan.first_member,
            {.error = MakeError(StatusCode::kFailedPrecondition,
                                "layer: it was fetched as a whole and has lost a part: remove its "
