@@ -1,0 +1,37 @@
+#include "dockerfile/plan/graph.h"
+
+namespace starling::dockerfile::plan {
+
+std::optional<NodeId> BaseOf(const Operation& operation) {
+  if (const auto* run = std::get_if<Run>(&operation)) {
+    return run->base;
+  }
+  if (const auto* copy = std::get_if<Copy>(&operation)) {
+    return copy->base;
+  }
+  if (const auto* directory = std::get_if<MakeDirectory>(&operation)) {
+    return directory->base;
+  }
+  return std::nullopt;
+}
+
+std::vector<NodeId> InputsOf(const Operation& operation) {
+  std::vector<NodeId> inputs;
+  if (const std::optional<NodeId> base = BaseOf(operation)) {
+    inputs.push_back(*base);
+  }
+  if (const auto* run = std::get_if<Run>(&operation)) {
+    for (const RunMount& mount : run->mounts) {
+      if (mount.input) {
+        inputs.push_back(*mount.input);
+      }
+    }
+  } else if (const auto* copy = std::get_if<Copy>(&operation)) {
+    for (const CopySource& source : copy->sources) {
+      inputs.push_back(source.input);
+    }
+  }
+  return inputs;
+}
+
+}  // namespace starling::dockerfile::plan

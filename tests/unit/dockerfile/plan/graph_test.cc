@@ -1,0 +1,47 @@
+#include "dockerfile/plan/graph.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace starling::dockerfile::plan {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+RunMount BindOf(NodeId input) {
+  RunMount mount;
+  mount.input = input;
+  return mount;
+}
+
+TEST(InputsOf, NamesTheBaseFirstAndThenWhatFilesComeFrom) {
+  plan::Run run;
+  run.base = 3;
+  run.mounts = {BindOf(1), RunMount{}, BindOf(2)};
+  EXPECT_THAT(InputsOf(run), ElementsAre(3, 1, 2));
+
+  Copy copy;
+  copy.base = 5;
+  copy.sources = {CopySource{.input = 4}, CopySource{.input = 4}};
+  EXPECT_THAT(InputsOf(copy), ElementsAre(5, 4, 4));
+
+  EXPECT_THAT(InputsOf(MakeDirectory{.base = 2}), ElementsAre(2));
+}
+
+TEST(InputsOf, IsEmptyForASource) {
+  for (const Operation& source : {Operation(Scratch{}), Operation(ImageSource{}),
+                                  Operation(ContextSource{}), Operation(InlineSource{})}) {
+    EXPECT_THAT(InputsOf(source), IsEmpty());
+    EXPECT_EQ(BaseOf(source), std::nullopt);
+  }
+}
+
+TEST(BaseOf, IsWhatLayersAreMadeOn) {
+  EXPECT_EQ(BaseOf(plan::Run{.base = 1}), NodeId{1});
+  EXPECT_EQ(BaseOf(Copy{.base = 2}), NodeId{2});
+  EXPECT_EQ(BaseOf(MakeDirectory{.base = 3}), NodeId{3});
+}
+
+}  // namespace
+}  // namespace starling::dockerfile::plan
