@@ -1,0 +1,565 @@
+#include "dockerfile/recipe/render.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/text.h"
+#include "dockerfile/recipe/check.h"
+#include "dockerfile/recipe/quote.h"
+#include "dockerfile/syntax/git_reference.h"
+#include "dockerfile/syntax/json_strings.h"
+#include "dockerfile/syntax/paths.h"
+#include "dockerfile/syntax/suggest.h"
+
+namespace starling::dockerfile::recipe {
+namespace {
+
+constexpr std::string_view kUvImage = "ghcr.io/astral-sh/uv:";
+// Not in the image: what is fetched once serves all builds, and changes none of them.
+constexpr std::string_view kPipCache = "--mount=type=cache,target=/root/.cache/pip ";
+constexpr std::string_view kUvCache = "--mount=type=cache,target=/root/.cache/uv ";
+constexpr std::string_view kPoetryCache = "--mount=type=cache,target=/root/.cache/pypoetry ";
+// Two apt-get at once would wait for each other's lock in vain.
+constexpr std::string_view kAptCache = "--mount=type=cache,target=/var/cache/apt,sharing=locked ";
+// Where a stage of a Dockerfile can go on after text of the user's.
+constexpr std::string_view kSentinel = "STOPSIGNAL 9\n";
+
+/// ENV or LABEL with a line end in the value: what it says.
+struct ValueWithLineEnd {
+  std::string quoted;
+  std::string source;
+};
+
+std::string FileName(const ContextPath& path) {
+  const std::string clean = syntax::CleanPath(path.path);
+  return clean.substr(clean.rfind('/') + 1);
+}
+
+size_t CountLines(std::string_view text) {
+  return static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+std::vector<const syntax::Instruction*> InstructionsOf(const syntax::Dockerfile& dockerfile) {
+  std::vector<const syntax::Instruction*> all;
+  for (const auto& argument : dockerfile.global_arguments) {
+    all.push_back(&argument);
+  }
+  for (const syntax::Stage& stage : dockerfile.stages) {
+    all.push_back(&stage.from_instruction);
+    for (const auto& instruction : stage.instructions) {
+      all.push_back(&instruction);
+    }
+  }
+  return all;
+}
+
+/// Offsets of the lines of `text`; the first line is at index 1.
+std::vector<size_t> LineOffsets(std::string_view text) {
+  std::vector<size_t> offsets = {0, 0};
+  for (size_t end = text.find('\n'); end != std::string_view::npos;
+       end = text.find('\n', end + 1)) {
+    offsets.push_back(end + 1);
+  }
+  return offsets;
+}
+
+/// `words` with a blank in front of each, as the shell reads them.
+std::string Words(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) {
+    text += " " + QuoteWord(word);
+  }
+  return text;
+}
+
+std::string Words(std::string_view option, const std::vector<std::string>& values) {
+  std::string text;
+  for (const std::string& value : values) {
+    text += fmt::format(" {}{}", option, QuoteWord(value));
+  }
+  return text;
+}
+
+std::string Sorted(std::vector<std::string> packages) {
+  std::sort(packages.begin(), packages.end());
+  return Words(packages);
+}
+
+std::string IndexOptions(const PythonPackages& step, std::string_view pre) {
+  std::string text;
+  for (const auto& [option, value] :
+       {std::pair("--find-links", &step.find_links), std::pair("--index-url", &step.index_url),
+        std::pair("--extra-index-url", &step.extra_index_url)}) {
+    if (*value) {
+      text += fmt::format(" {} {}", option, QuoteWord(**value));
+    }
+  }
+  if (step.pre) {
+    text += fmt::format(" {}", pre);
+  }
+  return text + Words(step.extra_options);
+}
+
+std::string SecretMounts(const std::vector<SecretVariable>& secrets) {
+  std::string text;
+  for (const SecretVariable& secret : secrets) {
+    text +=
+        fmt::format("--mount=type=secret,id={},env={},required=true ", secret.id, secret.variable);
+  }
+  return text;
+}
+
+/// `body` as a heredoc that nothing in it ends, quoted so that nothing in it is a variable.
+std::string Heredoc(std::string_view body) {
+  std::string text(body);
+  if (!text.ends_with('\n')) {
+    text += '\n';
+  }
+  // A line that looks like the end must not be one.
+  std::set<std::string, std::less<>> taken;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = text.find('\n', begin);
+    if (const auto line = std::string_view(text).substr(begin, end - begin);
+        line.starts_with("EOF")) {
+      taken.emplace(TrimSpace(line));
+    }
+    begin = end + 1;
+  }
+  std::string name = "EOF";
+  for (int i = 1; taken.contains(name); ++i) {
+    name = fmt::format("EOF{}", i);
+  }
+  return fmt::format("<<'{}'\n{}{}\n", name, text, name);
+}
+
+/// Whether RUN with `command` behind its flags means that command to the shell.
+bool FitsOnLine(std::string_view command) {
+  if (command.find('\n') != std::string_view::npos) {
+    return false;
+  }
+  const auto parsed = syntax::ParseDockerfile(fmt::format("FROM scratch\nRUN {}\n", command));
+  if (parsed.problem || parsed.stages.front().instructions.size() != 1) {
+    return false;
+  }
+  const auto* run = std::get_if<syntax::Run>(&parsed.stages.front().instructions.front().value);
+  return run != nullptr && !run->command.exec_form && run->command.heredocs.empty() &&
+         run->mounts.empty() && run->devices.empty() && run->command.arguments.size() == 1 &&
+         run->command.arguments.front() == command &&
+         parsed.stages.front().instructions.front().source.find("RUN --") != 0;
+}
+
+class Renderer {
+ public:
+  Status Add(size_t index, const Step& step) {
+    pointer_ = fmt::format("/steps/{}", index);
+    steps_.push_back({.first_line = next_line_, .instructions = 0});
+    return std::visit([this](const auto& value) { return Write(value); }, step);
+  }
+
+  StatusOr<RenderedRecipe> Finish() {
+    RenderedRecipe result{.text = std::move(text_),
+                          .dockerfile = {},
+                          .build_arguments = std::move(build_arguments_),
+                          .contexts = {contexts_.begin(), contexts_.end()},
+                          .line_end_at = std::move(line_end_at_)};
+    result.dockerfile = syntax::ParseDockerfile(result.text);
+    if (result.dockerfile.problem) {
+      return Wrong(StepOf(result.dockerfile.problem->range.begin.line), *result.dockerfile.problem);
+    }
+    // Whatever a value has in it, it makes no instruction and hides none.
+    std::vector<size_t> found(steps_.size());
+    for (const syntax::Instruction* instruction : InstructionsOf(result.dockerfile)) {
+      ++found[StepOf(instruction->range.begin.line)];
+    }
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      if (found[i] != steps_[i].instructions) {
+        return MakeError(StatusCode::kInvalidArgument,
+                         fmt::format("/steps/{}: this cannot be written as a Dockerfile", i));
+      }
+    }
+    RestoreLineEnds(result.dockerfile);
+    return result;
+  }
+
+ private:
+  struct StepLines {
+    int first_line = 0;
+    size_t instructions = 0;
+  };
+
+  static Status Wrong(size_t step, const syntax::Problem& problem) {
+    return MakeError(StatusCode::kInvalidArgument,
+                     fmt::format("/steps/{}: {}{}", step, problem.message,
+                                 syntax::DidYouMean(problem.suggestion)));
+  }
+
+  size_t StepOf(int line) const {
+    const auto after = std::upper_bound(
+        steps_.begin(), steps_.end(), line,
+        [](int wanted, const StepLines& step) { return wanted < step.first_line; });
+    return after == steps_.begin() ? 0 : static_cast<size_t>(after - steps_.begin()) - 1;
+  }
+
+  void RestoreLineEnds(syntax::Dockerfile& dockerfile) const {
+    for (syntax::Instruction& instruction : dockerfile.stages.back().instructions) {
+      const auto value = values_.find(instruction.range.begin.line);
+      if (value == values_.end()) {
+        continue;
+      }
+      instruction.source = value->second.source;
+      if (auto* env = std::get_if<syntax::Env>(&instruction.value)) {
+        env->entries.front().value.value = value->second.quoted;
+      } else if (auto* label = std::get_if<syntax::Label>(&instruction.value)) {
+        label->entries.front().value.value = value->second.quoted;
+      }
+    }
+  }
+
+  /// Whole lines.
+  void Append(std::string_view lines) {
+    text_ += lines;
+    next_line_ += static_cast<int>(CountLines(lines));
+  }
+  void Instruction(std::string_view line) {
+    Append(line);
+    if (!line.ends_with('\n')) {
+      Append("\n");
+    }
+    ++steps_.back().instructions;
+  }
+  void RunCommand(std::string_view flags, std::string_view command) {
+    command = TrimSpace(command);
+    Instruction(fmt::format("RUN {}{}", flags,
+                            FitsOnLine(command) ? std::string(command) : Heredoc(command)));
+  }
+  void NamedValue(std::string_view keyword, std::string_view member, const std::string& name,
+                  const std::string& value) {
+    const std::string quoted = QuoteWord(value);
+    std::string line = fmt::format("{} {}={}", keyword, name, quoted);
+    if (line.find('\n') != std::string::npos) {
+      values_[next_line_] = {quoted, line};
+      if (line_end_at_.empty()) {
+        line_end_at_ = fmt::format("{}/{}/{}", pointer_, member, name);
+      }
+      std::replace(line.begin(), line.end(), '\n', ' ');
+    }
+    Instruction(line);
+  }
+  void CopyInstruction(std::string_view flags, std::string_view source,
+                       std::string_view destination) {
+    const std::vector<std::string> words = {QuoteWord(source), QuoteWord(destination)};
+    const bool blanks = (words[0] + words[1]).find(' ') != std::string::npos;
+    Instruction(fmt::format(
+        "COPY {} {}", flags,
+        blanks ? syntax::JsonOfStrings(words) : fmt::format("{} {}", words[0], words[1])));
+  }
+  void CopyFrom(const ContextPath& source, const std::string& destination,
+                std::string_view more_flags = {}) {
+    contexts_.insert(source.context);
+    CopyInstruction(fmt::format("--from={}{}", source.context, more_flags),
+                    QuoteGlob(syntax::CleanPath(source.path)), destination);
+  }
+  void CopyUv(const std::optional<std::string>& version) {
+    CopyInstruction(fmt::format("--from={}{}", kUvImage, version.value_or("latest")), "/uv",
+                    "/.uv/uv");
+  }
+
+  /// What `text` says, as far as `ends_with_stage`, checked to end where it ends.
+  StatusOr<syntax::Dockerfile> Parse(const std::string& text) const {
+    auto parsed = syntax::ParseDockerfile(text + std::string(kSentinel));
+    if (parsed.problem) {
+      return Wrong(steps_.size() - 1, *parsed.problem);
+    }
+    auto& last = parsed.stages.back().instructions;
+    if (last.empty() || last.back().range.begin.line != static_cast<int>(CountLines(text)) + 1) {
+      return MakeError(StatusCode::kInvalidArgument,
+                       pointer_ +
+                           ": the last line goes on in the next; end it without a "
+                           "continuation");
+    }
+    last.pop_back();
+    return parsed;
+  }
+
+  Status Write(const From& step) {
+    Instruction(fmt::format("FROM {}{}",
+                            step.platform ? fmt::format("--platform={} ", *step.platform) : "",
+                            step.image));
+    return OkStatus();
+  }
+
+  Status Write(const WholeDockerfile& step) {
+    std::string text = step.text.ends_with('\n') ? step.text : step.text + "\n";
+    ASSIGN_OR_RETURN(syntax::Dockerfile parsed, Parse(text));
+    if (parsed.escape != '\\') {
+      return MakeError(StatusCode::kInvalidArgument,
+                       pointer_ +
+                           "/text: steps cannot go on after an `escape` directive; use "
+                           "the backslash in this Dockerfile");
+    }
+    if (step.target) {
+      const std::string wanted = LowerCase(*step.target);
+      const auto stage = std::find_if(
+          parsed.stages.begin(), parsed.stages.end(), [&wanted](const syntax::Stage& candidate) {
+            return candidate.from().name && candidate.from().name->value == wanted;
+          });
+      if (stage == parsed.stages.end()) {
+        return MakeError(
+            StatusCode::kInvalidArgument,
+            fmt::format("{}/target: the Dockerfile has no stage \"{}\"", pointer_, *step.target));
+      }
+      if (const auto next = stage + 1; next != parsed.stages.end()) {
+        const auto line = static_cast<size_t>(next->from_instruction.range.begin.line);
+        text.resize(LineOffsets(text)[line]);
+        parsed.stages.erase(next, parsed.stages.end());
+      }
+    }
+    for (const auto& [name, value] : step.build_arguments) {
+      build_arguments_[name] = value;
+    }
+    Append(text);
+    steps_.back().instructions = InstructionsOf(parsed).size();
+    return OkStatus();
+  }
+
+  Status Write(const DockerfileLines& step) {
+    constexpr std::string_view kBase = "FROM scratch\n";
+    std::string text(kBase);
+    for (const std::string& line : step.lines) {
+      text += line;
+      text += line.ends_with('\n') ? "" : "\n";
+    }
+    ASSIGN_OR_RETURN(const syntax::Dockerfile parsed, Parse(text));
+    if (parsed.stages.size() != 1) {
+      return MakeError(StatusCode::kInvalidArgument,
+                       pointer_ +
+                           "/lines: FROM cannot stand here; begin the recipe with a "
+                           "\"dockerfile\" step for several stages");
+    }
+    const auto& instructions = parsed.stages.front().instructions;
+    if (step.context) {
+      ASSIGN_OR_RETURN(text, TakeFrom(*step.context, instructions, text));
+    }
+    Append(std::string_view(text).substr(kBase.size()));
+    steps_.back().instructions = instructions.size();
+    return OkStatus();
+  }
+
+  /// `text` with `--from=context` in each COPY that names no source.
+  StatusOr<std::string> TakeFrom(const std::string& context,
+                                 const std::vector<syntax::Instruction>& instructions,
+                                 std::string_view text) {
+    contexts_.insert(context);
+    const std::vector<size_t> lines = LineOffsets(text);
+    std::string result;
+    size_t done = 0;
+    for (const syntax::Instruction& instruction : instructions) {
+      if (const auto* copy = std::get_if<syntax::Copy>(&instruction.value)) {
+        if (!copy->from && !copy->transfer.sources.empty()) {
+          const syntax::Position& keyword_end = instruction.keyword.range.end;
+          const size_t end = lines[static_cast<size_t>(keyword_end.line)] +
+                             static_cast<size_t>(keyword_end.column) - 1;
+          result += text.substr(done, end - done);
+          result += " --from=" + context;
+          done = end;
+        }
+      } else if (const auto* add = std::get_if<syntax::Add>(&instruction.value)) {
+        for (const syntax::Text& source : add->transfer.sources) {
+          const auto git = syntax::ParseGitReference(source.value);
+          if (!syntax::IsHttpUrl(source.value) && !(git.ok() && *git)) {
+            return MakeError(StatusCode::kInvalidArgument,
+                             fmt::format("{}/lines: ADD has no --from, so {} cannot come from the "
+                                         "context \"{}\"; write COPY",
+                                         pointer_, source.value, context));
+          }
+        }
+      }
+    }
+    result += text.substr(done);
+    return result;
+  }
+
+  Status Write(const Run& step) {
+    for (const std::string& command : step.commands) {
+      RunCommand(SecretMounts(step.secrets), command);
+    }
+    return OkStatus();
+  }
+  Status Write(const Copy& step) {
+    std::string flags;
+    for (const std::string& pattern : step.ignore) {
+      flags += " --exclude=" + QuoteFlagValue(pattern);
+    }
+    CopyFrom(step.source, step.destination, flags);
+    return OkStatus();
+  }
+  Status Write(const Env& step) {
+    for (const auto& [name, value] : step.variables) {
+      NamedValue("ENV", "variables", name, value);
+    }
+    return OkStatus();
+  }
+  Status Write(const Label& step) {
+    for (const auto& [name, value] : step.labels) {
+      NamedValue("LABEL", "labels", name, value);
+    }
+    return OkStatus();
+  }
+  Status Write(const Workdir& step) {
+    Instruction("WORKDIR " + QuoteWord(step.path));
+    return OkStatus();
+  }
+  Status Write(const User& step) {
+    Instruction("USER " + step.user);
+    return OkStatus();
+  }
+  Status Write(const Expose& step) {
+    Instruction("EXPOSE" + Words(step.ports));
+    return OkStatus();
+  }
+  Status Write(const Entrypoint& step) {
+    Instruction("ENTRYPOINT " + syntax::JsonOfStrings(step.command));
+    return OkStatus();
+  }
+  Status Write(const Cmd& step) {
+    Instruction("CMD " + syntax::JsonOfStrings(step.command));
+    return OkStatus();
+  }
+  Status Write(const Shell& step) {
+    Instruction("SHELL " + syntax::JsonOfStrings(step.command));
+    return OkStatus();
+  }
+
+  Status Write(const Apt& step) {
+    // In one step: a list of packages that was cached would be older than the packages.
+    RunCommand(std::string(kAptCache) + SecretMounts(step.secrets),
+               "apt-get update && apt-get install -y" + Words(step.packages));
+    return OkStatus();
+  }
+  Status Write(const Pip& step) {
+    std::vector<std::string> files;
+    for (const ContextPath& file : step.requirements) {
+      files.push_back("/." + FileName(file));
+      CopyFrom(file, files.back());
+    }
+    RunCommand(std::string(kPipCache) + SecretMounts(step.secrets),
+               "python -m pip install" + Sorted(step.packages) + Words("-r ", files) +
+                   IndexOptions(step, "--pre"));
+    return OkStatus();
+  }
+  Status Write(const UvPip& step) {
+    CopyUv(step.uv_version);
+    std::vector<std::string> files;
+    for (const ContextPath& file : step.requirements) {
+      files.push_back(fmt::format("/.uv/{}/{}", files.size(), FileName(file)));
+      CopyFrom(file, files.back());
+    }
+    RunCommand(std::string(kUvCache) + SecretMounts(step.secrets),
+               "/.uv/uv pip install --python $(command -v python) --compile-bytecode "
+               "--link-mode=copy" +
+                   IndexOptions(step, "--prerelease=allow") + Words("-r ", files) +
+                   Sorted(step.packages));
+    return OkStatus();
+  }
+  Status Write(const UvSync& step) {
+    CopyUv(step.uv_version);
+    CopyFrom(step.project, "/.uv/pyproject.toml");
+    if (step.lock) {
+      CopyFrom(*step.lock, "/.uv/uv.lock");
+    }
+    RunCommand(std::string(kUvCache) + SecretMounts(step.secrets),
+               "/.uv/uv sync --project=/.uv --no-install-workspace --compile-bytecode "
+               "--link-mode=copy" +
+                   Words("--group=", step.groups) + Words("--extra=", step.extras) +
+                   (step.frozen ? " --frozen" : "") + Words(step.extra_options));
+    Instruction("ENV PATH=/.uv/.venv/bin:$PATH");
+    return OkStatus();
+  }
+  Status Write(const Poetry& step) {
+    if (step.poetry_version) {
+      const std::string& version = *step.poetry_version;
+      const bool number = version.front() >= '0' && version.front() <= '9';
+      const std::string poetry =
+          version == "latest" ? "poetry" : "poetry" + (number ? "==" + version : version);
+      RunCommand(kPipCache, "python -m pip install " + QuoteWord(poetry));
+    }
+    if (step.old_installer) {
+      RunCommand("", "poetry config experimental.new-installer false");
+    }
+    if (step.lock) {
+      CopyFrom(*step.lock, "/tmp/poetry/poetry.lock");
+    }
+    CopyFrom(step.project, "/tmp/poetry/pyproject.toml");
+    RunCommand(std::string(kPoetryCache) + SecretMounts(step.secrets),
+               "cd /tmp/poetry && poetry config virtualenvs.create false && poetry install "
+               "--no-root" +
+                   Words("--with ", step.with) + Words("--without ", step.without) +
+                   Words("--only ", step.only) + " --compile");
+    return OkStatus();
+  }
+  Status Write(const Micromamba& step) {
+    std::string command = "micromamba install" + Words(step.packages);
+    if (step.spec_file) {
+      const std::string file = "/" + FileName(*step.spec_file);
+      CopyFrom(*step.spec_file, file);
+      command += fmt::format(" -f {} -n base", QuoteWord(file));
+    }
+    RunCommand(SecretMounts(step.secrets), command + Words("-c ", step.channels) + " --yes");
+    return OkStatus();
+  }
+
+  Status Write(const AddPython& step) {
+    const std::string context = "python-" + step.version;
+    contexts_.insert(context);
+    // A layer of its own, whatever the base is: one upload for all images.
+    CopyInstruction("--link --from=" + context, "/python/.", "/usr/local");
+    // From 3.13 on the tree has the link.
+    const int minor = std::atoi(step.version.c_str() + std::string_view("3.").size());
+    if (minor < 13) {
+      RunCommand("", "ln -sf python3 /usr/local/bin/python");
+    }
+    // Its curses would look below the directory where it was built.
+    Instruction(
+        "ENV TERMINFO_DIRS=/etc/terminfo:/lib/terminfo:/usr/share/terminfo:/usr/lib/terminfo");
+    return OkStatus();
+  }
+  Status Write(const PythonFunction& step) {
+    Instruction(fmt::format("RUN {}{}", SecretMounts(step.secrets),
+                            Heredoc("#!/usr/bin/env python\n" + step.script)));
+    return OkStatus();
+  }
+
+  std::string text_;
+  int next_line_ = 1;
+  std::string pointer_;
+  std::vector<StepLines> steps_;
+  std::map<int, ValueWithLineEnd> values_;  // by line
+  std::string line_end_at_;
+  syntax::BuildArguments build_arguments_;
+  std::set<std::string> contexts_;
+};
+
+}  // namespace
+
+StatusOr<RenderedRecipe> RenderRecipe(const Recipe& recipe) {
+  RETURN_IF_ERROR(CheckRecipe(recipe));
+  Renderer renderer;
+  for (size_t i = 0; i < recipe.steps.size(); ++i) {
+    RETURN_IF_ERROR(renderer.Add(i, recipe.steps[i]));
+  }
+  return renderer.Finish();
+}
+
+StatusOr<std::string> RenderDockerfile(const Recipe& recipe) {
+  ASSIGN_OR_RETURN(RenderedRecipe rendered, RenderRecipe(recipe));
+  if (!rendered.line_end_at.empty()) {
+    return MakeError(StatusCode::kFailedPrecondition,
+                     rendered.line_end_at +
+                         ": no Dockerfile can say a value with a line end; "
+                         "the recipe itself (--print=json) can");
+  }
+  return std::move(rendered.text);
+}
+
+}  // namespace starling::dockerfile::recipe

@@ -1,0 +1,301 @@
+#include "dockerfile/recipe/render.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "dockerfile/recipe/read.h"
+#include "dockerfile/syntax/shell_words.h"
+
+namespace starling::dockerfile::recipe {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+StatusOr<Recipe> WithSteps(const std::string& steps) {
+  const std::string text =
+      R"({"version": 1, "steps": [{"step": "from", "image": "scratch"}, )" + steps + "]}";
+  return ParseRecipe(AsBytes(text));
+}
+
+/// What stands behind the first line.
+StatusOr<std::string> LinesOf(const std::string& steps) {
+  ASSIGN_OR_RETURN(const Recipe recipe, WithSteps(steps));
+  ASSIGN_OR_RETURN(const std::string text, RenderDockerfile(recipe));
+  return text.substr(std::string_view("FROM scratch\n").size());
+}
+
+TEST(RenderDockerfile, WritesTheInstructionsOfEachStep) {
+  const struct {
+    std::string_view name;
+    std::string steps;
+    std::string_view want;
+  } cases[] = {
+      {.name = "run",
+       .steps = R"({"step": "run", "commands": ["a && b", " c 'd' "]})",
+       .want = "RUN a && b\nRUN c 'd'\n"},
+      {.name = "run with secrets",
+       .steps = R"({"step": "run", "commands": ["a"],
+                   "secrets": [{"id": "x.A", "variable": "A"}, {"id": "b", "variable": "B"}]})",
+       .want = "RUN --mount=type=secret,id=x.A,env=A,required=true "
+               "--mount=type=secret,id=b,env=B,required=true a\n"},
+      {.name = "run of several lines",
+       .steps = R"({"step": "run", "commands": ["a\nEOF\nb"]})",
+       .want = "RUN <<'EOF1'\na\nEOF\nb\nEOF1\n"},
+      {.name = "run that would be JSON",
+       .steps = R"({"step": "run", "commands": ["[\"a\"]"]})",
+       .want = "RUN <<'EOF'\n[\"a\"]\nEOF\n"},
+      {.name = "run that would be a flag",
+       .steps = R"({"step": "run", "commands": ["--network=none a"]})",
+       .want = "RUN <<'EOF'\n--network=none a\nEOF\n"},
+      {.name = "run that would go on",
+       .steps = R"({"step": "run", "commands": ["a \\"]})",
+       .want = "RUN <<'EOF'\na \\\nEOF\n"},
+      {.name = "run with its own heredoc",
+       .steps = R"({"step": "run", "commands": ["cat <<X >/a\nb\nX"]})",
+       .want = "RUN <<'EOF'\ncat <<X >/a\nb\nX\nEOF\n"},
+      {.name = "copy",
+       .steps = R"({"step": "copy", "source": {"context": "local-1", "path": "./src/"},
+                   "destination": "/app/"})",
+       .want = "COPY --from=local-1 src /app/\n"},
+      {.name = "copy of odd names",
+       .steps = R"({"step": "copy", "source": {"context": "c", "path": "a [1]$x"},
+                   "destination": "/b c", "ignore": ["**/*.pyc", "!a b"]})",
+       .want = "COPY --from=c --exclude=**/*.pyc --exclude=!a\\ b "
+               "[\"'a \\\\[1]$x'\",\"'/b c'\"]\n"},
+      {.name = "env",
+       .steps = R"({"step": "env", "variables": {"A": "1", "B": "$x \"y\" it's \\"}})",
+       .want = "ENV A=1\nENV B='$x \"y\" it'\"'\"'s \\'\n"},
+      {.name = "label",
+       .steps = R"({"step": "label", "labels": {"a.b/c": "d e"}})",
+       .want = "LABEL a.b/c='d e'\n"},
+      {.name = "simple ones",
+       .steps = R"({"step": "workdir", "path": "/a b/$c"}, {"step": "user", "user": "u:1"},
+                   {"step": "expose", "ports": ["80", "81/udp"]})",
+       .want = "WORKDIR '/a b/$c'\nUSER u:1\nEXPOSE 80 81/udp\n"},
+      {.name = "commands",
+       .steps = R"({"step": "entrypoint", "command": ["a", "\"q\"\n", "é"]},
+                   {"step": "cmd", "command": []}, {"step": "shell", "command": ["/bin/bash", "-c"]})",
+       .want = "ENTRYPOINT [\"a\",\"\\\"q\\\"\\n\",\"é\"]\nCMD []\nSHELL [\"/bin/bash\",\"-c\"]\n"},
+      {.name = "apt keeps the order",
+       .steps = R"({"step": "apt", "packages": ["zlib1g-dev", "git=1:2.*"]})",
+       .want = "RUN --mount=type=cache,target=/var/cache/apt,sharing=locked apt-get update && "
+               "apt-get install -y zlib1g-dev 'git=1:2.*'\n"},
+      {.name = "pip sorts",
+       .steps = R"({"step": "pip", "packages": ["torch<2", "huggingface"],
+                   "requirements": [{"context": "c", "path": "x/r.txt"}],
+                   "find_links": "https://f", "index_url": "https://i",
+                   "extra_index_url": "https://e", "pre": true,
+                   "extra_options": ["--no-deps", "--global-option=a b"]})",
+       .want = "COPY --from=c x/r.txt /.r.txt\n"
+               "RUN --mount=type=cache,target=/root/.cache/pip python -m pip install huggingface "
+               "'torch<2' -r /.r.txt --find-links https://f --index-url https://i "
+               "--extra-index-url https://e --pre --no-deps '--global-option=a b'\n"},
+      {.name = "uv",
+       .steps = R"({"step": "uv_pip", "packages": ["polars", "datasette"], "pre": true,
+                   "requirements": [{"context": "c", "path": "r.txt"}], "uv_version": "0.8.0"})",
+       .want = "COPY --from=ghcr.io/astral-sh/uv:0.8.0 /uv /.uv/uv\n"
+               "COPY --from=c r.txt /.uv/0/r.txt\n"
+               "RUN --mount=type=cache,target=/root/.cache/uv /.uv/uv pip install --python "
+               "$(command -v python) --compile-bytecode --link-mode=copy --prerelease=allow -r "
+               "/.uv/0/r.txt datasette polars\n"},
+      {.name = "uv sync",
+       .steps = R"({"step": "uv_sync", "project": {"context": "c", "path": "pyproject.toml"},
+                   "lock": {"context": "c", "path": "uv.lock"}, "groups": ["dev"],
+                   "extras": ["gpu"], "frozen": true, "extra_options": ["--no-dev"]})",
+       .want = "COPY --from=ghcr.io/astral-sh/uv:latest /uv /.uv/uv\n"
+               "COPY --from=c pyproject.toml /.uv/pyproject.toml\n"
+               "COPY --from=c uv.lock /.uv/uv.lock\n"
+               "RUN --mount=type=cache,target=/root/.cache/uv /.uv/uv sync --project=/.uv "
+               "--no-install-workspace --compile-bytecode --link-mode=copy --group=dev "
+               "--extra=gpu --frozen --no-dev\n"
+               "ENV PATH=/.uv/.venv/bin:$PATH\n"},
+      {.name = "poetry",
+       .steps = R"({"step": "poetry", "project": {"context": "c", "path": "pyproject.toml"},
+                   "lock": {"context": "c", "path": "poetry.lock"}, "with": ["dev"],
+                   "without": ["docs"], "only": ["main"], "poetry_version": "~=1.7",
+                   "old_installer": true})",
+       .want = "RUN --mount=type=cache,target=/root/.cache/pip python -m pip install "
+               "'poetry~=1.7'\n"
+               "RUN poetry config experimental.new-installer false\n"
+               "COPY --from=c poetry.lock /tmp/poetry/poetry.lock\n"
+               "COPY --from=c pyproject.toml /tmp/poetry/pyproject.toml\n"
+               "RUN --mount=type=cache,target=/root/.cache/pypoetry cd /tmp/poetry && poetry "
+               "config virtualenvs.create false && poetry install --no-root --with dev --without "
+               "docs --only main --compile\n"},
+      {.name = "poetry of a version",
+       .steps = R"({"step": "poetry", "project": {"context": "c", "path": "p/pyproject.toml"},
+                   "poetry_version": "1.8.3"})",
+       .want = "RUN --mount=type=cache,target=/root/.cache/pip python -m pip install "
+               "poetry==1.8.3\n"
+               "COPY --from=c p/pyproject.toml /tmp/poetry/pyproject.toml\n"
+               "RUN --mount=type=cache,target=/root/.cache/pypoetry cd /tmp/poetry && poetry "
+               "config virtualenvs.create false && poetry install --no-root --compile\n"},
+      {.name = "micromamba",
+       .steps = R"({"step": "micromamba", "packages": ["b", "a>=1"], "channels": ["conda-forge"],
+                   "spec_file": {"context": "c", "path": "env.yml"}})",
+       .want = "COPY --from=c env.yml /env.yml\n"
+               "RUN micromamba install b 'a>=1' -f /env.yml -n base -c conda-forge --yes\n"},
+      {.name = "add_python",
+       .steps = R"({"step": "add_python", "version": "3.11"})",
+       .want = "COPY --link --from=python-3.11 /python/. /usr/local\n"
+               "RUN ln -sf python3 /usr/local/bin/python\n"
+               "ENV TERMINFO_DIRS=/etc/terminfo:/lib/terminfo:/usr/share/terminfo:"
+               "/usr/lib/terminfo\n"},
+      {.name = "add_python with its own link",
+       .steps = R"({"step": "add_python", "version": "3.14t"})",
+       .want = "COPY --link --from=python-3.14t /python/. /usr/local\n"
+               "ENV TERMINFO_DIRS=/etc/terminfo:/lib/terminfo:/usr/share/terminfo:"
+               "/usr/lib/terminfo\n"},
+      {.name = "python_function",
+       .steps = R"({"step": "python_function", "script": "print('$HOME')\n"})",
+       .want = "RUN <<'EOF'\n#!/usr/bin/env python\nprint('$HOME')\nEOF\n"},
+      {.name = "lines",
+       .steps = R"({"step": "dockerfile_lines",
+                   "lines": ["RUN a \\\n  b", "COPY <<X /f", "y", "X", "COPY c /d"]})",
+       .want = "RUN a \\\n  b\nCOPY <<X /f\ny\nX\nCOPY c /d\n"},
+      {.name = "lines of a context",
+       .steps = R"({"step": "dockerfile_lines", "context": "local-1",
+                   "lines": ["copy a /b", "COPY --chown=1 c /d", "COPY --from=x e /f",
+                             "COPY <<X /g", "h", "X", "ADD https://example.com/i /j"]})",
+       .want = "copy --from=local-1 a /b\nCOPY --from=local-1 --chown=1 c /d\n"
+               "COPY --from=x e /f\nCOPY <<X /g\nh\nX\nADD https://example.com/i /j\n"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto lines = LinesOf(c.steps);
+    ASSERT_TRUE(lines.ok()) << lines.status();
+    EXPECT_EQ(*lines, c.want);
+  }
+}
+
+TEST(RenderRecipe, KeepsLiteralValuesThroughExpansion) {
+  const std::vector<std::string> values = {
+      "",     " ",         "$HOME ${X:-y}", "it's \"quoted\"", "back\\slash\\",  "a\nb\n",
+      "\n'$", "# no\nRUN", "é \t ` ! ~",    "a\r\nb",          "'\"'\"'\n\\\n$", "<<EOF"};
+  NamedValues named;
+  for (const std::string& value : values) {
+    named.emplace_back(fmt::format("V{}", named.size()), value);
+  }
+  const auto rendered = RenderRecipe({.steps = {From{"scratch", {}}, Env{named}, Label{named}}});
+  ASSERT_TRUE(rendered.ok()) << rendered.status();
+  const auto& instructions = rendered->dockerfile.stages.front().instructions;
+  ASSERT_EQ(instructions.size(), 2 * values.size());
+  for (size_t i = 0; i < instructions.size(); ++i) {
+    const std::string& value = values[i % values.size()];
+    SCOPED_TRACE(value);
+    const auto& entries = i < values.size()
+                              ? std::get<syntax::Env>(instructions[i].value).entries
+                              : std::get<syntax::Label>(instructions[i].value).entries;
+    ASSERT_EQ(entries.size(), 1U);
+    EXPECT_EQ(syntax::Expand(entries[0].value.value, syntax::NoVariables)->text, value);
+  }
+  EXPECT_EQ(rendered->line_end_at, "/steps/1/variables/V5");
+  EXPECT_EQ(RenderDockerfile({.steps = {From{"scratch", {}}, Env{named}}}).status().code(),
+            StatusCode::kFailedPrecondition);
+}
+
+TEST(RenderRecipe, IsTheDockerfileOfItsText) {
+  const auto recipe = WithSteps(
+      R"({"step": "apt", "packages": ["git"]}, {"step": "env", "variables": {"A": "b c"}},
+         {"step": "run", "commands": ["a\nb"]}, {"step": "cmd", "command": ["x"]})");
+  const auto rendered = RenderRecipe(*recipe);
+  ASSERT_TRUE(rendered.ok()) << rendered.status();
+  const syntax::Dockerfile parsed = syntax::ParseDockerfile(rendered->text);
+  const auto& got = rendered->dockerfile.stages.front().instructions;
+  const auto& want = parsed.stages.front().instructions;
+  ASSERT_EQ(got.size(), want.size());
+  for (size_t i = 0; i < got.size(); ++i) {
+    EXPECT_EQ(got[i].source, want[i].source);
+    EXPECT_EQ(got[i].range, want[i].range);
+    EXPECT_EQ(got[i].value.index(), want[i].value.index());
+  }
+}
+
+TEST(RenderRecipe, NamesTheContextsThatItNeeds) {
+  const auto recipe = WithSteps(
+      R"({"step": "add_python", "version": "3.11"},
+         {"step": "copy", "source": {"context": "b", "path": "."}, "destination": "/"},
+         {"step": "dockerfile_lines", "context": "a", "lines": ["COPY x /"]},
+         {"step": "copy", "source": {"context": "b", "path": "y"}, "destination": "/"})");
+  EXPECT_THAT(RenderRecipe(*recipe)->contexts, ElementsAre("a", "b", "python-3.11"));
+}
+
+TEST(RenderRecipe, GoesOnAfterADockerfile) {
+  WholeDockerfile base;
+  base.text = "# syntax=x\nARG V=1\nFROM a:$V AS build\nRUN b\nFROM scratch\nCOPY --from=build b /";
+  base.build_arguments = {{"V", "2"}};
+  const auto all = RenderRecipe({.steps = {base, User{"u"}}});
+  ASSERT_TRUE(all.ok()) << all.status();
+  EXPECT_EQ(all->text, base.text + "\nUSER u\n");
+  EXPECT_EQ(all->dockerfile.stages.size(), 2U);
+  EXPECT_EQ(all->build_arguments.at("V"), "2");
+  EXPECT_THAT(all->contexts, IsEmpty());
+  base.target = "Build";
+  const auto build = RenderRecipe({.steps = {base, User{"u"}}});
+  ASSERT_TRUE(build.ok()) << build.status();
+  EXPECT_EQ(build->text, "# syntax=x\nARG V=1\nFROM a:$V AS build\nRUN b\nUSER u\n");
+}
+
+TEST(RenderRecipe, NamesTheStepOfTextThatItRefuses) {
+  const struct {
+    std::string_view name;
+    Step step;
+    std::string_view want;
+  } cases[] = {
+      {.name = "unknown", .step = DockerfileLines{{"RUM a"}, {}}, .want = "/steps/1: "},
+      {.name = "goes on",
+       .step = DockerfileLines{{"RUN a \\"}, {}},
+       .want = "/steps/1: the last line goes on"},
+      {.name = "FROM", .step = DockerfileLines{{"FROM a"}, {}}, .want = "/steps/1/lines: FROM"},
+      {.name = "heredoc", .step = DockerfileLines{{"RUN <<A"}, {}}, .want = "/steps/1: "},
+      {.name = "ADD of a context",
+       .step = DockerfileLines{{"ADD a /"}, "c"},
+       .want = "/steps/1/lines: ADD has no --from, so a cannot come from the context \"c\""},
+      {.name = "long value",
+       .step = Env{{{"A", std::string(syntax::kMaxLineBytes, 'a')}}},
+       .want = "/steps/1: "},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto rendered =
+        RenderRecipe({.steps = {From{"scratch", {}}, c.step, User{"u"}, User{"v"}}});
+    EXPECT_EQ(rendered.status().code(), StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(MessageOf(rendered.status())), HasSubstr(std::string(c.want)));
+  }
+  WholeDockerfile base;
+  base.text = "# escape=`\nFROM scratch\n";
+  EXPECT_THAT(std::string(MessageOf(RenderRecipe({.steps = {base}}).status())),
+              HasSubstr("/steps/0/text: steps cannot go on after an `escape`"));
+  base = {.text = "FROM scratch\n", .target = "x", .build_arguments = {}};
+  EXPECT_THAT(std::string(MessageOf(RenderRecipe({.steps = {base}}).status())),
+              HasSubstr("/steps/0/target: the Dockerfile has no stage \"x\""));
+}
+
+/// The text between the lines `begin` and "```" of docs/recipe.md.
+std::string FromDocs(const std::string& begin) {
+  std::ifstream file(STARLING_SOURCE_DIR "/docs/recipe.md");
+  std::stringstream text;
+  text << file.rdbuf();
+  const std::string all = text.str();
+  const size_t at = all.find(begin + "\n");
+  if (at == std::string::npos) {
+    return {};
+  }
+  const size_t content = at + begin.size() + 1;
+  return all.substr(content, all.find("```", content) - content);
+}
+
+TEST(RenderDockerfile, DoesWhatTheDocumentationShows) {
+  const std::string example = FromDocs("```json");
+  const auto recipe = ParseRecipe(AsBytes(example));
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  EXPECT_EQ(*RenderDockerfile(*recipe), FromDocs("```dockerfile"));
+}
+
+}  // namespace
+}  // namespace starling::dockerfile::recipe
