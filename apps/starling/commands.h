@@ -24,6 +24,7 @@ void AddIndex(CLI::App& app, Run& chosen);
 void AddUpgrade(CLI::App& app, Run& chosen);
 void AddLogin(CLI::App& app, Run& chosen);
 void AddLogout(CLI::App& app, Run& chosen);
+void AddImage(CLI::App& app, Run& chosen);
 
 /// `exit_code` is what the program ends with when the command did what it was told to; after a
 /// failure 1 stands for 0.

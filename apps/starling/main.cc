@@ -35,6 +35,7 @@ int main(int argc, char** argv) {
   cli::AddLogin(app, chosen);
   cli::AddLogout(app, chosen);
   cli::AddUpgrade(app, chosen);
+  cli::AddImage(app, chosen);
   int exit_code = 0;
   cli::AddBuild(app, chosen, exit_code);
   cli::AddCache(app, chosen, exit_code);

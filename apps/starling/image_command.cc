@@ -1,0 +1,91 @@
+#include <memory>
+
+#include "apps/starling/commands.h"
+#include "apps/starling/recipe_options.h"
+#include "base/file_system.h"
+#include "base/io.h"
+#include "dockerfile/syntax/source_lines.h"
+
+namespace starling::cli {
+namespace {
+
+namespace recipe = dockerfile::recipe;
+
+struct Arguments {
+  /// An image, a Dockerfile or a recipe, by the command.
+  std::string base;
+  std::string tag;
+  std::string print;
+  /// Of the options, without the base.
+  recipe::Recipe steps;
+};
+
+/// What an image begins with.
+using Base = std::function<StatusOr<recipe::Recipe>(const Arguments& arguments)>;
+
+StatusOr<recipe::Recipe> FromRegistry(const Arguments& arguments) {
+  return recipe::Recipe{.steps = {recipe::From{.image = arguments.base, .platform = {}}}};
+}
+
+StatusOr<recipe::Recipe> FromScratch(const Arguments& /*arguments*/) {
+  return recipe::Recipe{.steps = {recipe::From{.image = "scratch", .platform = {}}}};
+}
+
+StatusOr<recipe::Recipe> FromDockerfile(const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const Bytes text, ReadFile(RealFileSystem(), arguments.base,
+                                              dockerfile::syntax::kMaxDockerfileBytes));
+  return recipe::Recipe{
+      .steps = {recipe::WholeDockerfile{
+          .text = std::string(AsText(text)), .target = {}, .build_arguments = {}}}};
+}
+
+StatusOr<recipe::Recipe> FromRecipe(const Arguments& arguments) {
+  return ReadRecipe(arguments.base);
+}
+
+Status RunImage(const Arguments& arguments, const Base& base) {
+  ASSIGN_OR_RETURN(recipe::Recipe whole, base(arguments));
+  whole.steps.insert(whole.steps.end(), arguments.steps.steps.begin(), arguments.steps.steps.end());
+  return PrintRecipe(whole, arguments.print);
+}
+
+void AddImageFrom(CLI::App& image, Run& chosen, const std::string& name,
+                  const std::string& description, const std::string& base_name,
+                  const std::string& base_description, const Base& base) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App& command = *image.add_subcommand(name, description);
+  if (!base_name.empty()) {
+    command.add_option(base_name, arguments->base, base_description)->required();
+  }
+  AddStepOptions(command, arguments->steps);
+  command.add_option("-t,--tag", arguments->tag, "The image's name");
+  command
+      .add_option("--print", arguments->print,
+                  "Print the image as a Dockerfile or as a recipe, and build nothing; all that "
+                  "this command does")
+      ->required()
+      ->check(CLI::IsMember({kPrintDockerfile, kPrintJson}));
+  command.callback([arguments, base, &chosen] {
+    chosen = [arguments, base] { return RunImage(*arguments, base); };
+  });
+}
+
+}  // namespace
+
+void AddImage(CLI::App& app, Run& chosen) {
+  CLI::App& image = *app.add_subcommand("image", "Describe an image by options: each is one step");
+  image.require_subcommand(1);
+  image.footer(
+      "Example: starling image from-registry ubuntu:22.04 --add-python 3.11 --pip-install polars "
+      "-t app --print=dockerfile\n"
+      "docs/recipe.md says what each step does.");
+  AddImageFrom(image, chosen, "from-registry", "Begin from an image of a registry", "IMAGE",
+               "Such as ubuntu:22.04", FromRegistry);
+  AddImageFrom(image, chosen, "from-dockerfile", "Begin from what a Dockerfile makes", "FILE",
+               "A Dockerfile", FromDockerfile);
+  AddImageFrom(image, chosen, "from-recipe", "Begin from what a recipe makes", "FILE",
+               "A recipe's JSON, or - for standard input", FromRecipe);
+  AddImageFrom(image, chosen, "from-scratch", "Begin from nothing", "", "", FromScratch);
+}
+
+}  // namespace starling::cli
