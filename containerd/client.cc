@@ -3,6 +3,9 @@
 #include <fmt/chrono.h>
 #include <google/protobuf/empty.pb.h>
 #include <grpcpp/grpcpp.h>
+#include <unistd.h>
+
+#include <atomic>
 
 #include "api/containerd/services/content/v1/content.grpc.pb.h"
 #include "api/containerd/services/diff/v1/diff.grpc.pb.h"
@@ -36,10 +39,27 @@ void SetDescriptor(const oci::Descriptor& from, ::containerd::types::Descriptor&
   to.mutable_annotations()->insert(from.annotations.begin(), from.annotations.end());
 }
 
-/// Of the blob's ingest. containerd locks the name against every other writer, so it holds what no
-/// other pull has: the lease.
-std::string IngestName(const std::string& lease, const oci::Digest& digest) {
-  return fmt::format("{}-{}", lease.empty() ? "starling" : lease, digest.ToString());
+/// Of a blob's ingest. containerd locks the name against every other writer, so it holds what no
+/// other client has: the lease.
+std::string IngestName(const std::string& lease, std::string_view blob) {
+  return fmt::format("{}-{}", lease.empty() ? "starling" : lease, blob);
+}
+
+/// Differs for every blob that this process writes.
+std::string NewBlobName() {
+  static std::atomic<uint64_t> count = 0;
+  return fmt::format("new-{}-{}", ::getpid(), ++count);
+}
+
+std::vector<Mount> MountsOf(
+    const google::protobuf::RepeatedPtrField<::containerd::types::Mount>& answered) {
+  std::vector<Mount> mounts;
+  for (const ::containerd::types::Mount& mount : answered) {
+    mounts.push_back({.type = mount.type(),
+                      .source = mount.source(),
+                      .options = {mount.options().begin(), mount.options().end()}});
+  }
+  return mounts;
 }
 
 }  // namespace
@@ -105,13 +125,15 @@ StatusOr<std::string> Client::Version() {
   return response.version();
 }
 
-StatusOr<std::string> Client::CreateLease(std::chrono::seconds lifetime) {
+StatusOr<std::string> Client::CreateLease(std::chrono::seconds lifetime, const std::string& id) {
   Stubs::Context context(*this);
   leases::CreateRequest request;
   const auto expires = std::chrono::time_point_cast<std::chrono::seconds>(
       std::chrono::system_clock::now() + lifetime);
-  request.set_id(
-      fmt::format("starling-{}", std::chrono::system_clock::now().time_since_epoch().count()));
+  request.set_id(!id.empty()
+                     ? id
+                     : fmt::format("starling-{}",
+                                   std::chrono::system_clock::now().time_since_epoch().count()));
   (*request.mutable_labels())[kExpireLabel] =
       fmt::format("{:%FT%TZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(expires)));
   leases::CreateResponse response;
@@ -205,44 +227,47 @@ Status Client::LabelContent(const oci::Digest& digest, const Labels& labels) {
 }
 
 /// One ingest: every message is answered before the next is sent.
-class Client::StreamWriter : public Client::ContentWriter {
+class Client::Ingest {
  public:
-  StreamWriter(const Client& client, const oci::Descriptor& blob)
+  /// `total` and `expected` may be zero and empty: not known yet.
+  Ingest(const Client& client, std::string name, uint64_t total, std::string expected)
       : client_(client),
-        blob_(blob),
-        ref_(IngestName(client.lease_, blob.digest)),
+        name_(std::move(name)),
+        total_(total),
+        expected_(std::move(expected)),
         context_(client, client.options_.apply_timeout),
         stream_(client.stubs_->contents->Write(&context_)) {}
+  Ingest(const Ingest&) = delete;
+  Ingest& operator=(const Ingest&) = delete;
 
-  ~StreamWriter() override {
+  ~Ingest() {
     if (!finished_) {
       context_.TryCancel();
       stream_->Finish();
     }
-    if (!ingest_open_) {
+    if (!open_) {
       return;
     }
     // An ingest that nobody goes on with would wait for its lease's end.
     Stubs::Context context(client_);
     content::AbortRequest request;
-    request.set_ref(ref_);
+    request.set_ref(name_);
     google::protobuf::Empty response;
     client_.stubs_->contents->Abort(&context, request, &response);
   }
 
-  /// Begins the ingest.
   Status Begin() {
     content::WriteContentRequest request;
     request.set_action(content::STAT);
-    request.set_ref(ref_);
-    request.set_total(static_cast<int64_t>(blob_.size_bytes));
-    request.set_expected(blob_.digest.ToString());
+    request.set_ref(name_);
+    request.set_total(static_cast<int64_t>(total_));
+    request.set_expected(expected_);
     RETURN_IF_ERROR(Exchange(request));
-    ingest_open_ = true;
+    open_ = true;
     return OkStatus();
   }
 
-  Status Write(ByteSpan bytes) override {
+  Status Write(ByteSpan bytes) {
     while (!bytes.empty()) {
       const ByteSpan piece = bytes.first(std::min(bytes.size(), kWritePieceBytes));
       content::WriteContentRequest request;
@@ -256,12 +281,13 @@ class Client::StreamWriter : public Client::ContentWriter {
     return OkStatus();
   }
 
-  Status Commit(const Labels& labels) override {
+  /// Fails unless the bytes are `total` and have the digest `expected`.
+  Status Commit(uint64_t total, const std::string& expected, const Labels& labels) {
     content::WriteContentRequest request;
     request.set_action(content::COMMIT);
     request.set_offset(static_cast<int64_t>(offset_));
-    request.set_total(static_cast<int64_t>(blob_.size_bytes));
-    request.set_expected(blob_.digest.ToString());
+    request.set_total(static_cast<int64_t>(total));
+    request.set_expected(expected);
     request.mutable_labels()->insert(labels.begin(), labels.end());
     Status committed = Exchange(request);
     if (!finished_) {
@@ -274,9 +300,11 @@ class Client::StreamWriter : public Client::ContentWriter {
       stream_->Finish();
     }
     const bool stored = committed.ok() || committed.code() == StatusCode::kAlreadyExists;
-    ingest_open_ = !stored;
+    open_ = !stored;
     return stored ? OkStatus() : committed;
   }
+
+  uint64_t written_bytes() const { return offset_; }
 
  private:
   Status Exchange(const content::WriteContentRequest& request) {
@@ -292,25 +320,104 @@ class Client::StreamWriter : public Client::ContentWriter {
     if (status.ok()) {
       return MakeError(StatusCode::kUnavailable, "containerd ended the stream of a blob early");
     }
-    return Stubs::Result(client_, status, fmt::format("store blob {}", blob_.digest.ToString()));
+    return Stubs::Result(
+        client_, status,
+        fmt::format("store blob {}", expected_.empty() ? request.expected() : expected_));
   }
 
   const Client& client_;
-  const oci::Descriptor blob_;
-  const std::string ref_;
+  const std::string name_;
+  const uint64_t total_;
+  const std::string expected_;
   Stubs::Context context_;
   std::unique_ptr<
       grpc::ClientReaderWriter<content::WriteContentRequest, content::WriteContentResponse>>
       stream_;
   uint64_t offset_ = 0;
-  bool finished_ = false;     // the stream
-  bool ingest_open_ = false;  // what containerd keeps of the blob
+  bool finished_ = false;  // the stream
+  bool open_ = false;      // what containerd keeps of the blob
 };
 
 StatusOr<std::unique_ptr<Client::ContentWriter>> Client::WriteContent(const oci::Descriptor& blob) {
-  auto writer = std::make_unique<StreamWriter>(*this, blob);
+  class Writer : public ContentWriter {
+   public:
+    Writer(const Client& client, const oci::Descriptor& of)
+        : size_bytes_(of.size_bytes),
+          digest_(of.digest.ToString()),
+          ingest_(client, IngestName(client.lease_, digest_), size_bytes_, digest_) {}
+    Status Begin() { return ingest_.Begin(); }
+    Status Write(ByteSpan bytes) override { return ingest_.Write(bytes); }
+    Status Commit(const Labels& labels) override {
+      return ingest_.Commit(size_bytes_, digest_, labels);
+    }
+
+   private:
+    const uint64_t size_bytes_;
+    const std::string digest_;
+    Ingest ingest_;
+  };
+  auto writer = std::make_unique<Writer>(*this, blob);
   RETURN_IF_ERROR(writer->Begin());
   return std::unique_ptr<ContentWriter>(std::move(writer));
+}
+
+StatusOr<std::unique_ptr<Client::NewContentWriter>> Client::WriteNewContent() {
+  class Writer : public NewContentWriter {
+   public:
+    explicit Writer(const Client& client)
+        : ingest_(client, IngestName(client.lease_, NewBlobName()), 0, "") {}
+    Status Begin() { return ingest_.Begin(); }
+    Status Write(ByteSpan bytes) override { return ingest_.Write(bytes); }
+    Status Commit(const oci::Digest& digest, const Labels& labels) override {
+      return ingest_.Commit(ingest_.written_bytes(), digest.ToString(), labels);
+    }
+
+   private:
+    Ingest ingest_;
+  };
+  auto writer = std::make_unique<Writer>(*this);
+  RETURN_IF_ERROR(writer->Begin());
+  return std::unique_ptr<NewContentWriter>(std::move(writer));
+}
+
+Status Client::PutContent(const oci::Descriptor& blob, ByteSpan bytes, const Labels& labels) {
+  StatusOr<std::unique_ptr<ContentWriter>> writer = WriteContent(blob);
+  if (writer.status().code() == StatusCode::kAlreadyExists) {
+    return LabelContent(blob.digest, labels);
+  }
+  RETURN_IF_ERROR(writer.status());
+  RETURN_IF_ERROR((*writer)->Write(bytes));
+  return (*writer)->Commit(labels);
+}
+
+StatusOr<std::vector<Client::Content>> Client::FindContent(const std::string& filter) {
+  Stubs::Context context(*this);
+  content::ListContentRequest request;
+  request.add_filters(filter);
+  const auto stream = stubs_->contents->List(&context, request);
+  content::ListContentResponse response;
+  std::vector<Content> found;
+  while (stream->Read(&response)) {
+    for (const content::Info& info : response.info()) {
+      const auto digest = oci::Digest::Parse(info.digest());
+      if (digest.ok() && info.size() >= 0) {
+        found.push_back({.digest = *digest,
+                         .size_bytes = static_cast<uint64_t>(info.size()),
+                         .labels = Labels(info.labels().begin(), info.labels().end())});
+      }
+    }
+  }
+  RETURN_IF_ERROR(Stubs::Result(*this, stream->Finish(), "list blobs"));
+  return found;
+}
+
+Status Client::DeleteContent(const oci::Digest& digest) {
+  Stubs::Context context(*this);
+  content::DeleteContentRequest request;
+  request.set_digest(digest.ToString());
+  google::protobuf::Empty response;
+  return Stubs::Result(*this, stubs_->contents->Delete(&context, request, &response),
+                       "delete a blob");
 }
 
 StatusOr<Labels> Client::StatSnapshot(const std::string& snapshotter, const std::string& name) {
@@ -338,13 +445,21 @@ StatusOr<std::vector<Mount>> Client::PrepareSnapshot(const std::string& snapshot
   snapshots::PrepareSnapshotResponse response;
   RETURN_IF_ERROR(Stubs::Result(*this, stubs_->snapshots_->Prepare(&context, request, &response),
                                 "prepare a snapshot"));
-  std::vector<Mount> mounts;
-  for (const ::containerd::types::Mount& mount : response.mounts()) {
-    mounts.push_back({.type = mount.type(),
-                      .source = mount.source(),
-                      .options = {mount.options().begin(), mount.options().end()}});
-  }
-  return mounts;
+  return MountsOf(response.mounts());
+}
+
+StatusOr<std::vector<Mount>> Client::ViewSnapshot(const std::string& snapshotter,
+                                                  const std::string& key,
+                                                  const std::string& parent) {
+  Stubs::Context context(*this, options_.apply_timeout);
+  snapshots::ViewSnapshotRequest request;
+  request.set_snapshotter(snapshotter);
+  request.set_key(key);
+  request.set_parent(parent);
+  snapshots::ViewSnapshotResponse response;
+  RETURN_IF_ERROR(Stubs::Result(*this, stubs_->snapshots_->View(&context, request, &response),
+                                "view a snapshot"));
+  return MountsOf(response.mounts());
 }
 
 Status Client::CommitSnapshot(const std::string& snapshotter, const std::string& name,

@@ -1,4 +1,5 @@
-/// A client of containerd's API, as far as pulling an image and telling who uses what need it.
+/// A client of containerd's API, as far as pulling and building images and telling who uses what
+/// need it.
 #pragma once
 
 #include <chrono>
@@ -39,10 +40,13 @@ class Client {
   /// containerd's version: proves that it answers.
   StatusOr<std::string> Version();
 
-  /// A lease that containerd forgets after `lifetime` by itself. Returns its id.
-  StatusOr<std::string> CreateLease(std::chrono::seconds lifetime);
+  /// A lease that containerd forgets after `lifetime` by itself. Returns its id: `id`, if that is
+  /// not empty, else a new one.
+  StatusOr<std::string> CreateLease(std::chrono::seconds lifetime, const std::string& id = "");
   /// Everything that is created from now on is held by this lease.
   void UseLease(std::string id) { lease_ = std::move(id); }
+  /// The lease in use; empty without one.
+  const std::string& lease() const { return lease_; }
   Status DeleteLease(const std::string& id);
 
   /// A stored blob, whole, checked against its descriptor. kNotFound when it is not there;
@@ -65,11 +69,33 @@ class Client {
   /// kAlreadyExists when the blob is there. Pulls of one blob at once do not see each other.
   StatusOr<std::unique_ptr<ContentWriter>> WriteContent(const oci::Descriptor& blob);
 
+  /// A blob whose digest is known at its end; dropped unless committed.
+  class NewContentWriter : public ByteSink {
+   public:
+    /// Checks size and digest. Fine if the blob was stored by somebody else meanwhile.
+    virtual Status Commit(const oci::Digest& digest, const Labels& labels) = 0;
+  };
+  StatusOr<std::unique_ptr<NewContentWriter>> WriteNewContent();
+  /// WriteContent of bytes at hand; a blob that is there gets the labels, too.
+  Status PutContent(const oci::Descriptor& blob, ByteSpan bytes, const Labels& labels);
+
+  struct Content {
+    oci::Digest digest;
+    uint64_t size_bytes = 0;
+    Labels labels;
+  };
+  /// The blobs that `filter` matches. Source: containerd, pkg/filters.
+  StatusOr<std::vector<Content>> FindContent(const std::string& filter);
+  Status DeleteContent(const oci::Digest& digest);
+
   /// The labels of a committed snapshot. kNotFound when there is none.
   StatusOr<Labels> StatSnapshot(const std::string& snapshotter, const std::string& name);
   StatusOr<std::vector<Mount>> PrepareSnapshot(const std::string& snapshotter,
                                                const std::string& key, const std::string& parent,
                                                const Labels& labels);
+  /// A snapshot of `parent` to read, until it is removed.
+  StatusOr<std::vector<Mount>> ViewSnapshot(const std::string& snapshotter, const std::string& key,
+                                            const std::string& parent);
   Status CommitSnapshot(const std::string& snapshotter, const std::string& name,
                         const std::string& key, const Labels& labels);
   Status RemoveSnapshot(const std::string& snapshotter, const std::string& key);
@@ -92,7 +118,7 @@ class Client {
 
  private:
   struct Stubs;
-  class StreamWriter;
+  class Ingest;
   Options options_;
   std::string lease_;
   std::unique_ptr<Stubs> stubs_;

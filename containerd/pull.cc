@@ -5,6 +5,7 @@
 
 #include "api/snapshot_labels.h"
 #include "containerd/content_labels.h"
+#include "containerd/scoped_lease.h"
 #include "oci/image_config.h"
 #include "oci/toc_digest.h"
 
@@ -13,7 +14,6 @@ namespace {
 
 namespace snapshot_label = api::snapshot_label;
 
-constexpr std::chrono::hours kLeaseLifetime(24);
 // Another pull may have the same snapshot in hand: containerd then says "already exists" and
 // shows it a moment later. containerd's own unpacker tries three times.
 constexpr int kPrepareTries = 3;
@@ -22,34 +22,6 @@ constexpr size_t kMaxLabelBytes = 4096;
 
 constexpr std::string_view kSnapshotPrefix = "containerd.io/snapshot/";
 constexpr const char* kUncompressed = "containerd.io/uncompressed";
-
-/// Deletes its lease when it goes, whatever happened.
-class ScopedLease {
- public:
-  static StatusOr<ScopedLease> Take(Client& client) {
-    ASSIGN_OR_RETURN(std::string id, client.CreateLease(kLeaseLifetime));
-    client.UseLease(id);
-    return ScopedLease(client, std::move(id));
-  }
-  ScopedLease(ScopedLease&& other) noexcept
-      : client_(other.client_), id_(std::exchange(other.id_, {})) {}
-  ScopedLease& operator=(ScopedLease&&) = delete;
-  ~ScopedLease() {
-    if (!id_.empty()) {
-      // It expires by itself if containerd is away now.
-      (void)Release();
-    }
-  }
-  Status Release() {
-    client_.UseLease({});
-    return client_.DeleteLease(std::exchange(id_, {}));
-  }
-
- private:
-  ScopedLease(Client& client, std::string id) : client_(client), id_(std::move(id)) {}
-  Client& client_;
-  std::string id_;
-};
 
 /// One layer of the image as the unpacking sees it.
 struct Layer {
@@ -73,8 +45,11 @@ std::string JoinDigests(std::span<const Layer> layers, size_t key_bytes) {
   return text;
 }
 
-Labels PrepareLabels(const PullOptions& options, const oci::Digest& manifest,
+Labels PrepareLabels(const LayersOptions& options, const oci::Digest& manifest,
                      std::span<const Layer> from_this_up) {
+  if (!options.reference) {
+    return {};
+  }
   const Layer& layer = from_this_up.front();
   Labels labels;
   for (const auto& [key, value] : layer.descriptor.annotations) {
@@ -86,7 +61,7 @@ Labels PrepareLabels(const PullOptions& options, const oci::Digest& manifest,
   if (toc.ok() && toc->of == oci::TocDigestOf::kCompressed) {
     labels[std::string(oci::kCompressedTocLabel)] = toc->digest.ToString();
   }
-  const std::string reference = options.reference.ToString();
+  const std::string reference = options.reference->ToString();
   const std::string digest = layer.descriptor.digest.ToString();
   const std::pair<std::string_view, std::string> ours[] = {
       {snapshot_label::kRef, layer.chain_id},
@@ -158,32 +133,45 @@ class HeldDocuments : public oci::ImageSource {
 /// One pull: what it was asked and what it found so far.
 class Pull {
  public:
-  Pull(Client& client, oci::ImageSource& source, const PullOptions& options, Progress& progress)
+  Pull(Client& client, oci::ImageSource& source, LayersOptions options, Progress& progress)
       : client_(client),
         source_(source),
         documents_(client, source),
-        options_(options),
+        options_(std::move(options)),
         progress_(progress) {}
 
-  StatusOr<PullReport> Run() {
-    ASSIGN_OR_RETURN(image_, oci::SelectImage(documents_, options_.platform));
-    report_.target = image_.top.digest;
+  StatusOr<PullReport> BringImage(const oci::Platform& platform) {
+    ASSIGN_OR_RETURN(image_, oci::SelectImage(documents_, platform));
     ASSIGN_OR_RETURN(ScopedLease lease, ScopedLease::Take(client_));
-    RETURN_IF_ERROR(ReadLayers());
+    RETURN_IF_ERROR(ReadConfig());
     RETURN_IF_ERROR(StoreDocuments());
+    RETURN_IF_ERROR(BringLayers());
+    RETURN_IF_ERROR(client_.PutImage(options_.reference->ToString(), image_.target));
+    RETURN_IF_ERROR(lease.Release());
+    return report_;
+  }
+
+  StatusOr<PullReport> BringLayersOf(const oci::SelectedImage& image,
+                                     const oci::ImageConfig& config) {
+    image_ = image;
+    RETURN_IF_ERROR(FindLayers(config));
+    RETURN_IF_ERROR(BringLayers());
+    return report_;
+  }
+
+ private:
+  Status BringLayers() {
+    report_.target = image_.top.digest;
     for (size_t i = 0; i < layers_.size(); ++i) {
       if (options_.stop.stop_requested()) {
         return MakeError(StatusCode::kCancelled, "stopped");
       }
       RETURN_IF_ERROR(BringLayer(std::span(layers_).subspan(i)));
     }
-    RETURN_IF_ERROR(client_.PutImage(options_.reference.ToString(), image_.target));
-    RETURN_IF_ERROR(lease.Release());
-    return report_;
+    return OkStatus();
   }
 
- private:
-  Status ReadLayers() {
+  Status ReadConfig() {
     BytesSink sink;
     const oci::Descriptor& config = image_.manifest.config;
     if (config.size_bytes > oci::kMaxConfigBytes) {
@@ -194,6 +182,10 @@ class Pull {
     RETURN_IF_ERROR(Annotate(documents_.ReadBlob(config, sink), "configuration of the image"));
     config_bytes_ = std::move(sink.bytes());
     ASSIGN_OR_RETURN(const oci::ImageConfig parsed, oci::ImageConfig::Parse(config_bytes_));
+    return FindLayers(parsed);
+  }
+
+  Status FindLayers(const oci::ImageConfig& parsed) {
     if (parsed.diff_ids().size() != image_.manifest.layers.size()) {
       return MakeError(StatusCode::kDataLoss,
                        fmt::format("the manifest has {} layers, the configuration {}",
@@ -217,7 +209,7 @@ class Pull {
       config_labels["containerd.io/gc.ref.snapshot." + options_.snapshotter] =
           layers_.back().chain_id;
     }
-    RETURN_IF_ERROR(StoreBytes(image_.manifest.config, config_bytes_, config_labels));
+    RETURN_IF_ERROR(client_.PutContent(image_.manifest.config, config_bytes_, config_labels));
 
     Labels manifest_labels = SourceLabels();
     manifest_labels["containerd.io/gc.ref.content.config"] =
@@ -226,14 +218,14 @@ class Pull {
       manifest_labels[fmt::format("containerd.io/gc.ref.content.l.{}", i)] =
           layers_[i].descriptor.digest.ToString();
     }
-    RETURN_IF_ERROR(
-        StoreBytes(DescriptorOf(image_.raw_manifest), image_.raw_manifest.bytes, manifest_labels));
+    RETURN_IF_ERROR(client_.PutContent(DescriptorOf(image_.raw_manifest), image_.raw_manifest.bytes,
+                                       manifest_labels));
     if (image_.top.digest == image_.raw_manifest.digest) {
       return OkStatus();
     }
     Labels index_labels = SourceLabels();
     index_labels["containerd.io/gc.ref.content.m.0"] = image_.raw_manifest.digest.ToString();
-    return StoreBytes(DescriptorOf(image_.top), image_.top.bytes, index_labels);
+    return client_.PutContent(DescriptorOf(image_.top), image_.top.bytes, index_labels);
   }
 
   static oci::Descriptor DescriptorOf(const oci::RawManifest& document) {
@@ -246,17 +238,10 @@ class Pull {
 
   /// Where a blob came from, so that a push may mount it across repositories.
   Labels SourceLabels() const {
-    return {{OriginLabelOf(options_.reference.domain()), options_.reference.repository()}};
-  }
-
-  Status StoreBytes(const oci::Descriptor& blob, ByteSpan bytes, const Labels& labels) {
-    StatusOr<std::unique_ptr<Client::ContentWriter>> writer = client_.WriteContent(blob);
-    if (writer.status().code() == StatusCode::kAlreadyExists) {
-      return client_.LabelContent(blob.digest, labels);
+    if (!options_.reference) {
+      return {};
     }
-    RETURN_IF_ERROR(writer.status());
-    RETURN_IF_ERROR((*writer)->Write(bytes));
-    return (*writer)->Commit(labels);
+    return {{OriginLabelOf(options_.reference->domain()), options_.reference->repository()}};
   }
 
   Status BringLayer(std::span<const Layer> from_this_up) {
@@ -360,7 +345,7 @@ class Pull {
   Client& client_;
   oci::ImageSource& source_;
   HeldDocuments documents_;
-  const PullOptions& options_;
+  const LayersOptions options_;
   Progress& progress_;
   oci::SelectedImage image_;
   Bytes config_bytes_;
@@ -368,16 +353,29 @@ class Pull {
   PullReport report_;
 };
 
+/// `report`; when a stop was asked for, that is the reason whatever broke off.
+StatusOr<PullReport> UnlessStopped(const std::stop_token& stop, StatusOr<PullReport> report) {
+  if (!report.ok() && stop.stop_requested()) {
+    return MakeError(StatusCode::kCancelled, "stopped");
+  }
+  return report;
+}
+
 }  // namespace
 
 StatusOr<PullReport> PullImage(Client& client, oci::ImageSource& source, const PullOptions& options,
                                Progress& progress) {
-  StatusOr<PullReport> report = Pull(client, source, options, progress).Run();
-  if (!report.ok() && options.stop.stop_requested()) {
-    // Whatever it broke off, that is the reason.
-    return MakeError(StatusCode::kCancelled, "stopped");
-  }
-  return report;
+  const LayersOptions layers = {
+      .reference = options.reference, .snapshotter = options.snapshotter, .stop = options.stop};
+  return UnlessStopped(options.stop,
+                       Pull(client, source, layers, progress).BringImage(options.platform));
+}
+
+StatusOr<PullReport> PullLayers(Client& client, oci::ImageSource& source,
+                                const oci::SelectedImage& image, const oci::ImageConfig& config,
+                                const LayersOptions& options, Progress& progress) {
+  return UnlessStopped(options.stop,
+                       Pull(client, source, options, progress).BringLayersOf(image, config));
 }
 
 }  // namespace starling::containerd

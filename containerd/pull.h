@@ -1,10 +1,12 @@
 #pragma once
 
+#include <optional>
 #include <stop_token>
 #include <string>
 
 #include "base/progress.h"
 #include "containerd/client.h"
+#include "oci/image_config.h"
 #include "oci/image_store.h"
 #include "oci/reference.h"
 
@@ -16,6 +18,14 @@ struct PullOptions {
   std::string snapshotter = "stargz";
   /// Ends the pull with kCancelled between two steps, or when the source gives up; the lease goes,
   /// and with it all that was begun.
+  std::stop_token stop;
+};
+
+/// Bringing an image's layers, without its name and documents.
+struct LayersOptions {
+  /// Where the snapshotter finds them; absent when no registry has them, and all are unpacked.
+  std::optional<oci::Reference> reference;
+  std::string snapshotter = "stargz";
   std::stop_token stop;
 };
 
@@ -34,5 +44,11 @@ struct PullReport {
 /// and core/snapshots, "remote snapshotter".
 StatusOr<PullReport> PullImage(Client& client, oci::ImageSource& source, const PullOptions& options,
                                Progress& progress);
+
+/// The same for the snapshots of an image's layers alone: no image gets a name. What is new is held
+/// by the client's lease. `config` is the image's.
+StatusOr<PullReport> PullLayers(Client& client, oci::ImageSource& source,
+                                const oci::SelectedImage& image, const oci::ImageConfig& config,
+                                const LayersOptions& options, Progress& progress);
 
 }  // namespace starling::containerd

@@ -4,6 +4,7 @@
 #include <google/protobuf/empty.pb.h>
 #include <grpcpp/grpcpp.h>
 
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -43,6 +44,7 @@ class FakeContainerd {
     bool committed = false;
     std::string parent;
     Labels labels;
+    std::filesystem::path directory = {};  // what it adds to its parent; empty without real ones
   };
   struct State {
     std::map<std::string, Labels> leases;
@@ -54,6 +56,8 @@ class FakeContainerd {
     std::vector<::containerd::services::diff::v1::ApplyRequest> applied;
     std::set<std::string> lazy_layers;            // digests that the snapshotter takes lazily
     std::map<std::string, std::string> diff_ids;  // of the layers' tars
+    /// Snapshots have real directories below it, with the mounts of an overlay snapshotter.
+    std::filesystem::path snapshot_root;
 
     size_t active_snapshots() const {
       size_t count = 0;
@@ -259,6 +263,32 @@ class FakeContainerd {
       }
       return found;
     }
+    grpc::Status List(grpc::ServerContext* context,
+                      const ::containerd::services::content::v1::ListContentRequest* request,
+                      grpc::ServerWriter<::containerd::services::content::v1::ListContentResponse>*
+                          writer) override {
+      return fake_.Handle(*context, "content.List", [&](State& state) {
+        ::containerd::services::content::v1::ListContentResponse response;
+        for (const auto& [digest, blob] : state.blobs) {
+          if (request->filters().empty() || Matches(request->filters(0), blob.labels)) {
+            auto& info = *response.add_info();
+            info.set_digest(digest);
+            info.set_size(static_cast<int64_t>(blob.content.size()));
+            info.mutable_labels()->insert(blob.labels.begin(), blob.labels.end());
+          }
+        }
+        writer->Write(response);
+        return grpc::Status::OK;
+      });
+    }
+    grpc::Status Delete(grpc::ServerContext* context,
+                        const ::containerd::services::content::v1::DeleteContentRequest* request,
+                        google::protobuf::Empty*) override {
+      return fake_.Handle(*context, "content.Delete", [&](State& state) {
+        return state.blobs.erase(request->digest()) == 1 ? grpc::Status::OK
+                                                         : NotFound(request->digest());
+      });
+    }
     grpc::Status Abort(grpc::ServerContext* context,
                        const ::containerd::services::content::v1::AbortRequest* request,
                        google::protobuf::Empty*) override {
@@ -288,6 +318,15 @@ class FakeContainerd {
     }
 
    private:
+    /// As far as we ask: labels."NAME" and labels."NAME"==VALUE.
+    static bool Matches(const std::string& filter, const Labels& labels) {
+      const size_t begin = filter.find('"') + 1;
+      const size_t end = filter.find('"', begin);
+      const auto label = labels.find(filter.substr(begin, end - begin));
+      const size_t equals = filter.find("==", end);
+      return label != labels.end() &&
+             (equals == std::string::npos || filter.substr(equals + 2) == label->second);
+    }
     grpc::Status Step(const grpc::ServerContext& context,
                       const ::containerd::services::content::v1::WriteContentRequest& request,
                       const std::string& reference) {
@@ -460,11 +499,36 @@ class FakeContainerd {
           return AlreadyExists(target);
         }
         state.snapshots[request->key()] = {.parent = request->parent(), .labels = labels};
+        if (!state.snapshot_root.empty()) {
+          MakeRealMounts(state, request->key(), /*writable=*/true, *response->add_mounts());
+          return grpc::Status::OK;
+        }
         ::containerd::types::Mount& mount = *response->add_mounts();
         mount.set_type("overlay");
         mount.set_source("overlay");
         mount.add_options("upperdir=/" + request->key());
         mount.add_options("index=off");
+        return grpc::Status::OK;
+      });
+    }
+    grpc::Status View(
+        grpc::ServerContext* context,
+        const ::containerd::services::snapshots::v1::ViewSnapshotRequest* request,
+        ::containerd::services::snapshots::v1::ViewSnapshotResponse* response) override {
+      return fake_.Handle(*context, "snapshots.View", [&](State& state) {
+        if (!state.snapshots.contains(request->parent())) {
+          return NotFound(request->parent());
+        }
+        state.snapshots[request->key()] = {.parent = request->parent(),
+                                           .labels = LabelsOf(*request)};
+        if (!state.snapshot_root.empty()) {
+          MakeRealMounts(state, request->key(), /*writable=*/false, *response->add_mounts());
+          return grpc::Status::OK;
+        }
+        ::containerd::types::Mount& mount = *response->add_mounts();
+        mount.set_type("bind");
+        mount.set_source("/" + request->parent());
+        mount.add_options("ro");
         return grpc::Status::OK;
       });
     }
@@ -480,8 +544,10 @@ class FakeContainerd {
           return NotFound(request->key());
         }
         // The labels of Prepare stay with the active snapshot, as in containerd.
-        state.snapshots[request->name()] = {
-            .committed = true, .parent = active.mapped().parent, .labels = LabelsOf(*request)};
+        state.snapshots[request->name()] = {.committed = true,
+                                            .parent = active.mapped().parent,
+                                            .labels = LabelsOf(*request),
+                                            .directory = active.mapped().directory};
         return grpc::Status::OK;
       });
     }
@@ -495,6 +561,37 @@ class FakeContainerd {
     }
 
    private:
+    static void MakeRealMounts(State& state, const std::string& key, bool writable,
+                               ::containerd::types::Mount& mount) {
+      Snapshot& snapshot = state.snapshots[key];
+      std::string lower;
+      size_t lower_count = 0;
+      for (std::string parent = snapshot.parent; !parent.empty();
+           parent = state.snapshots[parent].parent) {
+        lower += (lower.empty() ? "" : ":") + state.snapshots[parent].directory.string();
+        ++lower_count;
+      }
+      const auto base = state.snapshot_root / std::to_string(state.snapshots.size()) /
+                        std::to_string(std::hash<std::string>{}(key));
+      snapshot.directory = base / "fs";
+      std::filesystem::create_directories(snapshot.directory);
+      std::filesystem::create_directories(base / "work");
+      if (lower_count == 0 || (lower_count == 1 && !writable)) {
+        mount.set_type("bind");
+        mount.set_source(lower_count == 0 ? snapshot.directory.string() : lower);
+        mount.add_options("rbind");
+        mount.add_options(writable ? "rw" : "ro");
+        return;
+      }
+      mount.set_type("overlay");
+      mount.set_source("overlay");
+      if (writable) {
+        mount.add_options("workdir=" + (base / "work").string());
+        mount.add_options("upperdir=" + snapshot.directory.string());
+      }
+      mount.add_options("lowerdir=" + lower);
+    }
+
     FakeContainerd& fake_;
   };
 

@@ -126,6 +126,66 @@ TEST_F(ClientTest, PassesOnThatABlobIsNotItsDigests) {
   EXPECT_EQ((*writer)->Write(AsBytes("x")).code(), StatusCode::kFailedPrecondition);
 }
 
+TEST_F(ClientTest, WritesABlobWhoseDigestShowsAtItsEnd) {
+  const oci::Descriptor blob = BlobOf("content");
+  auto writer = client_.WriteNewContent();
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  ASSERT_TRUE((*writer)->Write(AsBytes("con")).ok());
+  ASSERT_TRUE((*writer)->Write(AsBytes("tent")).ok());
+  ASSERT_TRUE((*writer)->Commit(blob.digest, {{"a", "1"}}).ok());
+  const auto blobs = containerd_.state().blobs;
+  EXPECT_EQ(blobs.at(blob.digest.ToString()).content, "content");
+  EXPECT_THAT(blobs.at(blob.digest.ToString()).labels, ElementsAre(Pair("a", "1")));
+}
+
+TEST_F(ClientTest, WritesSeveralNewBlobsAtOnce) {
+  auto one = client_.WriteNewContent();
+  auto other = client_.WriteNewContent();
+  ASSERT_TRUE(one.ok() && other.ok()) << one.status() << other.status();
+  EXPECT_EQ(containerd_.state().ingests.size(), 2u);
+  one->reset();
+  EXPECT_EQ((*other)->Commit(BlobOf("something else").digest, {}).code(),
+            StatusCode::kFailedPrecondition);
+  other->reset();
+  EXPECT_THAT(containerd_.state().ingests, IsEmpty());
+}
+
+TEST_F(ClientTest, PutsABlobThatIsThereBySettingItsLabels) {
+  const oci::Descriptor blob = BlobOf("content");
+  ASSERT_TRUE(client_.PutContent(blob, AsBytes("content"), {{"a", "1"}}).ok());
+  ASSERT_TRUE(client_.PutContent(blob, AsBytes("content"), {{"b", "2"}}).ok());
+  EXPECT_EQ(containerd_.CallsOf("content.Commit"), 1u);
+  EXPECT_THAT(containerd_.state().blobs.at(blob.digest.ToString()).labels,
+              ElementsAre(Pair("a", "1"), Pair("b", "2")));
+}
+
+TEST_F(ClientTest, FindsBlobsByTheirLabelsAndDeletesThem) {
+  const oci::Descriptor blob = BlobOf("content");
+  ASSERT_TRUE(client_.PutContent(blob, AsBytes("content"), {{"org/key", "1"}}).ok());
+  ASSERT_TRUE(client_.PutContent(BlobOf("other"), AsBytes("other"), {{"org/key", "2"}}).ok());
+  ASSERT_TRUE(client_.PutContent(BlobOf("third"), AsBytes("third"), {}).ok());
+  EXPECT_EQ(client_.FindContent("labels.\"org/key\"")->size(), 2u);
+  const auto found = client_.FindContent("labels.\"org/key\"==1");
+  ASSERT_TRUE(found.ok()) << found.status();
+  ASSERT_EQ(found->size(), 1u);
+  EXPECT_EQ((*found)[0].digest, blob.digest);
+  EXPECT_EQ((*found)[0].size_bytes, 7u);
+  EXPECT_THAT((*found)[0].labels, ElementsAre(Pair("org/key", "1")));
+  ASSERT_TRUE(client_.DeleteContent(blob.digest).ok());
+  EXPECT_EQ(client_.DeleteContent(blob.digest).code(), StatusCode::kNotFound);
+}
+
+TEST_F(ClientTest, ShowsASnapshotToRead) {
+  ASSERT_TRUE(client_.PrepareSnapshot("s", "key", "", {}).ok());
+  ASSERT_TRUE(client_.CommitSnapshot("s", "name", "key", {}).ok());
+  const auto mounts = client_.ViewSnapshot("s", "view", "name");
+  ASSERT_TRUE(mounts.ok()) << mounts.status();
+  ASSERT_EQ(mounts->size(), 1u);
+  EXPECT_EQ((*mounts)[0].type, "bind");
+  EXPECT_EQ(client_.ViewSnapshot("s", "other", "none").status().code(), StatusCode::kNotFound);
+  ASSERT_TRUE(client_.RemoveSnapshot("s", "view").ok());
+}
+
 TEST_F(ClientTest, ReadsABlobAndChecksIt) {
   const std::string content(5500, 'x');
   const oci::Descriptor blob = BlobOf(content);

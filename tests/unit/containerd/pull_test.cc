@@ -214,6 +214,39 @@ TEST_F(PullTest, UnpacksWhatTheSnapshotterDoesNotTake) {
   EXPECT_TRUE(LeavesNothingBegun(containerd_));
 }
 
+TEST_F(PullTest, BringsLayersAloneUnderTheClientsLease) {
+  ShowLazily(0);
+  ShowLazily(1);
+  const auto image = oci::SelectImage(source_, kPlatform);
+  ASSERT_TRUE(image.ok()) << image.status();
+  BytesSink config_bytes;
+  ASSERT_TRUE(source_.ReadBlob(image->manifest.config, config_bytes).ok());
+  const auto config = oci::ImageConfig::Parse(config_bytes.bytes());
+  ASSERT_TRUE(config.ok()) << config.status();
+  client_.UseLease("mine");
+  const auto report = PullLayers(client_, source_, *image, *config,
+                                 {.reference = *oci::Reference::Parse(kReference)}, progress_);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->lazy_layers, 2u);
+  EXPECT_EQ(report->downloaded_layers, 1u);
+  EXPECT_TRUE(containerd_.state().snapshots.contains(ChainId(2)));
+  EXPECT_THAT(containerd_.state().images, IsEmpty());
+  for (const FakeContainerd::Call& call : containerd_.calls()) {
+    EXPECT_EQ(call.lease, "mine") << call.name;
+  }
+}
+
+TEST_F(PullTest, UnpacksAllLayersOfAnImageThatNoRegistryHas) {
+  ShowAllLazily();
+  const auto image = oci::SelectImage(source_, kPlatform);
+  BytesSink config_bytes;
+  ASSERT_TRUE(source_.ReadBlob(image->manifest.config, config_bytes).ok());
+  const auto report = PullLayers(client_, source_, *image,
+                                 *oci::ImageConfig::Parse(config_bytes.bytes()), {}, progress_);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->downloaded_layers, 3u);
+}
+
 TEST_F(PullTest, ASecondPullAsksTheSourceForTheNameAlone) {
   PutUnderIndex();
   ShowLazily(0);
