@@ -215,6 +215,11 @@ IgnoreFile::Decision IgnoreFile::Explain(std::string_view path) const {
   return {};
 }
 
+bool IgnoreFile::HasExceptions() const {
+  return std::any_of(rules_.begin(), rules_.end(),
+                     [](const Rule& rule) { return rule.includes(); });
+}
+
 bool IgnoreFile::IgnoresEverything() const {
   const auto all = std::find_if(rules_.rbegin(), rules_.rend(),
                                 [](const Rule& rule) { return rule.MatchesAll(); });

@@ -50,6 +50,8 @@ class IgnoreFile {
   /// Whether `path`, relative to the context's root, is ignored, and why.
   Decision Explain(std::string_view path) const;
   bool Ignores(std::string_view path) const { return Explain(path).ignored; }
+  /// Whether some pattern includes again what others ignore: an ignored directory may hold files.
+  bool HasExceptions() const;
   /// Whether no file at all is left, whatever the context holds.
   bool IgnoresEverything() const;
 

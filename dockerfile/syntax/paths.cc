@@ -1,5 +1,7 @@
 #include "dockerfile/syntax/paths.h"
 
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "dockerfile/syntax/characters.h"
@@ -82,6 +84,75 @@ Status CheckGlob(std::string_view pattern) {
     }
   }
   return OkStatus();
+}
+
+namespace {
+
+/// Takes what one element of `pattern` other than `*` says and one character of `name`. False when
+/// they do not match.
+bool TakeMatch(std::string_view& pattern, std::string_view& name) {
+  if (pattern.empty() || name.empty()) {
+    return false;
+  }
+  const Character character = FirstCharacter(name);
+  const auto take_literal = [&pattern] {
+    if (pattern.front() == '\\') {
+      pattern.remove_prefix(1);
+    }
+    const Character literal = FirstCharacter(pattern);
+    pattern.remove_prefix(literal.bytes.size());
+    return literal;
+  };
+  if (pattern.front() == '?') {
+    pattern.remove_prefix(1);
+    name.remove_prefix(character.bytes.size());
+    return character.code != '/';
+  }
+  if (pattern.front() != '[') {
+    const Character literal = take_literal();
+    name.remove_prefix(character.bytes.size());
+    return literal.bytes == character.bytes;
+  }
+  pattern.remove_prefix(1);
+  const bool negated = pattern.starts_with('^');
+  pattern.remove_prefix(negated ? 1 : 0);
+  bool matched = false;
+  for (bool any = false; !any || !pattern.starts_with(']'); any = true) {
+    const char32_t low = take_literal().code;
+    char32_t high = low;
+    if (pattern.starts_with('-')) {
+      pattern.remove_prefix(1);
+      high = take_literal().code;
+    }
+    matched = matched || (low <= character.code && character.code <= high);
+  }
+  pattern.remove_prefix(1);
+  name.remove_prefix(character.bytes.size());
+  return matched != negated;
+}
+
+}  // namespace
+
+bool MatchesGlob(std::string_view pattern, std::string_view name) {
+  // Where to go on when the latest star has to take a character more.
+  std::optional<std::pair<std::string_view, std::string_view>> star;
+  while (!pattern.empty() || !name.empty()) {
+    if (pattern.starts_with('*')) {
+      pattern.remove_prefix(1);
+      star = {pattern, name};
+      continue;
+    }
+    if (TakeMatch(pattern, name)) {
+      continue;
+    }
+    if (!star || star->second.empty() || star->second.front() == '/') {
+      return false;
+    }
+    star->second.remove_prefix(FirstCharacter(star->second).bytes.size());
+    pattern = star->first;
+    name = star->second;
+  }
+  return true;
 }
 
 }  // namespace starling::dockerfile::syntax

@@ -16,4 +16,8 @@ std::string CleanPath(std::string_view path);
 /// [a-z] and [^a-z], a backslash before what is meant literally.
 Status CheckGlob(std::string_view pattern);
 
+/// Whether all of `name` matches `pattern`, one that CheckGlob accepts. Neither `*` nor `?` matches
+/// a slash. Takes time in proportion to the product of their lengths at most.
+bool MatchesGlob(std::string_view pattern, std::string_view name);
+
 }  // namespace starling::dockerfile::syntax

@@ -93,5 +93,10 @@ TEST(IgnoreFile, RefusesWhatIsNoPattern) {
   EXPECT_EQ(IgnoreFile::Parse(many).status().code(), StatusCode::kResourceExhausted);
 }
 
+TEST(IgnoreFile, KnowsWhetherItIncludesAnythingAgain) {
+  EXPECT_TRUE(IgnoreFile::Parse("*\n!a\n")->HasExceptions());
+  EXPECT_FALSE(IgnoreFile::Parse("*\n# !a\n")->HasExceptions());
+}
+
 }  // namespace
 }  // namespace starling::dockerfile::syntax
