@@ -2,6 +2,16 @@
 
 namespace starling::dockerfile::plan {
 
+std::string FileNameOf(const HttpSource& source) {
+  std::string_view path = source.url;
+  path = path.substr(0, path.find_first_of("?#"));
+  const size_t host = path.find("://");
+  const size_t begin = path.find('/', host == std::string_view::npos ? 0 : host + 3);
+  const std::string_view name =
+      begin == std::string_view::npos ? "" : path.substr(path.rfind('/') + 1);
+  return name.empty() || name == "." || name == ".." ? "__unnamed__" : std::string(name);
+}
+
 std::optional<NodeId> BaseOf(const Operation& operation) {
   if (const auto* run = std::get_if<Run>(&operation)) {
     return run->base;

@@ -85,6 +85,8 @@ struct Run {
   std::vector<std::string> arguments;
   /// NAME=value: the image's, then the arguments that are declared.
   std::vector<std::string> environment;
+  /// NAME=value: how the network is reached; no part of what the step is.
+  std::vector<std::string> proxies;
   std::string working_directory;
   std::string user;  // as USER says; empty is root
   syntax::Network network = syntax::Network::kDefault;
@@ -153,6 +155,8 @@ struct Graph {
   std::vector<Node> nodes;
 };
 
+/// What a downloaded file is called: the last part of the URL's path, "__unnamed__" without one.
+std::string FileNameOf(const HttpSource& source);
 /// The nodes that `operation` takes files from, each as often as it does, the base first.
 std::vector<NodeId> InputsOf(const Operation& operation);
 /// The node whose layers lie below those that `operation` makes; nothing for a source.

@@ -43,5 +43,16 @@ TEST(BaseOf, IsWhatLayersAreMadeOn) {
   EXPECT_EQ(BaseOf(MakeDirectory{.base = 3}), NodeId{3});
 }
 
+TEST(FileNameOf, IsTheLastPartOfThePath) {
+  const std::pair<const char*, const char*> cases[] = {{"https://host/a/b.tar", "b.tar"},
+                                                       {"https://host/a/b.tar?x=/y#z", "b.tar"},
+                                                       {"https://host/a/", "__unnamed__"},
+                                                       {"https://host", "__unnamed__"},
+                                                       {"https://host/..", "__unnamed__"}};
+  for (const auto& [url, name] : cases) {
+    EXPECT_EQ(FileNameOf({.url = url}), name) << url;
+  }
+}
+
 }  // namespace
 }  // namespace starling::dockerfile::plan
