@@ -20,7 +20,7 @@ FREE_FOLDERS = {"apps", "tests", "bench", "build"}
 FENCES = {
     "absl/": {"base"},
     "spdlog/": {"base"},
-    "curl/": {"registry"},
+    "curl/": {"registry", "dockerfile/context"},
     "fuse": {"fuse"},
     "grpc": {"api", "cri", "snapshotter", "containerd", "control", "apps"},
     "google/protobuf": {"api", "snapshotter", "containerd", "apps"},
@@ -32,7 +32,7 @@ FENCES = {
     "libdeflate.h": {"estargz"},
     "zstd.h": {"estargz"},
     "simdjson": {"estargz"},
-    "archive": {"transport"},
+    "archive": {"transport", "dockerfile/files"},
     "re2/": {"dockerfile/syntax", "snapshotter"},
     "openssl/": {"credentials", "oci"},
     "seccomp.h": {"confine"},
@@ -41,6 +41,11 @@ FENCES = {
 
 # Sources without a unit test of their own name, and what tests them instead.
 UNTESTED = {
+    "dockerfile/build/builder.cc": "tests/kernel/builder_test.cc needs mounts and runc",
+    "dockerfile/build/layer_maker.cc": "tests/kernel/builder_test.cc needs mounts",
+    "dockerfile/build/private_mounts.cc": "tests/kernel/builder_test.cc needs mounts",
+    "dockerfile/build/run_step.cc": "tests/kernel/builder_test.cc needs mounts and runc",
+    "dockerfile/build/snapshot_mount.cc": "tests/kernel/builder_test.cc needs mounts",
     "estargz/blob_assembler.cc": "tests/unit/estargz/writer_test.cc sees all that it does",
     "api": "generated code",
     "fuse/connection.cc": "tests/kernel/session_test.cc needs the kernel's side",

@@ -1,0 +1,192 @@
+#include "dockerfile/build/image_writer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "containerd/content_source.h"
+
+namespace starling::dockerfile::build {
+namespace {
+
+namespace media_type = oci::media_type;
+
+constexpr const char* kConfigLabel = "containerd.io/gc.ref.content.config";
+constexpr const char* kSnapshotLabelPrefix = "containerd.io/gc.ref.snapshot.";
+
+oci::Descriptor DescriptorOf(const oci::RawManifest& document) {
+  return {.media_type = document.media_type,
+          .digest = document.digest,
+          .size_bytes = document.bytes.size()};
+}
+
+StatusOr<std::string> DockerTypeOf(const std::string& type) {
+  if (type == media_type::kOciLayerGzip || type == media_type::kDockerLayerGzip) {
+    return std::string(media_type::kDockerLayerGzip);
+  }
+  if (type == media_type::kOciLayerTar || type == media_type::kDockerLayerTar) {
+    return std::string(media_type::kDockerLayerTar);
+  }
+  return MakeError(StatusCode::kInvalidArgument,
+                   fmt::format("Docker's media types have none for a layer of type {}; build with "
+                               "oci-mediatypes=true",
+                               type));
+}
+
+/// The OCI type of what a base in Docker's types has.
+std::string OciTypeOf(const std::string& type) {
+  if (type == media_type::kDockerLayerGzip) {
+    return std::string(media_type::kOciLayerGzip);
+  }
+  if (type == media_type::kDockerLayerTar) {
+    return std::string(media_type::kOciLayerTar);
+  }
+  return type;
+}
+
+oci::RawManifest RawOf(std::string_view type, const std::string& json) {
+  const ByteSpan bytes = AsBytes(json);
+  return {.media_type = std::string(type),
+          .digest = oci::Digest::Of(bytes),
+          .bytes = Bytes(bytes.begin(), bytes.end())};
+}
+
+/// The layers' own blobs in containerd, all else in memory or at the bases.
+class BuiltImageSource : public containerd::ContentSource {
+ public:
+  BuiltImageSource(containerd::Client& client, BaseImages& bases,
+                   const std::vector<BuiltImage>& images,
+                   const std::optional<oci::RawManifest>& index)
+      : ContentSource(client, "the built image"), bases_(bases), images_(images), index_(index) {}
+
+  StatusOr<oci::RawManifest> ReadTopManifest() override {
+    return index_ ? *index_ : images_.front().manifest;
+  }
+  StatusOr<oci::RawManifest> ReadManifest(const oci::Descriptor& descriptor) override {
+    for (const BuiltImage& image : images_) {
+      if (image.manifest.digest == descriptor.digest) {
+        return image.manifest;
+      }
+    }
+    return ContentSource::ReadManifest(descriptor);
+  }
+  Status ReadBlob(const oci::Descriptor& blob, ByteSink& sink) override {
+    if (const BuiltImage* image = WithConfig(blob)) {
+      return sink.Write(AsBytes(image->config));
+    }
+    const auto base = bases_.FindByBlob(blob.digest);
+    return base ? base->source->ReadBlob(blob, sink) : ContentSource::ReadBlob(blob, sink);
+  }
+  Status ReadBlobFrom(const oci::Descriptor& blob, uint64_t blob_offset, ByteSink& sink) override {
+    if (const BuiltImage* image = WithConfig(blob)) {
+      return sink.Write(AsBytes(image->config).subspan(blob_offset));
+    }
+    const auto base = bases_.FindByBlob(blob.digest);
+    return base ? base->source->ReadBlobFrom(blob, blob_offset, sink)
+                : ContentSource::ReadBlobFrom(blob, blob_offset, sink);
+  }
+  std::vector<oci::BlobOrigin> OriginsOf(const oci::Descriptor& blob) override {
+    const auto base = bases_.FindByBlob(blob.digest);
+    if (base && base->reference) {
+      return {{.registry = base->reference->domain(), .repository = base->reference->repository()}};
+    }
+    return {};
+  }
+
+ private:
+  const BuiltImage* WithConfig(const oci::Descriptor& blob) const {
+    for (const BuiltImage& image : images_) {
+      if (image.parsed.config.digest == blob.digest) {
+        return &image;
+      }
+    }
+    return nullptr;
+  }
+
+  BaseImages& bases_;
+  const std::vector<BuiltImage>& images_;
+  const std::optional<oci::RawManifest>& index_;
+};
+
+}  // namespace
+
+StatusOr<BuiltImage> DescribeImage(const plan::ImageDraft& draft, const Tree& tree,
+                                   const ImageOptions& options) {
+  BuiltImage image{.tree = tree};
+  std::vector<oci::Digest> diff_ids;
+  std::chrono::sys_seconds latest{};
+  for (const Layer& layer : tree.layers) {
+    diff_ids.push_back(layer.diff_id);
+    latest = std::max(latest, layer.created);
+    oci::Descriptor descriptor = layer.blob;
+    descriptor.platform.reset();
+    if (options.docker_media_types) {
+      ASSIGN_OR_RETURN(descriptor.media_type, DockerTypeOf(descriptor.media_type));
+    } else {
+      descriptor.media_type = OciTypeOf(descriptor.media_type);
+    }
+    image.parsed.layers.push_back(std::move(descriptor));
+  }
+  image.config = plan::ConfigJson(draft, diff_ids, options.created.value_or(latest));
+  image.parsed.media_type =
+      options.docker_media_types ? media_type::kDockerManifest : media_type::kOciManifest;
+  image.parsed.config = {
+      .media_type = std::string(options.docker_media_types ? media_type::kDockerConfig
+                                                           : media_type::kOciConfig),
+      .digest = oci::Digest::Of(AsBytes(image.config)),
+      .size_bytes = image.config.size()};
+  image.parsed.annotations = options.annotations;
+  image.manifest = RawOf(image.parsed.media_type, image.parsed.ToJson());
+  return image;
+}
+
+oci::RawManifest DescribeIndex(const std::vector<BuiltImage>& images,
+                               const oci::Annotations& annotations) {
+  oci::Index index;
+  const bool is_docker = images.front().parsed.media_type == media_type::kDockerManifest;
+  index.media_type = is_docker ? media_type::kDockerManifestList : media_type::kOciIndex;
+  index.annotations = annotations;
+  for (const BuiltImage& image : images) {
+    oci::Descriptor descriptor = DescriptorOf(image.manifest);
+    const auto config = oci::ImageConfig::Parse(AsBytes(image.config));
+    if (config.ok()) {
+      descriptor.platform = config->platform();
+    }
+    index.manifests.push_back(std::move(descriptor));
+  }
+  return RawOf(index.media_type, index.ToJson());
+}
+
+Status StoreImage(containerd::Client& client, const std::string& snapshotter,
+                  const std::string& name, const std::vector<BuiltImage>& images,
+                  const std::optional<oci::RawManifest>& index) {
+  containerd::Labels index_labels;
+  for (size_t number = 0; number < images.size(); ++number) {
+    const BuiltImage& image = images[number];
+    containerd::Labels config_labels;
+    if (!image.tree.snapshot.empty()) {
+      config_labels[kSnapshotLabelPrefix + snapshotter] = image.tree.snapshot;
+    }
+    RETURN_IF_ERROR(client.PutContent(image.parsed.config, AsBytes(image.config), config_labels));
+    containerd::Labels manifest_labels = {{kConfigLabel, image.parsed.config.digest.ToString()}};
+    for (size_t i = 0; i < image.parsed.layers.size(); ++i) {
+      manifest_labels[fmt::format("containerd.io/gc.ref.content.l.{}", i)] =
+          image.parsed.layers[i].digest.ToString();
+    }
+    RETURN_IF_ERROR(
+        client.PutContent(DescriptorOf(image.manifest), image.manifest.bytes, manifest_labels));
+    index_labels[fmt::format("containerd.io/gc.ref.content.m.{}", number)] =
+        image.manifest.digest.ToString();
+  }
+  if (index) {
+    RETURN_IF_ERROR(client.PutContent(DescriptorOf(*index), index->bytes, index_labels));
+  }
+  return client.PutImage(name, DescriptorOf(index ? *index : images.front().manifest));
+}
+
+std::unique_ptr<oci::ImageSource> OpenImage(containerd::Client& client, BaseImages& bases,
+                                            const std::vector<BuiltImage>& images,
+                                            const std::optional<oci::RawManifest>& index) {
+  return std::make_unique<BuiltImageSource>(client, bases, images, index);
+}
+
+}  // namespace starling::dockerfile::build

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/status.h"
+#include "containerd/client.h"
+#include "dockerfile/build/base_images.h"
+#include "dockerfile/build/tree.h"
+#include "dockerfile/plan/image_draft.h"
+#include "oci/image_store.h"
+#include "oci/manifest.h"
+
+namespace starling::dockerfile::build {
+
+/// A built image: its documents.
+struct BuiltImage {
+  oci::RawManifest manifest;
+  oci::Manifest parsed;
+  std::string config;
+  Tree tree;
+};
+
+struct ImageOptions {
+  oci::Annotations annotations;
+  /// Docker's media types instead of OCI's. kInvalidArgument for layers that have none there.
+  bool docker_media_types = false;
+  /// The image's time; absent: that of its latest layer.
+  std::optional<std::chrono::sys_seconds> created;
+};
+
+/// Describes `tree` as an image. Pure. Equal input, equal bytes.
+StatusOr<BuiltImage> DescribeImage(const plan::ImageDraft& draft, const Tree& tree,
+                                   const ImageOptions& options);
+
+/// Several images of one name as an index, in order.
+oci::RawManifest DescribeIndex(const std::vector<BuiltImage>& images,
+                               const oci::Annotations& annotations);
+
+/// Gives containerd the image, or the index of several, under `name`: it can be run at once, since
+/// its snapshots are there. Layers of its bases stay where they are.
+Status StoreImage(containerd::Client& client, const std::string& snapshotter,
+                  const std::string& name, const std::vector<BuiltImage>& images,
+                  const std::optional<oci::RawManifest>& index);
+
+/// A built image to read, for what writes it elsewhere: its own layers from containerd, those of
+/// its bases from where they are, of which registries may make use without moving a byte. Borrows
+/// all.
+std::unique_ptr<oci::ImageSource> OpenImage(containerd::Client& client, BaseImages& bases,
+                                            const std::vector<BuiltImage>& images,
+                                            const std::optional<oci::RawManifest>& index);
+
+}  // namespace starling::dockerfile::build

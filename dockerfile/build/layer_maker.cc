@@ -1,0 +1,188 @@
+#include "dockerfile/build/layer_maker.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <utility>
+
+#include "base/log.h"
+#include "diff/upper_tar.h"
+#include "dockerfile/build/private_mounts.h"
+#include "dockerfile/build/snapshot_mount.h"
+#include "oci/image_config.h"
+
+namespace starling::dockerfile::build {
+namespace {
+
+constexpr const char* kUncompressed = "containerd.io/uncompressed";
+
+/// Removes an active snapshot unless it was committed.
+class ActiveSnapshot {
+ public:
+  ActiveSnapshot(containerd::Client& client, const std::string& snapshotter, std::string key)
+      : client_(client), snapshotter_(snapshotter), key_(std::move(key)) {}
+  ActiveSnapshot(const ActiveSnapshot&) = delete;
+  ActiveSnapshot& operator=(const ActiveSnapshot&) = delete;
+  ~ActiveSnapshot() {
+    if (key_.empty()) {
+      return;
+    }
+    if (const Status removed = client_.RemoveSnapshot(snapshotter_, key_); !removed.ok()) {
+      log::Warning("a build's snapshot is left to containerd's collector",
+                   {{"key", key_}, {"error", Describe(removed)}});
+    }
+  }
+  /// Under `name`; somebody else may have made the same layer meanwhile.
+  Status Commit(const std::string& name) {
+    const Status committed = client_.CommitSnapshot(snapshotter_, name, key_, {});
+    if (committed.code() == StatusCode::kAlreadyExists) {
+      return OkStatus();  // the destructor removes ours
+    }
+    RETURN_IF_ERROR(committed);
+    key_.clear();
+    return OkStatus();
+  }
+
+ private:
+  containerd::Client& client_;
+  const std::string& snapshotter_;
+  std::string key_;
+};
+
+/// Whether a layer below has something at a path.
+bool IsBelow(const std::vector<std::filesystem::path>& lower, const std::string& path) {
+  return std::any_of(lower.begin(), lower.end(), [&](const std::filesystem::path& directory) {
+    struct stat attributes{};
+    return ::lstat((directory / path).c_str(), &attributes) == 0;
+  });
+}
+
+class MountedView : public LayerMaker::View {
+ public:
+  MountedView(std::unique_ptr<ActiveSnapshot> snapshot, SnapshotMount mount)
+      : snapshot_(std::move(snapshot)), mount_(std::move(mount)) {}
+  const std::filesystem::path& path() const override { return mount_.path(); }
+
+ private:
+  const std::unique_ptr<ActiveSnapshot> snapshot_;
+  const SnapshotMount mount_;  // last: unmounted before the snapshot goes
+};
+
+/// What the tree without any files looks like.
+class EmptyView : public LayerMaker::View {
+ public:
+  explicit EmptyView(std::filesystem::path path) : path_(std::move(path)) {}
+  ~EmptyView() override { ::rmdir(path_.c_str()); }
+  const std::filesystem::path& path() const override { return path_; }
+
+ private:
+  const std::filesystem::path path_;
+};
+
+std::chrono::sys_seconds Now() {
+  return std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
+}
+
+}  // namespace
+
+std::string LayerMaker::NewKey() {
+  return fmt::format("starling-build-{}-{}", options_.build_id, ++keys_);
+}
+
+std::filesystem::path LayerMaker::MountPoint(const std::string& key) const {
+  return options_.work_directory / key;
+}
+
+StatusOr<Tree> LayerMaker::Make(const Tree& base, Sees sees, const Work& work) {
+  const std::string key = NewKey();
+  ASSIGN_OR_RETURN(const std::vector<containerd::Mount> mounts,
+                   client_.PrepareSnapshot(options_.snapshotter, key, base.snapshot, {}));
+  ActiveSnapshot snapshot(client_, options_.snapshotter, key);
+  Layer layer;
+  RETURN_IF_ERROR(RunWithPrivateMounts(options_.work_directory, [&]() -> Status {
+    ASSIGN_OR_RETURN(layer, Change(key, mounts, sees, work));
+    return OkStatus();
+  }));
+  Tree tree = base;
+  tree.layers.push_back(std::move(layer));
+  std::vector<oci::Digest> diff_ids;
+  for (const Layer& one : tree.layers) {
+    diff_ids.push_back(one.diff_id);
+  }
+  tree.snapshot = oci::ChainIds(diff_ids).back().ToString();
+  RETURN_IF_ERROR(snapshot.Commit(tree.snapshot));
+  return tree;
+}
+
+/// Does the work on the prepared snapshot and stores what it has changed.
+StatusOr<Layer> LayerMaker::Change(const std::string& key,
+                                   const std::vector<containerd::Mount>& mounts, Sees sees,
+                                   const Work& work) {
+  ASSIGN_OR_RETURN(const SnapshotDirectories directories, DirectoriesOf(mounts));
+  if (!directories.upper) {
+    return MakeError(StatusCode::kInternal, "the snapshotter's mount cannot be written to");
+  }
+  StepFiles files{
+      .root = *directories.upper, .upper = *directories.upper, .lower = directories.lower};
+  Cleanup cleanup;
+  if (sees == Sees::kNothing) {
+    ASSIGN_OR_RETURN(cleanup, work(files));
+  } else {
+    ASSIGN_OR_RETURN(SnapshotMount mount, SnapshotMount::Make(mounts, MountPoint(key)));
+    files.root = mount.path();
+    ASSIGN_OR_RETURN(cleanup, work(files));
+    RETURN_IF_ERROR(mount.Unmount());
+  }
+  if (cleanup) {
+    RETURN_IF_ERROR(cleanup(files));
+  }
+  return Store(files);
+}
+
+StatusOr<Layer> LayerMaker::Store(const StepFiles& files) {
+  diff::UpperTarOptions tar_options;
+  tar_options.latest_modified_seconds = options_.source_date_epoch;
+  tar_options.is_below = [&files](const std::string& path) { return IsBelow(files.lower, path); };
+  ASSIGN_OR_RETURN(const std::unique_ptr<diff::UpperTar> tar,
+                   diff::UpperTar::Open(files.upper, std::move(tar_options)));
+  ASSIGN_OR_RETURN(const std::unique_ptr<containerd::Client::NewContentWriter> writer,
+                   client_.WriteNewContent());
+  ASSIGN_OR_RETURN(const WrittenBlob blob, WriteBlob(*tar, *writer, options_.format));
+  RETURN_IF_ERROR(
+      writer->Commit(blob.descriptor.digest, {{kUncompressed, blob.diff_id.ToString()}}));
+  return Layer{
+      .blob = blob.descriptor,
+      .diff_id = blob.diff_id,
+      .created = options_.source_date_epoch
+                     ? std::chrono::sys_seconds(std::chrono::seconds(*options_.source_date_epoch))
+                     : Now()};
+}
+
+StatusOr<std::unique_ptr<LayerMaker::View>> LayerMaker::Show(const Tree& tree) {
+  const std::string key = NewKey();
+  if (tree.snapshot.empty()) {
+    const std::filesystem::path at = MountPoint(key);
+    if (::mkdir(at.c_str(), 0755) != 0) {
+      return ErrnoError(errno, at.native());
+    }
+    return std::make_unique<EmptyView>(at);
+  }
+  ASSIGN_OR_RETURN(const std::vector<containerd::Mount> mounts,
+                   client_.ViewSnapshot(options_.snapshotter, key, tree.snapshot));
+  auto snapshot = std::make_unique<ActiveSnapshot>(client_, options_.snapshotter, key);
+  ASSIGN_OR_RETURN(SnapshotMount mount, SnapshotMount::Make(mounts, MountPoint(key)));
+  return std::make_unique<MountedView>(std::move(snapshot), std::move(mount));
+}
+
+Status LayerMaker::Look(const Tree& tree,
+                        const std::function<Status(const std::filesystem::path&)>& look) {
+  return RunWithPrivateMounts(options_.work_directory, [&]() -> Status {
+    ASSIGN_OR_RETURN(const std::unique_ptr<View> view, Show(tree));
+    return look(view->path());
+  });
+}
+
+}  // namespace starling::dockerfile::build

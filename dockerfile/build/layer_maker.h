@@ -1,0 +1,79 @@
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "containerd/client.h"
+#include "dockerfile/build/layer_format.h"
+#include "dockerfile/build/tree.h"
+
+namespace starling::dockerfile::build {
+
+/// What a step works on.
+struct StepFiles {
+  /// The tree. For steps that do not look at their base: what they write alone.
+  std::filesystem::path root;
+  /// Where changes of `root` go, and what lies below it, top first.
+  std::filesystem::path upper;
+  std::vector<std::filesystem::path> lower;
+};
+
+/// Turns changes into layers: prepares a snapshot, lets a step write to it, stores what it wrote
+/// as a blob and commits the very snapshot under its chain ID. Borrows the client. Threads: safe.
+class LayerMaker {
+ public:
+  struct Options {
+    std::string snapshotter;
+    LayerFormat format;
+    /// No file of a layer is younger, in seconds since 1970; also the time of the layer itself.
+    std::optional<int64_t> source_date_epoch;
+    /// Where a step's files and mounts are, for it alone (RunWithPrivateMounts).
+    std::filesystem::path work_directory;
+    /// Differs between builds.
+    std::string build_id;
+  };
+  LayerMaker(containerd::Client& client, Options options)
+      : client_(client), options_(std::move(options)) {}
+
+  /// What is done once nobody has a step's files open any more; `upper` is what it wrote.
+  using Cleanup = std::function<Status(const StepFiles&)>;
+  /// What a step does to its files; the cleanup that it returns may be null.
+  using Work = std::function<StatusOr<Cleanup>(const StepFiles&)>;
+  enum class Sees { kBase, kNothing };
+
+  /// `base` with one layer more. The work is done with mounts of its own. After an error nothing is
+  /// left of it. Blocks.
+  StatusOr<Tree> Make(const Tree& base, Sees sees, const Work& work);
+
+  /// A tree at a directory, to read. Only within the work of Make or Look.
+  class View;
+  StatusOr<std::unique_ptr<View>> Show(const Tree& tree);
+  /// Lets `look` see a tree, with mounts of its own. Blocks.
+  Status Look(const Tree& tree, const std::function<Status(const std::filesystem::path&)>& look);
+
+ private:
+  std::string NewKey();
+  std::filesystem::path MountPoint(const std::string& key) const;
+  StatusOr<Layer> Change(const std::string& key, const std::vector<containerd::Mount>& mounts,
+                         Sees sees, const Work& work);
+  StatusOr<Layer> Store(const StepFiles& files);
+
+  containerd::Client& client_;
+  const Options options_;
+  std::atomic<uint64_t> keys_ = 0;
+};
+
+/// Removes its snapshot when it goes.
+class LayerMaker::View {
+ public:
+  virtual ~View() = default;
+  virtual const std::filesystem::path& path() const = 0;
+};
+
+}  // namespace starling::dockerfile::build

@@ -1,0 +1,329 @@
+// Builds with real mounts and real runc, on a containerd that is a fake but for its directories.
+#include "dockerfile/build/builder.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+
+#include <fstream>
+
+#include "base/temp_dir.h"
+#include "dockerfile/build/private_mounts.h"
+#include "dockerfile/build/snapshot_mount.h"
+#include "dockerfile/plan/plan.h"
+#include "tests/support/fake_containerd.h"
+#include "tests/support/file_tree.h"
+
+namespace starling::dockerfile::build {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using testing_support::FakeContainerd;
+using testing_support::ReadWhole;
+using testing_support::Shell;
+
+/// Notes what happens to each step.
+class Notes : public BuildListener {
+ public:
+  explicit Notes(const plan::Graph& graph) : graph_(graph) {}
+  void OnStart(plan::NodeId node) override { Add("start", node); }
+  void OnCached(plan::NodeId node) override { Add("cached", node); }
+  void OnDone(plan::NodeId node) override { Add("done", node); }
+  void OnFailed(plan::NodeId node, const Status& why) override {
+    Add("failed", node);
+    MutexLock lock(mutex_);
+    failure_ = std::string(MessageOf(why));
+  }
+  void OnOutput(plan::NodeId /*node*/, runc::Stream, std::string_view text) override {
+    MutexLock lock(mutex_);
+    output_ += text;
+  }
+  /// How often steps that make layers were done, or found.
+  size_t Count(const std::string& what) {
+    MutexLock lock(mutex_);
+    return counts_[what];
+  }
+  std::string output() {
+    MutexLock lock(mutex_);
+    return output_;
+  }
+  std::string failure() {
+    MutexLock lock(mutex_);
+    return failure_;
+  }
+
+ private:
+  void Add(const std::string& what, plan::NodeId node) {
+    if (plan::BaseOf(graph_.nodes[node].operation)) {
+      MutexLock lock(mutex_);
+      ++counts_[what];
+    }
+  }
+  const plan::Graph& graph_;
+  Mutex mutex_;  // leaf
+  std::map<std::string, size_t> counts_ GUARDED_BY(mutex_);
+  std::string output_ GUARDED_BY(mutex_);
+  std::string failure_ GUARDED_BY(mutex_);
+};
+
+class NoImages : public plan::ImageResolver {
+  StatusOr<plan::BaseImage> ResolveImage(const std::string& reference,
+                                         const oci::Platform&) override {
+    return MakeError(StatusCode::kNotFound, reference);
+  }
+};
+
+class BuilderTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_EQ(::geteuid(), 0U) << "needs root";
+    const auto context = Path("context");
+    Shell(fmt::format(
+        "mkdir -p {0}/bin {0}/data; cp $(command -v busybox) {0}/bin/busybox; "
+        "for a in sh cat ls id sleep mkdir rm ln stat touch; do ln -s busybox {0}/bin/$a; "
+        "done; echo content >{0}/data/file",
+        context.native()));
+    containerd_.Change(
+        [&](FakeContainerd::State& state) { state.snapshot_root = Path("snapshots"); });
+  }
+  std::filesystem::path Path(const std::string& name) const { return directory_.path() / name; }
+
+  BuildSettings Settings() const {
+    BuildSettings settings;
+    settings.format = {.compression = Compression::kUncompressed};
+    settings.contexts[""] = {.directory = Path("context"), .ignore_file = nullptr};
+    settings.state_directory = Path("state");
+    settings.work_directory = Path("work");
+    return settings;
+  }
+
+  /// Builds `text`; notes_ says what happened.
+  StatusOr<Tree> Build(const std::string& text, const std::stop_token& stop = {}) {
+    NoImages images;
+    const auto plan = plan::MakePlan(syntax::ParseDockerfile(text), {}, images);
+    if (!plan.ok()) {
+      return MakeError(StatusCode::kInvalidArgument, plan.status().message);
+    }
+    graph_ = plan->graph;
+    notes_.emplace(graph_);
+    BaseImages bases([](const std::string& name) -> StatusOr<std::shared_ptr<oci::ImageSource>> {
+      return MakeError(StatusCode::kNotFound, name);
+    });
+    NoProgress progress;
+    Builder builder(client_, graph_, bases, Settings(), *notes_, progress);
+    auto tree = builder.Build(plan->root, stop);
+    if (tree.ok()) {
+      files_.clear();
+      EXPECT_TRUE(builder
+                      .Look(*tree,
+                            [&](const std::filesystem::path& root) {
+                              Shell(
+                                  fmt::format("cd {} && find . -type f -o -type d -o -type l | "
+                                              "sort >{}",
+                                              root.native(), Path("files").native()));
+                              files_ = ReadWhole(Path("files"));
+                              result_ = ReadWhole(root / "result");
+                              return OkStatus();
+                            })
+                      .ok());
+    }
+    return tree;
+  }
+
+  size_t Leftovers() {
+    return containerd_.state().active_snapshots() + containerd_.state().ingests.size();
+  }
+
+  TempDir directory_ = *TempDir::Make("/tmp", "builder-");
+  std::string socket_ = (directory_.path() / "c.sock").string();
+  FakeContainerd containerd_{socket_};
+  containerd::Client client_{{.address = socket_, .namespace_name = "ns"}};
+  plan::Graph graph_;
+  std::optional<Notes> notes_;
+  std::string files_;
+  std::string result_;
+};
+
+constexpr const char* kBase = "FROM scratch\nCOPY bin /bin/\n";
+
+TEST_F(BuilderTest, RunsStepsOneOnTheOther) {
+  const auto tree = Build(std::string(kBase) +
+                          "COPY data /data\nWORKDIR /work\n"
+                          "RUN cat /data/file >/result; id -u >>/result; echo said; echo $HOME\n");
+  ASSERT_TRUE(tree.ok()) << tree.status() << notes_->output();
+  EXPECT_EQ(tree->layers.size(), 4u);
+  EXPECT_EQ(result_, "content\n0\n");
+  EXPECT_THAT(notes_->output(), HasSubstr("said\n"));
+  EXPECT_EQ(notes_->Count("done"), 4u);
+  EXPECT_EQ(Leftovers(), 0u);
+}
+
+TEST_F(BuilderTest, MountPointsAreNoPartOfTheResult) {
+  ASSERT_TRUE(Build(std::string(kBase) + "RUN echo x >/result\n").ok());
+  for (const char* stub : {"./proc", "./sys", "./dev", "./etc", "resolv.conf"}) {
+    EXPECT_EQ(files_.find(stub), std::string::npos) << stub << "\n" << files_;
+  }
+}
+
+TEST_F(BuilderTest, DoesNothingTwice) {
+  const std::string text = std::string(kBase) + "COPY data /data\nRUN cat /data/file >/result\n";
+  const auto first = Build(text);
+  ASSERT_TRUE(first.ok()) << first.status();
+  const size_t blobs = containerd_.CallsOf("content.Commit");
+  const auto second = Build(text);
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(*first, *second);
+  EXPECT_EQ(notes_->Count("start"), 0u);
+  EXPECT_EQ(notes_->Count("cached"), 3u);
+  EXPECT_EQ(containerd_.CallsOf("content.Commit"), blobs);
+
+  std::ofstream(Path("context") / "data" / "file") << "changed\n";
+  ASSERT_TRUE(Build(text).ok());
+  EXPECT_EQ(notes_->Count("cached"), 1u);
+  EXPECT_EQ(notes_->Count("done"), 2u);
+  EXPECT_EQ(result_, "changed\n");
+}
+
+TEST_F(BuilderTest, AStageThatNobodyNeedsIsNotBuilt) {
+  ASSERT_TRUE(Build(std::string("FROM scratch AS unused\nCOPY missing /\n") + kBase).ok());
+  EXPECT_EQ(notes_->Count("done"), 1u);
+}
+
+TEST_F(BuilderTest, TakesFilesFromOtherStages) {
+  const auto tree = Build(std::string(kBase) +
+                          "RUN mkdir /out && echo made >/out/made && ln -s made /out/link\n"
+                          "FROM scratch\nCOPY --from=0 /out/ /\nCOPY --from=0 /out/link /result\n");
+  ASSERT_TRUE(tree.ok()) << tree.status();
+  EXPECT_EQ(result_, "made\n");
+  EXPECT_EQ(files_, ".\n./link\n./made\n./result\n");
+}
+
+TEST_F(BuilderTest, ALayerOfItsOwnDoesNotSeeItsBase) {
+  const auto tree = Build(
+      "FROM scratch\nCOPY --chmod=700 data /data\n"
+      "COPY --link data/file /data/again\nCOPY data/file /result\n");
+  ASSERT_TRUE(tree.ok()) << tree.status();
+  const auto alone = Build("FROM scratch\nCOPY --link data/file /data/again\n");
+  ASSERT_TRUE(alone.ok()) << alone.status();
+  EXPECT_THAT(files_, HasSubstr("./data/again"));
+}
+
+TEST_F(BuilderTest, AFailureNamesItsStepAndLeavesNothing) {
+  const auto tree = Build(std::string(kBase) + "RUN echo why; exit 3\nRUN echo never\n");
+  EXPECT_EQ(tree.status().code(), StatusCode::kAborted);
+  EXPECT_THAT(notes_->failure(), HasSubstr("exit code 3"));
+  EXPECT_EQ(notes_->output(), "why\n");
+  EXPECT_EQ(notes_->Count("done"), 1u);
+  EXPECT_EQ(Leftovers(), 0u);
+}
+
+TEST_F(BuilderTest, StopsInTheMiddleOfAStep) {
+  ASSERT_TRUE(Build(kBase).ok());
+  std::stop_source stop;
+  containerd_.Before("snapshots.Prepare", [&] { stop.request_stop(); });
+  const auto tree = Build(std::string(kBase) + "RUN sleep 1000\n", stop.get_token());
+  EXPECT_EQ(tree.status().code(), StatusCode::kCancelled) << tree.status();
+  EXPECT_EQ(Leftovers(), 0u);
+}
+
+TEST_F(BuilderTest, AHostileTreeCannotLeadAStepOutOfIt) {
+  const std::string outside = Path("outside").native();
+  std::filesystem::create_directory(outside);
+  // WORKDIR, COPY and a mount's target through links that lead out.
+  const auto tree =
+      Build(std::string(kBase) + "RUN ln -s " + outside + " /out && ln -s ../../../../" + outside +
+            " /up\n"
+            "WORKDIR /out/made\nCOPY data/file /up/copied\n"
+            "RUN --mount=type=tmpfs,target=/out/mounted echo x >/result\n");
+  ASSERT_TRUE(tree.ok()) << tree.status();
+  EXPECT_THAT(std::filesystem::directory_iterator(outside), std::filesystem::directory_iterator());
+  EXPECT_THAT(files_, HasSubstr("." + outside + "/made"));
+  EXPECT_THAT(files_, HasSubstr("." + outside + "/copied"));
+}
+
+TEST_F(BuilderTest, SecretsAreInNoLayerKeyOrRecord) {
+  NoImages images;
+  const auto plan = plan::MakePlan(
+      syntax::ParseDockerfile(std::string(kBase) +
+                              "RUN --mount=type=secret,id=a,env=A --mount=type=secret,id=b "
+                              "cat /run/secrets/b >/dev/null && test -n \"$A\"\n"),
+      {}, images);
+  ASSERT_TRUE(plan.ok());
+  Notes notes(plan->graph);
+  BaseImages bases([](const std::string& name) -> StatusOr<std::shared_ptr<oci::ImageSource>> {
+    return MakeError(StatusCode::kNotFound, name);
+  });
+  NoProgress progress;
+  BuildSettings settings = Settings();
+  settings.run.secrets = {{"a", "value-of-a"}, {"b", "value-of-b"}};
+  Builder builder(client_, plan->graph, bases, settings, notes, progress);
+  const auto tree = builder.Build(plan->root, {});
+  ASSERT_TRUE(tree.ok()) << tree.status() << notes.output();
+  for (const auto& [digest, blob] : containerd_.state().blobs) {
+    EXPECT_EQ(blob.content.find("value-of-"), std::string::npos) << digest;
+  }
+}
+
+TEST(PrivateMounts, AreSeenByNobodyElseAndEndWithTheWork) {
+  ASSERT_EQ(::geteuid(), 0U) << "needs root";
+  const TempDir directory = *TempDir::Make("/tmp", "private-");
+  const std::string mounts_before = ReadWhole("/proc/self/mounts");
+  const Status done = RunWithPrivateMounts(directory.path(), [&]() -> Status {
+    std::ofstream(directory.path() / "secret") << "x";
+    std::filesystem::create_directory(directory.path() / "more");
+    EXPECT_EQ(::mount("tmpfs", (directory.path() / "more").c_str(), "tmpfs", 0, nullptr), 0);
+    // As seen by the thread that started it.
+    EXPECT_EQ(ReadWhole("/proc/self/mounts"), mounts_before);
+    return MakeError(StatusCode::kAborted, "passed on");
+  });
+  EXPECT_EQ(done.code(), StatusCode::kAborted);
+  EXPECT_EQ(ReadWhole("/proc/self/mounts"), mounts_before);
+  EXPECT_FALSE(std::filesystem::exists(directory.path() / "secret"));
+}
+
+TEST(SnapshotMount, ShowsAnyNumberOfLayers) {
+  ASSERT_EQ(::geteuid(), 0U) << "needs root";
+  const TempDir directory = *TempDir::Make("/tmp", "many-layers-");
+  const auto path = [&](const std::string& name) { return directory.path() / name; };
+  containerd::Mount mount{.type = "overlay", .source = "overlay"};
+  std::string lower;
+  for (int i = 0; i < 120; ++i) {
+    const std::string name = fmt::format("a-layer-whose-directory-has-a-long-name-{:04}", i);
+    std::filesystem::create_directory(path(name));
+    std::ofstream(path(name) / fmt::format("file-{}", i)) << i;
+    lower += (lower.empty() ? "" : ":") + path(name).native();
+  }
+  std::filesystem::create_directory(path("upper"));
+  std::filesystem::create_directory(path("workdir"));
+  mount.options = {"lowerdir=" + lower, "upperdir=" + path("upper").native(),
+                   "workdir=" + path("workdir").native(), "index=off"};
+  ASSERT_TRUE(RunWithPrivateMounts(path("private"), [&]() -> Status {
+                auto mounted = SnapshotMount::Make({mount}, path("private") / "at");
+                if (!mounted.ok()) {
+                  return mounted.status();
+                }
+                EXPECT_EQ(ReadWhole(path("private") / "at" / "file-119"), "119");
+                std::ofstream(path("private") / "at" / "new") << "x";
+                return mounted->Unmount();
+              }).ok());
+  EXPECT_TRUE(std::filesystem::exists(path("upper") / "new"));
+}
+
+TEST(DirectoriesOf, KnowsOverlaysAndNothingElse) {
+  const auto overlay = DirectoriesOf(
+      {{.type = "overlay", .source = "overlay", .options = {"lowerdir=/a:/b", "upperdir=/u"}}});
+  ASSERT_TRUE(overlay.ok());
+  EXPECT_EQ(overlay->upper, "/u");
+  EXPECT_EQ(overlay->lower.size(), 2u);
+  const auto bind = DirectoriesOf({{.type = "bind", .source = "/s", .options = {"rbind", "rw"}}});
+  EXPECT_EQ(bind->upper, "/s");
+  EXPECT_THAT(bind->lower, IsEmpty());
+  EXPECT_FALSE(DirectoriesOf({{.type = "bind", .source = "/s", .options = {"ro"}}})->upper);
+  EXPECT_EQ(DirectoriesOf({{.type = "ext4", .source = "/dev/x"}}).status().code(),
+            StatusCode::kUnimplemented);
+  EXPECT_EQ(DirectoriesOf({}).status().code(), StatusCode::kUnimplemented);
+}
+
+}  // namespace
+}  // namespace starling::dockerfile::build

@@ -1,0 +1,81 @@
+#include "dockerfile/files/root_walk.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+
+#include "tests/unit/dockerfile/files/tree_fixture.h"
+
+namespace starling::dockerfile::files {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class RootWalkTest : public TreeFixture {
+ protected:
+  Status Ensure(const std::string& path) {
+    made_ = 0;
+    const auto root = OpenRoot(to());
+    return EnsureDirectory(root->get(), path,
+                           [this](int) {
+                             ++made_;
+                             return OkStatus();
+                           })
+        .status();
+  }
+  int made_ = 0;
+};
+
+TEST_F(RootWalkTest, MakesWhatIsMissing) {
+  ASSERT_TRUE(Ensure("/a/b/../c/./d").ok());
+  EXPECT_EQ(made_, 4);
+  EXPECT_EQ(Ownership("to/a/b"), "755 0:0");
+  EXPECT_EQ(Ownership("to/a/c/d"), "755 0:0");
+  ASSERT_TRUE(Ensure("/a/c").ok());
+  EXPECT_EQ(made_, 0);
+  ASSERT_TRUE(Ensure("/").ok());
+}
+
+TEST_F(RootWalkTest, StaysInTheTreeWhereverLinksLead) {
+  Run("ln -s " + Path("outside").native() +
+      " to/absolute; ln -s ../../outside to/up; "
+      "ln -s nowhere/yet to/dangling; ln -s loop to/loop");
+  ASSERT_TRUE(Ensure("/absolute/a").ok());
+  ASSERT_TRUE(Ensure("/up/b").ok());
+  ASSERT_TRUE(Ensure("/dangling/c").ok());
+  ASSERT_TRUE(Ensure("/../../../d").ok());
+  EXPECT_TRUE(Exists("to/nowhere/yet/c"));
+  EXPECT_TRUE(Exists("to/outside/b"));
+  EXPECT_TRUE(Exists("to/d"));
+  EXPECT_FALSE(Ensure("/loop/x").ok());
+  ExpectOutsideUntouched();
+}
+
+TEST_F(RootWalkTest, SaysWhatIsNoDirectory) {
+  Run("touch to/file");
+  const Status refused = Ensure("/file/x");
+  EXPECT_EQ(refused.code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(MessageOf(refused)), HasSubstr("file is there and is no directory"));
+}
+
+TEST_F(RootWalkTest, OpensLikeAProcessInTheTree) {
+  Run("mkdir -p to/etc; echo inside >to/etc/file; ln -s /etc to/absolute; ln -s ../../etc to/up");
+  const auto root = OpenRoot(to());
+  for (const char* path : {"etc/file", "/etc/file", "absolute/file", "up/file", "../../etc/file"}) {
+    EXPECT_TRUE(OpenInRoot(root->get(), path, O_RDONLY).ok()) << path;
+  }
+  EXPECT_EQ(OpenInRoot(root->get(), "none", O_RDONLY).status().code(), StatusCode::kNotFound);
+  EXPECT_TRUE(OpenWithoutLinks(root->get(), "etc/file", O_RDONLY).ok());
+  for (const char* path : {"absolute/file", "up", "/etc/file", "../to"}) {
+    EXPECT_FALSE(OpenWithoutLinks(root->get(), path, O_RDONLY).ok()) << path;
+  }
+}
+
+TEST(PartsOf, HasNoEmptyParts) {
+  EXPECT_THAT(PartsOf("//a/./b/../c/"), ElementsAre("a", "b", "..", "c"));
+  EXPECT_THAT(PartsOf("/"), IsEmpty());
+}
+
+}  // namespace
+}  // namespace starling::dockerfile::files
