@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+
+namespace starling::cli {
+
+inline constexpr int kExitWarnings = 3;
+inline constexpr int kExitCannotBeBuilt = 4;
+
+struct CheckArguments {
+  /// A Dockerfile, a directory with one, or - for standard input.
+  std::string path;
+  std::vector<std::string> build_arguments;
+  std::string target;
+  std::string platform;
+  bool json = false;
+};
+
+/// Prints what lint finds. `exit_code` becomes kExitWarnings or kExitCannotBeBuilt accordingly.
+Status CheckDockerfile(const CheckArguments& arguments, int& exit_code);
+
+}  // namespace starling::cli

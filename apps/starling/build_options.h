@@ -1,0 +1,50 @@
+/// What the options of `starling build` say, in types.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "dockerfile/build/layer_format.h"
+#include "runc/container_spec.h"
+
+namespace starling::cli {
+
+/// One --output.
+struct BuildOutput {
+  enum class Type { kImage, kOci, kLocal, kTar };
+  Type type = Type::kImage;
+  std::vector<std::string> names;  // of an image
+  std::string destination;         // a file, a directory, or "-"
+  bool push = false;
+  bool as_directory = false;  // of OCI layouts
+  std::optional<dockerfile::build::Compression> compression;
+  std::optional<int> compression_level;
+  std::optional<bool> oci_media_types;
+  std::map<std::string, std::string> annotations;
+};
+
+/// "type=image,name=REFERENCE,push=true,compression=estargz", or a directory's path, or "-" for a
+/// tar on standard output. Errors: kInvalidArgument names the key.
+StatusOr<BuildOutput> ParseOutput(std::string_view text);
+
+/// "id=NAME[,src=FILE|,env=VARIABLE]": the name and the secret itself.
+StatusOr<std::pair<std::string, std::string>> ReadSecret(std::string_view text);
+
+/// "default", "NAME" or "NAME=SOCKET": the name and the agent's socket.
+StatusOr<std::pair<std::string, std::string>> ParseSsh(std::string_view text);
+
+/// "NAME=VALUE"; NAME alone takes the environment's value, and is left out when that has none.
+std::optional<std::pair<std::string, std::string>> ParseVariable(std::string_view text);
+
+/// "NAME=VALUE" in all other options. Errors: kInvalidArgument, which names the option.
+StatusOr<std::pair<std::string, std::string>> ParsePair(std::string_view option,
+                                                        std::string_view text);
+
+/// "nofile=1024:4096".
+StatusOr<runc::ProcessLimit> ParseUlimit(std::string_view text);
+
+}  // namespace starling::cli
