@@ -41,7 +41,7 @@ class Checks(unittest.TestCase):
             ("relative include", check.check_layering, {"oci/b.h": '#include "a.h"\n'},
              "no path from the root"),
             ("library beyond its fence", check.check_fences,
-             {"oci/b.h": "#include <curl/curl.h>\n"}, "belongs to registry only"),
+             {"oci/b.h": "#include <curl/curl.h>\n"}, "belongs to dockerfile/context, registry only"),
             ("stale diagram", check.check_diagram,
              {"ARCHITECTURE.md": "<!-- modules -->\n```\nbase <-\noci <-\n```\n"},
              "but the tree says base"),
