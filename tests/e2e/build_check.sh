@@ -52,6 +52,6 @@ check_exit 1 missing
 expect_match "a file that is not there" "$(cat error)" "starling build: .*missing"
 check_exit 1 clean/missing.d
 status=0
-starling build clean >/dev/null 2>"$work/error" || status=$?
-expect "exit code without --check" "$status" 2
+starling build --check >/dev/null 2>"$work/error" || status=$?
+expect "exit code without a path" "$status" 2
 echo PASS
