@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds and runs every test, in order of cost: the development build with all labels (unit, fuzz-replay,
-# architecture, kernel, integration, conformance, e2e), then those that are one program of ours again
+# architecture, kernel, integration, conformance, python, e2e), then those that are one program of ours again
 # under AddressSanitizer + UndefinedBehaviorSanitizer, and the unit tests of modules with threads under
 # ThreadSanitizer.
 # The last line counts all of them: "N passed, N failed, N skipped".
