@@ -98,6 +98,23 @@ def _step(kind: str, **members: Any) -> dict[str, Any]:
     return {"step": kind, **{k: v for k, v in members.items() if v not in (None, [], False)}}
 
 
+def _index_options(
+    find_links: str | None,
+    index_url: str | None,
+    extra_index_url: str | None,
+    pre: bool,
+    extra_options: str,
+) -> dict[str, Any]:
+    """What pip and uv have in common, as members of a step."""
+    return {
+        "find_links": find_links,
+        "index_url": index_url,
+        "extra_index_url": extra_index_url,
+        "pre": pre,
+        "extra_options": shlex.split(extra_options),
+    }
+
+
 def _toml(path: Path) -> dict[str, Any]:
     for name in ("tomllib", "tomli"):
         try:
@@ -324,11 +341,7 @@ class Image:
         step = _step(
             "pip",
             packages=flat,
-            find_links=find_links,
-            index_url=index_url,
-            extra_index_url=extra_index_url,
-            pre=pre,
-            extra_options=shlex.split(extra_options),
+            **_index_options(find_links, index_url, extra_index_url, pre, extra_options),
             secrets=uses,
         )
         return image._with(step, force_build=force_build)
@@ -353,11 +366,7 @@ class Image:
         step = _step(
             "pip",
             requirements=[path],
-            find_links=find_links,
-            index_url=index_url,
-            extra_index_url=extra_index_url,
-            pre=pre,
-            extra_options=shlex.split(extra_options),
+            **_index_options(find_links, index_url, extra_index_url, pre, extra_options),
             secrets=uses,
         )
         return image._with(step, force_build=force_build)
@@ -489,11 +498,7 @@ class Image:
             "uv_pip",
             packages=flat,
             requirements=paths,
-            find_links=find_links,
-            index_url=index_url,
-            extra_index_url=extra_index_url,
-            pre=pre,
-            extra_options=shlex.split(extra_options),
+            **_index_options(find_links, index_url, extra_index_url, pre, extra_options),
             uv_version=uv_version,
             secrets=uses,
         )

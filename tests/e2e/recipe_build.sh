@@ -1,0 +1,66 @@
+#!/bin/bash
+# Promise: what a recipe becomes is built: each literal arrives as it was, what is ignored does not, a secret is there during
+# its step only, a Python is added beside a base without one, and a function runs by it.
+set -euo pipefail
+here=$(dirname "$(realpath "$0")")
+. "$here/lib.sh"
+. "$here/image.sh"
+work=$(mktemp -d /tmp/starling-e2e.XXXXXX)
+trap 'release_all "$work"' EXIT
+
+make_image "$work"
+start_registry "$work"
+starling convert "oci:$work/oci:plain" "docker://$REGISTRY/t/base:1" >/dev/null 2>&1
+start_starlingd "$work"
+bin=$("$here/tools.sh")
+start_containerd "$work" "$bin"
+export CONTAINERD_ADDRESS
+
+# A Python as the tree of one: it shows how it was called.
+mkdir -p "$work/tree/python/bin" "$work/source/a [1]" "$work/empty"
+printf '#!/bin/sh\necho "python $(basename "$1")"; tail -n +2 "$1"\n' >"$work/tree/python/bin/python3"
+chmod 755 "$work/tree/python/bin/python3"
+touch "$work/source/a [1]/kept.txt" "$work/source/a [1]/left.pyc" "$work/source/a [1]/out of.it"
+
+cat >"$work/recipe.json" <<R
+{"version": 1, "steps": [
+  {"step": "from", "image": "$REGISTRY/t/base:1"},
+  {"step": "run", "commands": ["mkdir -p /usr/bin && ln -s /bin/env /usr/bin/env"]},
+  {"step": "add_python", "version": "3.11"},
+  {"step": "env", "variables": {"PATH": "/usr/local/bin:/bin"}},
+  {"step": "workdir", "path": "/w \$x/'q'"},
+  {"step": "env", "variables": {"VALUE": "\$HOME \"two\" it's \\\\ #"}},
+  {"step": "copy", "source": {"context": "local-1", "path": "a [1]"}, "destination": "/copied here/", "ignore": ["*.pyc", "out of.*"]},
+  {"step": "run", "commands": ["printf %s \"\$VALUE\" >value", "pwd >/where\nls '/copied here' >/listed"]},
+  {"step": "run", "commands": ["printf %s \"\$TOKEN\" | wc -c >/length"], "secrets": [{"id": "token", "variable": "TOKEN"}]},
+  {"step": "run", "commands": ["printf %s \"\${TOKEN-none}\" >/after"]},
+  {"step": "python_function", "script": "print('\$VALUE')\n"},
+  {"step": "run", "commands": ["python /where >/by-name"]},
+  {"step": "dockerfile_lines", "lines": ["COPY [\"a [[]1]/kept.txt\", \"/kept\"]"], "context": "local-1"}
+]}
+R
+starling image from-recipe "$work/recipe.json" --print=dockerfile >"$work/Dockerfile"
+app=$REGISTRY/t/recipe:1
+# build ARGUMENTS...: into $work/build.log.
+build() {
+  TOKEN=s3cret starling build --progress plain --address "$CONTAINERD_ADDRESS" --state-dir "$work/state" -t "$app" -f "$work/Dockerfile" \
+    --build-context "local-1=$work/source" --build-context "python-3.11=$work/tree" --secret id=token,env=TOKEN "$@" "$work/empty" \
+    >"$work/build.out" 2>"$work/build.log" || fail "starling build: $(tail -n 20 "$work/build.log")"
+}
+build
+# read_file PATH: of the image.
+read_file() {
+  "$bin/ctr" run --rm --log-uri "file://$work/run.log" --snapshotter stargz "$app" c1 /bin/cat "$1" >/dev/null && cat "$work/run.log" && rm "$work/run.log"
+}
+expect "a literal value of the environment" "$(read_file "/w \$x/'q'/value")" "\$HOME \"two\" it's \\ #"
+expect "the working directory of a script" "$(read_file /where)" "/w \$x/'q'"
+expect "what is copied" "$(read_file /listed)" "kept.txt"
+expect "the secret's length" "$(read_file /length)" 6
+expect "the secret afterwards" "$(read_file /after)" none
+expect "python by its name" "$(read_file /by-name | head -n 1)" "python where"
+expect_match "the function" "$(cat "$work/build.log")" "print\('\\\$VALUE'\)"
+expect "lines with a context" "$(read_file /kept)" ""
+
+build
+expect "steps done again" "$(grep -c 'print(' "$work/build.log" || true)" 0
+echo PASS
