@@ -42,6 +42,7 @@ size_t CountLines(std::string_view text) {
 
 std::vector<const syntax::Instruction*> InstructionsOf(const syntax::Dockerfile& dockerfile) {
   std::vector<const syntax::Instruction*> all;
+  all.reserve(dockerfile.global_arguments.size());
   for (const auto& argument : dockerfile.global_arguments) {
     all.push_back(&argument);
   }
