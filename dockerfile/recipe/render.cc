@@ -144,10 +144,9 @@ bool FitsOnLine(std::string_view command) {
     return false;
   }
   const auto* run = std::get_if<syntax::Run>(&parsed.stages.front().instructions.front().value);
+  // Flags would be missing from the argument, a heredoc is beside it.
   return run != nullptr && !run->command.exec_form && run->command.heredocs.empty() &&
-         run->mounts.empty() && run->devices.empty() && run->command.arguments.size() == 1 &&
-         run->command.arguments.front() == command &&
-         parsed.stages.front().instructions.front().source.find("RUN --") != 0;
+         run->command.arguments == std::vector{std::string(command)};
 }
 
 class Renderer {
