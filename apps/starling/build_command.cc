@@ -1,762 +1,25 @@
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <memory>
-#include <nlohmann/json.hpp>
-#include <optional>
 
 #include "apps/starling/build_check.h"
-#include "apps/starling/build_display.h"
-#include "apps/starling/build_options.h"
+#include "apps/starling/build_run.h"
 #include "apps/starling/commands.h"
-#include "apps/starling/guard.h"
+#include "apps/starling/recipe_options.h"
 #include "apps/starling/sizes.h"
-#include "apps/starling/stop_on_signal.h"
-#include "apps/starling/toolbox.h"
-#include "base/file_system.h"
-#include "base/io.h"
-#include "containerd/scoped_lease.h"
-#include "copy/copy.h"
-#include "diff/upper_tar.h"
-#include "dockerfile/build/builder.h"
-#include "dockerfile/build/image_writer.h"
+#include "dockerfile/build/cache_mounts.h"
 #include "dockerfile/build/result_cache.h"
-#include "dockerfile/build/scratch_directory.h"
-#include "dockerfile/context/download.h"
-#include "dockerfile/context/git_checkout.h"
-#include "dockerfile/context/local_context.h"
-#include "dockerfile/files/copy.h"
-#include "dockerfile/plan/plan.h"
-#include "dockerfile/plan/print.h"
-#include "dockerfile/syntax/excerpt.h"
-#include "dockerfile/syntax/git_reference.h"
-#include "dockerfile/syntax/lint.h"
-#include "dockerfile/syntax/suggest.h"
+#include "dockerfile/syntax/values.h"
 
 namespace starling::cli {
 namespace {
 
 namespace build = dockerfile::build;
-namespace context = dockerfile::context;
-namespace plan = dockerfile::plan;
 namespace syntax = dockerfile::syntax;
-
-constexpr std::string_view kStandardInput = "-";
-/// Over which each step has its own, in a name space of its own.
-constexpr const char* kWorkDirectory = "/run/starling-build";
-constexpr const char* kStateDirectory = "/var/lib/starling-build";
-constexpr const char* kDefaultKeepStorage = "20GB";
-/// A tar begins with a name and has this in its header; what else is on standard input is text.
-constexpr size_t kTarMagicOffset = 257;
-constexpr std::string_view kTarMagic = "ustar";
-
-struct Arguments {
-  std::string path;
-  std::string file;
-  std::vector<std::string> tags;
-  std::vector<std::string> build_arguments;
-  std::string target;
-  std::vector<std::string> secrets;
-  std::vector<std::string> ssh;
-  bool no_cache = false;
-  std::vector<std::string> no_cache_stages;
-  std::vector<std::string> platforms;
-  std::string network = "default";
-  std::vector<std::string> hosts;
-  std::vector<std::string> labels;
-  std::vector<std::string> annotations;
-  std::vector<std::string> outputs;
-  bool push = false;
-  std::string progress = "auto";
-  bool quiet = false;
-  std::vector<std::string> contexts;
-  std::string image_id_file;
-  std::string metadata_file;
-  std::vector<std::string> allowed;
-  std::string shm_size;
-  std::vector<std::string> ulimits;
-  std::string memory;
-  double cpus = 0;
-  std::string cgroup_parent;
-  std::string ca_bundle;
-  bool check = false;
-  bool explain = false;
-  std::string print;
-  bool json = false;
-  std::string compression;
-  std::string snapshotter = "stargz";
-  std::filesystem::path state_directory = kStateDirectory;
-  std::string keep_storage = kDefaultKeepStorage;
-  size_t parallel = 4;
-  ContainerdOptions containerd;
-  RegistryOptions registries;
-};
-
-/// What is built: a Dockerfile, and the build's own context.
-struct Input {
-  std::string name;  // of the Dockerfile, for messages
-  std::string text;
-  std::optional<build::LocalContext> context;
-};
-
-/// A Dockerfile, which may be a pipe: -f <(...).
-StatusOr<std::string> ReadText(const std::filesystem::path& path) {
-  ASSIGN_OR_RETURN(const UniqueFd file, RealFileSystem().Open(path, O_RDONLY, 0));
-  FdSource source(file.get());
-  auto bytes = ReadAll(source, syntax::kMaxDockerfileBytes);
-  if (!bytes.ok()) {
-    return Annotate(bytes.status(), path.native());
-  }
-  return std::string(AsText(*bytes));
-}
-
-/// What is on standard input: a Dockerfile, or a context as a tar.
-StatusOr<Input> ReadStandardInput(const std::string& file, const std::filesystem::path& scratch,
-                                  const std::stop_token& stop) {
-  // Compressed or not, a tar has bytes that no Dockerfile has; a file can be looked at twice.
-  const std::filesystem::path copy = scratch / "stdin";
-  ASSIGN_OR_RETURN(const UniqueFd spool, RealFileSystem().Open(copy, O_RDWR | O_CREAT, 0600));
-  FdSource source(STDIN_FILENO);
-  FdSink sink(spool.get());
-  RETURN_IF_ERROR(CopyAll(source, sink).status());
-  std::array<char, kTarMagicOffset + kTarMagic.size()> head{};
-  const ssize_t size = ::pread(spool.get(), head.data(), head.size(), 0);
-  const std::string_view start(head.data(), static_cast<size_t>(std::max<ssize_t>(size, 0)));
-  const bool is_tar = start.size() == head.size() && start.ends_with(kTarMagic);
-  const bool is_compressed = start.starts_with("\x1f\x8b") || start.starts_with("BZh") ||
-                             start.starts_with(
-                                 "\xfd"
-                                 "7zXZ") ||
-                             start.starts_with("\x28\xb5\x2f\xfd");
-  Input input{.name = "stdin"};
-  if (!is_tar && !is_compressed) {
-    ASSIGN_OR_RETURN(input.text, ReadText(copy));
-    return input;
-  }
-  const std::filesystem::path directory = scratch / "context";
-  if (::lseek(spool.get(), 0, SEEK_SET) != 0) {
-    return ErrnoError(errno, "stdin");
-  }
-  RETURN_IF_ERROR(context::UnpackContext(spool.get(), directory, stop));
-  const std::filesystem::path dockerfile = directory / (file.empty() ? "Dockerfile" : file);
-  ASSIGN_OR_RETURN(context::LocalContext local, context::OpenDirectory(directory, dockerfile));
-  input.context = {.directory = local.directory, .ignore_file = local.ignore_file};
-  input.name = dockerfile.filename();
-  ASSIGN_OR_RETURN(input.text, ReadText(dockerfile));
-  return input;
-}
-
-/// The build's context and Dockerfile, wherever they are.
-StatusOr<Input> ReadInput(const Arguments& arguments, const std::filesystem::path& scratch,
-                          const std::stop_token& stop) {
-  if (arguments.path == kStandardInput) {
-    return ReadStandardInput(arguments.file, scratch, stop);
-  }
-  std::filesystem::path directory = arguments.path;
-  ASSIGN_OR_RETURN(const auto git, syntax::ParseGitReference(arguments.path));
-  if (git && !(git->like_local_path && std::filesystem::exists(directory))) {
-    ASSIGN_OR_RETURN(const context::GitCheckout checkout,
-                     context::CheckOut(*git, /*keep_git_directory=*/false, scratch / "git", stop));
-    directory = checkout.directory;
-  } else if (syntax::IsHttpUrl(arguments.path)) {
-    const std::filesystem::path archive = scratch / "download";
-    RETURN_IF_ERROR(context::Download(arguments.path, archive, {}, stop).status());
-    ASSIGN_OR_RETURN(const UniqueFd fd, RealFileSystem().Open(archive, O_RDONLY, 0));
-    directory = scratch / "context";
-    RETURN_IF_ERROR(context::UnpackContext(fd.get(), directory, stop));
-  }
-  const bool is_remote = directory.native() != arguments.path;
-  std::filesystem::path dockerfile = directory / "Dockerfile";
-  Input input;
-  if (arguments.file == kStandardInput) {
-    FdSource source(STDIN_FILENO);
-    ASSIGN_OR_RETURN(const Bytes bytes, ReadAll(source, syntax::kMaxDockerfileBytes));
-    input.text = AsText(bytes);
-    input.name = "stdin";
-    dockerfile.clear();
-  } else {
-    if (!arguments.file.empty()) {
-      dockerfile = is_remote ? directory / arguments.file : std::filesystem::path(arguments.file);
-    }
-    ASSIGN_OR_RETURN(input.text, ReadText(dockerfile));
-    input.name = dockerfile.native();
-  }
-  ASSIGN_OR_RETURN(const context::LocalContext local,
-                   context::OpenDirectory(directory, dockerfile));
-  input.context = {.directory = local.directory, .ignore_file = local.ignore_file};
-  return input;
-}
-
-/// What the command line says, in the types of who acts on it.
-struct Settings {
-  plan::PlanSettings plan;
-  build::BuildSettings build;
-  std::vector<BuildOutput> outputs;
-  std::vector<oci::Platform> platforms;
-  oci::Annotations annotations;
-  bool docker_media_types = false;
-};
-
-Status ReadRunSettings(const Arguments& arguments, build::RunSettings& run) {
-  for (const std::string& text : arguments.secrets) {
-    ASSIGN_OR_RETURN(auto secret, ReadSecret(text));
-    run.secrets.insert(std::move(secret));
-  }
-  for (const std::string& text : arguments.ssh) {
-    ASSIGN_OR_RETURN(auto agent, ParseSsh(text));
-    run.ssh_sockets.insert(std::move(agent));
-  }
-  for (const std::string& host : arguments.hosts) {
-    if (host.find_first_of(":=") == std::string::npos) {
-      return MakeError(StatusCode::kInvalidArgument,
-                       fmt::format("--add-host: '{}' is not NAME:ADDRESS", host));
-    }
-    run.extra_hosts.push_back(host);
-  }
-  for (const std::string& entitlement : arguments.allowed) {
-    if (entitlement == "security.insecure") {
-      run.allow_insecure = true;
-    } else if (entitlement != "network.host") {
-      return MakeError(
-          StatusCode::kInvalidArgument,
-          fmt::format("--allow: '{}' is not one of network.host, security.insecure", entitlement));
-    }
-  }
-  for (const std::string& text : arguments.ulimits) {
-    ASSIGN_OR_RETURN(runc::ProcessLimit limit, ParseUlimit(text));
-    run.limits.push_back(std::move(limit));
-  }
-  if (!arguments.shm_size.empty()) {
-    ASSIGN_OR_RETURN(run.shm_bytes, syntax::ParseSize(arguments.shm_size));
-  }
-  if (!arguments.memory.empty()) {
-    ASSIGN_OR_RETURN(run.resources.memory_bytes, syntax::ParseSize(arguments.memory));
-  }
-  if (arguments.cpus > 0) {
-    run.resources.cpus = arguments.cpus;
-  }
-  run.cgroup_parent = arguments.cgroup_parent;
-  if (!arguments.ca_bundle.empty()) {
-    run.ca_bundle = arguments.ca_bundle;
-  }
-  return OkStatus();
-}
-
-Status ReadOutputs(const Arguments& arguments, Settings& settings) {
-  for (const std::string& text : arguments.outputs) {
-    ASSIGN_OR_RETURN(BuildOutput output, ParseOutput(text));
-    settings.outputs.push_back(std::move(output));
-  }
-  if (settings.outputs.empty()) {
-    settings.outputs.emplace_back();
-  }
-  build::LayerFormat& format = settings.build.format;
-  format.threads = std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN));
-  if (!arguments.compression.empty()) {
-    ASSIGN_OR_RETURN(format.compression, build::ParseCompression(arguments.compression));
-  }
-  for (BuildOutput& output : settings.outputs) {
-    if (output.type == BuildOutput::Type::kImage) {
-      output.names.insert(output.names.end(), arguments.tags.begin(), arguments.tags.end());
-      output.push = output.push || arguments.push;
-    }
-    if (output.compression) {
-      format.compression = *output.compression;
-    }
-    if (output.compression_level) {
-      format.level = output.compression_level;
-    }
-    settings.docker_media_types =
-        settings.docker_media_types || !output.oci_media_types.value_or(true);
-    settings.annotations.insert(output.annotations.begin(), output.annotations.end());
-  }
-  for (const std::string& text : arguments.annotations) {
-    ASSIGN_OR_RETURN(auto annotation, ParsePair("annotation", text));
-    settings.annotations.insert_or_assign(annotation.first, annotation.second);
-  }
-  return OkStatus();
-}
-
-StatusOr<Settings> ReadSettings(const Arguments& arguments) {
-  Settings settings;
-  plan::PlanSettings& planned = settings.plan;
-  for (const std::string& text : arguments.build_arguments) {
-    if (auto variable = ParseVariable(text)) {
-      planned.build.arguments.insert_or_assign(variable->first, variable->second);
-    }
-  }
-  planned.build.target = arguments.target;
-  planned.no_cache = arguments.no_cache;
-  planned.no_cache_stages = {arguments.no_cache_stages.begin(), arguments.no_cache_stages.end()};
-  if (arguments.network == "none") {
-    planned.network = syntax::Network::kNone;
-  } else if (arguments.network != "default" && arguments.network != "host") {
-    return MakeError(
-        StatusCode::kInvalidArgument,
-        fmt::format("--network: '{}' is not one of default, host, none", arguments.network));
-  }
-  for (const std::string& text : arguments.labels) {
-    ASSIGN_OR_RETURN(auto label, ParsePair("label", text));
-    planned.labels.insert_or_assign(label.first, label.second);
-  }
-  build::BuildSettings& built = settings.build;
-  for (const std::string& text : arguments.contexts) {
-    ASSIGN_OR_RETURN(auto named, ParsePair("build-context", text));
-    planned.named_contexts.insert_or_assign(named.first, named.second);
-    std::error_code error;
-    if (std::filesystem::is_directory(named.second, error)) {
-      ASSIGN_OR_RETURN(const context::LocalContext local, context::OpenDirectory(named.second, ""));
-      built.contexts[named.first] = {.directory = local.directory,
-                                     .ignore_file = local.ignore_file};
-    }
-  }
-  for (const std::string& text : arguments.platforms) {
-    for (std::string_view left = text; !left.empty();) {
-      const size_t comma = std::min(left.find(','), left.size());
-      ASSIGN_OR_RETURN(oci::Platform platform, oci::Platform::Parse(left.substr(0, comma)));
-      settings.platforms.push_back(std::move(platform));
-      left.remove_prefix(std::min(comma + 1, left.size()));
-    }
-  }
-  if (settings.platforms.empty()) {
-    settings.platforms.push_back(oci::Platform::Host());
-  }
-  const auto epoch = planned.build.arguments.find("SOURCE_DATE_EPOCH");
-  const char* from_environment = std::getenv("SOURCE_DATE_EPOCH");
-  const std::string text = epoch != planned.build.arguments.end() ? epoch->second
-                           : from_environment != nullptr          ? from_environment
-                                                                  : "";
-  if (!text.empty()) {
-    char* end = nullptr;
-    built.source_date_epoch = std::strtoll(text.c_str(), &end, 10);
-    if (*end != '\0' || *built.source_date_epoch < 0) {
-      return MakeError(StatusCode::kInvalidArgument,
-                       fmt::format("SOURCE_DATE_EPOCH={} is no number of seconds", text));
-    }
-  }
-  RETURN_IF_ERROR(ReadRunSettings(arguments, built.run));
-  RETURN_IF_ERROR(ReadOutputs(arguments, settings));
-  built.snapshotter = arguments.snapshotter;
-  built.steps_at_once = arguments.parallel;
-  built.state_directory = arguments.state_directory;
-  built.work_directory = kWorkDirectory;
-  return settings;
-}
-
-void PrintProblem(const Input& input, const syntax::Problem& problem) {
-  std::fprintf(stderr, "%s: error: %s%s\n%s",
-               problem.range.begin.line == 0
-                   ? input.name.c_str()
-                   : fmt::format("{}:{}:{}", input.name, problem.range.begin.line,
-                                 problem.range.begin.column)
-                         .c_str(),
-               problem.message.c_str(), syntax::DidYouMean(problem.suggestion).c_str(),
-               syntax::Excerpt(input.text, problem.range).c_str());
-}
-
-/// One platform's plan, its builder and what came of it.
-struct PlatformBuild {
-  plan::Plan plan;
-  build::BuiltImage image;
-  build::Tree tree;
-};
-
-/// One run of the command.
-class BuildRun {
- public:
-  BuildRun(const Arguments& arguments, int& exit_code)
-      : arguments_(arguments), exit_code_(exit_code) {}
-
-  Status Run() {
-    ASSIGN_OR_RETURN(settings_, ReadSettings(arguments_));
-    GuardProcess([this] { RemoveLeftovers(); });
-    const StopOnSignal signals;
-    stop_ = signals.token();
-    ASSIGN_OR_RETURN(const build::ScratchDirectory scratch,
-                     build::ScratchDirectory::Make(arguments_.state_directory / "contexts"));
-    ASSIGN_OR_RETURN(input_, ReadInput(arguments_, scratch.path(), stop_));
-    if (input_.context) {
-      settings_.build.contexts[""] = *input_.context;
-    }
-    ASSIGN_OR_RETURN(toolbox_, Toolbox::Make(arguments_.registries, SecretImage()));
-    const std::stop_callback stop_network(stop_, [this] { toolbox_->StopNetwork(); });
-    build::BaseImages images(
-        [this](const std::string& reference) { return toolbox_->OpenSource(reference); });
-    const syntax::Dockerfile dockerfile = syntax::ParseDockerfile(input_.text);
-    for (const oci::Platform& platform : settings_.platforms) {
-      settings_.plan.build.target_platform = platform;
-      auto planned = plan::MakePlan(dockerfile, settings_.plan, images);
-      if (!planned.ok()) {
-        PrintProblem(input_, planned.status());
-        exit_code_ = kExitCannotBeBuilt;
-        return MakeError(StatusCode::kInvalidArgument, "the Dockerfile cannot be built");
-      }
-      builds_.push_back({.plan = *std::move(planned)});
-    }
-    if (!arguments_.print.empty()) {
-      return Print();
-    }
-    client_.emplace(
-        containerd::Client::Options{.address = arguments_.containerd.address,
-                                    .namespace_name = arguments_.containerd.namespace_name});
-    RETURN_IF_ERROR(client_->Version().status());
-    ASSIGN_OR_RETURN(containerd::ScopedLease lease,
-                     containerd::ScopedLease::Take(*client_, LeaseId()));
-    if (arguments_.explain) {
-      return Explain(images);
-    }
-    for (PlatformBuild& one : builds_) {
-      RETURN_IF_ERROR(BuildOne(one, images));
-    }
-    RETURN_IF_ERROR(Deliver(images));
-    WarnOfLint(dockerfile);
-    ASSIGN_OR_RETURN(const uint64_t keep_bytes, syntax::ParseSize(arguments_.keep_storage));
-    RETURN_IF_ERROR(
-        build::ResultCache(*client_, arguments_.snapshotter).Prune(keep_bytes).status());
-    return lease.Release();
-  }
-
- private:
-  std::string LeaseId() const { return "starling-build-" + settings_.build.build_id; }
-  containerd::Client::Options ClientOptions() const {
-    return {.address = arguments_.containerd.address,
-            .namespace_name = arguments_.containerd.namespace_name};
-  }
-
-  /// Of a build that was killed: containers, and what its lease holds in containerd.
-  void RemoveLeftovers() const {
-    const Status ended =
-        build::RemoveLeftovers(arguments_.state_directory, settings_.build.build_id);
-    containerd::Client client(ClientOptions());
-    const Status released = client.DeleteLease(LeaseId());
-    for (const Status& status : {ended, released}) {
-      if (!status.ok() && status.code() != StatusCode::kNotFound) {
-        std::fprintf(stderr, "starling build: %s\n", Describe(status).c_str());
-      }
-    }
-  }
-
-  /// The registry that --secret of registries is for: the first image that is pushed.
-  std::string SecretImage() const {
-    for (const BuildOutput& output : settings_.outputs) {
-      if (!output.names.empty()) {
-        return output.names.front();
-      }
-    }
-    return "";
-  }
-
-  Status Print() {
-    for (const PlatformBuild& one : builds_) {
-      std::string text;
-      if (arguments_.print == "config") {
-        text = plan::ConfigJson(one.plan.image, {}, {}) + "\n";
-      } else if (arguments_.print == "graph") {
-        text = arguments_.json ? plan::GraphJson(one.plan.graph, one.plan.root)
-                               : plan::GraphText(one.plan.graph, one.plan.root);
-      } else {
-        return MakeError(
-            StatusCode::kInvalidArgument,
-            fmt::format("--print: '{}' is not one of config, graph", arguments_.print));
-      }
-      std::fwrite(text.data(), 1, text.size(), stdout);
-    }
-    return OkStatus();
-  }
-
-  Status Explain(build::BaseImages& images) {
-    for (PlatformBuild& one : builds_) {
-      BuildDisplay display(stderr, BuildProgress::kQuiet, one.plan.graph, SystemClock());
-      build::Builder builder(*client_, one.plan.graph, images, settings_.build, display, display);
-      ASSIGN_OR_RETURN(const std::vector<build::KeyReport> reports,
-                       builder.Explain(one.plan.root, stop_));
-      nlohmann::ordered_json document = nlohmann::ordered_json::array();
-      for (const build::KeyReport& report : reports) {
-        const plan::Node& node = one.plan.graph.nodes[report.node];
-        if (!plan::BaseOf(node.operation)) {
-          continue;
-        }
-        const std::vector<std::string> changes = ChangesOf(report);
-        if (arguments_.json) {
-          document.push_back({{"title", node.title},
-                              {"line", node.range.begin.line},
-                              {"key", report.key.ToString()},
-                              {"cached", report.is_cached},
-                              {"changed", changes}});
-          continue;
-        }
-        std::printf("%s %s\n  key %s\n", report.is_cached ? "CACHED" : "RUN   ", node.title.c_str(),
-                    report.key.ToString().c_str());
-        for (const std::string& change : changes) {
-          std::printf("  %s\n", change.c_str());
-        }
-      }
-      if (arguments_.json) {
-        std::printf(
-            "%s\n",
-            document.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
-      }
-    }
-    return OkStatus();
-  }
-
-  /// Why a step must be done.
-  static std::vector<std::string> ChangesOf(const build::KeyReport& report) {
-    std::vector<std::string> changes;
-    if (report.is_cached) {
-      return changes;
-    }
-    if (!report.has_former) {
-      changes.emplace_back("never done before");
-      return changes;
-    }
-    const auto find = [](const std::vector<plan::KeyPart>& parts, const std::string& name) {
-      for (const plan::KeyPart& part : parts) {
-        if (part.name == name) {
-          return std::optional(part.value);
-        }
-      }
-      return std::optional<std::string>();
-    };
-    for (const plan::KeyPart& part : report.parts) {
-      const auto former = find(report.former_parts, part.name);
-      if (!former) {
-        changes.push_back(fmt::format("{}: new: {}", part.name, part.value));
-      } else if (*former != part.value) {
-        changes.push_back(fmt::format("{}: was {}, is {}", part.name, *former, part.value));
-      }
-    }
-    for (const plan::KeyPart& part : report.former_parts) {
-      if (!find(report.parts, part.name)) {
-        changes.push_back(fmt::format("{}: no longer: {}", part.name, part.value));
-      }
-    }
-    if (changes.empty()) {
-      changes.emplace_back("its result is no longer there, or it is to be done again");
-    }
-    return changes;
-  }
-
-  Status BuildOne(PlatformBuild& one, build::BaseImages& images) {
-    ASSIGN_OR_RETURN(const BuildProgress mode,
-                     ParseBuildProgress(arguments_.quiet ? "quiet" : arguments_.progress, stderr));
-    BuildDisplay display(stderr, mode, one.plan.graph, SystemClock());
-    build::Builder builder(*client_, one.plan.graph, images, settings_.build, display, display);
-    auto tree = builder.Build(one.plan.root, stop_);
-    if (!tree.ok()) {
-      if (const auto failed = builder.failed_node()) {
-        PrintFailure(one.plan.graph.nodes[*failed], display.LogTail(*failed), tree.status());
-      }
-      return tree.status();
-    }
-    one.tree = *std::move(tree);
-    ASSIGN_OR_RETURN(one.image,
-                     build::DescribeImage(one.plan.image, one.tree,
-                                          {.annotations = settings_.annotations,
-                                           .docker_media_types = settings_.docker_media_types,
-                                           .created = Created()}));
-    return WriteTrees(builder, one);
-  }
-
-  std::optional<std::chrono::sys_seconds> Created() const {
-    if (!settings_.build.source_date_epoch) {
-      return std::nullopt;
-    }
-    return std::chrono::sys_seconds(std::chrono::seconds(*settings_.build.source_date_epoch));
-  }
-
-  /// What the step has said last, where it stands, and the cause.
-  void PrintFailure(const plan::Node& node, const std::vector<std::string>& tail,
-                    const Status& why) const {
-    std::fprintf(stderr, "------\n > %s:\n", node.title.c_str());
-    for (const std::string& line : tail) {
-      std::fprintf(stderr, "%s\n", line.c_str());
-    }
-    std::fprintf(stderr, "------\n");
-    if (node.range.begin.line != 0) {
-      std::fprintf(stderr, "%s:%d\n%s------\n", input_.name.c_str(), node.range.begin.line,
-                   syntax::Excerpt(input_.text, node.range).c_str());
-    }
-    (void)why;
-  }
-
-  /// Outputs that are files rather than an image.
-  Status WriteTrees(build::Builder& builder, const PlatformBuild& one) {
-    for (const BuildOutput& output : settings_.outputs) {
-      if (output.type != BuildOutput::Type::kLocal && output.type != BuildOutput::Type::kTar) {
-        continue;
-      }
-      RETURN_IF_ERROR(builder.Look(one.tree, [&](const std::filesystem::path& root) {
-        return output.type == BuildOutput::Type::kLocal ? WriteDirectory(output, one, root)
-                                                        : WriteTar(output, root);
-      }));
-    }
-    return OkStatus();
-  }
-
-  Status WriteDirectory(const BuildOutput& output, const PlatformBuild& one,
-                        const std::filesystem::path& root) const {
-    std::filesystem::path directory = output.destination;
-    if (builds_.size() > 1) {
-      std::string name = one.plan.platform.ToString();
-      std::replace(name.begin(), name.end(), '/', '_');
-      directory /= name;
-    }
-    RETURN_IF_ERROR(MakeDirectories(directory, 0755));
-    dockerfile::files::CopyRequest request;
-    request.sources.emplace_back().root = root;
-    request.destination = "/";
-    return dockerfile::files::CopyFiles(request, directory, stop_).status();
-  }
-
-  Status WriteTar(const BuildOutput& output, const std::filesystem::path& root) const {
-    diff::UpperTarOptions options;
-    options.latest_modified_seconds = settings_.build.source_date_epoch;
-    ASSIGN_OR_RETURN(const auto tar, diff::UpperTar::Open(root, std::move(options)));
-    UniqueFd file;
-    if (output.destination != kStandardInput) {
-      ASSIGN_OR_RETURN(
-          file, RealFileSystem().Open(output.destination, O_WRONLY | O_CREAT | O_TRUNC, 0644));
-    }
-    FdSink sink(file.valid() ? file.get() : STDOUT_FILENO);
-    return CopyAll(*tar, sink).status();
-  }
-
-  Status Deliver(build::BaseImages& bases) {
-    std::vector<build::BuiltImage> images;
-    for (PlatformBuild& one : builds_) {
-      images.push_back(std::move(one.image));
-    }
-    std::optional<oci::RawManifest> index;
-    if (images.size() > 1) {
-      index = build::DescribeIndex(images, settings_.annotations);
-    }
-    const std::unique_ptr<oci::ImageSource> source =
-        build::OpenImage(*client_, bases, images, index);
-    const oci::Digest digest = index ? index->digest : images.front().manifest.digest;
-    std::vector<std::string> names;
-    for (const BuildOutput& output : settings_.outputs) {
-      if (output.type == BuildOutput::Type::kImage) {
-        for (const std::string& name : output.names) {
-          ASSIGN_OR_RETURN(const oci::Reference reference, oci::Reference::Parse(name));
-          RETURN_IF_ERROR(build::StoreImage(*client_, arguments_.snapshotter, reference.ToString(),
-                                            images, index));
-          names.push_back(reference.ToString());
-          if (output.push) {
-            RETURN_IF_ERROR(Send(*source, reference.ToString()));
-          }
-        }
-        if (output.push && output.names.empty()) {
-          return MakeError(StatusCode::kInvalidArgument, "--push: name the image with -t");
-        }
-      } else if (output.type == BuildOutput::Type::kOci) {
-        RETURN_IF_ERROR(Send(*source, LayoutName(output)));
-      }
-    }
-    return Report(images, digest, names);
-  }
-
-  std::string LayoutName(const BuildOutput& output) const {
-    std::string name = (output.as_directory ? "oci:" : "oci-archive:") + output.destination;
-    const std::vector<std::string>& names = output.names.empty() ? arguments_.tags : output.names;
-    if (!names.empty()) {
-      if (const auto reference = oci::Reference::Parse(names.front());
-          reference.ok() && !reference->tag().empty()) {
-        name += ":" + reference->tag();
-      }
-    }
-    return name;
-  }
-
-  Status Send(oci::ImageSource& source, const std::string& destination_name) {
-    ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageDestination> destination,
-                     toolbox_->OpenDestination(destination_name));
-    NoProgress progress;
-    ASSIGN_OR_RETURN(const copy::CopyReport report,
-                     copy::CopyImage(source, *destination, {}, progress));
-    if (!arguments_.quiet) {
-      std::fprintf(stderr, "%s: %zu blobs sent (%s), %zu mounted, %zu there already\n",
-                   destination_name.c_str(), report.sent_blobs, SizeText(report.sent_bytes).c_str(),
-                   report.mounted_blobs, report.present_blobs);
-    }
-    return OkStatus();
-  }
-
-  Status Report(const std::vector<build::BuiltImage>& images, const oci::Digest& digest,
-                const std::vector<std::string>& names) const {
-    const oci::Digest& config = images.front().parsed.config.digest;
-    if (!arguments_.image_id_file.empty()) {
-      RETURN_IF_ERROR(WriteFileAtomically(RealFileSystem(), arguments_.image_id_file,
-                                          AsBytes(digest.ToString()), 0644));
-    }
-    const nlohmann::ordered_json metadata = {
-        {"containerimage.digest", digest.ToString()},
-        {"containerimage.config.digest", config.ToString()},
-        {"image.name", fmt::format("{}", fmt::join(names, ","))}};
-    if (!arguments_.metadata_file.empty()) {
-      RETURN_IF_ERROR(WriteFileAtomically(RealFileSystem(), arguments_.metadata_file,
-                                          AsBytes(metadata.dump(2) + "\n"), 0644));
-    }
-    if (WritesToStandardOutput()) {
-      return OkStatus();
-    }
-    if (arguments_.json) {
-      std::printf("%s\n", metadata.dump(2).c_str());
-    } else {
-      std::printf("%s\n", digest.ToString().c_str());
-    }
-    return OkStatus();
-  }
-
-  bool WritesToStandardOutput() const {
-    return std::any_of(
-        settings_.outputs.begin(), settings_.outputs.end(), [](const BuildOutput& output) {
-          return output.type == BuildOutput::Type::kTar && output.destination == kStandardInput;
-        });
-  }
-
-  void WarnOfLint(const syntax::Dockerfile& dockerfile) const {
-    syntax::LintSettings settings;
-    settings.build = settings_.plan.build;
-    settings.ignore_file = input_.context ? input_.context->ignore_file.get() : nullptr;
-    const syntax::LintReport report = Lint(dockerfile, settings);
-    if (!report.warnings.empty() && !arguments_.quiet) {
-      std::fprintf(stderr, "%zu warning%s found (starling build --check shows %s)\n",
-                   report.warnings.size(), report.warnings.size() == 1 ? "" : "s",
-                   report.warnings.size() == 1 ? "it" : "them");
-    }
-  }
-
-  const Arguments& arguments_;
-  int& exit_code_;
-  Settings settings_;
-  std::stop_token stop_;
-  Input input_;
-  std::unique_ptr<Toolbox> toolbox_;
-  std::optional<containerd::Client> client_;
-  std::vector<PlatformBuild> builds_;
-};
-
-Status Build(const Arguments& arguments, int& exit_code) {
-  if (arguments.check) {
-    return CheckDockerfile({.path = arguments.file.empty() ? arguments.path : arguments.file,
-                            .build_arguments = arguments.build_arguments,
-                            .target = arguments.target,
-                            .platform = arguments.platforms.empty() ? "" : arguments.platforms[0],
-                            .json = arguments.json},
-                           exit_code);
-  }
-  return BuildRun(arguments, exit_code).Run();
-}
 
 struct PruneArguments {
   ContainerdOptions containerd;
   std::string snapshotter = "stargz";
-  std::filesystem::path state_directory = kStateDirectory;
+  std::filesystem::path state_directory = kBuildStateDirectory;
   std::string keep_storage = "0";
   bool cache_mounts = false;
 };
@@ -796,19 +59,53 @@ void AddPrune(CLI::App& build_command, Run& chosen) {
   command.callback([arguments, &chosen] { chosen = [arguments] { return Prune(*arguments); }; });
 }
 
-}  // namespace
+/// Of a command that builds from a Dockerfile or a recipe.
+struct SourceArguments {
+  BuildArguments build;
+  std::string recipe;
+  bool check = false;
+};
 
-void AddBuild(CLI::App& app, Run& chosen, int& exit_code) {
-  auto arguments = std::make_shared<Arguments>();
-  CLI::App& command = *app.add_subcommand(
-      "build", "Build an image from a Dockerfile, on bases that stay in the registry");
-  command.fallthrough(false);
-  command.require_subcommand(0, 1);
-  Arguments& a = *arguments;
+Status Build(const SourceArguments& arguments, int& exit_code) {
+  const BuildArguments& a = arguments.build;
+  if (arguments.check) {
+    return CheckDockerfile({.path = a.file.empty() ? a.path : a.file,
+                            .build_arguments = a.build_arguments,
+                            .target = a.target,
+                            .platform = a.platforms.empty() ? "" : a.platforms[0],
+                            .json = a.json},
+                           exit_code);
+  }
+  if (arguments.recipe.empty()) {
+    return RunBuild(a, nullptr, exit_code);
+  }
+  ASSIGN_OR_RETURN(const dockerfile::recipe::Recipe recipe, ReadRecipe(arguments.recipe));
+  return RunBuild(a, &recipe, exit_code);
+}
+
+void AddSource(CLI::App& command, SourceArguments& arguments) {
+  BuildArguments& a = arguments.build;
   command.add_option("PATH", a.path,
                      "The build context: a directory, a git or http(s) URL, or - for a tar or a "
                      "Dockerfile on standard input; with --check also a Dockerfile");
   command.add_option("-f,--file", a.file, "The Dockerfile (default: PATH/Dockerfile)");
+  command.add_option("--recipe", arguments.recipe,
+                     "Build this recipe (JSON, or - for standard input) instead of a Dockerfile");
+  // Where options are steps, a label is one.
+  command.add_option("--label", a.labels, "NAME=VALUE in the image's configuration");
+  AddBuildOptions(command, a);
+}
+
+/// Each option takes the word behind it, not the next as well: -t NAME PATH.
+void TakeOneWordEach(CLI::App& command) {
+  for (CLI::Option* option : command.get_options()) {
+    option->allow_extra_args(false);
+  }
+}
+
+}  // namespace
+
+void AddBuildOptions(CLI::App& command, BuildArguments& a) {
   command.add_option("-t,--tag", a.tags, "Name of the image");
   command.add_option("--build-arg", a.build_arguments,
                      "NAME=VALUE of an ARG; NAME alone takes the environment's value");
@@ -826,7 +123,6 @@ void AddBuild(CLI::App& app, Run& chosen, int& exit_code) {
   command.add_option("--network", a.network, "Of RUN: default (the host's), host or none")
       ->capture_default_str();
   command.add_option("--add-host", a.hosts, "NAME:ADDRESS in RUN's /etc/hosts");
-  command.add_option("--label", a.labels, "NAME=VALUE in the image's configuration");
   command.add_option("--annotation", a.annotations, "NAME=VALUE in the image's manifest");
   command.add_option("-o,--output", a.outputs,
                      "type=image|oci|local|tar[,dest=PATH][,name=NAME][,push=true]"
@@ -851,10 +147,11 @@ void AddBuild(CLI::App& app, Run& chosen, int& exit_code) {
   command.add_option("--host-ca", a.ca_bundle,
                      "A bundle of certificates that RUN trusts, not kept in the image, such as "
                      "/etc/ssl/certs/ca-certificates.crt");
-  command.add_flag("--check", a.check, "Look through the Dockerfile and build nothing");
   command.add_flag("--explain", a.explain,
                    "Print each step's cache key, and what has changed since it was done last");
-  command.add_option("--print", a.print, "Print the image's config or the build's graph instead");
+  command.add_option("--print", a.print,
+                     "Print the image's config, the build's graph, or a recipe as dockerfile or "
+                     "json instead");
   command.add_flag("--json", a.json, "Print JSON");
   command.add_option("--snapshotter", a.snapshotter, "That holds the files")->capture_default_str();
   command.add_option("--state-dir", a.state_directory, "Of cache mounts and downloads")
@@ -864,22 +161,51 @@ void AddBuild(CLI::App& app, Run& chosen, int& exit_code) {
   command.add_option("--parallel", a.parallel, "Steps at once")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
+  command.add_option("--registry-secret", a.registries.secret,
+                     "env:VARIABLE or file:PATH: credentials for the base image's registry");
   AddContainerdOptions(command, a.containerd);
   AddConnectionOptions(command, a.registries);
+}
+
+void AddBuild(CLI::App& app, Run& chosen, int& exit_code) {
+  auto arguments = std::make_shared<SourceArguments>();
+  CLI::App& command = *app.add_subcommand(
+      "build", "Build an image from a Dockerfile or a recipe, on bases that stay in the registry");
+  command.fallthrough(false);
+  command.require_subcommand(0, 1);
+  AddSource(command, *arguments);
+  command.add_flag("--check", arguments->check, "Look through the Dockerfile and build nothing");
   command.footer(
       "Exit codes: 0 done, 1 failed, 2 the command line is wrong, 3 --check found warnings, 4 the "
       "Dockerfile cannot be built.\n"
       "Example: starling build -t registry.example/app:1 --push .");
-  for (CLI::Option* option : command.get_options()) {
-    // Each takes the word behind it, not the next as well: -t NAME PATH.
-    option->allow_extra_args(false);
-  }
+  TakeOneWordEach(command);
   AddPrune(command, chosen);
   command.callback([arguments, &command, &chosen, &exit_code] {
     if (!command.get_subcommands().empty()) {
       return;
     }
-    if (arguments->path.empty()) {
+    if (arguments->build.path.empty() && arguments->recipe.empty()) {
+      throw CLI::RequiredError("PATH");
+    }
+    chosen = [arguments, &exit_code] { return Build(*arguments, exit_code); };
+  });
+}
+
+void AddRun(CLI::App& app, Run& chosen, int& exit_code,
+            const std::vector<std::string>& command_words) {
+  auto arguments = std::make_shared<SourceArguments>();
+  arguments->build.run = true;
+  arguments->build.command = command_words;
+  CLI::App& command = *app.add_subcommand(
+      "run", "Build an image and run it once, in a container that is removed afterwards");
+  AddSource(command, *arguments);
+  TakeOneWordEach(command);
+  command.footer(
+      "Ends with the command's exit code. Words behind -- are the command instead of the image's.\n"
+      "Example: starling run . -- python3 -c 'import app'");
+  command.callback([arguments, &chosen, &exit_code] {
+    if (arguments->build.path.empty() && arguments->recipe.empty()) {
       throw CLI::RequiredError("PATH");
     }
     chosen = [arguments, &exit_code] { return Build(*arguments, exit_code); };

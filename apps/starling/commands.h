@@ -24,11 +24,14 @@ void AddIndex(CLI::App& app, Run& chosen);
 void AddUpgrade(CLI::App& app, Run& chosen);
 void AddLogin(CLI::App& app, Run& chosen);
 void AddLogout(CLI::App& app, Run& chosen);
-void AddImage(CLI::App& app, Run& chosen);
 
 /// `exit_code` is what the program ends with when the command did what it was told to; after a
 /// failure 1 stands for 0.
 void AddBuild(CLI::App& app, Run& chosen, int& exit_code);
+/// `command_words` are those behind --.
+void AddRun(CLI::App& app, Run& chosen, int& exit_code,
+            const std::vector<std::string>& command_words);
+void AddImage(CLI::App& app, Run& chosen, int& exit_code);
 void AddCache(CLI::App& app, Run& chosen, int& exit_code);
 void AddPush(CLI::App& app, Run& chosen, int& exit_code);
 void AddCopy(CLI::App& app, Run& chosen, int& exit_code);

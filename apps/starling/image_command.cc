@@ -1,5 +1,6 @@
 #include <memory>
 
+#include "apps/starling/build_run.h"
 #include "apps/starling/commands.h"
 #include "apps/starling/recipe_options.h"
 #include "base/file_system.h"
@@ -14,8 +15,7 @@ namespace recipe = dockerfile::recipe;
 struct Arguments {
   /// An image, a Dockerfile or a recipe, by the command.
   std::string base;
-  std::string tag;
-  std::string print;
+  BuildArguments build;
   /// Of the options, without the base.
   recipe::Recipe steps;
 };
@@ -43,13 +43,13 @@ StatusOr<recipe::Recipe> FromRecipe(const Arguments& arguments) {
   return ReadRecipe(arguments.base);
 }
 
-Status RunImage(const Arguments& arguments, const Base& base) {
+Status RunImage(const Arguments& arguments, const Base& base, int& exit_code) {
   ASSIGN_OR_RETURN(recipe::Recipe whole, base(arguments));
   whole.steps.insert(whole.steps.end(), arguments.steps.steps.begin(), arguments.steps.steps.end());
-  return PrintRecipe(whole, arguments.print);
+  return RunBuild(arguments.build, &whole, exit_code);
 }
 
-void AddImageFrom(CLI::App& image, Run& chosen, const std::string& name,
+void AddImageFrom(CLI::App& image, Run& chosen, int& exit_code, const std::string& name,
                   const std::string& description, const std::string& base_name,
                   const std::string& base_description, const Base& base) {
   auto arguments = std::make_shared<Arguments>();
@@ -58,34 +58,29 @@ void AddImageFrom(CLI::App& image, Run& chosen, const std::string& name,
     command.add_option(base_name, arguments->base, base_description)->required();
   }
   AddStepOptions(command, arguments->steps);
-  command.add_option("-t,--tag", arguments->tag, "The image's name");
-  command
-      .add_option("--print", arguments->print,
-                  "Print the image as a Dockerfile or as a recipe, and build nothing; all that "
-                  "this command does")
-      ->required()
-      ->check(CLI::IsMember({kPrintDockerfile, kPrintJson}));
-  command.callback([arguments, base, &chosen] {
-    chosen = [arguments, base] { return RunImage(*arguments, base); };
+  AddBuildOptions(command, arguments->build);
+  command.add_option("--context", arguments->build.path, "The directory of the main build context");
+  command.callback([arguments, base, &chosen, &exit_code] {
+    chosen = [arguments, base, &exit_code] { return RunImage(*arguments, base, exit_code); };
   });
 }
 
 }  // namespace
 
-void AddImage(CLI::App& app, Run& chosen) {
+void AddImage(CLI::App& app, Run& chosen, int& exit_code) {
   CLI::App& image = *app.add_subcommand("image", "Describe an image by options: each is one step");
   image.require_subcommand(1);
   image.footer(
       "Example: starling image from-registry ubuntu:22.04 --add-python 3.11 --pip-install polars "
       "-t app --print=dockerfile\n"
       "docs/recipe.md says what each step does.");
-  AddImageFrom(image, chosen, "from-registry", "Begin from an image of a registry", "IMAGE",
-               "Such as ubuntu:22.04", FromRegistry);
-  AddImageFrom(image, chosen, "from-dockerfile", "Begin from what a Dockerfile makes", "FILE",
-               "A Dockerfile", FromDockerfile);
-  AddImageFrom(image, chosen, "from-recipe", "Begin from what a recipe makes", "FILE",
+  AddImageFrom(image, chosen, exit_code, "from-registry", "Begin from an image of a registry",
+               "IMAGE", "Such as ubuntu:22.04", FromRegistry);
+  AddImageFrom(image, chosen, exit_code, "from-dockerfile", "Begin from what a Dockerfile makes",
+               "FILE", "A Dockerfile", FromDockerfile);
+  AddImageFrom(image, chosen, exit_code, "from-recipe", "Begin from what a recipe makes", "FILE",
                "A recipe's JSON, or - for standard input", FromRecipe);
-  AddImageFrom(image, chosen, "from-scratch", "Begin from nothing", "", "", FromScratch);
+  AddImageFrom(image, chosen, exit_code, "from-scratch", "Begin from nothing", "", "", FromScratch);
 }
 
 }  // namespace starling::cli

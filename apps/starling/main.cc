@@ -3,12 +3,31 @@
 #include <sys/prctl.h>
 
 #include <cstdio>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "apps/starling/commands.h"
 
 namespace {
 
 constexpr int kUsageError = 2;
+
+/// `starling run` may have no PATH: what stands behind -- is a command all the same, and no PATH.
+std::vector<std::string> TakeCommandWords(int& argc, char** argv) {
+  std::vector<std::string> words;
+  if (argc < 2 || std::string_view(argv[1]) != "run") {
+    return words;
+  }
+  for (int i = 2; i < argc; ++i) {
+    if (std::string_view(argv[i]) == "--") {
+      words.assign(argv + i + 1, argv + argc);
+      argc = i;
+      break;
+    }
+  }
+  return words;
+}
 
 }  // namespace
 
@@ -24,6 +43,7 @@ int main(int argc, char** argv) {
       "oci:DIRECTORY[:TAG],\n"
       "oci-archive:FILE[:TAG], docker-archive:FILE[:REFERENCE].\n"
       "`starling COMMAND --help` shows an example of each command.");
+  const std::vector<std::string> command_words = TakeCommandWords(argc, argv);
   cli::Run chosen;
   cli::AddPull(app, chosen);
   cli::AddMount(app, chosen);
@@ -35,9 +55,10 @@ int main(int argc, char** argv) {
   cli::AddLogin(app, chosen);
   cli::AddLogout(app, chosen);
   cli::AddUpgrade(app, chosen);
-  cli::AddImage(app, chosen);
   int exit_code = 0;
   cli::AddBuild(app, chosen, exit_code);
+  cli::AddRun(app, chosen, exit_code, command_words);
+  cli::AddImage(app, chosen, exit_code);
   cli::AddCache(app, chosen, exit_code);
   cli::AddPush(app, chosen, exit_code);
   cli::AddCopy(app, chosen, exit_code);

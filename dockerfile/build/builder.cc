@@ -570,6 +570,19 @@ StatusOr<std::vector<KeyReport>> Builder::Explain(NodeId root, const std::stop_t
   return reports;
 }
 
+StatusOr<int> Builder::RunOnce(const Tree& tree, const plan::Run& run,
+                               const runc::OnOutput& on_output, const std::stop_token& stop) {
+  int exit_code = 0;
+  RETURN_IF_ERROR(state_->maker.Try(tree, [&](const StepFiles& files) -> Status {
+    const RunSteps::PathOf nothing = [](NodeId) -> StatusOr<std::filesystem::path> {
+      return MakeError(StatusCode::kInternal, "no input");
+    };
+    ASSIGN_OR_RETURN(exit_code, state_->runs.RunOnce(run, files, nothing, on_output, stop));
+    return OkStatus();
+  }));
+  return exit_code;
+}
+
 Status Builder::Look(const Tree& tree,
                      const std::function<Status(const std::filesystem::path&)>& look) {
   return state_->maker.Look(tree, look);

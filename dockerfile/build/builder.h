@@ -91,6 +91,10 @@ class Builder {
   /// The keys of all that `root` needs, without executing a step. Contexts are read, downloads
   /// made.
   StatusOr<std::vector<KeyReport>> Explain(plan::NodeId root, const std::stop_token& stop);
+  /// Runs a process on a copy of a tree that nobody keeps, in a container as RUN has it. Returns
+  /// its exit code.
+  StatusOr<int> RunOnce(const Tree& tree, const plan::Run& run, const runc::OnOutput& on_output,
+                        const std::stop_token& stop);
   /// Lets `look` see a tree at a directory, to read.
   Status Look(const Tree& tree, const std::function<Status(const std::filesystem::path&)>& look);
 

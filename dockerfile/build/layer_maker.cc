@@ -117,6 +117,17 @@ StatusOr<Tree> LayerMaker::Make(const Tree& base, Sees sees, const Work& work) {
   return tree;
 }
 
+Status LayerMaker::Try(const Tree& base, const std::function<Status(const StepFiles&)>& work) {
+  const std::string key = NewKey();
+  ASSIGN_OR_RETURN(const std::vector<containerd::Mount> mounts,
+                   client_.PrepareSnapshot(options_.snapshotter, key, base.snapshot, {}));
+  const ActiveSnapshot snapshot(client_, options_.snapshotter, key);
+  return RunWithPrivateMounts(options_.work_directory, [&]() -> Status {
+    ASSIGN_OR_RETURN(const SnapshotMount mount, SnapshotMount::Make(mounts, MountPoint(key)));
+    return work({.root = mount.path(), .upper = {}, .lower = {}});
+  });
+}
+
 /// Does the work on the prepared snapshot and stores what it has changed.
 StatusOr<Layer> LayerMaker::Change(const std::string& key,
                                    const std::vector<containerd::Mount>& mounts, Sees sees,

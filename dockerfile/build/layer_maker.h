@@ -51,6 +51,9 @@ class LayerMaker {
   /// left of it. Blocks.
   StatusOr<Tree> Make(const Tree& base, Sees sees, const Work& work);
 
+  /// Works on a copy of `base` that nobody keeps. Blocks.
+  Status Try(const Tree& base, const std::function<Status(const StepFiles&)>& work);
+
   /// A tree at a directory, to read. Only within the work of Make or Look.
   class View;
   StatusOr<std::unique_ptr<View>> Show(const Tree& tree);

@@ -342,9 +342,10 @@ Status RunSteps::Check(const plan::Run& run) const {
   return OkStatus();
 }
 
-StatusOr<LayerMaker::Cleanup> RunSteps::Run(const plan::Run& run, const StepFiles& files,
-                                            const PathOf& path_of, const runc::OnOutput& on_output,
-                                            const std::stop_token& stop) {
+StatusOr<int> RunSteps::RunInContainer(
+    const plan::Run& run, const StepFiles& files, const PathOf& path_of,
+    const runc::OnOutput& on_output, const std::stop_token& stop,
+    const std::function<Status(const std::vector<std::string>& targets)>& look) {
   const std::string id = fmt::format("starling-{}-{}", options_.build_id, ++count_);
   Mounts mounts(options_.work_directory / (id + "-mounts"), options_, caches_);
   RETURN_IF_ERROR(mounts.Make());
@@ -386,8 +387,21 @@ StatusOr<LayerMaker::Cleanup> RunSteps::Run(const plan::Run& run, const StepFile
   for (std::string& target : mounts.targets()) {
     targets.push_back(std::move(target));
   }
-  ASSIGN_OR_RETURN(const MountPoints points, MountPoints::LookAt(files.root, targets));
-  ASSIGN_OR_RETURN(const int exit_code, runner_.Run(id, spec, on_output, stop));
+  RETURN_IF_ERROR(look(targets));
+  return runner_.Run(id, spec, on_output, stop);
+}
+
+StatusOr<LayerMaker::Cleanup> RunSteps::Run(const plan::Run& run, const StepFiles& files,
+                                            const PathOf& path_of, const runc::OnOutput& on_output,
+                                            const std::stop_token& stop) {
+  MountPoints points;
+  ASSIGN_OR_RETURN(const int exit_code,
+                   RunInContainer(run, files, path_of, on_output, stop,
+                                  [&](const std::vector<std::string>& targets) -> Status {
+                                    ASSIGN_OR_RETURN(points,
+                                                     MountPoints::LookAt(files.root, targets));
+                                    return OkStatus();
+                                  }));
   if (exit_code != 0) {
     return MakeError(StatusCode::kAborted, fmt::format("\"{}\" ended with exit code {}",
                                                        CommandText(run.arguments), exit_code));
@@ -396,6 +410,12 @@ StatusOr<LayerMaker::Cleanup> RunSteps::Run(const plan::Run& run, const StepFile
   return LayerMaker::Cleanup([points](const StepFiles& unmounted) {
     return points.RemoveCopies(unmounted.upper, unmounted.lower);
   });
+}
+
+StatusOr<int> RunSteps::RunOnce(const plan::Run& run, const StepFiles& files, const PathOf& path_of,
+                                const runc::OnOutput& on_output, const std::stop_token& stop) {
+  return RunInContainer(run, files, path_of, on_output, stop,
+                        [](const std::vector<std::string>&) { return OkStatus(); });
 }
 
 }  // namespace starling::dockerfile::build

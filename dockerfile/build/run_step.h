@@ -61,9 +61,17 @@ class RunSteps {
   StatusOr<LayerMaker::Cleanup> Run(const plan::Run& run, const StepFiles& files,
                                     const PathOf& path_of, const runc::OnOutput& on_output,
                                     const std::stop_token& stop);
+  /// The same for a process whose files nobody keeps. Returns its exit code.
+  StatusOr<int> RunOnce(const plan::Run& run, const StepFiles& files, const PathOf& path_of,
+                        const runc::OnOutput& on_output, const std::stop_token& stop);
 
  private:
   class Mounts;
+  /// Calls `look` with the mount points before the process starts.
+  StatusOr<int> RunInContainer(
+      const plan::Run& run, const StepFiles& files, const PathOf& path_of,
+      const runc::OnOutput& on_output, const std::stop_token& stop,
+      const std::function<Status(const std::vector<std::string>& targets)>& look);
   const Options options_;
   runc::Runner runner_;
   CacheMounts caches_;

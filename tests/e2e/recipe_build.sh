@@ -39,15 +39,14 @@ cat >"$work/recipe.json" <<R
   {"step": "dockerfile_lines", "lines": ["COPY [\"a [[]1]/kept.txt\", \"/kept\"]"], "context": "local-1"}
 ]}
 R
-starling image from-recipe "$work/recipe.json" --print=dockerfile >"$work/Dockerfile"
 app=$REGISTRY/t/recipe:1
 # build ARGUMENTS...: into $work/build.log.
 build() {
-  TOKEN=s3cret starling build --progress plain --address "$CONTAINERD_ADDRESS" --state-dir "$work/state" -t "$app" -f "$work/Dockerfile" \
-    --build-context "local-1=$work/source" --build-context "python-3.11=$work/tree" --secret id=token,env=TOKEN "$@" "$work/empty" \
+  TOKEN=s3cret starling build --progress plain --address "$CONTAINERD_ADDRESS" --state-dir "$work/state" -t "$app" \
+    --build-context "local-1=$work/source" --build-context "python-3.11=$work/tree" --secret id=token,env=TOKEN "$@" \
     >"$work/build.out" 2>"$work/build.log" || fail "starling build: $(tail -n 20 "$work/build.log")"
 }
-build
+build --recipe "$work/recipe.json"
 # read_file PATH: of the image.
 read_file() {
   "$bin/ctr" run --rm --log-uri "file://$work/run.log" --snapshotter stargz "$app" c1 /bin/cat "$1" >/dev/null && cat "$work/run.log" && rm "$work/run.log"
@@ -61,6 +60,49 @@ expect "python by its name" "$(read_file /by-name | head -n 1)" "python where"
 expect_match "the function" "$(cat "$work/build.log")" "print\('\\\$VALUE'\)"
 expect "lines with a context" "$(read_file /kept)" ""
 
-build
-expect "steps done again" "$(grep -c 'print(' "$work/build.log" || true)" 0
+starling build --recipe - --print=dockerfile <"$work/recipe.json" >"$work/Dockerfile"
+build -f "$work/Dockerfile" "$work/empty"
+expect "steps of the equal Dockerfile that are done again" "$(grep -c 'print(' "$work/build.log" || true)" 0
+
+if starling build --recipe "$work/recipe.json" --build-context "local-1=$work/source" >"$work/build.out" 2>"$work/build.log"; then
+  fail "built without a context"
+fi
+expect_match "a context that is missing" "$(cat "$work/build.log")" "--build-context python-3.11=DIRECTORY"
+
+# From Python: the same words, with values of secrets in the environment alone.
+mkdir "$work/project"
+echo "from Python" >"$work/project/file"
+cd "$work/project"
+PYTHONPATH=$here/../../python/src python3 -B - "$REGISTRY/t/base:1" "$work" <<'P' >"$work/python.out" 2>"$work/build.log" || fail "$(tail -n 20 "$work/build.log")"
+import os
+import sys
+
+import starling
+
+image = (
+    starling.Image.from_registry(sys.argv[1])
+    .workdir("/w")
+    .env({"LINES": "one\ntwo $x"})
+    .run_commands('printf %s "$LINES$MODE$TOKEN" >/said', env={"MODE": "!"}, secrets=[starling.Secret.from_dict({"TOKEN": "?"})])
+    .add_local_file("file", "/w/")
+)
+options = ["--address", os.environ["CONTAINERD_ADDRESS"], "--state-dir", sys.argv[2] + "/state"]
+print(image.build("python:1", options=options), flush=True)
+image.run("cat", "/w/file", options=[*options, "-q"])
+P
+expect_match "the digest" "$(cat "$work/python.out")" "sha256:[0-9a-f]{64}"
+app=docker.io/library/python:1
+expect "lines in a variable" "$(read_file /said)" $'one\ntwo $x!?'
+expect "the last file" "$(read_file /w/file)" "from Python"
+expect "what a run from Python prints" "$(tail -n 1 "$work/python.out")" "from Python"
+
+# By options: the same step, so it is there already; and a run ends as its command does.
+common=(--address "$CONTAINERD_ADDRESS" --state-dir "$work/state" -q)
+starling image from-registry "$REGISTRY/t/base:1" --run 'echo x >/x' "${common[@]}" >"$work/one"
+printf 'FROM %s\nRUN echo x >/x\n' "$REGISTRY/t/base:1" >"$work/Dockerfile.x"
+starling build -f "$work/Dockerfile.x" --explain --json "${common[@]}" "$work/empty" >"$work/explained"
+expect "a step of options and of a Dockerfile" "$(jq -r '.[0].cached' "$work/explained")" true
+status=0
+starling run -f "$work/Dockerfile.x" "${common[@]}" "$work/empty" -- sh -c 'cat /x; exit 5' >"$work/ran" || status=$?
+expect "a run's end" "$status $(cat "$work/ran")" "5 x"
 echo PASS
