@@ -19,7 +19,7 @@ help:
 	@echo "make soak      kill and replace the daemon below readers for SECONDS=600 seconds, on both data planes"
 	@echo "make lint      clang-format, clang-tidy and thread-safety analysis (clang 19)"
 	@echo "make fuzz      run every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) seconds"
-	@echo "make bench     measure against overlayfs and stargz-snapshotter, and a held layer against ext4; 90 minutes"
+	@echo "make bench     measure against overlayfs, stargz-snapshotter and BuildKit, and a held layer against ext4; two hours"
 
 deps:
 	packaging/deps.sh
@@ -66,6 +66,7 @@ bench: deps
 	cmake --preset release -DSTARLING_BENCH=ON
 	cmake --build --preset release -j$(JOBS)
 	bench/run.py --directory $(BENCH_DIR) --json $(BENCH_DIR)/results.json --document docs/performance.md $(BENCH_ARGUMENTS)
+	bench/build.py --directory $(BENCH_DIR) --json $(BENCH_DIR)/builds.json
 	bench/data_plane.py build/release/bench/mount_bench $(BENCH_DIR)/ml/l2.tar $(BENCH_DIR)/work
 
 clean:

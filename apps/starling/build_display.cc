@@ -99,8 +99,7 @@ void BuildDisplay::Event(NodeId node, const char* what, const std::string& text)
   std::fflush(out_);
 }
 
-void BuildDisplay::Line(NodeId node, const Step& step, const std::string& text) {
-  (void)node;
+void BuildDisplay::Line(const Step& step, const std::string& text) {
   if (mode_ == BuildProgress::kPlain) {
     std::fprintf(out_, "#%zu %s\n", step.number, text.c_str());
     std::fflush(out_);
@@ -115,12 +114,12 @@ void BuildDisplay::OnStart(NodeId node) {
   if (mode_ == BuildProgress::kJson) {
     Event(node, "start", "");
   }
-  Line(node, step, Title(node));
+  Line(step, Title(node));
   if (const auto* image =
           std::get_if<dockerfile::plan::ImageSource>(&graph_.nodes[node].operation)) {
     layers_.clear();
     shown_percent_ = 0;
-    Line(node, step, fmt::format("=> Step 0: FROM {}", image->reference));
+    Line(step, fmt::format("=> Step 0: FROM {}", image->reference));
   }
   Draw(/*now=*/true);
 }
@@ -132,7 +131,7 @@ void BuildDisplay::OnCached(NodeId node) {
   if (mode_ == BuildProgress::kJson) {
     Event(node, "cached", "");
   }
-  Line(node, step, Title(node));
+  Line(step, Title(node));
   Finish(node, "CACHED");
 }
 
@@ -144,7 +143,7 @@ void BuildDisplay::Log(NodeId node, Step& step, std::string line) {
   if (mode_ == BuildProgress::kJson) {
     Event(node, "log", line);
   }
-  Line(node, step, fmt::format("{:.3f} {}", Seconds(step), line));
+  Line(step, fmt::format("{:.3f} {}", Seconds(step), line));
 }
 
 void BuildDisplay::OnOutput(NodeId node, runc::Stream /*stream*/, std::string_view text) {
@@ -167,7 +166,7 @@ void BuildDisplay::OnOutput(NodeId node, runc::Stream /*stream*/, std::string_vi
 void BuildDisplay::Finish(NodeId node, const std::string& state) {
   Step& step = steps_[node];
   step.running = false;
-  Line(node, step, state);
+  Line(step, state);
   if (mode_ == BuildProgress::kPlain) {
     std::fprintf(out_, "\n");
   } else if (mode_ == BuildProgress::kTerminal) {
@@ -186,9 +185,8 @@ void BuildDisplay::OnDone(NodeId node) {
     Log(node, step, Printable(std::exchange(step.partial_line, {})));
   }
   if (std::holds_alternative<dockerfile::plan::ImageSource>(graph_.nodes[node].operation)) {
-    Line(node, step,
-         fmt::format("Using estargz to speed up image pull (index loaded in {:.2f}s)...",
-                     Seconds(step)));
+    Line(step, fmt::format("Using estargz to speed up image pull (index loaded in {:.2f}s)...",
+                           Seconds(step)));
   }
   if (mode_ == BuildProgress::kJson) {
     Event(node, "done", "");
@@ -232,9 +230,8 @@ void BuildDisplay::Advance(const std::string& part, uint64_t amount) {
   for (auto& [node, step] : steps_) {
     if (step.running &&
         std::holds_alternative<dockerfile::plan::ImageSource>(graph_.nodes[node].operation)) {
-      Line(node, step,
-           fmt::format("Progress: {}% complete... ({:.2f}s elapsed)", shown_percent_,
-                       Seconds(step)));
+      Line(step, fmt::format("Progress: {}% complete... ({:.2f}s elapsed)", shown_percent_,
+                             Seconds(step)));
       return;
     }
   }

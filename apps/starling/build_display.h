@@ -52,8 +52,7 @@ class BuildDisplay : public dockerfile::build::BuildListener, public Progress {
     bool running = false;
   };
   Step& Find(dockerfile::plan::NodeId node) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Line(dockerfile::plan::NodeId node, const Step& step, const std::string& text)
-      EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Line(const Step& step, const std::string& text) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Finish(dockerfile::plan::NodeId node, const std::string& state)
       EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Log(dockerfile::plan::NodeId node, Step& step, std::string line)

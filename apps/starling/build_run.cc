@@ -318,7 +318,7 @@ void PrintProblem(const Input& input, const syntax::Problem& problem) {
                syntax::Excerpt(input.text, problem.range).c_str());
 }
 
-/// One platform's plan, its builder and what came of it.
+/// One platform's plan, and what came of it.
 struct PlatformBuild {
   plan::Plan plan;
   build::BuiltImage image;
@@ -540,7 +540,7 @@ class BuildRun {
     auto tree = builder.Build(one.plan.root, stop_);
     if (!tree.ok()) {
       if (const auto failed = builder.failed_node()) {
-        PrintFailure(one.plan.graph.nodes[*failed], display.LogTail(*failed), tree.status());
+        PrintFailure(one.plan.graph.nodes[*failed], display.LogTail(*failed));
       }
       return tree.status();
     }
@@ -590,9 +590,8 @@ class BuildRun {
     return std::chrono::sys_seconds(std::chrono::seconds(*settings_.build.source_date_epoch));
   }
 
-  /// What the step has said last, where it stands, and the cause.
-  void PrintFailure(const plan::Node& node, const std::vector<std::string>& tail,
-                    const Status& why) const {
+  /// What the step has said last, and where it stands.
+  void PrintFailure(const plan::Node& node, const std::vector<std::string>& tail) const {
     std::fprintf(stderr, "------\n > %s:\n", node.title.c_str());
     for (const std::string& line : tail) {
       std::fprintf(stderr, "%s\n", line.c_str());
@@ -602,7 +601,6 @@ class BuildRun {
       std::fprintf(stderr, "%s:%d\n%s------\n", input_.name.c_str(), node.range.begin.line,
                    syntax::Excerpt(input_.text, node.range).c_str());
     }
-    (void)why;
   }
 
   /// Outputs that are files rather than an image.

@@ -19,10 +19,10 @@ class Peers:
         self.say = say
         self.go = processes.run(TREE / "packaging/go.sh").strip()
 
-    def _build(self, name, source):
+    def _build(self, name, source, package="."):
         self.say(f"building {name}")
         (self.bin / name).parent.mkdir(exist_ok=True)
-        processes.run(self.go, "build", "-trimpath", "-o", self.bin / name, ".", cwd=source, timeout=1200,
+        processes.run(self.go, "build", "-trimpath", "-o", self.bin / name, package, cwd=source, timeout=1200,
                       env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly"})
         return self.bin / name
 
@@ -31,6 +31,12 @@ class Peers:
 
     def stargz(self):
         return self._build("stargz", BENCH / "peers/stargz")
+
+    def buildkit(self):
+        """The directory with buildkitd and buildctl."""
+        for program in ("buildkitd", "buildctl"):
+            self._build(f"buildkit/{program}", BENCH / "peers/buildkit", f"github.com/moby/buildkit/cmd/{program}")
+        return self.bin / "buildkit"
 
     def mkfs_erofs_directory(self):
         """To be put into containerd's PATH; "" where the machine's own mkfs.erofs can do the work."""
