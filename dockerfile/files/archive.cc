@@ -125,9 +125,7 @@ class Unpacking {
     const std::string shown = raw == nullptr ? "" : raw;
     ASSIGN_OR_RETURN(const std::vector<std::string> parts, NameParts(shown));
     if (parts.empty()) {
-      return ::archive_entry_filetype(entry) == AE_IFDIR
-                 ? OkStatus()
-                 : MakeError(StatusCode::kInvalidArgument, "archive: a file without a name");
+      return OkStatus();  // the root itself, whose owner and mode are not the archive's to set
     }
     std::string parent_path;
     for (size_t i = 0; i + 1 < parts.size(); ++i) {
@@ -138,10 +136,7 @@ class Unpacking {
     if (::archive_entry_filetype(entry) == AE_IFDIR && ::archive_entry_hardlink(entry) == nullptr) {
       return PutDirectory(entry, parent.get(), name, parent_path + "/" + name);
     }
-    if (::unlinkat(parent.get(), name.c_str(), 0) != 0 && errno != ENOENT) {
-      return MakeError(StatusCode::kFailedPrecondition,
-                       fmt::format("archive: {}: a file cannot replace a directory", shown));
-    }
+    RETURN_IF_ERROR(RemoveTree(parent.get(), name));
     if (const char* target = ::archive_entry_hardlink(entry); target != nullptr) {
       return PutHardLink(target, parent.get(), name, shown);
     }
@@ -150,12 +145,16 @@ class Unpacking {
 
   Status PutDirectory(archive_entry* entry, int parent, const std::string& name,
                       const std::string& path) {
-    // A link to a directory stays, as tar leaves it.
-    ASSIGN_OR_RETURN(const UniqueFd made, EnsureDirectory(directory_, path, nullptr));
-    struct stat attributes{};
-    if (::fstatat(parent, name.c_str(), &attributes, AT_SYMLINK_NOFOLLOW) != 0 ||
-        S_ISLNK(attributes.st_mode)) {
-      return OkStatus();
+    const auto open = [&] {
+      return UniqueFd(
+          ::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    };
+    UniqueFd made = open();
+    if (!made.valid()) {
+      RETURN_IF_ERROR(RemoveTree(parent, name));
+      if (::mkdirat(parent, name.c_str(), 0700) != 0 || !(made = open()).valid()) {
+        return ErrnoError(errno, fmt::format("archive: {}", path));
+      }
     }
     const Owner owner = OwnerOf(entry);
     if (::fchown(made.get(), owner.uid, owner.gid) != 0 ||

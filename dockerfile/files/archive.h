@@ -28,9 +28,10 @@ struct UnpackReport {
 StatusOr<bool> IsArchive(int file);
 
 /// Unpacks an archive, untrusted, into a directory: links in it and in the directory lead nowhere
-/// else, as if that were the root. An entry replaces what has its name, but no directory is
-/// replaced by a file. Errors: kDataLoss for a broken archive, kInvalidArgument for a name that
-/// leads out, kResourceExhausted past the limits; each names the entry.
+/// else, as if that were the root. An entry replaces what has its name, a file a whole directory
+/// and a directory a link to one, as BuildKit's ADD does; only directories are merged. Errors:
+/// kDataLoss for a broken archive, kInvalidArgument for a name that leads out, kResourceExhausted
+/// past the limits; each names the entry.
 StatusOr<UnpackReport> UnpackArchive(int file, int directory, const UnpackOptions& options,
                                      const std::stop_token& stop);
 

@@ -1,14 +1,17 @@
 #include "dockerfile/files/root_walk.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
 #include <deque>
+#include <memory>
 #include <utility>
 
 #include "base/copy_fd.h"
@@ -48,6 +51,32 @@ StatusOr<std::string> ReadLink(int directory, const std::string& name) {
                   : std::string(target.data(), static_cast<size_t>(size));
 }
 
+Status RemoveBelow(int directory, const std::string& name, size_t depth) {
+  if (::unlinkat(directory, name.c_str(), 0) == 0 || errno == ENOENT) {
+    return OkStatus();
+  }
+  if (errno != EISDIR && errno != EPERM) {
+    return ErrnoError(errno, name);
+  }
+  if (depth == kMaxDepth) {
+    return MakeError(StatusCode::kResourceExhausted,
+                     fmt::format("{}: deeper than {} directories", name, kMaxDepth));
+  }
+  {
+    const UniqueFd opened(
+        ::openat(directory, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!opened.valid()) {
+      return ErrnoError(errno, name);
+    }
+    ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(opened.get()));
+    for (const std::string& one : names) {
+      RETURN_IF_ERROR(RemoveBelow(opened.get(), one, depth + 1));
+    }
+  }
+  return ::unlinkat(directory, name.c_str(), AT_REMOVEDIR) == 0 ? OkStatus()
+                                                                : ErrnoError(errno, name);
+}
+
 }  // namespace
 
 StatusOr<UniqueFd> OpenRoot(const std::filesystem::path& root) {
@@ -61,6 +90,34 @@ StatusOr<UniqueFd> OpenInRoot(int root, std::string_view path, uint64_t flags) {
 
 StatusOr<UniqueFd> OpenWithoutLinks(int directory, std::string_view path, uint64_t flags) {
   return OpenResolved(directory, path, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+}
+
+StatusOr<std::vector<std::string>> NamesIn(int directory) {
+  ASSIGN_OR_RETURN(UniqueFd copy, CopyFd(directory));
+  const std::unique_ptr<DIR, int (*)(DIR*)> entries(::fdopendir(copy.get()), ::closedir);
+  if (!entries) {
+    return ErrnoError(errno, "directory");
+  }
+  copy.Release();
+  // The copy shares its position with others.
+  ::rewinddir(entries.get());
+  std::vector<std::string> names;
+  errno = 0;
+  while (const dirent* entry = ::readdir(entries.get())) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") {
+      names.emplace_back(name);
+    }
+  }
+  if (errno != 0) {
+    return ErrnoError(errno, "directory");
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Status RemoveTree(int directory, const std::string& name) {
+  return RemoveBelow(directory, name, 0);
 }
 
 std::vector<std::string> PartsOf(std::string_view path) {

@@ -32,6 +32,13 @@ using OnMade = std::function<Status(int directory)>;
 /// the path that is no directory.
 StatusOr<UniqueFd> EnsureDirectory(int root, std::string_view path, const OnMade& on_made);
 
+/// Names in a directory, sorted by bytes.
+StatusOr<std::vector<std::string>> NamesIn(int directory);
+
+/// Removes `name` in `directory` with all that is in it; links are removed, not followed. Nothing
+/// there is fine. kResourceExhausted below 500 directories.
+Status RemoveTree(int directory, const std::string& name);
+
 /// The path without its empty and "." parts.
 std::vector<std::string> PartsOf(std::string_view path);
 

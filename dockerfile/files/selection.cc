@@ -1,13 +1,11 @@
 #include "dockerfile/files/selection.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <span>
 
-#include "base/copy_fd.h"
 #include "base/unique_fd.h"
 #include "dockerfile/files/root_walk.h"
 #include "dockerfile/syntax/paths.h"
@@ -194,30 +192,6 @@ class Walk {
 };
 
 }  // namespace
-
-StatusOr<std::vector<std::string>> NamesIn(int directory) {
-  ASSIGN_OR_RETURN(UniqueFd copy, CopyFd(directory));
-  const std::unique_ptr<DIR, int (*)(DIR*)> entries(::fdopendir(copy.get()), ::closedir);
-  if (!entries) {
-    return ErrnoError(errno, "directory");
-  }
-  copy.Release();
-  // The copy shares its position with others.
-  ::rewinddir(entries.get());
-  std::vector<std::string> names;
-  errno = 0;
-  while (const dirent* entry = ::readdir(entries.get())) {
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") {
-      names.emplace_back(name);
-    }
-  }
-  if (errno != 0) {
-    return ErrnoError(errno, "directory");
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
 
 StatusOr<std::vector<std::string>> Select(const CopySource& source, bool parents) {
   ASSIGN_OR_RETURN(const UniqueFd root, OpenRoot(source.root));

@@ -62,7 +62,4 @@ StatusOr<std::unique_ptr<const syntax::IgnoreFile>> ParseExcludes(
 Status Visit(const CopySource& source, const std::string& path, const syntax::IgnoreFile* exclude,
              EntryVisitor& visitor);
 
-/// Names in a directory, sorted by bytes.
-StatusOr<std::vector<std::string>> NamesIn(int directory);
-
 }  // namespace starling::dockerfile::files

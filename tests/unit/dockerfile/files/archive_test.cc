@@ -126,20 +126,43 @@ TEST_F(ArchiveTest, ModesAreNotSetThroughLinks) {
   EXPECT_EQ(Ownership("outside"), before);
 }
 
-TEST_F(ArchiveTest, ReplacesAFileByALaterOneButNoDirectory) {
-  Run("echo old >to/f; mkdir to/d; ln -s ../outside/file to/l");
+TEST_F(ArchiveTest, AnEntryReplacesWhatHasItsNameAndMergesDirectories) {
+  Run("echo old >to/f; mkdir -p to/d/below to/merged; echo kept >to/d/below/file; "
+      "echo kept >to/merged/kept; ln -s ../outside/file to/l; ln -s merged to/dl; echo x >to/fd");
   ASSERT_TRUE(UnpackBytes(TarBuilder()
                               .Add({.name = "f", .content = "1"})
                               .Add({.name = "f", .content = "2"})
                               .Add({.name = "l", .content = "3"})
+                              .Add({.name = "d", .content = "4"})
+                              .Add({.name = "fd", .type = '5', .mode = 0711})
+                              .Add({.name = "fd/in", .content = "5"})
+                              .Add({.name = "dl", .type = '5', .mode = 0700})
+                              .Add({.name = "dl/in", .content = "6"})
+                              .Add({.name = "merged", .type = '5', .mode = 0750})
                               .Finish())
                   .ok());
   EXPECT_EQ(Content("to/f"), "2");
   EXPECT_EQ(Content("to/l"), "3");
+  EXPECT_EQ(Content("to/d"), "4");
+  EXPECT_EQ(Content("to/fd/in"), "5");
+  EXPECT_EQ(Ownership("to/fd"), "711 0:0");
+  EXPECT_TRUE(std::filesystem::is_directory(std::filesystem::symlink_status(Path("to/dl"))));
+  EXPECT_FALSE(Exists("to/merged/in"));
+  EXPECT_EQ(Content("to/merged/kept"), "kept\n");
+  EXPECT_EQ(Ownership("to/merged"), "750 0:0");
   ExpectOutsideUntouched();
-  EXPECT_THAT(
-      std::string(MessageOf(UnpackBytes(TarBuilder().Add({.name = "d", .content = "x"}).Finish()))),
-      HasSubstr("cannot replace a directory"));
+}
+
+TEST_F(ArchiveTest, AnEntryWithoutANameIsTheRootWhateverItsKind) {
+  Run("chmod 751 to");
+  ASSERT_TRUE(UnpackBytes(TarBuilder()
+                              .Add({.name = "./", .type = '5', .mode = 0700})
+                              .Add({.name = "", .content = ""})
+                              .Add({.name = "f", .content = "x"})
+                              .Finish())
+                  .ok());
+  EXPECT_EQ(Ownership("to"), "751 0:0");
+  EXPECT_EQ(Content("to/f"), "x");
 }
 
 TEST_F(ArchiveTest, WhiteoutsAreOrdinaryNames) {

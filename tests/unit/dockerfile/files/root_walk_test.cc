@@ -77,5 +77,29 @@ TEST(PartsOf, HasNoEmptyParts) {
   EXPECT_THAT(PartsOf("/"), IsEmpty());
 }
 
+TEST_F(RootWalkTest, RemovesATreeAndFollowsNoLink) {
+  Run("mkdir -p to/a/b/c to/kept; touch to/a/f to/a/b/f to/kept/f; ln -s ../../kept to/a/b/in; "
+      "ln -s " +
+      Path("outside").native() + " to/a/out; ln -s kept to/link");
+  const auto root = OpenRoot(to());
+  for (const char* name : {"a", "link", "none"}) {
+    const Status removed = RemoveTree(root->get(), name);
+    EXPECT_TRUE(removed.ok()) << name << removed;
+    EXPECT_FALSE(Exists(std::string("to/") + name));
+  }
+  EXPECT_TRUE(Exists("to/kept/f"));
+  ExpectOutsideUntouched();
+}
+
+TEST_F(RootWalkTest, RefusesToRemoveATreeThatIsTooDeep) {
+  std::string path = "to/deep";
+  for (int i = 0; i < 510; ++i) {
+    path += "/d";
+  }
+  Run("mkdir -p " + path);
+  const auto root = OpenRoot(to());
+  EXPECT_EQ(RemoveTree(root->get(), "deep").code(), StatusCode::kResourceExhausted);
+}
+
 }  // namespace
 }  // namespace starling::dockerfile::files
