@@ -31,6 +31,9 @@ bool IsWhollyIgnored(const syntax::IgnoreFile* file, const std::string& path, bo
   return Ignores(file, path) && !(is_directory && file->HasExceptions());
 }
 
+/// Whether a context has it: an ignored directory is there only for what it holds.
+StatusOr<bool> IsInContext(const CopySource& source, int root, const std::string& path);
+
 /// Matches a pattern component by component.
 class PatternMatcher {
  public:
@@ -88,10 +91,8 @@ class PatternMatcher {
   }
 
   Status Add(const std::string& path) {
-    const auto opened = OpenInRoot(root_, path, O_PATH);
-    struct stat attributes{};
-    if (!opened.ok() || ::fstat(opened->get(), &attributes) != 0 ||
-        IsWhollyIgnored(source_.ignore_file, path, S_ISDIR(attributes.st_mode))) {
+    ASSIGN_OR_RETURN(const bool is_there, IsInContext(source_, root_, path));
+    if (!is_there) {
       return OkStatus();
     }
     if (found_.size() == kMaxSelected) {
@@ -191,6 +192,42 @@ class Walk {
   std::vector<Entry> pending_;  // directories that nothing was found in yet
 };
 
+/// Ends a walk at the first thing that is found.
+class FindAnything : public EntryVisitor {
+ public:
+  Status EnterDirectory(const Entry& /*entry*/) override { return Found(); }
+  Status LeaveDirectory() override { return OkStatus(); }
+  Status VisitFile(const Entry& /*entry*/) override { return Found(); }
+  bool has_found() const { return has_found_; }
+
+ private:
+  Status Found() {
+    has_found_ = true;
+    return MakeError(StatusCode::kCancelled, "found");
+  }
+  bool has_found_ = false;
+};
+
+StatusOr<bool> IsInContext(const CopySource& source, int root, const std::string& path) {
+  const auto found = OpenInRoot(root, path, O_PATH);
+  struct stat attributes{};
+  if (!found.ok() || ::fstat(found->get(), &attributes) != 0) {
+    return false;
+  }
+  if (!Ignores(source.ignore_file, path)) {
+    return true;
+  }
+  if (IsWhollyIgnored(source.ignore_file, path, S_ISDIR(attributes.st_mode))) {
+    return false;
+  }
+  FindAnything anything;
+  const Status visited = Visit(source, path, nullptr, anything);
+  if (!visited.ok() && !anything.has_found()) {
+    return visited;
+  }
+  return anything.has_found();
+}
+
 }  // namespace
 
 StatusOr<std::vector<std::string>> Select(const CopySource& source, bool parents) {
@@ -205,11 +242,10 @@ StatusOr<std::vector<std::string>> Select(const CopySource& source, bool parents
     RETURN_IF_ERROR(matcher.Match("", parts));
     return matcher.Take();
   }
-  const auto found = OpenInRoot(root.get(), literal, O_PATH);
-  struct stat attributes{};
-  if (!found.ok() || ::fstat(found->get(), &attributes) != 0 ||
-      IsWhollyIgnored(source.ignore_file, literal, S_ISDIR(attributes.st_mode))) {
-    const bool is_ignored = found.ok() && source.ignore_file != nullptr;
+  ASSIGN_OR_RETURN(const bool is_there, IsInContext(source, root.get(), literal));
+  if (!is_there) {
+    const bool is_ignored =
+        source.ignore_file != nullptr && OpenInRoot(root.get(), literal, O_PATH).ok();
     return MakeError(StatusCode::kNotFound,
                      is_ignored ? fmt::format("/{}: excluded by the context's ignore file", literal)
                                 : fmt::format("/{}: not found", literal));

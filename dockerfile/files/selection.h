@@ -48,8 +48,9 @@ class EntryVisitor {
 };
 
 /// What a source selects: paths relative to its root, in order. Links at and on the way to what a
-/// path names are followed inside of the root. Errors: kNotFound for a path that is no pattern and
-/// is not there, or is ignored; a pattern that matches nothing selects nothing.
+/// path names are followed inside of the root. An ignored directory is there if it holds something
+/// that is not. Errors: kNotFound for a path that is no pattern and is not there, or is ignored; a
+/// pattern that matches nothing selects nothing.
 StatusOr<std::vector<std::string>> Select(const CopySource& source, bool parents);
 
 /// Patterns of --exclude. Null for none. Errors: kInvalidArgument.

@@ -42,6 +42,11 @@ class SelectionTest : public TreeFixture {
     source.is_pattern = path.find_first_of("*?[\\") != std::string::npos;
     return source;
   }
+  CopySource Ignoring(const std::string& path, const syntax::IgnoreFile& ignore) const {
+    CopySource source = Source(path);
+    source.ignore_file = &ignore;
+    return source;
+  }
   static syntax::IgnoreFile Ignore(const std::string& text) {
     return *syntax::IgnoreFile::Parse(text);
   }
@@ -94,14 +99,23 @@ TEST_F(SelectionTest, MissesWhatIsNotThere) {
 
 TEST_F(SelectionTest, WhatIsIgnoredIsNotThere) {
   const syntax::IgnoreFile ignore = Ignore("5.txt\nc\n!c/3.txt\na\n");
-  CopySource source = Source("5.txt");
-  source.ignore_file = &ignore;
-  EXPECT_THAT(std::string(MessageOf(Select(source, false).status())), HasSubstr("ignore file"));
-  source = Source("*");
-  source.ignore_file = &ignore;
+  EXPECT_THAT(std::string(MessageOf(Select(Ignoring("5.txt", ignore), false).status())),
+              HasSubstr("ignore file"));
   // Directories may hold what is included again.
-  EXPECT_THAT(*Select(source, false),
-              ElementsAreArray({".hidden", "[x].txt", "a", "absolute", "c", "link"}));
+  EXPECT_THAT(*Select(Ignoring("*", ignore), false),
+              ElementsAreArray({".hidden", "[x].txt", "absolute", "c", "link"}));
+  EXPECT_THAT(*Select(Ignoring("c", ignore), false), ElementsAreArray({"c"}));
+}
+
+TEST_F(SelectionTest, AnIgnoredDirectoryThatHoldsNothingIsNotThere) {
+  const syntax::IgnoreFile ignore = Ignore("*\n!c/none\n!.hidden\n");
+  for (const char* path : {"c", "a/b"}) {
+    EXPECT_THAT(std::string(MessageOf(Select(Ignoring(path, ignore), false).status())),
+                HasSubstr("ignore file"))
+        << path;
+  }
+  EXPECT_THAT(*Select(Ignoring("*", ignore), false), ElementsAreArray({".hidden"}));
+  EXPECT_THAT(*Select(Ignoring("", ignore), false), ElementsAreArray({""}));
 }
 
 TEST_F(SelectionTest, GoesThroughADirectoryInOrder) {
@@ -128,9 +142,7 @@ TEST_F(SelectionTest, LeavesOutWhatIsExcludedButNotWhatIsIncludedAgain) {
 
 TEST_F(SelectionTest, AnIgnoredDirectoryIsThereForWhatItHolds) {
   const syntax::IgnoreFile ignore = Ignore("*\n!a/b/2.txt\n");
-  CopySource source = Source("");
-  source.ignore_file = &ignore;
-  EXPECT_EQ(Walk(source, ""), "/ a/ a/b/ a/b/2.txt < < < ");
+  EXPECT_EQ(Walk(Ignoring("", ignore), ""), "/ a/ a/b/ a/b/2.txt < < < ");
 }
 
 TEST_F(SelectionTest, ADeepTreeIsRefusedAndNothingIsLost) {
