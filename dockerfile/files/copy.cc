@@ -276,6 +276,11 @@ class Copying {
   StatusOr<CopyReport> Run() {
     for (const CopySource& source : request_.sources) {
       ASSIGN_OR_RETURN(const std::vector<std::string> selected, Select(source, request_.parents));
+      if (request_.parents) {
+        // There also when a pattern matches nothing, as after BuildKit's --parents.
+        RETURN_IF_ERROR(
+            Ensure(request_.destination, Ownership(request_, source.zero_owners)).status());
+      }
       for (const std::string& path : selected) {
         RETURN_IF_ERROR(CopySelected(source, path));
       }
@@ -302,15 +307,13 @@ class Copying {
       return CopyWithParents(source, path, from.get(), ownership, S_ISDIR(attributes.st_mode));
     }
     if (S_ISDIR(attributes.st_mode)) {
-      bool is_made = false;
-      ASSIGN_OR_RETURN(UniqueFd to, Destination(ownership, is_made));
+      ASSIGN_OR_RETURN(UniqueFd to, Ensure(request_.destination, ownership));
       return Place(source, path, ownership, std::move(to), "");
     }
     const std::string name = path.substr(path.rfind('/') + 1);
     const auto existing = OpenInRoot(root_.get(), request_.destination, O_PATH | O_DIRECTORY);
     if (request_.destination.ends_with('/') || existing.ok()) {
-      bool is_made = false;
-      ASSIGN_OR_RETURN(UniqueFd to, Destination(ownership, is_made));
+      ASSIGN_OR_RETURN(UniqueFd to, Ensure(request_.destination, ownership));
       return Place(source, path, ownership, std::move(to), name);
     }
     const std::filesystem::path destination = request_.destination;
@@ -329,12 +332,6 @@ class Copying {
     return EnsureDirectory(root_.get(), path,
                            [&](int directory) { return ownership.ApplyToMade(directory); });
   }
-  StatusOr<UniqueFd> Destination(const Ownership& ownership, bool& is_made) {
-    return EnsureDirectory(root_.get(), request_.destination, [&](int directory) {
-      is_made = true;
-      return ownership.ApplyToMade(directory);
-    });
-  }
 
   /// The path from its pivot on, below the destination; directories on the way are as in the
   /// source.
@@ -345,8 +342,7 @@ class Copying {
                                ? 0
                                : PartsOf(std::string_view(source.path).substr(0, pivot)).size();
     const std::vector<std::string> parts = PartsOf(path);
-    bool is_made = false;
-    ASSIGN_OR_RETURN(UniqueFd to, Destination(ownership, is_made));
+    ASSIGN_OR_RETURN(UniqueFd to, Ensure(request_.destination, ownership));
     std::string walked;
     for (size_t i = 0; i < parts.size(); ++i) {
       walked += (walked.empty() ? "" : "/") + parts[i];
@@ -385,8 +381,7 @@ class Copying {
     if (!is_archive) {
       return false;
     }
-    bool is_made = false;
-    ASSIGN_OR_RETURN(const UniqueFd to, Destination(ownership, is_made));
+    ASSIGN_OR_RETURN(const UniqueFd to, Ensure(request_.destination, ownership));
     ASSIGN_OR_RETURN(const UnpackReport unpacked,
                      UnpackArchive(archive.get(), to.get(),
                                    {.owner = request_.owner,

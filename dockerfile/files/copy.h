@@ -24,7 +24,8 @@ struct CopyRequest {
   std::optional<Owner> owner;
   std::optional<syntax::ModeChange> chmod;
   std::vector<std::string> exclude;
-  /// A source keeps its path, from a "/./" in it on if there is one.
+  /// A source keeps its path, from a "/./" in it on if there is one. The destination is a directory
+  /// that is made in any case.
   bool parents = false;
   /// Archives that unpack to more are refused.
   uint64_t max_unpacked_bytes = uint64_t{1} << 40;

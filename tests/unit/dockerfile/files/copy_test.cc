@@ -200,6 +200,8 @@ TEST_F(CopyTest, Parents) {
   request.parents = true;
   ASSERT_TRUE(Copy({"a/b/1"}, "/", request).ok());
   EXPECT_EQ(Ownership("to/a/b"), "711 0:0");
+  ASSERT_TRUE(Copy({"a/none*"}, "/empty/", request).ok());
+  EXPECT_EQ(Ownership("to/empty"), "755 0:0");
 }
 
 TEST_F(CopyTest, ExcludesFromDirectoriesAndSingleFiles) {
