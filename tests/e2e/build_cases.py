@@ -66,16 +66,17 @@ class Builders:
         environment = dict(os.environ, CONTAINERS_REGISTRIES_CONF=str(self.registries), TMPDIR=str(case.directory))
         base = ["buildah", "--root", storage, "--runroot", f"{storage}.run", "--storage-driver", "vfs"]
         tar, image = case.directory / "buildah.tar", case.directory / "buildah.id"
-        command = [*base, "bud", "--isolation", "chroot", "--format", "docker", "--layers=false", "--identity-label=false", "--tls-verify=false",
-                   "--signature-policy", self.policy, "--iidfile", image, "--output", f"type=tar,dest={tar}",
+        command = [*base, "bud", "--isolation", "chroot", "--format", "docker", "--layers=false", "--identity-label=false",
+                   "--tls-verify=false", "--signature-policy", self.policy, "--iidfile", image, "--output", f"type=tar,dest={tar}",
                    "-f", case.dockerfile, *case.arguments, case.context]
         ended = run(command, environment)
         if ended.returncode != 0:
             return None, None, ended.stderr
-        described = json.loads(run([*base, "inspect", "--type", "image", image.read_text().strip()], environment).stdout)
+        identity = image.read_text().strip()
+        described = json.loads(run([*base, "inspect", "--type", "image", identity], environment).stdout)
         files = list_tar(tar)
         tar.unlink()
-        run([*base, "rmi", "-f", image.read_text().strip()], environment)
+        run([*base, "rmi", "-f", identity], environment)
         return files, described["Docker"]["config"], ended.stderr
 
     def starling(self, case):
@@ -245,7 +246,12 @@ def main():
         shutil.rmtree(case.directory)
         return case.name, problem, seconds
 
-    same, known, bad = 0, 0, 0
+    names = {name for _, name in cases} | {*build_deviations.NOT_RUN}
+    listed = {*build_deviations.EXPECTED, *build_deviations.DEVIATIONS, *build_contexts.PREPARED, *build_contexts.CORRECTED}
+    unknown = set() if options.only else listed - names
+    same, known, bad = 0, 0, len(unknown)
+    for name in sorted(unknown):
+        print(f"FAIL: {name} is no case of the table")
     begin = time.monotonic()
     total = [0, 0]
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
