@@ -15,6 +15,7 @@
 #include "base/unique_fd.h"
 #include "dockerfile/build/mount_points.h"
 #include "dockerfile/build/snapshot_mount.h"
+#include "dockerfile/build/socket_relay.h"
 #include "dockerfile/files/copy.h"
 #include "dockerfile/files/root_walk.h"
 #include "dockerfile/files/users.h"
@@ -279,7 +280,14 @@ class RunSteps::Mounts {
     const std::string target = mount.target.empty()
                                    ? fmt::format("/run/buildkit/ssh_agent.{}", ssh_count_++)
                                    : mount.target;
-    Bind(found->second, target, {"rw"});
+    const std::filesystem::path path = NewPath();
+    ASSIGN_OR_RETURN(std::unique_ptr<SocketRelay> relay,
+                     SocketRelay::Listen(path, found->second,
+                                         {.uid = mount.uid.value_or(0),
+                                          .gid = mount.gid.value_or(0),
+                                          .mode = mount.mode.value_or(kSocketMode)}));
+    relays_.push_back(std::move(relay));
+    Bind(path, target, {"rw"});
     if (ssh_count_ <= 1) {
       environment_.push_back("SSH_AUTH_SOCK=" + target);
     }
@@ -293,6 +301,7 @@ class RunSteps::Mounts {
   int ssh_count_ = 0;
   std::vector<std::filesystem::path> mounted_;
   std::vector<CacheMounts::Lease> leases_;
+  std::vector<std::unique_ptr<SocketRelay>> relays_;
   std::vector<runc::Mount> mounts_;
   std::vector<std::string> environment_;
 };
