@@ -20,9 +20,7 @@ using testing_support::TestServer;
 
 class DownloadTest : public ::testing::Test {
  protected:
-  std::string Url(const std::string& target) const {
-    return server_.url() + target;
-  }
+  std::string Url(const std::string& target) const { return server_.url() + target; }
   StatusOr<oci::Digest> Get(const std::string& target, const DownloadOptions& options = {},
                             const std::stop_token& stop = {}) {
     return Download(Url(target), path(), options, stop);
