@@ -26,8 +26,8 @@ struct ErofsOptions {
 /// A read-only mount of `image` that no path leads to yet; it lasts as long as the descriptor.
 /// The kernel opens the files now and keeps them open. Calls at the same time, or another
 /// process's, may leave read-ahead at the kernel's default.
-/// Errors: kUnimplemented for a kernel that cannot do this; else the kernel's own, with what it says
-/// about the reason.
+/// Errors: kUnimplemented for a kernel that cannot do this; else the kernel's own, with what it
+/// says about the reason.
 StatusOr<UniqueFd> MakeErofsMount(const ErofsImage& image, const ErofsOptions& options);
 
 /// Shows `mount` at the existing `directory`.

@@ -3,8 +3,8 @@
 #include <cstdlib>
 #include <string>
 
-#include "base/text.h"
 #include "base/bytes.h"
+#include "base/text.h"
 #include "credentials/aws_answers.h"
 #include "credentials/aws_config.h"
 #include "credentials/azure.h"
