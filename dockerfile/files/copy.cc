@@ -285,6 +285,7 @@ class Copying {
         RETURN_IF_ERROR(CopySelected(source, path));
       }
     }
+    RETURN_IF_ERROR(DateMadeDirectories());
     return report_;
   }
 
@@ -297,6 +298,7 @@ class Copying {
     if (::fstat(found.get(), &attributes) != 0) {
       return ErrnoError(errno, path);
     }
+    last_modified_ = attributes.st_mtim;
     if (source.unpack && S_ISREG(attributes.st_mode)) {
       ASSIGN_OR_RETURN(const bool unpacked, Unpack(found, ownership));
       if (unpacked) {
@@ -329,8 +331,24 @@ class Copying {
   }
 
   StatusOr<UniqueFd> Ensure(std::string_view path, const Ownership& ownership) {
-    return EnsureDirectory(root_.get(), path,
-                           [&](int directory) { return ownership.ApplyToMade(directory); });
+    return EnsureDirectory(root_.get(), path, [&](int directory) -> Status {
+      if (request_.date_made_directories) {
+        ASSIGN_OR_RETURN(UniqueFd made, CopyFd(directory));
+        made_.push_back(std::move(made));
+      }
+      return ownership.ApplyToMade(directory);
+    });
+  }
+
+  /// At the end: whatever is put into a directory changes its time.
+  Status DateMadeDirectories() const {
+    const std::array<struct timespec, 2> times = {last_modified_, last_modified_};
+    for (const UniqueFd& directory : made_) {
+      if (::futimens(directory.get(), times.data()) != 0) {
+        return ErrnoError(errno, "the time of a new directory");
+      }
+    }
+    return OkStatus();
   }
 
   /// The path from its pivot on, below the destination; directories on the way are as in the
@@ -398,6 +416,8 @@ class Copying {
   const syntax::IgnoreFile* const exclude_;
   const std::stop_token& stop_;
   CopyReport report_;
+  std::vector<UniqueFd> made_;
+  struct timespec last_modified_{};
 };
 
 }  // namespace

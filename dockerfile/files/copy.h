@@ -27,6 +27,9 @@ struct CopyRequest {
   /// A source keeps its path, from a "/./" in it on if there is one. The destination is a directory
   /// that is made in any case.
   bool parents = false;
+  /// Directories that no source has get the time of what was copied last, so that equal sources
+  /// make equal trees; else they are as old as the copy.
+  bool date_made_directories = false;
   /// Archives that unpack to more are refused.
   uint64_t max_unpacked_bytes = uint64_t{1} << 40;
 };

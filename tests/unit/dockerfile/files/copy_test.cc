@@ -115,6 +115,29 @@ TEST_F(CopyTest, MissingParentsAreTheOwnersToo) {
   EXPECT_EQ(Ownership("to/a/b"), "755 5:6");
 }
 
+TEST_F(CopyTest, DirectoriesThatNoSourceHasMayHaveATimeOfTheSource) {
+  Run("mkdir from/d; echo x >from/d/f; echo y >from/g; touch -d @1000 from/d/f from/d; touch -d "
+      "@2000 from/g; mkdir to/old; touch -d @3000 to/old");
+  const auto time = [this](const std::string& path) {
+    struct stat attributes{};
+    EXPECT_EQ(::lstat(Path(path).c_str(), &attributes), 0) << path;
+    return attributes.st_mtim.tv_sec;
+  };
+  CopyRequest request;
+  request.date_made_directories = true;
+  ASSERT_TRUE(Copy({"d"}, "/a/b", request).ok());
+  EXPECT_EQ(time("to/a"), 1000);
+  EXPECT_EQ(time("to/a/b"), 1000);
+  ASSERT_TRUE(Copy({"d", "g"}, "/c/e/", request).ok());
+  EXPECT_EQ(time("to/c"), 2000) << "the last";
+  EXPECT_EQ(time("to/c/e"), 2000);
+  ASSERT_TRUE(Copy({"g"}, "/old/new/", request).ok());
+  EXPECT_EQ(time("to/old/new"), 2000);
+  EXPECT_GT(time("to/old"), 3000) << "not made";
+  ASSERT_TRUE(Copy({"d"}, "/now").ok());
+  EXPECT_GT(time("to/now"), 1000000000) << "without";
+}
+
 TEST_F(CopyTest, KindsOfFiles) {
   Run("cd from; mkdir d; cd d; echo x >file; ln file hard; ln -s /nowhere link; mkfifo pipe; "
       "mknod null c 1 3; python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"sock\")'; "
