@@ -96,7 +96,7 @@ struct Builder::State {
   StatusOr<Tree> Work(NodeId node, const std::stop_token& stop);
   Status Pull(NodeId node, const plan::ImageSource& image, const std::stop_token& stop);
   StatusOr<Tree> Run(NodeId node, const plan::Run& run, const std::stop_token& stop);
-  StatusOr<Tree> Copy(const plan::Copy& copy, const std::stop_token& stop);
+  StatusOr<Tree> Copy(NodeId node, const plan::Copy& copy, const std::stop_token& stop);
   StatusOr<Tree> MakeDirectory(const plan::MakeDirectory& directory);
   /// Trees that one step reads, shown to it alone.
   using Views = std::map<NodeId, std::unique_ptr<LayerMaker::View>>;
@@ -174,7 +174,7 @@ StatusOr<std::vector<plan::KeyPart>> Builder::State::PartsOf(NodeId node) {
     }
   }
   if (const std::optional<NodeId> base = plan::BaseOf(operation)) {
-    add("base", nodes[*base].key);
+    add(std::string(kBasePart), nodes[*base].key);
   }
   if (const auto* run = std::get_if<plan::Run>(&operation)) {
     for (size_t i = 0; i < run->mounts.size(); ++i) {
@@ -343,7 +343,18 @@ StatusOr<Tree> Builder::State::Run(NodeId node, const plan::Run& run, const std:
   });
 }
 
-StatusOr<Tree> Builder::State::Copy(const plan::Copy& copy, const std::stop_token& stop) {
+StatusOr<Tree> Builder::State::Copy(NodeId node, const plan::Copy& copy,
+                                    const std::stop_token& stop) {
+  if (copy.link && !nodes[node].is_forced) {
+    ASSIGN_OR_RETURN(const std::optional<CachedResult> known, cache.FindAlone(nodes[node].parts));
+    if (known) {
+      StatusOr<Tree> repeated = maker.Repeat(nodes[copy.base].tree, known->tree, stop);
+      const StatusCode code = repeated.status().code();
+      if (code != StatusCode::kUnimplemented && code != StatusCode::kNotFound) {
+        return repeated;
+      }
+    }
+  }
   const auto sees = copy.link ? LayerMaker::Sees::kNothing : LayerMaker::Sees::kBase;
   return maker.Make(nodes[copy.base].tree, sees,
                     [&](const StepFiles& files) -> StatusOr<LayerMaker::Cleanup> {
@@ -360,6 +371,7 @@ StatusOr<Tree> Builder::State::Copy(const plan::Copy& copy, const std::stop_toke
                       request.chmod = copy.chmod;
                       request.exclude = copy.exclude;
                       request.parents = copy.parents;
+                      request.date_made_directories = copy.link;
                       if (!copy.chown.empty()) {
                         // A layer of its own does not see who there is: names are those of the base
                         // all the same.
@@ -391,7 +403,7 @@ StatusOr<Tree> Builder::State::Work(NodeId node, const std::stop_token& stop) {
     return Run(node, *run, stop);
   }
   if (const auto* copy = std::get_if<plan::Copy>(&operation)) {
-    return Copy(*copy, stop);
+    return Copy(node, *copy, stop);
   }
   return MakeDirectory(std::get<plan::MakeDirectory>(operation));
 }
@@ -409,10 +421,12 @@ Status Builder::State::ExecuteStep(NodeId node, const std::stop_token& stop) {
     }
   }
   ASSIGN_OR_RETURN(state.tree, Work(node, stop));
+  const auto* copy = std::get_if<plan::Copy>(&graph.nodes[node].operation);
   return cache.Put({.key = state.key,
                     .tree = state.tree,
                     .title = graph.nodes[node].title,
-                    .parts = state.parts});
+                    .parts = state.parts,
+                    .is_alone = copy != nullptr && copy->link});
 }
 
 Status Builder::State::Execute(NodeId node, const std::stop_token& stop) {

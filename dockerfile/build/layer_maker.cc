@@ -12,6 +12,7 @@
 #include "diff/upper_tar.h"
 #include "dockerfile/build/private_mounts.h"
 #include "dockerfile/build/snapshot_mount.h"
+#include "dockerfile/files/copy.h"
 #include "oci/image_config.h"
 
 namespace starling::dockerfile::build {
@@ -106,15 +107,44 @@ StatusOr<Tree> LayerMaker::Make(const Tree& base, Sees sees, const Work& work) {
     ASSIGN_OR_RETURN(layer, Change(key, mounts, sees, work));
     return OkStatus();
   }));
+  return Commit(base, std::move(layer), snapshot);
+}
+
+template <typename Snapshot>
+StatusOr<Tree> LayerMaker::Commit(const Tree& base, Layer layer, Snapshot& snapshot) {
   Tree tree = base;
   tree.layers.push_back(std::move(layer));
   std::vector<oci::Digest> diff_ids;
+  diff_ids.reserve(tree.layers.size());
   for (const Layer& one : tree.layers) {
     diff_ids.push_back(one.diff_id);
   }
   tree.snapshot = oci::ChainIds(diff_ids).back().ToString();
   RETURN_IF_ERROR(snapshot.Commit(tree.snapshot));
   return tree;
+}
+
+StatusOr<Tree> LayerMaker::Repeat(const Tree& base, const Tree& other,
+                                  const std::stop_token& stop) {
+  const std::string view_key = NewKey();
+  ASSIGN_OR_RETURN(const std::vector<containerd::Mount> there,
+                   client_.ViewSnapshot(options_.snapshotter, view_key, other.snapshot));
+  const ActiveSnapshot view(client_, options_.snapshotter, view_key);
+  const std::string key = NewKey();
+  ASSIGN_OR_RETURN(const std::vector<containerd::Mount> mounts,
+                   client_.PrepareSnapshot(options_.snapshotter, key, base.snapshot, {}));
+  ActiveSnapshot snapshot(client_, options_.snapshotter, key);
+  ASSIGN_OR_RETURN(const SnapshotDirectories from, DirectoriesOf(there));
+  ASSIGN_OR_RETURN(const SnapshotDirectories to, DirectoriesOf(mounts));
+  // Snapshotters may show several layers as one.
+  if (from.lower.size() != other.layers.size() || !to.upper) {
+    return MakeError(StatusCode::kUnimplemented, "the layer cannot be told from those below it");
+  }
+  files::CopyRequest request;
+  request.sources.emplace_back().root = from.lower.front();
+  request.destination = "/";
+  RETURN_IF_ERROR(files::CopyFiles(request, *to.upper, stop).status());
+  return Commit(base, other.layers.back(), snapshot);
 }
 
 Status LayerMaker::Try(const Tree& base, const std::function<Status(const StepFiles&)>& work) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,11 @@ class LayerMaker {
   /// left of it. Blocks.
   StatusOr<Tree> Make(const Tree& base, Sees sees, const Work& work);
 
+  /// `base` with the topmost layer of `other`: the same blob, with its files in a snapshot of this
+  /// base. Only for a layer that was made without looking at what lies below it. Blocks.
+  /// kUnimplemented where its files cannot be had alone; kNotFound when they are gone.
+  StatusOr<Tree> Repeat(const Tree& base, const Tree& other, const std::stop_token& stop);
+
   /// Works on a copy of `base` that nobody keeps. Blocks.
   Status Try(const Tree& base, const std::function<Status(const StepFiles&)>& work);
 
@@ -66,6 +72,9 @@ class LayerMaker {
   StatusOr<Layer> Change(const std::string& key, const std::vector<containerd::Mount>& mounts,
                          Sees sees, const Work& work);
   StatusOr<Layer> Store(const StepFiles& files);
+  /// `base` with this layer, whose files the active snapshot has.
+  template <typename Snapshot>
+  StatusOr<Tree> Commit(const Tree& base, Layer layer, Snapshot& snapshot);
 
   containerd::Client& client_;
   const Options options_;

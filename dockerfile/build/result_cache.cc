@@ -14,6 +14,7 @@ using Content = containerd::Client::Content;
 using oci::Json;
 
 constexpr const char* kKeyLabel = "starling.dev/build.key";
+constexpr const char* kAloneLabel = "starling.dev/build.alone";
 constexpr const char* kTitleLabel = "starling.dev/build.title";
 constexpr const char* kUsedLabel = "starling.dev/build.used";
 constexpr const char* kSizeLabel = "starling.dev/build.size";
@@ -102,6 +103,12 @@ StatusOr<CachedResult> ParseRecord(ByteSpan bytes) {
   return result;
 }
 
+/// What a step is when its base does not count.
+oci::Digest KeyWithoutBase(std::vector<plan::KeyPart> parts) {
+  std::erase_if(parts, [](const plan::KeyPart& part) { return part.name == kBasePart; });
+  return plan::KeyOf(parts);
+}
+
 std::string Filter(const char* label, const std::string& value) {
   return fmt::format("labels.\"{}\"=={}", label, value);
 }
@@ -131,15 +138,28 @@ StatusOr<std::optional<CachedResult>> ResultCache::Read(const Content& record) {
 }
 
 StatusOr<std::optional<CachedResult>> ResultCache::Find(const oci::Digest& key) {
+  return FindBy(kKeyLabel, key, [&key](const CachedResult& result) { return result.key == key; });
+}
+
+StatusOr<std::optional<CachedResult>> ResultCache::FindAlone(
+    const std::vector<plan::KeyPart>& parts) {
+  const oci::Digest key = KeyWithoutBase(parts);
+  return FindBy(kAloneLabel, key,
+                [&key](const CachedResult& result) { return KeyWithoutBase(result.parts) == key; });
+}
+
+StatusOr<std::optional<CachedResult>> ResultCache::FindBy(
+    const char* label, const oci::Digest& key,
+    const std::function<bool(const CachedResult&)>& fits) {
   ASSIGN_OR_RETURN(const std::vector<Content> records,
-                   client_.FindContent(Filter(kKeyLabel, key.Hex())));
+                   client_.FindContent(Filter(label, key.Hex())));
   for (const Content& record : records) {
     const auto snapshotter = record.labels.find(kSnapshotterLabel);
     if (snapshotter == record.labels.end() || snapshotter->second != snapshotter_) {
       continue;
     }
     ASSIGN_OR_RETURN(std::optional<CachedResult> result, Read(record));
-    if (!result || result->key != key) {
+    if (!result || result->tree.layers.empty() || !fits(*result)) {
       continue;
     }
     const Status there = client_.StatSnapshot(snapshotter_, result->tree.snapshot).status();
@@ -163,14 +183,17 @@ Status ResultCache::Put(const CachedResult& result) {
   blob.digest = oci::Digest::Of(AsBytes(text));
   blob.size_bytes = text.size();
   const Layer& own = result.tree.layers.back();
-  const containerd::Labels labels = {{kKeyLabel, result.key.Hex()},
-                                     {kTitleLabel, TitleLabelOf(result.title)},
-                                     {kUsedLabel, Seconds(Now())},
-                                     {kSizeLabel, fmt::format("{}", own.blob.size_bytes)},
-                                     {kSnapshotterLabel, snapshotter_},
-                                     {kRootLabel, Seconds(Now())},
-                                     {kSnapshotLabelPrefix + snapshotter_, result.tree.snapshot},
-                                     {kContentLabel, own.blob.digest.ToString()}};
+  containerd::Labels labels = {{kKeyLabel, result.key.Hex()},
+                               {kTitleLabel, TitleLabelOf(result.title)},
+                               {kUsedLabel, Seconds(Now())},
+                               {kSizeLabel, fmt::format("{}", own.blob.size_bytes)},
+                               {kSnapshotterLabel, snapshotter_},
+                               {kRootLabel, Seconds(Now())},
+                               {kSnapshotLabelPrefix + snapshotter_, result.tree.snapshot},
+                               {kContentLabel, own.blob.digest.ToString()}};
+  if (result.is_alone) {
+    labels[kAloneLabel] = KeyWithoutBase(result.parts).Hex();
+  }
   RETURN_IF_ERROR(client_.PutContent(blob, AsBytes(text), labels));
   for (const Content& record : former) {
     const auto snapshotter = record.labels.find(kSnapshotterLabel);

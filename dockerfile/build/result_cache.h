@@ -1,9 +1,11 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/mutex.h"
@@ -15,6 +17,9 @@
 
 namespace starling::dockerfile::build {
 
+/// The part of a key that is the key of what the step works on.
+inline constexpr std::string_view kBasePart = "base";
+
 /// What a step has left, and what its key was made of.
 struct CachedResult {
   oci::Digest key;
@@ -22,6 +27,8 @@ struct CachedResult {
   /// What the step is called, by which a changed step finds its former self.
   std::string title;
   std::vector<plan::KeyPart> parts;
+  /// The step did not look at its base: it makes the same layer on any other.
+  bool is_alone = false;
 };
 
 /// The results of former steps. Each is a blob of containerd that refers to the result's snapshot
@@ -36,6 +43,8 @@ class ResultCache {
   StatusOr<std::optional<CachedResult>> Find(const oci::Digest& key);
   /// Keeps `result` in place of a former one with its key.
   Status Put(const CachedResult& result);
+  /// A result on any base of a step that does not look at it and has these `parts`.
+  StatusOr<std::optional<CachedResult>> FindAlone(const std::vector<plan::KeyPart>& parts);
   /// The latest result of a step called `title`.
   StatusOr<std::optional<CachedResult>> FindByTitle(const std::string& title);
 
@@ -57,6 +66,10 @@ class ResultCache {
 
  private:
   StatusOr<std::optional<CachedResult>> Read(const containerd::Client::Content& record);
+  /// The first result with this label that `fits`, and whose snapshot is there.
+  StatusOr<std::optional<CachedResult>> FindBy(
+      const char* label, const oci::Digest& key,
+      const std::function<bool(const CachedResult&)>& fits);
 
   containerd::Client& client_;
   const std::string snapshotter_;

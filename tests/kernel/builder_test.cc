@@ -209,6 +209,31 @@ TEST_F(BuilderTest, ALayerOfItsOwnDoesNotSeeItsBase) {
   EXPECT_THAT(files_, HasSubstr("./data/again"));
 }
 
+TEST_F(BuilderTest, ALayerOfItsOwnIsMadeOnceForAllBases) {
+  Shell(
+      fmt::format("cd {}/data; ln -s file link; ln file hard; touch -d @1000 file .; chmod 640 "
+                  "file; chown 5:6 file",
+                  Path("context").native()));
+  const std::string copy = "COPY --link data /data\n";
+  const auto one = Build("FROM scratch\nCOPY bin /one\n" + copy);
+  ASSERT_TRUE(one.ok()) << one.status();
+  const size_t blobs = containerd_.state().blobs.size();
+  const auto two = Build("FROM scratch\nCOPY bin /two\n" + copy + "COPY data/file /result\n");
+  ASSERT_TRUE(two.ok()) << two.status();
+  EXPECT_EQ(one->layers[1], two->layers[1]);
+  EXPECT_THAT(files_, HasSubstr("./data/hard\n./data/link\n"));
+  EXPECT_THAT(files_, HasSubstr("./two/busybox"));
+  // Two layers, and the records of three steps.
+  EXPECT_EQ(containerd_.state().blobs.size(), blobs + 5);
+  // Made by another machine it is the same.
+  Shell("rm -rf " + Path("state").native());
+  containerd_.Change([](FakeContainerd::State& state) { state.blobs.clear(); });
+  const auto again = Build("FROM scratch\n" + copy);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->layers[0].blob.digest, one->layers[1].blob.digest);
+  EXPECT_EQ(Leftovers(), 0U);
+}
+
 TEST_F(BuilderTest, AFailureNamesItsStepAndLeavesNothing) {
   const auto tree = Build(std::string(kBase) + "RUN echo why; exit 3\nRUN echo never\n");
   EXPECT_EQ(tree.status().code(), StatusCode::kAborted);

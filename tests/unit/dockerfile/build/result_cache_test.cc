@@ -84,6 +84,23 @@ TEST_F(ResultCacheTest, DoesNotFindAResultWhoseSnapshotIsGone) {
   EXPECT_FALSE(cache_.Find(result.key)->has_value());
 }
 
+TEST_F(ResultCacheTest, FindsALayerThatIsTheSameOnAnyBase) {
+  CachedResult result = ResultOf("copy");
+  result.parts = {{"base", "one"}, {"files of x", "content"}, {"link", "true"}};
+  result.is_alone = true;
+  ASSERT_TRUE(cache_.Put(result).ok());
+  const auto found =
+      cache_.FindAlone({{"base", "another"}, {"files of x", "content"}, {"link", "true"}});
+  ASSERT_TRUE(found.ok() && found->has_value()) << found.status();
+  EXPECT_EQ((*found)->tree, result.tree);
+  EXPECT_FALSE(
+      cache_.FindAlone({{"base", "one"}, {"files of x", "other"}, {"link", "true"}})->has_value());
+  CachedResult other = ResultOf("run");
+  other.parts = {{"base", "one"}, {"command", "make"}};
+  ASSERT_TRUE(cache_.Put(other).ok());
+  EXPECT_FALSE(cache_.FindAlone(other.parts)->has_value()) << "it looks at its base";
+}
+
 TEST_F(ResultCacheTest, BelongsToOneSnapshotter) {
   const CachedResult result = ResultOf("make");
   ASSERT_TRUE(cache_.Put(result).ok());
