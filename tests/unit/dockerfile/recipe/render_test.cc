@@ -143,14 +143,13 @@ TEST(RenderDockerfile, WritesTheInstructionsOfEachStep) {
       {.name = "add_python",
        .steps = R"({"step": "add_python", "version": "3.11"})",
        .want = "COPY --link --from=python-3.11 /python/. /usr/local\n"
-               "RUN ln -sf python3 /usr/local/bin/python\n"
                "ENV TERMINFO_DIRS=/etc/terminfo:/lib/terminfo:/usr/share/terminfo:"
-               "/usr/lib/terminfo\n"},
-      {.name = "add_python with its own link",
+               "/usr/lib/terminfo:/usr/local/share/terminfo\n"},
+      {.name = "add_python, free-threaded",
        .steps = R"({"step": "add_python", "version": "3.14t"})",
        .want = "COPY --link --from=python-3.14t /python/. /usr/local\n"
                "ENV TERMINFO_DIRS=/etc/terminfo:/lib/terminfo:/usr/share/terminfo:"
-               "/usr/lib/terminfo\n"},
+               "/usr/lib/terminfo:/usr/local/share/terminfo\n"},
       {.name = "python_function",
        .steps = R"({"step": "python_function", "script": "print('$HOME')\n"})",
        .want = "RUN <<'EOF'\n#!/usr/bin/env python\nprint('$HOME')\nEOF\n"},
