@@ -4,6 +4,7 @@
 #include "apps/starling/build_check.h"
 #include "apps/starling/build_run.h"
 #include "apps/starling/commands.h"
+#include "apps/starling/python_contexts.h"
 #include "apps/starling/recipe_options.h"
 #include "apps/starling/sizes.h"
 #include "dockerfile/build/cache_mounts.h"
@@ -22,6 +23,7 @@ struct PruneArguments {
   std::filesystem::path state_directory = kBuildStateDirectory;
   std::string keep_storage = "0";
   bool cache_mounts = false;
+  bool pythons = false;
 };
 
 Status Prune(const PruneArguments& arguments) {
@@ -38,6 +40,11 @@ Status Prune(const PruneArguments& arguments) {
     std::printf("%zu cache mounts removed (%s)\n", removed.directories,
                 SizeText(removed.bytes).c_str());
   }
+  if (arguments.pythons) {
+    ASSIGN_OR_RETURN(const dockerfile::python::TreeStore::Removed removed,
+                     PythonTrees(arguments.state_directory).Clear());
+    std::printf("%zu Pythons removed\n", removed.trees);
+  }
   return OkStatus();
 }
 
@@ -51,6 +58,8 @@ void AddPrune(CLI::App& build_command, Run& chosen) {
       ->capture_default_str();
   command.add_flag("--cache-mounts", arguments->cache_mounts,
                    "Also directories of RUN --mount=type=cache that no build uses");
+  command.add_flag("--pythons", arguments->pythons,
+                   "Also Pythons that were fetched; no build runs");
   command.add_option("--snapshotter", arguments->snapshotter, "As of the builds")
       ->capture_default_str();
   command.add_option("--state-dir", arguments->state_directory, "As of the builds")
@@ -134,7 +143,22 @@ void AddBuildOptions(CLI::App& command, BuildArguments& a) {
   command.add_flag("-q,--quiet", a.quiet, "Print the image's digest only");
   command.add_option("--build-context", a.contexts,
                      "NAME=DIRECTORY, docker-image://IMAGE, oci-layout://DIRECTORY, a git or "
-                     "http(s) URL, or target:STAGE");
+                     "http(s) URL, target:STAGE, or python://VERSION");
+  command
+      .add_option("--python-source", a.python_source,
+                  "Where Pythons come from: a URL with the form of python-build-standalone's "
+                  "releases, or a directory of their files")
+      ->envname("STARLING_PYTHON_SOURCE");
+  command
+      .add_option("--python-table", a.python_tables,
+                  "A SHA256SUMS of further releases that may be used")
+      ->envname("STARLING_PYTHON_TABLE");
+  command
+      .add_option("--python-cpu", a.python_cpu,
+                  "What Pythons for amd64 may ask of a processor: baseline, v1 to v4, or native "
+                  "(all that this machine's has)")
+      ->envname("STARLING_PYTHON_CPU")
+      ->capture_default_str();
   command.add_option("--iidfile", a.image_id_file, "Write the image's digest to this file");
   command.add_option("--metadata-file", a.metadata_file,
                      "Write what was built as JSON to this file");

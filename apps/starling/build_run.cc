@@ -15,6 +15,7 @@
 #include "apps/starling/build_display.h"
 #include "apps/starling/build_options.h"
 #include "apps/starling/guard.h"
+#include "apps/starling/python_contexts.h"
 #include "apps/starling/recipe_options.h"
 #include "apps/starling/sizes.h"
 #include "apps/starling/stop_on_signal.h"
@@ -321,6 +322,8 @@ void PrintProblem(const Input& input, const syntax::Problem& problem) {
 /// One platform's plan, and what came of it.
 struct PlatformBuild {
   plan::Plan plan;
+  /// Contexts that only this platform has.
+  std::map<std::string, build::LocalContext> pythons;
   build::BuiltImage image;
   build::Tree tree;
 };
@@ -371,6 +374,7 @@ class BuildRun {
     RETURN_IF_ERROR(client_->Version().status());
     ASSIGN_OR_RETURN(containerd::ScopedLease lease,
                      containerd::ScopedLease::Take(*client_, LeaseId()));
+    RETURN_IF_ERROR(ProvidePythons(images, scratch.path()));
     if (arguments_.explain) {
       return Explain(images);
     }
@@ -430,7 +434,9 @@ class BuildRun {
       input_.context = {.directory = local.directory, .ignore_file = local.ignore_file};
     }
     for (const std::string& name : rendered.contexts) {
-      if (!settings_.plan.named_contexts.contains(name)) {
+      if (name.starts_with(kPythonContextName)) {
+        RETURN_IF_ERROR(NamePython(name));
+      } else if (!settings_.plan.named_contexts.contains(name)) {
         return MakeError(StatusCode::kFailedPrecondition,
                          fmt::format("the recipe needs the build context {}; add --build-context "
                                      "{}=DIRECTORY",
@@ -439,6 +445,67 @@ class BuildRun {
     }
     settings_.plan.build.arguments.merge(rendered.build_arguments);
     return std::move(rendered.dockerfile);
+  }
+
+  /// A recipe's Python is a release, unless the command line has something else for it.
+  Status NamePython(const std::string& name) {
+    const auto [named, is_release] = settings_.plan.named_contexts.try_emplace(
+        name, std::string(kPythonContext) + name.substr(kPythonContextName.size()));
+    const auto directory = settings_.build.contexts.find(name);
+    if (is_release || directory == settings_.build.contexts.end()) {
+      return OkStatus();
+    }
+    const std::filesystem::path bin = directory->second.directory / "python" / "bin";
+    std::error_code error;
+    if (std::filesystem::symlink_status(bin / "python", error).type() ==
+        std::filesystem::file_type::not_found) {
+      return MakeError(StatusCode::kFailedPrecondition,
+                       fmt::format("--build-context {}: there is no {}; link it to python3", name,
+                                   (bin / "python").native()));
+    }
+    return OkStatus();
+  }
+
+  /// Fetches the Pythons that the builds need.
+  Status ProvidePythons(build::BaseImages& images, const std::filesystem::path& scratch) {
+    const auto& named = settings_.plan.named_contexts;
+    if (std::none_of(named.begin(), named.end(), [](const auto& context) {
+          return context.second.starts_with(kPythonContext);
+        })) {
+      return OkStatus();
+    }
+    ASSIGN_OR_RETURN(const PythonContexts contexts, PythonContexts::Read(arguments_));
+    for (PlatformBuild& one : builds_) {
+      const auto look_at =
+          [&](plan::NodeId node,
+              const std::string& architecture) -> StatusOr<dockerfile::python::BaseLibc> {
+        dockerfile::python::BaseLibc found;
+        RETURN_IF_ERROR(Show(one, images, node, [&](const std::filesystem::path& root) -> Status {
+          ASSIGN_OR_RETURN(found, dockerfile::python::FindLibc(root, architecture));
+          return OkStatus();
+        }));
+        return found;
+      };
+      ASSIGN_OR_RETURN(one.pythons, contexts.Provide(one.plan, named, scratch, look_at, stop_));
+    }
+    return OkStatus();
+  }
+
+  /// Executes a part of a build and lets `look` see what it makes.
+  Status Show(PlatformBuild& one, build::BaseImages& images, plan::NodeId node,
+              const std::function<Status(const std::filesystem::path&)>& look) {
+    ASSIGN_OR_RETURN(const BuildProgress mode,
+                     ParseBuildProgress(arguments_.quiet ? "quiet" : arguments_.progress, stderr));
+    BuildDisplay display(stderr, mode, one.plan.graph, SystemClock());
+    build::Builder builder(*client_, one.plan.graph, images, SettingsOf(one), display, display);
+    ASSIGN_OR_RETURN(const build::Tree tree, builder.Build(node, stop_));
+    return builder.Look(tree, look);
+  }
+
+  build::BuildSettings SettingsOf(const PlatformBuild& one) const {
+    build::BuildSettings settings = settings_.build;
+    settings.contexts.insert(one.pythons.begin(), one.pythons.end());
+    return settings;
   }
 
   Status Print() {
@@ -462,7 +529,7 @@ class BuildRun {
   Status Explain(build::BaseImages& images) {
     for (PlatformBuild& one : builds_) {
       BuildDisplay display(stderr, BuildProgress::kQuiet, one.plan.graph, SystemClock());
-      build::Builder builder(*client_, one.plan.graph, images, settings_.build, display, display);
+      build::Builder builder(*client_, one.plan.graph, images, SettingsOf(one), display, display);
       ASSIGN_OR_RETURN(const std::vector<build::KeyReport> reports,
                        builder.Explain(one.plan.root, stop_));
       nlohmann::ordered_json document = nlohmann::ordered_json::array();
@@ -536,7 +603,7 @@ class BuildRun {
     ASSIGN_OR_RETURN(const BuildProgress mode,
                      ParseBuildProgress(arguments_.quiet ? "quiet" : arguments_.progress, stderr));
     BuildDisplay display(stderr, mode, one.plan.graph, SystemClock());
-    build::Builder builder(*client_, one.plan.graph, images, settings_.build, display, display);
+    build::Builder builder(*client_, one.plan.graph, images, SettingsOf(one), display, display);
     auto tree = builder.Build(one.plan.root, stop_);
     if (!tree.ok()) {
       if (const auto failed = builder.failed_node()) {

@@ -95,8 +95,7 @@ void AddStepOptions(CLI::App& command, recipe::Recipe& recipe) {
   // Borrowed by the options, which `command` owns.
   auto* steps = &recipe.steps;
   AddStepOption(command, "--add-python",
-                "Put this Python below /usr/local: 3.12, 3.12.4 or 3.14t; from the build context "
-                "python-VERSION",
+                "Put this Python below /usr/local: 3.12, 3.12.4 or 3.14t (--python-source)",
                 [steps](const auto& value) { steps->push_back(recipe::AddPython{value}); });
   AddStepListOption(command, "--apt-install", "Debian packages",
                     [steps](const auto& values) { steps->push_back(recipe::Apt{values, {}}); });

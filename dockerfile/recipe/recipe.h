@@ -189,7 +189,8 @@ struct Micromamba {
 };
 
 /// Puts a Python of python-build-standalone below /usr/local. It comes from the build context
-/// "python-VERSION", a directory with the tree in `python/`.
+/// "python-VERSION", which has the tree in `python/`; who builds has a release in its place when
+/// nobody has named one.
 struct AddPython {
   static constexpr std::string_view kStep = "add_python";
   /// A series or an exact version, with a `t` at the end for a free-threaded one.

@@ -514,14 +514,11 @@ class Renderer {
     contexts_.insert(context);
     // A layer of its own, whatever the base is: one upload for all images.
     CopyInstruction("--link --from=" + context, "/python/.", "/usr/local");
-    // From 3.13 on the tree has the link.
-    const int minor = std::atoi(step.version.c_str() + std::string_view("3.").size());
-    if (minor < 13) {
-      RunCommand("", "ln -sf python3 /usr/local/bin/python");
-    }
-    // Its curses would look below the directory where it was built.
+    // Its curses would look below the directory where it was built. Its own descriptions come last,
+    // for a base that has none.
     Instruction(
-        "ENV TERMINFO_DIRS=/etc/terminfo:/lib/terminfo:/usr/share/terminfo:/usr/lib/terminfo");
+        "ENV TERMINFO_DIRS=/etc/terminfo:/lib/terminfo:/usr/share/terminfo:/usr/lib/terminfo:"
+        "/usr/local/share/terminfo");
     return OkStatus();
   }
   Status Write(const PythonFunction& step) {

@@ -20,6 +20,7 @@ export CONTAINERD_ADDRESS
 mkdir -p "$work/tree/python/bin" "$work/source/a [1]" "$work/empty"
 printf '#!/bin/sh\necho "python $(basename "$1")"; tail -n +2 "$1"\n' >"$work/tree/python/bin/python3"
 chmod 755 "$work/tree/python/bin/python3"
+ln -s python3 "$work/tree/python/bin/python"
 touch "$work/source/a [1]/kept.txt" "$work/source/a [1]/left.pyc" "$work/source/a [1]/out of.it"
 
 cat >"$work/recipe.json" <<R
@@ -64,10 +65,16 @@ starling build --recipe - --print=dockerfile <"$work/recipe.json" >"$work/Docker
 build -f "$work/Dockerfile" "$work/empty"
 expect "steps of the equal Dockerfile that are done again" "$(grep -c 'print(' "$work/build.log" || true)" 0
 
-if starling build --recipe "$work/recipe.json" --build-context "local-1=$work/source" >"$work/build.out" 2>"$work/build.log"; then
+if starling build --recipe "$work/recipe.json" --build-context "python-3.11=$work/tree" >"$work/build.out" 2>"$work/build.log"; then
   fail "built without a context"
 fi
-expect_match "a context that is missing" "$(cat "$work/build.log")" "--build-context python-3.11=DIRECTORY"
+expect_match "a context that is missing" "$(cat "$work/build.log")" "--build-context local-1=DIRECTORY"
+rm "$work/tree/python/bin/python"
+if starling build --recipe "$work/recipe.json" --build-context "local-1=$work/source" --build-context "python-3.11=$work/tree" \
+  >"$work/build.out" 2>"$work/build.log"; then
+  fail "built with a Python without its name"
+fi
+expect_match "a Python without its name" "$(cat "$work/build.log")" "there is no .*/tree/python/bin/python; link it to python3"
 
 # From Python: the same words, with values of secrets in the environment alone.
 mkdir "$work/project"

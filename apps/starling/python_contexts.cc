@@ -1,0 +1,135 @@
+#include "apps/starling/python_contexts.h"
+
+#include <cstdio>
+
+#include "base/file_system.h"
+#include "dockerfile/python/base_facts.h"
+#include "dockerfile/python/cpu_level.h"
+#include "dockerfile/python/uses.h"
+
+namespace starling::cli {
+namespace {
+
+namespace build = dockerfile::build;
+namespace plan = dockerfile::plan;
+namespace python = dockerfile::python;
+namespace syntax = dockerfile::syntax;
+
+Status AddTable(const std::string& path, python::ReleaseTable& table) {
+  ASSIGN_OR_RETURN(const Bytes sums, ReadFile(RealFileSystem(), path, python::kMaxSumsBytes));
+  return Annotate(table.Add(AsText(sums)), path);
+}
+
+/// Whether a process of the image would find what is in the prefix's bin.
+Status CheckPath(const plan::ImageDraft& image) {
+  const std::string bin = std::string(python::kPrefix) + "/bin";
+  for (const syntax::Variable& variable : image.environment) {
+    if (variable.name == "PATH" &&
+        fmt::format(":{}:", variable.value).find(fmt::format(":{}:", bin)) == std::string::npos) {
+      return MakeError(StatusCode::kFailedPrecondition,
+                       fmt::format("{} is not in the image's PATH ({}), so nobody would find this "
+                                   "Python; add it by an \"env\" step or ENV",
+                                   bin, variable.value));
+    }
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+python::TreeStore PythonTrees(const std::filesystem::path& state_directory) {
+  return python::TreeStore(state_directory / "python" / "trees");
+}
+
+StatusOr<PythonContexts> PythonContexts::Read(const BuildArguments& arguments) {
+  PythonContexts contexts(arguments);
+  contexts.table_ = python::ReleaseTable::BuiltIn();
+  if (const Status added = AddTable(kPythonTable, contexts.table_);
+      !added.ok() && added.code() != StatusCode::kNotFound) {
+    return added;
+  }
+  for (const std::string& path : arguments.python_tables) {
+    RETURN_IF_ERROR(Annotate(AddTable(path, contexts.table_), "--python-table"));
+  }
+  return contexts;
+}
+
+StatusOr<python::CpuLevel> PythonContexts::CpuFor(const std::string& architecture) const {
+  std::optional<python::CpuLevel> host;
+  if (architecture == oci::Platform::Host().architecture) {
+    ASSIGN_OR_RETURN(host, python::HostCpuLevel());
+  }
+  auto level = python::ParseCpuLevel(arguments_.python_cpu, host);
+  return level.ok() ? std::move(level) : Annotate(level.status(), "--python-cpu");
+}
+
+StatusOr<python::ReleaseTable::Wanted> PythonContexts::WantedOf(const plan::Plan& plan,
+                                                                const std::string& name,
+                                                                const LookAt& look_at) const {
+  const python::BaseFacts facts(arguments_.state_directory / "python" / "bases");
+  std::optional<python::ReleaseTable::Wanted> wanted;
+  for (const python::Placement& placement : python::PlacementsOf(plan.graph, name)) {
+    const auto* image = std::get_if<plan::ImageSource>(&plan.graph.nodes[placement.root].operation);
+    const oci::Platform& platform = image != nullptr ? image->platform : plan.platform;
+    // What no image says is seen in what the steps below make.
+    std::optional<python::BaseLibc> base =
+        image != nullptr ? facts.Find(image->manifest) : std::nullopt;
+    if (!base) {
+      ASSIGN_OR_RETURN(
+          base, look_at(image != nullptr ? placement.root : placement.base, platform.architecture));
+      if (image != nullptr) {
+        RETURN_IF_ERROR(facts.Remember(image->manifest, *base));
+      }
+    }
+    RETURN_IF_ERROR(python::CheckRuns(*base));
+    ASSIGN_OR_RETURN(const python::CpuLevel cpu, CpuFor(platform.architecture));
+    if (wanted && (wanted->libc != base->libc || wanted->architecture != platform.architecture)) {
+      return MakeError(StatusCode::kFailedPrecondition,
+                       "it is put on bases of different kinds; name one context for each");
+    }
+    wanted = {.version = {}, .architecture = platform.architecture, .cpu = cpu, .libc = base->libc};
+  }
+  if (!wanted) {
+    return MakeError(StatusCode::kNotFound, "nobody uses it");
+  }
+  return *wanted;
+}
+
+StatusOr<std::map<std::string, build::LocalContext>> PythonContexts::Provide(
+    const plan::Plan& plan, const std::map<std::string, std::string>& named,
+    const std::filesystem::path& scratch, const LookAt& look_at,
+    const std::stop_token& stop) const {
+  const python::TreeStore store = PythonTrees(arguments_.state_directory);
+  const python::ReleaseSource source(
+      arguments_.python_source.empty() ? std::string(python::kReleases) : arguments_.python_source);
+  std::map<std::string, build::LocalContext> directories;
+  for (const auto& [name, value] : named) {
+    if (!value.starts_with(kPythonContext) || python::PlacementsOf(plan.graph, name).empty()) {
+      continue;
+    }
+    const auto provided = [&, &context = name,
+                           version = value.substr(kPythonContext.size())]() -> Status {
+      ASSIGN_OR_RETURN(python::ReleaseTable::Wanted wanted, WantedOf(plan, context, look_at));
+      wanted.version = version;
+      if (python::IsBelow(plan.graph, context, plan.root)) {
+        RETURN_IF_ERROR(CheckPath(plan.image));
+      }
+      ASSIGN_OR_RETURN(const python::Release release,
+                       table_.Choose(wanted, [&source](const python::Release& candidate) {
+                         return source.Has(candidate);
+                       }));
+      const auto say = [this](const std::string& place) {
+        if (!arguments_.quiet) {
+          std::fprintf(stderr, "Python from %s\n", place.c_str());
+        }
+      };
+      ASSIGN_OR_RETURN(directories[context].directory,
+                       store.Provide(release, source, scratch, say, stop));
+      return OkStatus();
+    }();
+    RETURN_IF_ERROR(Annotate(provided, name));
+  }
+  return directories;
+}
+
+}  // namespace starling::cli

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+#include "apps/starling/build_run.h"
+#include "base/status.h"
+#include "dockerfile/build/builder.h"
+#include "dockerfile/plan/plan.h"
+#include "dockerfile/python/libc.h"
+#include "dockerfile/python/release_table.h"
+#include "dockerfile/python/tree_store.h"
+
+namespace starling::cli {
+
+/// What a build context that is a Python begins with; a version follows.
+inline constexpr std::string_view kPythonContext = "python://";
+/// What a recipe's contexts of that kind are called.
+inline constexpr std::string_view kPythonContextName = "python-";
+
+/// Further releases that every build of the machine may use.
+inline constexpr const char* kPythonTable = "/etc/starling/python-releases.sha256";
+
+/// The Pythons that builds with this state directory have fetched.
+dockerfile::python::TreeStore PythonTrees(const std::filesystem::path& state_directory);
+
+/// The build contexts of a command that are Pythons. Threads: one at a time.
+class PythonContexts {
+ public:
+  /// Reads the tables. Errors name the option or file.
+  static StatusOr<PythonContexts> Read(const BuildArguments& arguments);
+
+  /// Looks at the files of a node, which is executed for it.
+  using LookAt = std::function<StatusOr<dockerfile::python::BaseLibc>(
+      dockerfile::plan::NodeId node, const std::string& architecture)>;
+  /// The directories of those in `named` that `plan` needs, by name: each is a Python that runs on
+  /// what it is put on. Blocks; fetches what is not there yet. kFailedPrecondition where none runs.
+  StatusOr<std::map<std::string, dockerfile::build::LocalContext>> Provide(
+      const dockerfile::plan::Plan& plan, const std::map<std::string, std::string>& named,
+      const std::filesystem::path& scratch, const LookAt& look_at,
+      const std::stop_token& stop) const;
+
+ private:
+  explicit PythonContexts(const BuildArguments& arguments) : arguments_(arguments) {}
+  StatusOr<dockerfile::python::CpuLevel> CpuFor(const std::string& architecture) const;
+  StatusOr<dockerfile::python::ReleaseTable::Wanted> WantedOf(const dockerfile::plan::Plan& plan,
+                                                              const std::string& name,
+                                                              const LookAt& look_at) const;
+
+  const BuildArguments& arguments_;
+  dockerfile::python::ReleaseTable table_;
+};
+
+}  // namespace starling::cli
