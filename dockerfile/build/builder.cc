@@ -102,6 +102,7 @@ struct Builder::State {
   using Views = std::map<NodeId, std::unique_ptr<LayerMaker::View>>;
   StatusOr<std::filesystem::path> PathOf(NodeId node, Views& views);
   files::CopySource SourceOf(NodeId input, const std::string& path) const;
+  std::vector<std::string> ReadFirst(const plan::Copy& copy) const;
 
   containerd::Client& client;
   const plan::Graph& graph;
@@ -144,6 +145,25 @@ files::CopySource Builder::State::SourceOf(NodeId input, const std::string& path
     source.root = nodes[input].directory;
   }
   return source;
+}
+
+/// Where the files that are read first come to lie, without a leading slash.
+std::vector<std::string> Builder::State::ReadFirst(const plan::Copy& copy) const {
+  std::vector<std::string> paths;
+  for (const plan::CopySource& source : copy.sources) {
+    const auto* context = std::get_if<plan::ContextSource>(&graph.nodes[source.input].operation);
+    if (context == nullptr || copy.parents) {
+      continue;
+    }
+    const std::string below = source.path.empty() ? "" : source.path + "/";
+    for (const std::string& file : settings.contexts.at(context->name).read_first) {
+      if (file.starts_with(below)) {
+        paths.push_back(RelativeToRoot(
+            (std::filesystem::path(copy.destination) / file.substr(below.size())).native()));
+      }
+    }
+  }
+  return paths;
 }
 
 /// Of what is selected from files that come from elsewhere.
@@ -198,6 +218,9 @@ StatusOr<std::vector<plan::KeyPart>> Builder::State::PartsOf(NodeId node) {
                                                copy->exclude, copy->parents));
       }
       add(fmt::format("files of {}", source.path.empty() ? "." : source.path), digest);
+    }
+    if (const std::vector<std::string> first = ReadFirst(*copy); !first.empty()) {
+      parts.push_back({.name = "read first", .value = fmt::format("{}", fmt::join(first, " "))});
     }
   }
   return parts;
@@ -356,34 +379,36 @@ StatusOr<Tree> Builder::State::Copy(NodeId node, const plan::Copy& copy,
     }
   }
   const auto sees = copy.link ? LayerMaker::Sees::kNothing : LayerMaker::Sees::kBase;
-  return maker.Make(nodes[copy.base].tree, sees,
-                    [&](const StepFiles& files) -> StatusOr<LayerMaker::Cleanup> {
-                      Views views;
-                      files::CopyRequest request;
-                      for (const plan::CopySource& planned : copy.sources) {
-                        files::CopySource source = SourceOf(planned.input, planned.path);
-                        ASSIGN_OR_RETURN(source.root, PathOf(planned.input, views));
-                        source.is_pattern = planned.is_pattern;
-                        source.unpack = planned.unpack;
-                        request.sources.push_back(std::move(source));
-                      }
-                      request.destination = copy.destination;
-                      request.chmod = copy.chmod;
-                      request.exclude = copy.exclude;
-                      request.parents = copy.parents;
-                      request.date_made_directories = copy.link;
-                      if (!copy.chown.empty()) {
-                        // A layer of its own does not see who there is: names are those of the base
-                        // all the same.
-                        std::filesystem::path names = files.root;
-                        if (copy.link) {
-                          ASSIGN_OR_RETURN(names, PathOf(copy.base, views));
-                        }
-                        ASSIGN_OR_RETURN(request.owner, files::FindOwner(names, copy.chown));
-                      }
-                      RETURN_IF_ERROR(files::CopyFiles(request, files.root, stop).status());
-                      return LayerMaker::Cleanup();
-                    });
+  return maker.Make(
+      nodes[copy.base].tree, sees,
+      [&](const StepFiles& files) -> StatusOr<LayerMaker::Cleanup> {
+        Views views;
+        files::CopyRequest request;
+        for (const plan::CopySource& planned : copy.sources) {
+          files::CopySource source = SourceOf(planned.input, planned.path);
+          ASSIGN_OR_RETURN(source.root, PathOf(planned.input, views));
+          source.is_pattern = planned.is_pattern;
+          source.unpack = planned.unpack;
+          request.sources.push_back(std::move(source));
+        }
+        request.destination = copy.destination;
+        request.chmod = copy.chmod;
+        request.exclude = copy.exclude;
+        request.parents = copy.parents;
+        request.date_made_directories = copy.link;
+        if (!copy.chown.empty()) {
+          // A layer of its own does not see who there is: names are those of the base
+          // all the same.
+          std::filesystem::path names = files.root;
+          if (copy.link) {
+            ASSIGN_OR_RETURN(names, PathOf(copy.base, views));
+          }
+          ASSIGN_OR_RETURN(request.owner, files::FindOwner(names, copy.chown));
+        }
+        RETURN_IF_ERROR(files::CopyFiles(request, files.root, stop).status());
+        return LayerMaker::Cleanup();
+      },
+      ReadFirst(copy));
 }
 
 StatusOr<Tree> Builder::State::MakeDirectory(const plan::MakeDirectory& directory) {

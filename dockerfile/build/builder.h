@@ -8,6 +8,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/progress.h"
 #include "base/status.h"
@@ -26,6 +27,9 @@ namespace starling::dockerfile::build {
 struct LocalContext {
   std::filesystem::path directory;
   std::shared_ptr<const syntax::IgnoreFile> ignore_file;  // null: nothing is ignored
+  /// Files of it that an image with them reads before its others, relative to `directory`: a COPY
+  /// puts them first into its layer.
+  std::vector<std::string> read_first;
 };
 
 /// Differs for every build of the machine, even after a restart with the same process ids.

@@ -81,7 +81,8 @@ StatusOr<WrittenBlob> WriteBlob(ByteSource& tar, ByteSink& blob, const LayerForm
                                                        ? estargz::WriteFormat::kEstargz
                                                        : estargz::WriteFormat::kStargzZstd,
                                          .compression_level = format.level,
-                                         .threads = format.threads};
+                                         .threads = format.threads,
+                                         .prioritized_files = format.read_first};
   ASSIGN_OR_RETURN(const estargz::WrittenLayer layer, estargz::WriteLayer(tar, blob, options));
   return WrittenBlob{.descriptor = convert::DescribeConverted({}, layer), .diff_id = layer.diff_id};
 }

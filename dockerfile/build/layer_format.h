@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/io.h"
 #include "base/status.h"
@@ -20,6 +21,9 @@ struct LayerFormat {
   /// Of gzip or zstd; absent: the default of the writer.
   std::optional<int> level;
   size_t threads = 2;
+  /// Paths of a lazy layer that are read before all others: their content comes first, with the
+  /// landmark behind it. Those that the layer does not have are passed over.
+  std::vector<std::string> read_first;
 };
 
 /// "estargz", "zstdchunked" (or "zstd:chunked"), "gzip", "zstd", "uncompressed".

@@ -97,14 +97,15 @@ std::filesystem::path LayerMaker::MountPoint(const std::string& key) const {
   return options_.work_directory / key;
 }
 
-StatusOr<Tree> LayerMaker::Make(const Tree& base, Sees sees, const Work& work) {
+StatusOr<Tree> LayerMaker::Make(const Tree& base, Sees sees, const Work& work,
+                                const std::vector<std::string>& read_first) {
   const std::string key = NewKey();
   ASSIGN_OR_RETURN(const std::vector<containerd::Mount> mounts,
                    client_.PrepareSnapshot(options_.snapshotter, key, base.snapshot, {}));
   ActiveSnapshot snapshot(client_, options_.snapshotter, key);
   Layer layer;
   RETURN_IF_ERROR(RunWithPrivateMounts(options_.work_directory, [&]() -> Status {
-    ASSIGN_OR_RETURN(layer, Change(key, mounts, sees, work));
+    ASSIGN_OR_RETURN(layer, Change(key, mounts, sees, work, read_first));
     return OkStatus();
   }));
   return Commit(base, std::move(layer), snapshot);
@@ -161,7 +162,7 @@ Status LayerMaker::Try(const Tree& base, const std::function<Status(const StepFi
 /// Does the work on the prepared snapshot and stores what it has changed.
 StatusOr<Layer> LayerMaker::Change(const std::string& key,
                                    const std::vector<containerd::Mount>& mounts, Sees sees,
-                                   const Work& work) {
+                                   const Work& work, const std::vector<std::string>& read_first) {
   ASSIGN_OR_RETURN(const SnapshotDirectories directories, DirectoriesOf(mounts));
   if (!directories.upper) {
     return MakeError(StatusCode::kInternal, "the snapshotter's mount cannot be written to");
@@ -180,10 +181,11 @@ StatusOr<Layer> LayerMaker::Change(const std::string& key,
   if (cleanup) {
     RETURN_IF_ERROR(cleanup(files));
   }
-  return Store(files);
+  return Store(files, read_first);
 }
 
-StatusOr<Layer> LayerMaker::Store(const StepFiles& files) {
+StatusOr<Layer> LayerMaker::Store(const StepFiles& files,
+                                  const std::vector<std::string>& read_first) {
   diff::UpperTarOptions tar_options;
   tar_options.latest_modified_seconds = options_.source_date_epoch;
   tar_options.is_below = [&files](const std::string& path) { return IsBelow(files.lower, path); };
@@ -191,7 +193,9 @@ StatusOr<Layer> LayerMaker::Store(const StepFiles& files) {
                    diff::UpperTar::Open(files.upper, std::move(tar_options)));
   ASSIGN_OR_RETURN(const std::unique_ptr<containerd::Client::NewContentWriter> writer,
                    client_.WriteNewContent());
-  ASSIGN_OR_RETURN(const WrittenBlob blob, WriteBlob(*tar, *writer, options_.format));
+  LayerFormat format = options_.format;
+  format.read_first = read_first;
+  ASSIGN_OR_RETURN(const WrittenBlob blob, WriteBlob(*tar, *writer, format));
   RETURN_IF_ERROR(
       writer->Commit(blob.descriptor.digest, {{kUncompressed, blob.diff_id.ToString()}}));
   return Layer{

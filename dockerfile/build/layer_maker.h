@@ -48,9 +48,10 @@ class LayerMaker {
   using Work = std::function<StatusOr<Cleanup>(const StepFiles&)>;
   enum class Sees { kBase, kNothing };
 
-  /// `base` with one layer more. The work is done with mounts of its own. After an error nothing is
-  /// left of it. Blocks.
-  StatusOr<Tree> Make(const Tree& base, Sees sees, const Work& work);
+  /// `base` with one layer more, of which `read_first` is as in LayerFormat. The work is done with
+  /// mounts of its own. After an error nothing is left of it. Blocks.
+  StatusOr<Tree> Make(const Tree& base, Sees sees, const Work& work,
+                      const std::vector<std::string>& read_first = {});
 
   /// `base` with the topmost layer of `other`: the same blob, with its files in a snapshot of this
   /// base. Only for a layer that was made without looking at what lies below it. Blocks.
@@ -70,8 +71,8 @@ class LayerMaker {
   std::string NewKey();
   std::filesystem::path MountPoint(const std::string& key) const;
   StatusOr<Layer> Change(const std::string& key, const std::vector<containerd::Mount>& mounts,
-                         Sees sees, const Work& work);
-  StatusOr<Layer> Store(const StepFiles& files);
+                         Sees sees, const Work& work, const std::vector<std::string>& read_first);
+  StatusOr<Layer> Store(const StepFiles& files, const std::vector<std::string>& read_first);
   /// `base` with this layer, whose files the active snapshot has.
   template <typename Snapshot>
   StatusOr<Tree> Commit(const Tree& base, Layer layer, Snapshot& snapshot);

@@ -111,7 +111,7 @@ class BuilderTest : public ::testing::Test {
       return MakeError(StatusCode::kNotFound, name);
     });
     NoProgress progress;
-    Builder builder(client_, graph_, bases, Settings(), *notes_, progress);
+    Builder builder(client_, graph_, bases, settings_.value_or(Settings()), *notes_, progress);
     auto tree = builder.Build(plan->root, stop);
     if (tree.ok()) {
       files_.clear();
@@ -141,6 +141,7 @@ class BuilderTest : public ::testing::Test {
   containerd::Client client_{{.address = socket_, .namespace_name = "ns"}};
   plan::Graph graph_;
   std::optional<Notes> notes_;
+  std::optional<BuildSettings> settings_;  // in place of Settings()
   std::string files_;
   std::string result_;
 };
@@ -232,6 +233,28 @@ TEST_F(BuilderTest, ALayerOfItsOwnIsMadeOnceForAllBases) {
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(again->layers[0].blob.digest, one->layers[1].blob.digest);
   EXPECT_EQ(Leftovers(), 0U);
+}
+
+TEST_F(BuilderTest, WhatIsReadFirstComesFirst) {
+  Shell("cd " + Path("context").native() + "/data; echo a >a; echo z >z");
+  settings_ = Settings();
+  settings_->format.compression = Compression::kEstargz;
+  settings_->contexts[""].read_first = {"data/z", "bin/busybox", "data/none"};
+  const std::string copy = "FROM scratch\nCOPY data /deep/here\n";
+  const auto lazy = Build(copy);
+  ASSERT_TRUE(lazy.ok()) << lazy.status();
+  const std::string listed = Path("listed").native();
+  std::ofstream(Path("blob"), std::ios::binary)
+      << containerd_.state().blobs.at(lazy->layers[0].blob.digest.ToString()).content;
+  Shell("tar -tzf " + Path("blob").native() + " >" + listed);
+  EXPECT_EQ(ReadWhole(listed),
+            "deep/\ndeep/here/\ndeep/here/z\n.prefetch.landmark\ndeep/here/a\n"
+            "deep/here/file\nstargz.index.json\n");
+  // Another order is another layer.
+  settings_->contexts[""].read_first.clear();
+  const auto other = Build(copy);
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_NE(other->layers[0].blob.digest, lazy->layers[0].blob.digest);
 }
 
 TEST_F(BuilderTest, AFailureNamesItsStepAndLeavesNothing) {

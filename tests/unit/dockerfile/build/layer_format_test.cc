@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "estargz/decompress.h"
+#include "estargz/tar.h"
 #include "tests/support/tar_builder.h"
 
 namespace starling::dockerfile::build {
@@ -51,6 +52,22 @@ StatusOr<WrittenBlob> Write(const Bytes& tar, const LayerFormat& format, Bytes& 
   return written;
 }
 
+/// The names of a blob's tar, in their order.
+std::vector<std::string> NamesIn(const Bytes& blob) {
+  SpanSource stored(blob);
+  estargz::DecompressedTar decompressed(stored);
+  estargz::TarReader reader(decompressed);
+  std::vector<std::string> names;
+  for (;;) {
+    auto entry = reader.Next();
+    EXPECT_TRUE(entry.ok()) << entry.status();
+    if (!entry.ok() || !*entry) {
+      return names;
+    }
+    names.push_back((*entry)->name);
+  }
+}
+
 class WriteBlobTest : public ::testing::TestWithParam<Compression> {};
 
 TEST_P(WriteBlobTest, HasTheTarInItWhateverTheNumberOfThreads) {
@@ -85,6 +102,32 @@ INSTANTIATE_TEST_SUITE_P(All, WriteBlobTest,
                                            Compression::kGzip, Compression::kZstd,
                                            Compression::kUncompressed),
                          [](const auto& test) { return std::string(NameOf(test.param)); });
+
+TEST(WriteBlob, PutsWhatIsReadFirstInFrontOfItsLandmark) {
+  struct Case {
+    const char* name;
+    Compression compression;
+    std::vector<std::string> read_first;
+    const char* want;
+  };
+  const Case cases[] = {
+      {"nothing", Compression::kEstargz, {}, ".no.prefetch.landmark a b stargz.index.json"},
+      {"one file", Compression::kEstargz, {"b"}, "b .prefetch.landmark a stargz.index.json"},
+      {"one that is not there",
+       Compression::kEstargz,
+       {"c", "b"},
+       "b .prefetch.landmark a stargz.index.json"},
+      {"zstd:chunked", Compression::kZstdChunked, {"b"}, "b .prefetch.landmark a"},
+      {"a layer that is not lazy", Compression::kGzip, {"b"}, "a b"},
+  };
+  for (const Case& c : cases) {
+    Bytes blob;
+    const auto written =
+        Write(SomeTar(), {.compression = c.compression, .read_first = c.read_first}, blob);
+    ASSERT_TRUE(written.ok()) << c.name << written.status();
+    EXPECT_EQ(fmt::format("{}", fmt::join(NamesIn(blob), " ")), c.want) << c.name;
+  }
+}
 
 TEST(WriteBlob, RefusesALevelThatThereIsNone) {
   Bytes blob;
