@@ -5,6 +5,7 @@
 #include "base/file_system.h"
 #include "dockerfile/python/base_facts.h"
 #include "dockerfile/python/cpu_level.h"
+#include "dockerfile/python/start_files.h"
 #include "dockerfile/python/uses.h"
 
 namespace starling::cli {
@@ -123,8 +124,12 @@ StatusOr<std::map<std::string, build::LocalContext>> PythonContexts::Provide(
           std::fprintf(stderr, "Python from %s\n", place.c_str());
         }
       };
-      ASSIGN_OR_RETURN(directories[context].directory,
-                       store.Provide(release, source, scratch, say, stop));
+      build::LocalContext& directory = directories[context];
+      ASSIGN_OR_RETURN(directory.directory, store.Provide(release, source, scratch, say, stop));
+      for (const std::string& file :
+           python::StartFiles(directory.directory / "python", release.minor)) {
+        directory.read_first.push_back("python/" + file);
+      }
       return OkStatus();
     }();
     RETURN_IF_ERROR(Annotate(provided, name));
