@@ -1,0 +1,65 @@
+#!/bin/bash
+# Promise: packages of the real package index are installed by uv and by pip into a Python that add_python has put on Debian, and
+# the image runs lazily on a node that has nothing: every package is imported.
+set -euo pipefail
+here=$(dirname "$(realpath "$0")")
+. "$here/lib.sh"
+work=$(mktemp -d /tmp/starling-e2e.XXXXXX)
+trap 'release_all "$work"' EXIT
+
+archives=$("$here/python_archives.sh")
+debian=$("$here/debian.sh")
+# The image of uv has the program alone; here it comes from the index, too.
+if ! python3 -m pip download -q --no-deps -d "$work/wheel" uv >"$work/pip.log" 2>&1; then
+  tail -n 2 "$work/pip.log" >&2
+  echo "SKIP: the package index cannot be reached" >&2
+  exit 77
+fi
+mkdir "$work/uv" "$work/empty"
+python3 -m zipfile -e "$work"/wheel/uv-*.whl "$work/unpacked"
+install -m 755 "$work"/unpacked/uv-*/scripts/uv "$work/uv/uv"
+
+start_registry "$work"
+start_starlingd "$work"
+bin=$("$here/tools.sh")
+start_containerd "$work" "$bin"
+PATH=$bin:$PATH
+export STARLING_PYTHON_SOURCE=$archives STARLING_PYTHON_TABLE=$archives/SHA256SUMS
+common=(--progress plain --address "$CONTAINERD_ADDRESS" --state-dir "$work/state" --host-ca /etc/ssl/certs/ca-certificates.crt)
+cp "$debian" "$work/empty/root.tar"
+printf 'FROM scratch\nADD root.tar /\nENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n' >"$work/Dockerfile"
+starling build -f "$work/Dockerfile" "${common[@]}" -t "$REGISTRY/base:1" --push "$work/empty" >/dev/null 2>"$work/base.log" ||
+  fail "$(tail -n 20 "$work/base.log")"
+
+# The seed's own lines, but for where the images are.
+PYTHONPATH=$here/../../python/src python3 -B - "$REGISTRY" "$work" "${common[@]:2}" <<'P' >"$work/python.out" 2>"$work/python.log" ||
+import sys
+
+import starling
+
+registry, work, *options = sys.argv[1:]
+debian_image = starling.Image.from_registry(f"{registry}/base:1", add_python="3.12")
+data_science_image = debian_image.uv_pip_install("polars", "datasette")
+data_science_image.push(f"{registry}/uv:1", options=[*options, "--build-context", f"ghcr.io/astral-sh/uv:latest={work}/uv"])
+starling.Image.from_registry(f"{registry}/base:1", add_python="3.11").pip_install("numpy==1.26.4", "scikit-learn").push(
+    f"{registry}/pip:1", options=options
+)
+P
+  fail "$(tail -n 20 "$work/python.log")"
+
+mkdir "$work/cold"
+start_starlingd "$work/cold"
+start_containerd "$work/cold" "$bin"
+# run NAME CODE: on the cold node.
+run() {
+  local mark size
+  mark=$(registry_mark "$work")
+  size=$(skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/$1" | jq '[.layers[].size] | add')
+  starling pull --address "$CONTAINERD_ADDRESS" "$REGISTRY/$1" >/dev/null 2>&1
+  ctr -a "$CONTAINERD_ADDRESS" run --rm --snapshotter stargz "$REGISTRY/$1" c1 python -c "$2"
+  registry_cost "$work" "$mark" | { read -r requests bytes && echo "$1: $bytes of $size bytes in $requests requests" >&2; }
+}
+expect "what uv has installed" "$(run uv:1 'import polars, datasette; print(polars.DataFrame({"a": [1, 2, 3]})["a"].sum())')" 6
+expect "what pip has installed" \
+  "$(run pip:1 'import numpy, sklearn.svm; print(numpy.__version__, sklearn.svm.SVC().fit([[0], [1]], [0, 1]).predict([[1]])[0])')" "1.26.4 1"
+echo PASS
