@@ -159,6 +159,24 @@ std::optional<BlobSources::Source> BlobSources::OnSpoiled(Id id, TimePoint now) 
   return entry->source;
 }
 
+std::vector<BlobSources::Health> BlobSources::HealthOfAll(TimePoint now) {
+  std::vector<Health> all;
+  MutexLock lock(mutex_);
+  const Entry* const best = Best({}, now);
+  for (const Entry& entry : entries_) {
+    Health health{.name = entry.source.name,
+                  .host = entry.source.host,
+                  .is_preferred = &entry == best,
+                  .brought_wrong_bytes = entry.IsInQuarantine(now)};
+    if (entry.Rests(now) && entry.failed_at) {
+      health.since_failure =
+          std::chrono::duration_cast<std::chrono::seconds>(now - *entry.failed_at);
+    }
+    all.push_back(std::move(health));
+  }
+  return all;
+}
+
 BlobSources::Source BlobSources::Preferred(TimePoint now) {
   MutexLock lock(mutex_);
   const Entry* const best = Best({}, now);

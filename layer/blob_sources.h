@@ -64,6 +64,17 @@ class BlobSources {
   void OnFailed(Id id, TimePoint now);
   /// It brought wrong bytes. Returns what is known of it the first time in its quarantine.
   std::optional<Source> OnSpoiled(Id id, TimePoint now);
+  struct Health {
+    std::string name;
+    std::string host;
+    bool is_preferred = false;
+    std::optional<std::chrono::seconds> since_failure;  // that it rests for
+    bool brought_wrong_bytes = false;                   // lately, so that it is asked last
+
+    friend bool operator==(const Health&, const Health&) = default;
+  };
+  /// In order of preference.
+  std::vector<Health> HealthOfAll(TimePoint now);
   /// The source that a fetch would go to, open or not; without name and host when none is known.
   Source Preferred(TimePoint now);
 

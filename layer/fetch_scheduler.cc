@@ -83,6 +83,7 @@ std::shared_ptr<FetchScheduler::Flight> FetchScheduler::Begin(const std::string&
   const TimePoint now = dependencies_.clock.Now();
   Host& state = hosts_[host];
   state.bytes_in_flight[IndexOf(fetch_class)] += size_bytes;
+  ++state.requests_in_flight[IndexOf(fetch_class)];
   state.bytes_to_come[IndexOf(fetch_class)] += size_bytes;
   if (fetch_class != FetchClass::kDemand) {
     buffered_bytes_ += size_bytes + decoded_bytes;
@@ -130,6 +131,7 @@ void FetchScheduler::End(const Flight& flight) {
   }
   Host& state = hosts_[flight.host_];
   state.bytes_in_flight[IndexOf(flight.fetch_class_)] -= flight.size_bytes_;
+  --state.requests_in_flight[IndexOf(flight.fetch_class_)];
   state.bytes_to_come[IndexOf(flight.fetch_class_)] -= flight.to_come_bytes_;
   if (flight.fetch_class_ != FetchClass::kDemand) {
     buffered_bytes_ -= flight.size_bytes_ + flight.decoded_bytes_;
@@ -204,6 +206,16 @@ std::optional<MeasuredLink> FetchScheduler::LinkTo(const std::string& host) {
 milliseconds FetchScheduler::LateAfter(const std::string& host) {
   MutexLock lock(mutex_);
   return std::chrono::ceil<milliseconds>(hosts_[host].link.late());
+}
+
+FetchScheduler::InFlight FetchScheduler::InFlightOf(FetchClass fetch_class) {
+  InFlight sum;
+  MutexLock lock(mutex_);
+  for (const auto& [name, host] : hosts_) {
+    sum.requests += host.requests_in_flight[IndexOf(fetch_class)];
+    sum.bytes += host.bytes_in_flight[IndexOf(fetch_class)];
+  }
+  return sum;
 }
 
 bool FetchScheduler::TakeHedge(const std::string& host) {

@@ -108,6 +108,13 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
   std::optional<MeasuredLink> LinkTo(const std::string& host);
   /// After how long without a byte a demand request to `host` is late.
   std::chrono::milliseconds LateAfter(const std::string& host);
+  struct InFlight {
+    uint64_t requests = 0;
+    uint64_t bytes = 0;  // that were asked for
+    friend bool operator==(const InFlight&, const InFlight&) = default;
+  };
+  /// What was begun and is not decoded yet, to all hosts.
+  InFlight InFlightOf(oci::FetchClass fetch_class);
   /// Takes the right to send a second request for what one to `host` is late with: one for each 20
   /// demand requests to it, the first at once and at most 5 in a row, so that a host is not made
   /// worse by what it is slow with. False when there is none left.
@@ -136,8 +143,9 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
     LinkEstimate link;
     std::array<std::deque<WaitingFeed>, kClasses> feeds;
     std::array<uint64_t, kClasses> bytes_in_flight{};  // until they are decoded
-    std::array<uint64_t, kClasses> bytes_to_come{};    // of those
-    int hedge_credit = kHedgeCost;                     // one more with each demand request
+    std::array<uint64_t, kClasses> requests_in_flight{};
+    std::array<uint64_t, kClasses> bytes_to_come{};  // of those
+    int hedge_credit = kHedgeCost;                   // one more with each demand request
     TimePoint last_urgent;  // when something more urgent than background was last on its way
     bool is_pumping = false;
     bool pump_again = false;

@@ -45,22 +45,25 @@ bool IdleReader::StartNext(oci::FetchClass fetch_class, uint64_t) {
   if (!next) {
     return false;
   }
-  counters_.requests.fetch_add(1, std::memory_order_relaxed);
+  counters_.CountRequest(PurposeOf(fetch_class));
+  layer_->tally().OnRequest(PurposeOf(fetch_class));
   const auto flight =
       scheduler_->Begin(next->source.host, fetch_class, next->range.size_bytes, next->source.name);
   oci::ReadOptions options;
   options.fetch_class = fetch_class;
   options.stop = stop_.get_token();
   // The callback owns the reader, so that it outlives the read.
-  next->source.reader->Read(
-      next->range, options,
-      [self = shared_from_this(), flight, reader = next->source.reader](StatusOr<Bytes> bytes) {
-        if (bytes.ok()) {
-          self->counters_.bytes.fetch_add(bytes->size(), std::memory_order_relaxed);
-          flight->OnBytes(bytes->size());
-        }
-        self->OnRead(std::move(bytes));
-      });
+  next->source.reader->Read(next->range, options,
+                            [self = shared_from_this(), flight, fetch_class,
+                             reader = next->source.reader](StatusOr<Bytes> bytes) {
+                              if (bytes.ok()) {
+                                self->counters_.CountBytes(PurposeOf(fetch_class), bytes->size());
+                                self->layer_->tally().OnBytes(PurposeOf(fetch_class),
+                                                              bytes->size());
+                                flight->OnBytes(bytes->size());
+                              }
+                              self->OnRead(std::move(bytes));
+                            });
   return true;
 }
 

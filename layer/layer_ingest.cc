@@ -41,13 +41,13 @@ Status LayerIngest::Run(oci::ImageSource& source, const std::string& host, const
   descriptor.media_type = oci::media_type::kOciLayerGzip;
   descriptor.digest = layer;
   descriptor.size_bytes = size_bytes;
-  dependencies_.counters.requests.fetch_add(1, std::memory_order_relaxed);
+  dependencies_.counters.CountRequest(Purpose::kWhole);
   // The tail tells the size and the format; a small layer is all in it.
   StatusOr<oci::OpenedBlob> blob = source.OpenBlob(descriptor, kTailBytes);
   if (!blob.ok()) {
     return Annotate(blob.status(), name);
   }
-  dependencies_.counters.bytes.fetch_add(blob->tail.size(), std::memory_order_relaxed);
+  dependencies_.counters.CountBytes(Purpose::kWhole, blob->tail.size());
   const uint64_t blob_bytes = blob->reader->SizeBytes();
   if ((size_bytes != 0 && blob_bytes != size_bytes) ||
       blob->tail.size() != std::min(kTailBytes, blob_bytes)) {

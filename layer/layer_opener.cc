@@ -16,22 +16,20 @@ StatusOr<LayerIndex> IndexBlob(const oci::OpenedBlob& blob, const WantedToc& wan
   return BuildIndex(tree, blob.reader->SizeBytes(), codec);
 }
 
-}  // namespace
-
-StatusOr<OpenedLayer> OpenLayer(oci::ImageSource& source, const store::LayerKey& key,
-                                uint64_t size_bytes, store::LayerStore& layers,
-                                FetchCounters& counters, const TocAccess& access) {
+StatusOr<OpenedLayer> Open(oci::ImageSource& source, const store::LayerKey& key,
+                           uint64_t size_bytes, store::LayerStore& layers, FetchCounters& counters,
+                           const TocAccess& access) {
   const std::string name = fmt::format("layer {}", key.layer.ToString());
   oci::Descriptor descriptor;
   descriptor.media_type = oci::media_type::kOciLayerGzip;
   descriptor.digest = key.layer;
   descriptor.size_bytes = size_bytes;
-  counters.requests.fetch_add(1, std::memory_order_relaxed);
+  counters.CountRequest(Purpose::kIndex);
   StatusOr<oci::OpenedBlob> blob = source.OpenBlob(descriptor, kTailBytes);
   if (!blob.ok()) {
     return Annotate(blob.status(), name);
   }
-  counters.bytes.fetch_add(blob->tail.size(), std::memory_order_relaxed);
+  counters.CountBytes(Purpose::kIndex, blob->tail.size());
   const uint64_t blob_size = blob->reader->SizeBytes();
   if ((size_bytes != 0 && blob_size != size_bytes) ||
       blob->tail.size() != std::min(kTailBytes, blob_size)) {
@@ -50,6 +48,21 @@ StatusOr<OpenedLayer> OpenLayer(oci::ImageSource& source, const store::LayerKey&
   return OpenedLayer{.stored = std::move(stored),
                      .reader = std::move(blob->reader),
                      .tail = std::move(blob->tail)};
+}
+
+}  // namespace
+
+StatusOr<OpenedLayer> OpenLayer(oci::ImageSource& source, const store::LayerKey& key,
+                                uint64_t size_bytes, store::LayerStore& layers,
+                                FetchCounters& counters, const TocAccess& access) {
+  FetchCounters own;
+  StatusOr<OpenedLayer> opened = Open(source, key, size_bytes, layers, own, access);
+  counters.CountFetches(Purpose::kIndex, own.requests, own.bytes);
+  if (opened.ok()) {
+    opened->requests = own.requests;
+    opened->fetched_bytes = own.bytes;
+  }
+  return opened;
 }
 
 store::LayerKey KeyOf(const estargz::GzipLayerIndex& description) {

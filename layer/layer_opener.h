@@ -17,6 +17,9 @@ struct OpenedLayer {
   std::shared_ptr<oci::BlobReader> reader;
   /// The blob's last bytes, which came with its TOC.
   Bytes tail;
+  /// What it cost.
+  uint64_t requests = 0;
+  uint64_t fetched_bytes = 0;
 };
 
 /// How the TOC is found and proven.

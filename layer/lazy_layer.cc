@@ -95,12 +95,14 @@ struct LazyLayer::Request {
   Mutex mutex;  // leaf
   size_t members_left GUARDED_BY(mutex) = 0;
   Status error GUARDED_BY(mutex);
+  ReadTimes::Moments moments GUARDED_BY(mutex);  // of what came last
   std::vector<SpilledChunk> spilled GUARDED_BY(mutex);
 };
 
 /// One request for what a fetch wants.
 struct LazyLayer::Attempt {
   BlobSources::Source source;
+  BlobSources::TimePoint sent;
   std::shared_ptr<FetchScheduler::Flight> flight;  // null without a scheduler
   std::stop_source stop;
 };
@@ -192,7 +194,18 @@ LazyLayer::LazyLayer(std::shared_ptr<store::StoredLayer> stored, erofs::ImageRea
       limits_(limits),
       scheduler_(std::move(scheduler)),
       reads_((table_.chunks().size() + kWordBits - 1) / kWordBits),
+      tally_(table_.chunks().size()),
       ahead_(table_.members(), table_.blob_size_bytes()) {}
+
+/// False once closed: then the counters may be gone, and nobody waits.
+template <typename Counting>
+bool LazyLayer::Count(Counting counting) {
+  MutexLock lock(mutex_);
+  if (counts_) {
+    counting(counters_);
+  }
+  return !closed_;
+}
 
 void LazyLayer::AddSource(const std::string& name, const std::string& host, BlobSource source) {
   sources_.Add(name, host, std::move(source));
@@ -243,6 +256,7 @@ bool LazyLayer::AreHeld(ChunkSpan chunks) const {
 }
 
 StatusOr<bool> LazyLayer::ReadPresent(uint64_t data_address, std::span<std::byte> out) {
+  const auto begun = SystemClock().Now();
   const ChunkSpan chunks = table_.Find({.data_address = data_address, .size_bytes = out.size()});
   uint64_t before = 0;
   do {
@@ -255,6 +269,8 @@ StatusOr<bool> LazyLayer::ReadPresent(uint64_t data_address, std::span<std::byte
     }
   } while (stored_->evictions() != before);
   Note(chunks);
+  counters_.served_bytes.fetch_add(out.size(), std::memory_order_relaxed);
+  counters_.held_reads.Observe(SystemClock().Now() - begun);
   return true;
 }
 
@@ -299,6 +315,7 @@ void LazyLayer::Note(ChunkSpan span) {
     const uint64_t bit = uint64_t{1} << chunk % kWordBits;
     if ((word.load(std::memory_order_relaxed) & bit) == 0) {
       word.fetch_or(bit, std::memory_order_relaxed);
+      tally_.OnNeeded(chunk);
     }
   }
   last_read_.store(Now(), std::memory_order_relaxed);
@@ -351,6 +368,17 @@ void LazyLayer::FollowReader(ChunkSpan span) {
   EnlistFeed(oci::FetchClass::kReadahead);
 }
 
+void LazyLayer::NoteFetchedWhole() {
+  tally_.OnBytes(Purpose::kWhole, table_.blob_size_bytes());
+  for (uint32_t chunk = 0; chunk < table_.chunks().size(); ++chunk) {
+    tally_.OnCame(chunk, Purpose::kWhole);
+  }
+}
+
+LayerUse LazyLayer::Use() const {
+  return tally_.Use(table_, [this](uint32_t chunk) { return stored_->IsPresent(chunk); });
+}
+
 bool LazyLayer::WasRead(uint32_t chunk) const {
   return (reads_[chunk / kWordBits].load(std::memory_order_relaxed) >> chunk % kWordBits & 1) != 0;
 }
@@ -382,16 +410,55 @@ StatusOr<uint64_t> LazyLayer::Evict(Evictable which, uint64_t wanted_bytes) {
                                          : stored_->IsDoubtful(chunk);
       },
       wanted_bytes);
-  return runs.empty() ? 0 : stored_->Evict(runs, ChunkBytesOf(table_));
+  if (runs.empty()) {
+    return 0;
+  }
+  ASSIGN_OR_RETURN(const uint64_t evicted_bytes, stored_->Evict(runs, ChunkBytesOf(table_)));
+  Count([&](FetchCounters& counters) {
+    counters.evicted_bytes.fetch_add(evicted_bytes, std::memory_order_relaxed);
+  });
+  return evicted_bytes;
 }
 
 void LazyLayer::Read(DataRange range, oci::FetchClass fetch_class, ReadDone done) {
   const ChunkSpan chunks = table_.Find(range);
   if (fetch_class == oci::FetchClass::kDemand) {
     Note(chunks);
+    Count([](FetchCounters& counters) {
+      counters.waiting_reads.fetch_add(1, std::memory_order_relaxed);
+    });
   }
   Start(
       std::make_shared<Request>(range, chunks, fetch_class, Wants::kBytes, std::move(done), Now()));
+}
+
+/// Answers one of Read or MakePresent; once for each.
+void LazyLayer::Reply(Request& request, StatusOr<Bytes> answer) {
+  if (request.wants == Wants::kBytes && request.fetch_class == oci::FetchClass::kDemand) {
+    SlowRead read{.layer = key(),
+                  .range = request.range,
+                  .times = {},
+                  .ended = SystemClock().WallTime(),
+                  .failed = !answer.ok()};
+    {
+      MutexLock lock(request.mutex);
+      read.times = ReadTimes::Of(request.started, request.moments, Now());
+    }
+    tally_.OnWaited(read);
+    if (slow_reads_) {
+      slow_reads_->Add(read);
+    }
+    Count([&](FetchCounters& counters) {
+      counters.waiting_reads.fetch_sub(1, std::memory_order_relaxed);
+      counters.waited_reads.Observe(read.times.total());
+      if (answer.ok()) {
+        counters.served_bytes.fetch_add(answer->size(), std::memory_order_relaxed);
+      } else {
+        counters.failed_reads.fetch_add(1, std::memory_order_relaxed);
+      }
+    });
+  }
+  request.done(std::move(answer));
 }
 
 void LazyLayer::MakePresent(DataRange range, oci::FetchClass fetch_class, PresentDone done) {
@@ -403,7 +470,7 @@ void LazyLayer::MakePresent(DataRange range, oci::FetchClass fetch_class, Presen
 void LazyLayer::Start(const std::shared_ptr<Request>& request) {
   if (request->range.data_address > table_.data_size_bytes() ||
       request->range.size_bytes > table_.data_size_bytes() - request->range.data_address) {
-    request->done(MakeError(StatusCode::kOutOfRange, "layer: a read past the end of its data"));
+    Reply(*request, MakeError(StatusCode::kOutOfRange, "layer: a read past the end of its data"));
     return;
   }
   const FetchLimits limits = LimitsNow();
@@ -773,8 +840,9 @@ void LazyLayer::CopyMember(uint32_t member, oci::FetchClass fetch_class) {
     MutexLock lock(mutex_);
     shared = shared_;
   }
-  const Status copied = shared ? CopyChunks(member, *shared)
-                               : MakeError(StatusCode::kNotFound, "layer: nothing is shared");
+  const StatusOr<uint64_t> copied =
+      shared ? CopyChunks(member, *shared)
+             : MakeError(StatusCode::kNotFound, "layer: nothing is shared");
   bool is_awaited = false;
   bool fetches_later = false;
   {
@@ -793,6 +861,9 @@ void LazyLayer::CopyMember(uint32_t member, oci::FetchClass fetch_class) {
     }
   }
   if (copied.ok()) {
+    Count([copied_bytes = *copied](FetchCounters& counters) {
+      counters.copied_bytes.fetch_add(copied_bytes, std::memory_order_relaxed);
+    });
     Finish(member, {});
   } else if (is_awaited) {
     StartFetch({.plan = FetchOf(member), .fetch_class = fetch_class});
@@ -801,7 +872,9 @@ void LazyLayer::CopyMember(uint32_t member, oci::FetchClass fetch_class) {
   }
 }
 
-Status LazyLayer::CopyChunks(uint32_t member, const SharedChunks& shared) {
+/// How many bytes other layers had.
+StatusOr<uint64_t> LazyLayer::CopyChunks(uint32_t member, const SharedChunks& shared) {
+  uint64_t copied_bytes = 0;
   for (const uint32_t chunk : table_.ChunksOf(member)) {
     if (stored_->IsPresent(chunk)) {
       continue;
@@ -816,8 +889,9 @@ Status LazyLayer::CopyChunks(uint32_t member, const SharedChunks& shared) {
       return MakeError(StatusCode::kNotFound, "layer: no other layer holds a chunk");
     }
     RETURN_IF_ERROR(shared.CopyTo(*stored_, table_, chunk));
+    copied_bytes += record.size_bytes;
   }
-  return OkStatus();
+  return copied_bytes;
 }
 
 /// A request for one member alone.
@@ -989,22 +1063,11 @@ uint64_t LazyLayer::DecodedBytesOf(const PlannedFetch& plan) const {
   return largest > kCountedDecodedBytes ? std::min(largest, kMaxMemberBytes) : 0;
 }
 
-/// False once closed: then nothing is counted, and nobody waits for it.
-bool LazyLayer::Count(uint64_t requests, uint64_t bytes) {
-  MutexLock lock(mutex_);
-  if (closed_) {
-    return false;
-  }
-  counters_.requests.fetch_add(requests, std::memory_order_relaxed);
-  counters_.bytes.fetch_add(bytes, std::memory_order_relaxed);
-  return true;
-}
-
 void LazyLayer::ReadBlob(const BlobSources::Source& source, const Fetch& fetch,
                          std::shared_ptr<BufferBudget::Room> room) {
   const auto download = std::make_shared<Download>(fetch, std::move(room));
   const auto attempt =
-      std::make_shared<Attempt>(Attempt{.source = source, .flight = {}, .stop = {}});
+      std::make_shared<Attempt>(Attempt{.source = source, .sent = Now(), .flight = {}, .stop = {}});
   {
     MutexLock lock(download->mutex);
     download->running.push_back(attempt);
@@ -1023,9 +1086,11 @@ void LazyLayer::SendAttempt(const std::shared_ptr<Download>& download,
                             const std::shared_ptr<Attempt>& attempt,
                             const oci::ReadOptions& options) {
   const Fetch& fetch = download->fetch;
-  if (!Count(1, 0)) {
+  const Purpose purpose = PurposeOf(fetch.fetch_class);
+  if (!Count([&](FetchCounters& counters) { counters.CountRequest(purpose); })) {
     return;
   }
+  tally_.OnRequest(purpose);
   if (scheduler_) {
     attempt->flight =
         scheduler_->Begin(attempt->source.host, fetch.fetch_class, fetch.plan.range.size_bytes,
@@ -1086,8 +1151,11 @@ void LazyLayer::Hedge(const std::shared_ptr<Download>& download) {
     return;
   }
   const auto second =
-      std::make_shared<Attempt>(Attempt{.source = source, .flight = {}, .stop = {}});
+      std::make_shared<Attempt>(Attempt{.source = source, .sent = Now(), .flight = {}, .stop = {}});
   if (download->AddSecond(second)) {
+    Count([](FetchCounters& counters) {
+      counters.second_requests.fetch_add(1, std::memory_order_relaxed);
+    });
     SendAttempt(download, second, options);
   }
 }
@@ -1095,9 +1163,11 @@ void LazyLayer::Hedge(const std::shared_ptr<Download>& download) {
 /// Cuts what comes into members and hands on each that is whole.
 void LazyLayer::OnPart(const std::shared_ptr<Download>& download,
                        const std::shared_ptr<Attempt>& attempt, ByteSpan part) {
-  if (!Count(0, part.size())) {
+  const Purpose purpose = PurposeOf(download->fetch.fetch_class);
+  if (!Count([&](FetchCounters& counters) { counters.CountBytes(purpose, part.size()); })) {
     return;
   }
+  tally_.OnBytes(purpose, part.size());
   if (attempt->flight) {
     attempt->flight->OnBytes(part.size());
   }
@@ -1113,9 +1183,15 @@ void LazyLayer::OnPart(const std::shared_ptr<Download>& download,
     part = part.subspan(taken.size());
     if (bytes.size() == member_bytes) {
       const uint32_t member = download->member++;
-      PostDecode(member, [self = shared_from_this(), download, attempt, member,
+      PostDecode(member, [self = shared_from_this(), download, attempt, member, came = Now(),
                           compressed = std::make_shared<const Bytes>(std::exchange(bytes, {}))] {
-        self->DecodeMember(download->fetch, attempt->source.id, member, *compressed);
+        const Fetch& fetch = download->fetch;
+        // What failed elsewhere before is the network's part, too.
+        self->DecodeMember(fetch,
+                           {.source = attempt->source.id,
+                            .sent = fetch.sources.failed.empty() ? attempt->sent : *fetch.begun,
+                            .came = came},
+                           member, *compressed);
       });
     }
   }
@@ -1124,6 +1200,10 @@ void LazyLayer::OnPart(const std::shared_ptr<Download>& download,
 void LazyLayer::OnEnded(const std::shared_ptr<Download>& download,
                         const std::shared_ptr<Attempt>& attempt, Status status) {
   Fetch failed = download->fetch;
+  const Purpose purpose = PurposeOf(failed.fetch_class);
+  Count([&, taken = Now() - attempt->sent](FetchCounters& counters) {
+    counters.Of(purpose).durations.Observe(taken);
+  });
   bool may_still_come = false;
   {
     MutexLock lock(download->mutex);
@@ -1168,6 +1248,11 @@ void LazyLayer::OnEnded(const std::shared_ptr<Download>& download,
 /// True when it goes on.
 bool LazyLayer::GoOnOrFail(Fetch fetch, BlobSources::Id source, const Status& error) {
   const bool goes_on = GoesOnElsewhere(fetch, source, error);
+  if (goes_on) {
+    Count([](FetchCounters& counters) {
+      counters.moved_fetches.fetch_add(1, std::memory_order_relaxed);
+    });
+  }
   PostToCpu(Urgency::kAwaited,
             [self = shared_from_this(), fetch = std::move(fetch), error, goes_on] {
               if (goes_on) {
@@ -1263,7 +1348,7 @@ void LazyLayer::OnFetchFailed(const Fetch& fetch, const Status& error) {
       Quarantine(plan.first_member, error);
     }
     for (uint32_t member = plan.first_member; member < plan.last_member; ++member) {
-      Finish(member, {.error = error});
+      Finish(member, {.error = error, .moments = MomentsOfFailure(fetch)});
     }
     return;
   }
@@ -1286,6 +1371,12 @@ void LazyLayer::OnFetchFailed(const Fetch& fetch, const Status& error) {
   for (const uint32_t member : awaited) {
     StartFetch({.plan = FetchOf(member), .fetch_class = fetch.fetch_class});
   }
+}
+
+/// All of its time was spent on asking.
+ReadTimes::Moments LazyLayer::MomentsOfFailure(const Fetch& fetch) const {
+  const BlobSources::TimePoint now = Now();
+  return {.sent = fetch.begun.value_or(now), .came = now, .stored = now};
 }
 
 /// Fails those who have waited since the fetch began. The fetch that the others need, if there are
@@ -1327,16 +1418,32 @@ std::optional<LazyLayer::Fetch> LazyLayer::FailThoseInTime(const Fetch& fetch,
     }
   }
   for (const std::shared_ptr<Request>& request : failed) {
-    Settle(request, {.error = error});
+    Settle(request, {.error = error, .moments = MomentsOfFailure(fetch)});
   }
   return rest;
 }
 
-/// `source` is where it came from, if that is known.
-void LazyLayer::DecodeMember(const Fetch& fetch, std::optional<BlobSources::Id> source,
-                             uint32_t member, ByteSpan compressed) {
-  const Outcome outcome = StoreMember(member, compressed);
+void LazyLayer::NoteArrival(uint32_t member, Purpose purpose) {
+  for (const uint32_t chunk : table_.ChunksOf(member)) {
+    if (stored_->IsPresent(chunk)) {
+      tally_.OnCame(chunk, purpose);
+    }
+  }
+}
+
+void LazyLayer::DecodeMember(const Fetch& fetch, const Arrival& arrival, uint32_t member,
+                             ByteSpan compressed) {
+  const std::optional<BlobSources::Id> source = arrival.source;
+  const auto begun = Now();
+  Outcome outcome = StoreMember(member, compressed);
+  outcome.moments = {.sent = arrival.sent, .came = arrival.came, .stored = Now()};
+  // Only what came along with the blob's index has no source.
+  NoteArrival(member, source ? PurposeOf(fetch.fetch_class) : Purpose::kIndex);
   const Status wrong = outcome.FirstDataLoss();
+  Count([&, taken = outcome.moments.stored - begun](FetchCounters& counters) {
+    counters.decodes.Observe(taken);
+    counters.wrong_members.fetch_add(wrong.ok() ? 0 : 1, std::memory_order_relaxed);
+  });
   if (!wrong.ok() && source) {
     OnWrongBytes(*source, member, wrong);
   }
@@ -1451,6 +1558,7 @@ void LazyLayer::Settle(const std::shared_ptr<Request>& request, const Outcome& o
   {
     MutexLock lock(request->mutex);
     request->error.Update(outcome.error);
+    request->moments = outcome.moments;
     for (const auto& [chunk, error] : outcome.failed_chunks) {
       if (request->Needs(chunk)) {
         request->error.Update(error);
@@ -1482,7 +1590,7 @@ void LazyLayer::Answer(const std::shared_ptr<Request>& request) {
     spilled.swap(request->spilled);
   }
   if (!error.ok() || request->wants == Wants::kPresence) {
-    request->done(error.ok() ? StatusOr<Bytes>(Bytes()) : error);
+    Reply(*request, error.ok() ? StatusOr<Bytes>(Bytes()) : error);
     return;
   }
   Bytes out(request->range.size_bytes);
@@ -1498,7 +1606,7 @@ void LazyLayer::Answer(const std::shared_ptr<Request>& request) {
       if (DistrustUnreadable(request->chunks, status)) {
         Start(request);
       } else {
-        request->done(status);
+        Reply(*request, status);
       }
       return;
     }
@@ -1510,7 +1618,7 @@ void LazyLayer::Answer(const std::shared_ptr<Request>& request) {
                 part.bytes->data() + (common.data_address - chunk.data_address), common.size_bytes);
   }
   const Status places = CheckFiles();
-  request->done(places.ok() ? StatusOr<Bytes>(std::move(out)) : places);
+  Reply(*request, places.ok() ? StatusOr<Bytes>(std::move(out)) : places);
 }
 
 /// Reads into `out`, of zeros, what of the request is on the disk, and nothing in the place of what
@@ -1579,6 +1687,8 @@ void LazyLayer::Close() {
       Settle(request, outcome);
     }
   }
+  MutexLock lock(mutex_);
+  counts_ = false;
 }
 
 }  // namespace starling::layer

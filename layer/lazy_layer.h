@@ -18,23 +18,20 @@
 #include "layer/blob_sources.h"
 #include "layer/buffer_budget.h"
 #include "layer/chunk_table.h"
+#include "layer/counters.h"
 #include "layer/fetch_ahead.h"
 #include "layer/fetch_plan.h"
 #include "layer/fetch_scheduler.h"
 #include "layer/gap_log.h"
+#include "layer/layer_tally.h"
 #include "layer/member_decoder.h"
 #include "layer/read_observer.h"
 #include "layer/shared_chunks.h"
+#include "layer/slow_reads.h"
 #include "oci/blob_reader.h"
 #include "store/layer_store.h"
 
 namespace starling::layer {
-
-/// What came over the network, for all layers of a host.
-struct FetchCounters {
-  std::atomic<uint64_t> requests = 0;
-  std::atomic<uint64_t> bytes = 0;
-};
 
 /// Bytes of a layer that are not what its TOC promises.
 struct WrongBytes {
@@ -70,9 +67,9 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
 
   static constexpr std::chrono::seconds kQuarantine{300};
 
-  /// Borrows `cpu` and `counters` until Close. Without a scheduler nothing is fetched that no
-  /// read asks for but the neighbourhood in `limits`; with one, the neighbourhood is what its link
-  /// moves in a round trip. kDataLoss for a damaged index or table.
+  /// Borrows `cpu` until Close, and `counters` until the last ReadPresent. Without a scheduler
+  /// nothing is fetched that no read asks for but the neighbourhood in `limits`; with one, the
+  /// neighbourhood is what its link moves in a round trip. kDataLoss for a damaged index or table.
   static StatusOr<std::shared_ptr<LazyLayer>> Open(
       std::shared_ptr<store::StoredLayer> stored, Executor& cpu, FetchCounters& counters,
       const FetchLimits& limits = {}, std::shared_ptr<FetchScheduler> scheduler = nullptr);
@@ -94,6 +91,9 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   /// Tells `observer` of wrong bytes. Before the first read.
   void ReportWrongBytes(WrongBytesObserver observer) { on_wrong_bytes_ = std::move(observer); }
 
+  /// Notes reads that wait long in `slow_reads`, too. Before the first read.
+  void Trace(std::shared_ptr<SlowReads> slow_reads) { slow_reads_ = std::move(slow_reads); }
+
   /// Fetches all of a layer again that cannot be had in pieces, puts what is missing, and calls
   /// `done`, on any thread, but not from within the call.
   using Refetch = std::function<void(std::function<void(const Status&)> done)>;
@@ -108,6 +108,8 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   StatusOr<BlobSources::Source> OpenSource();
   /// Where the next fetch goes to.
   BlobSources::Source PreferredSource() { return sources_.Preferred(Now()); }
+  /// All places, in order of preference, and how they are.
+  std::vector<BlobSources::Health> SourcesHealth() { return sources_.HealthOfAll(Now()); }
 
   const store::LayerKey& key() const { return stored_->key(); }
   /// Whether what was read from index() or chunks() before this call can be believed: the error of
@@ -116,6 +118,11 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   const erofs::ImageReader& index() const { return index_; }
   const ChunkTable& chunks() const { return table_; }
   uint64_t present_bytes() const { return stored_->present_bytes(); }
+  /// What became of its bytes; looks at every chunk. `tally` is for those who fetch for it.
+  LayerUse Use() const;
+  LayerTally& tally() { return tally_; }
+  /// All of it was fetched as a whole before it was opened.
+  void NoteFetchedWhole();
 
   /// True when every byte of `range` is on the disk. Never blocks.
   bool IsPresent(DataRange range) const;
@@ -191,6 +198,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
     Status error;  // of the whole member
     std::vector<std::pair<uint32_t, Status>> failed_chunks;
     std::vector<SpilledChunk> spilled;
+    ReadTimes::Moments moments;
 
     /// kDataLoss when what came is not what was promised.
     Status FirstDataLoss() const;
@@ -241,7 +249,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
     return member < is_shared_.size() && is_shared_[member];
   }
   void CopyMember(uint32_t member, oci::FetchClass fetch_class);
-  Status CopyChunks(uint32_t member, const SharedChunks& shared);
+  StatusOr<uint64_t> CopyChunks(uint32_t member, const SharedChunks& shared);
   PlannedFetch FetchOf(uint32_t member) const;
   void BeginCopies();
   void CopyNext();
@@ -254,7 +262,9 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   void ReadBlob(const BlobSources::Source& source, const Fetch& fetch,
                 std::shared_ptr<BufferBudget::Room> room);
   uint64_t DecodedBytesOf(const PlannedFetch& plan) const;
-  bool Count(uint64_t requests, uint64_t bytes);
+  template <typename Counting>
+  bool Count(Counting counting);
+  void Reply(Request& request, StatusOr<Bytes> answer);
   void SendAttempt(const std::shared_ptr<Download>& download,
                    const std::shared_ptr<Attempt>& attempt, const oci::ReadOptions& options);
   void HedgeIfLate(const std::shared_ptr<Download>& download, const std::string& host);
@@ -267,6 +277,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   bool GoesOnElsewhere(Fetch& fetch, BlobSources::Id source, const Status& error);
   void OnRefetched(const Fetch& fetch, const Status& status);
   void OnFetchFailed(const Fetch& fetch, const Status& error);
+  ReadTimes::Moments MomentsOfFailure(const Fetch& fetch) const;
   std::optional<Fetch> FailThoseInTime(const Fetch& fetch, const Status& error);
   void OnWrongBytes(BlobSources::Id source, uint32_t member, const Status& error);
   void Quarantine(uint32_t member, const Status& error);
@@ -275,8 +286,15 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   enum class Urgency { kAwaited, kWelcome };
   void PostDecode(uint32_t member, std::function<void()> decode);
   void PostDecodeNow(std::shared_ptr<Undecoded> undecoded, Urgency urgency);
-  void DecodeMember(const Fetch& fetch, std::optional<BlobSources::Id> source, uint32_t member,
+  /// Of one member: where it came from, if that is known, and when.
+  struct Arrival {
+    std::optional<BlobSources::Id> source;
+    BlobSources::TimePoint sent;
+    BlobSources::TimePoint came;
+  };
+  void DecodeMember(const Fetch& fetch, const Arrival& arrival, uint32_t member,
                     ByteSpan compressed);
+  void NoteArrival(uint32_t member, Purpose purpose);
   StatusOr<Decoded> Decode(uint32_t member, ByteSpan compressed, uint64_t wanted_bytes) const;
   Outcome StoreMember(uint32_t member, ByteSpan compressed);
   void Finish(uint32_t member, const Outcome& outcome);
@@ -294,17 +312,20 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   const std::shared_ptr<FetchScheduler> scheduler_;  // may be null
   std::shared_ptr<ReadObserver> observer_;
   WrongBytesObserver on_wrong_bytes_;
-  std::shared_ptr<GapLog> gaps_;  // null: not kept
-  Refetch refetch_;               // may be null
+  std::shared_ptr<GapLog> gaps_;           // null: not kept
+  Refetch refetch_;                        // may be null
+  std::shared_ptr<SlowReads> slow_reads_;  // may be null
   BlobSources sources_;
   /// One bit a chunk.
   std::vector<std::atomic<uint64_t>> reads_;
+  LayerTally tally_;
   std::atomic<std::chrono::steady_clock::time_point> last_read_{};
   /// Whose next read shows that a reader goes on.
   std::atomic<ChunkSpan> awaited_{};
 
   Mutex mutex_;  // above the scheduler's and the executor's
   bool closed_ GUARDED_BY(mutex_) = false;
+  bool counts_ GUARDED_BY(mutex_) = true;  // until all that waited at Close has its answer
   /// Members on their way, and who waits for them. A neighbour may have nobody.
   std::unordered_map<uint32_t, std::vector<std::shared_ptr<Request>>> in_flight_ GUARDED_BY(mutex_);
   /// Those of them that have come and are enlisted behind what somebody waits for.

@@ -4,12 +4,14 @@
 #include <deque>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/mutex.h"
-#include "layer/lazy_layer.h"
+#include "layer/counters.h"
 
 namespace starling::layer {
 
 struct RangeStream::Range {
+  std::chrono::steady_clock::time_point sent;
   uint64_t size_bytes = 0;
   Bytes bytes;            // that came
   size_t read_bytes = 0;  // of them
@@ -38,7 +40,7 @@ void RangeStream::Shared::OnPart(Range& range, ByteSpan part) {
   if (counters == nullptr) {
     return;
   }
-  counters->bytes.fetch_add(part.size(), std::memory_order_relaxed);
+  counters->CountBytes(Purpose::kWhole, part.size());
   const size_t wanted = std::min<uint64_t>(part.size(), range.size_bytes - range.bytes.size());
   range.bytes.insert(range.bytes.end(), part.begin(),
                      part.begin() + static_cast<ptrdiff_t>(wanted));
@@ -49,6 +51,9 @@ void RangeStream::Shared::OnDone(Range& range, const Status& status) {
   MutexLock lock(mutex);
   range.is_done = true;
   range.status = status;
+  if (counters != nullptr) {
+    counters->Of(Purpose::kWhole).durations.Observe(SystemClock().Now() - range.sent);
+  }
   if (status.ok() && range.bytes.size() != range.size_bytes) {
     range.status = MakeError(StatusCode::kDataLoss, "a range of the wrong size arrived");
   }
@@ -109,7 +114,8 @@ void RangeStream::StartRanges() {
       range->size_bytes = std::min(options_.range_bytes, ranges_end_ - next_offset_);
       range->bytes.reserve(range->size_bytes);
       shared_->ranges.push_back(range);
-      shared_->counters->requests.fetch_add(1, std::memory_order_relaxed);
+      range->sent = SystemClock().Now();
+      shared_->counters->CountRequest(Purpose::kWhole);
     }
     const oci::BlobRange wanted{.blob_offset = next_offset_, .size_bytes = range->size_bytes};
     next_offset_ = wanted.end();

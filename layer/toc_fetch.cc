@@ -14,10 +14,10 @@ StatusOr<Bytes> ReadRange(const oci::OpenedBlob& blob, oci::BlobRange range,
   }
   // Only what the tail does not have.
   const uint64_t fetched_bytes = std::min(tail_offset - range.blob_offset, range.size_bytes);
-  counters.requests.fetch_add(1, std::memory_order_relaxed);
+  counters.CountRequest(Purpose::kIndex);
   ASSIGN_OR_RETURN(Bytes bytes, blob.reader->ReadAndWait({.blob_offset = range.blob_offset,
                                                           .size_bytes = fetched_bytes}));
-  counters.bytes.fetch_add(bytes.size(), std::memory_order_relaxed);
+  counters.CountBytes(Purpose::kIndex, bytes.size());
   const ByteSpan rest = ByteSpan(blob.tail).first(range.size_bytes - fetched_bytes);
   Append(bytes, rest);
   return bytes;
@@ -32,9 +32,9 @@ StatusOr<Bytes> ReadCompressed(const oci::OpenedBlob& blob, const estargz::Foote
       return MakeError(StatusCode::kFailedPrecondition,
                        "the layer's TOC is in another image, and none is known");
     }
-    counters.requests.fetch_add(1, std::memory_order_relaxed);
+    counters.CountRequest(Purpose::kIndex);
     ASSIGN_OR_RETURN(Bytes bytes, wanted.toc_image->Read(wanted.layer, limits));
-    counters.bytes.fetch_add(bytes.size(), std::memory_order_relaxed);
+    counters.CountBytes(Purpose::kIndex, bytes.size());
     return bytes;
   }
   if (footer.toc_bytes > limits.compressed_bytes) {

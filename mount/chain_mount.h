@@ -61,6 +61,8 @@ class ChainMounts {
   void UseStored(uint64_t number);
   /// Before the layer goes, or its data. Who uses a mount keeps it.
   void HideThoseWith(uint64_t number);
+  /// Chains that are mounted.
+  size_t count() const { return plane_->Numbers().size(); }
 
  private:
   struct Chain {

@@ -20,6 +20,7 @@
 #include "layer/access_recorder.h"
 #include "layer/diff_id.h"
 #include "layer/fetch_scheduler.h"
+#include "layer/file_names.h"
 #include "layer/gzip_index_store.h"
 #include "layer/layer_cache.h"
 #include "layer/layer_opener.h"
@@ -29,6 +30,8 @@
 #include "layer/profile_store.h"
 #include "layer/run_recordings.h"
 #include "layer/shared_chunks.h"
+#include "layer/slow_reads.h"
+#include "layer/status.h"
 #include "layer/verification.h"
 #include "mount/chain_mount.h"
 #include "mount/eager_layers.h"
@@ -145,6 +148,59 @@ void DetachLeftMounts(const std::filesystem::path& root) {
   }
 }
 
+/// What the host of `layers` tells of them.
+class HostStatus : public layer::StatusSource {
+ public:
+  using LayersOf = std::function<std::vector<layer::LayerStatus>()>;
+  using NamesOf = std::function<std::vector<layer::FilesOfRange>(
+      const LayerKey& key, std::span<const layer::DataRange> ranges)>;
+  HostStatus(LayersOf layers, NamesOf names)
+      : slow_reads_(std::make_shared<layer::SlowReads>()),
+        layers_(std::move(layers)),
+        names_(std::move(names)) {}
+
+  StatusOr<std::vector<layer::LayerStatus>> Layers() override {
+    std::vector<layer::LayerStatus> layers = layers_();
+    for (layer::LayerStatus& status : layers) {
+      status.worst_reads = Named(status.use.stalls.worst);
+    }
+    return layers;
+  }
+  StatusOr<layer::TracedReads> SlowReads() override {
+    const layer::SlowReads::Trace trace = slow_reads_->List();
+    return layer::TracedReads{.reads = Named(trace.reads), .forgotten = trace.forgotten};
+  }
+  const std::shared_ptr<layer::SlowReads>& slow_reads() const { return slow_reads_; }
+
+ private:
+  std::vector<layer::NamedRead> Named(std::span<const layer::SlowRead> reads) const {
+    std::map<LayerKey, std::vector<size_t>> of_layers;
+    std::vector<layer::NamedRead> named;
+    named.reserve(reads.size());
+    for (const layer::SlowRead& read : reads) {
+      of_layers[read.layer].push_back(named.size());
+      named.push_back({.read = read, .file = {}});
+    }
+    for (const auto& [key, places] : of_layers) {
+      std::vector<layer::DataRange> ranges;
+      ranges.reserve(places.size());
+      for (const size_t place : places) {
+        ranges.push_back(named[place].read.range);
+      }
+      const std::vector<layer::FilesOfRange> files = names_(key, ranges);
+      for (size_t i = 0; i < files.size(); ++i) {
+        named[places[i]].file = files[i].first;
+        named[places[i]].more_files = files[i].more_files;
+      }
+    }
+    return named;
+  }
+
+  const std::shared_ptr<layer::SlowReads> slow_reads_;
+  const LayersOf layers_;
+  const NamesOf names_;
+};
+
 struct LayerHost::State {
   State(Options options_in, Dependencies dependencies_in)
       : options(std::move(options_in)),
@@ -165,6 +221,8 @@ struct LayerHost::State {
     std::shared_ptr<store::StoredLayer> stored;
     std::shared_ptr<layer::ReadTap> tap;  // null: nothing is recorded
     std::shared_ptr<layer::GapLog> gaps;  // null: its diffID is known, or cannot be
+    uint64_t content_bytes = 0;           // of its files, held or not
+    bool is_new = false;                  // nothing of it was here before
   };
   /// A layer that is shown, or (without a number) opened ahead.
   struct Shown {
@@ -194,6 +252,9 @@ struct LayerHost::State {
   StatusOr<Held> OpenWhole(std::shared_ptr<store::StoredLayer> stored, const LayerSpec& spec);
   StatusOr<Held> OpenNew(std::shared_ptr<store::StoredLayer> stored);
   void KeepDigests(const Held& held);
+  std::vector<layer::LayerStatus> Statuses();
+  std::vector<layer::FilesOfRange> NamesOf(const LayerKey& key,
+                                           std::span<const layer::DataRange> ranges);
   void OpenAhead(const LayerSpec& spec);
   void LetGo(const LayerKey& key);
   std::filesystem::path ShowAsMount(uint64_t number, const Held& held);
@@ -239,6 +300,11 @@ struct LayerHost::State {
   const Options options;
   const Dependencies dependencies;
   layer::FetchCounters counters;
+  MountCounters mount_counters;
+  HostStatus host_status{[this] { return Statuses(); },
+                         [this](const LayerKey& key, std::span<const layer::DataRange> ranges) {
+                           return NamesOf(key, ranges);
+                         }};
   std::unique_ptr<store::LayerStore> layers;
   std::unique_ptr<layer::LayerCache> cache;
   std::unique_ptr<ThreadPool> cpu;
@@ -570,7 +636,18 @@ LayerHost::~LayerHost() {
 }
 
 StatusOr<MountedLayer> LayerHost::Mount(uint64_t number, const LayerSpec& layer) {
-  return state_->Show(number, layer, State::Network::kAllowed);
+  const auto begun = SystemClock().Now();
+  StatusOr<MountedLayer> mounted = state_->Show(number, layer, State::Network::kAllowed);
+  MountCounters& counters = state_->mount_counters;
+  DurationHistogram& durations = !mounted.ok()       ? counters.failed
+                                 : mounted->is_whole ? counters.whole
+                                                     : counters.lazy;
+  durations.Observe(SystemClock().Now() - begun);
+  if (const auto code = static_cast<size_t>(mounted.status().code());
+      !mounted.ok() && code < counters.failures.size()) {
+    counters.failures[code].fetch_add(1, std::memory_order_relaxed);
+  }
+  return mounted;
 }
 
 void LayerHost::BeginAhead(std::span<const LayerSpec> layers) {
@@ -638,7 +715,104 @@ HostCounters LayerHost::counters() const {
           .blob_bytes = state_->counters.bytes.load()};
 }
 
+const layer::FetchCounters& LayerHost::fetch_counters() const { return state_->counters; }
+
+const MountCounters& LayerHost::mount_counters() const { return state_->mount_counters; }
+
+HostState LayerHost::state() const {
+  const store::Room& room = state_->layers->room();
+  HostState now{.disk_bytes = room.held_bytes(), .max_disk_bytes = room.max_bytes()};
+  for (size_t i = 0; i < now.in_flight.size(); ++i) {
+    now.in_flight[i] = state_->scheduler->InFlightOf(static_cast<oci::FetchClass>(i));
+  }
+  std::vector<uint64_t> shown_numbers;
+  {
+    MutexLock lock(state_->mutex);
+    std::set<std::string_view> images;
+    for (const auto& [number, origin] : state_->origins) {
+      images.insert(origin.image);
+    }
+    now.images = images.size();
+    for (const auto& [key, entry] : state_->shown) {
+      ++(entry.numbers.empty() ? now.waiting_layers : now.shown_layers);
+      now.complete_layers += entry.held.stored->complete() ? 1 : 0;
+      now.held_bytes += entry.held.layer->present_bytes();
+      now.total_bytes += entry.held.content_bytes;
+      shown_numbers.insert(shown_numbers.end(), entry.numbers.begin(), entry.numbers.end());
+    }
+  }
+  for (const uint64_t number : shown_numbers) {
+    if (!state_->erofs || !state_->erofs->Find(number)) {
+      ++now.trees;
+    } else {
+      ++(state_->erofs->UsesStored(number) ? now.erofs_stored : now.erofs_over_fuse);
+    }
+  }
+  now.merged_chains = state_->chains ? state_->chains->count() : 0;
+  return now;
+}
+
 layer::Cache& LayerHost::cache() { return *state_->cache; }
+
+layer::StatusSource& LayerHost::status() { return state_->host_status; }
+
+/// Of the layers that are shown, without the names of their worst reads.
+std::vector<layer::LayerStatus> LayerHost::State::Statuses() {
+  struct Known {
+    Held held;
+    uint64_t number = 0;
+  };
+  std::map<uint64_t, Known> by_number;
+  std::map<LayerKey, std::set<std::string>> images;
+  for (layer::LayerCache::OpenLayer& open : OpenLayers()) {
+    images[open.layer->key()] = std::move(open.images);
+  }
+  {
+    MutexLock lock(mutex);
+    for (const auto& [key, entry] : shown) {
+      if (!entry.numbers.empty()) {
+        const uint64_t number = *entry.numbers.begin();
+        by_number[number] = {.held = entry.held, .number = number};
+      }
+    }
+  }
+  std::vector<layer::LayerStatus> statuses;
+  for (const auto& [number, known] : by_number) {
+    LazyLayer& layer = *known.held.layer;
+    const std::set<std::string>& of_layer = images[layer.key()];
+    statuses.push_back({.key = layer.key(),
+                        .number = number,
+                        .images = {of_layer.begin(), of_layer.end()},
+                        .is_whole = layer.chunks().codec() == layer::Codec::kWhole,
+                        .is_complete = known.held.stored->complete(),
+                        .is_unseen = erofs && erofs->UsesStored(number),
+                        .is_new = known.held.is_new,
+                        .decision = KeptDecision(layer.key()),
+                        .use = layer.Use(),
+                        .worst_reads = {},
+                        .places = layer.SourcesHealth()});
+  }
+  return statuses;
+}
+
+/// Without names for a layer that is not open any more.
+std::vector<layer::FilesOfRange> LayerHost::State::NamesOf(
+    const LayerKey& key, std::span<const layer::DataRange> ranges) {
+  std::shared_ptr<LazyLayer> layer;
+  {
+    MutexLock lock(mutex);
+    if (const auto found = shown.find(key); found != shown.end()) {
+      layer = found->second.held.layer;
+    }
+  }
+  std::vector<layer::FilesOfRange> files;
+  if (layer) {
+    files = layer::FindFiles(layer->index(), ranges);
+  }
+  // A name that the disk did not give is none.
+  return layer && layer->CheckFiles().ok() ? files
+                                           : std::vector<layer::FilesOfRange>(ranges.size());
+}
 
 /// A plain layer that the node keeps a description of is lazy by that, unless it is held as a
 /// whole.
@@ -1090,6 +1264,7 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& sp
     ::malloc_trim(0);
   }
   ASSIGN_OR_RETURN(Held held, OpenNew(std::move(opened.stored)));
+  held.layer->tally().OnOpened(opened.requests, opened.fetched_bytes);
   if (PlacesOf(spec).empty()) {  // else it is not known at which of them it was opened
     held.layer->UseReader(KeepTogether(source, std::move(opened.reader)));
   }
@@ -1128,6 +1303,8 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenPlain(const LayerSpec& sp
     }
   });
   ASSIGN_OR_RETURN(Held held, OpenWhole(stored, spec));
+  held.is_new = true;
+  held.layer->NoteFetchedWhole();
   KeepDigests(held);
   return held;
 }
@@ -1153,6 +1330,7 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenNew(
                {{"layer", held.stored->key().layer.ToString()},
                 {"bytes", fmt::format("{}", shared.size_bytes())}});
   }
+  held.is_new = true;
   held.layer->UseShared(std::move(shared));
   KeepDigests(held);
   return held;
@@ -1373,6 +1551,7 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenStored(
   ASSIGN_OR_RETURN(std::shared_ptr<LazyLayer> layer,
                    LazyLayer::Open(stored, *cpu, counters, {}, scheduler));
   layer->ReportWrongBytes(LogWrongBytes);
+  layer->Trace(host_status.slow_reads());
   std::shared_ptr<layer::ReadTap> tap;
   if (dependencies.recorder) {
     layer->Observe(dependencies.recorder->AddLayer(stored->key(), layer->chunks(), stored));
@@ -1388,10 +1567,15 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenStored(
                                            dependencies.files);
     layer->KeepGaps(gaps);
   }
+  uint64_t content_bytes = 0;
+  for (const layer::ChunkRecord& chunk : layer->chunks().chunks()) {
+    content_bytes += chunk.size_bytes;
+  }
   return Held{.layer = std::move(layer),
               .stored = std::move(stored),
               .tap = std::move(tap),
-              .gaps = std::move(gaps)};
+              .gaps = std::move(gaps),
+              .content_bytes = content_bytes};
 }
 
 Status LayerHost::State::Hide(uint64_t number, Data data) {

@@ -1,6 +1,8 @@
 /// Shows lazy layers as directories: the store, the layers' engine and the FUSE sessions together.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <functional>
@@ -11,12 +13,15 @@
 #include <string_view>
 #include <vector>
 
+#include "base/duration_histogram.h"
 #include "base/executor.h"
 #include "base/file_system.h"
 #include "base/status.h"
 #include "base/unique_fd.h"
 #include "fuse/session.h"
+#include "layer/counters.h"
 #include "layer/fetch_decision.h"
+#include "layer/fetch_scheduler.h"
 #include "mount/diff_id_checks.h"
 #include "mount/erofs_probe.h"
 #include "mount/layer_spec.h"
@@ -29,6 +34,7 @@ class GzipLayerIndex;
 namespace starling::layer {
 class AccessRecorder;
 class Cache;
+class StatusSource;
 }  // namespace starling::layer
 
 namespace starling::mount {
@@ -77,6 +83,9 @@ struct FetchPolicy {
   uint64_t max_background_bytes_per_second = 0;
 };
 
+/// gRPC's.
+inline constexpr size_t kStatusCodes = 17;
+
 struct MountedLayer {
   uint64_t number = 0;
   std::filesystem::path path;  // the layer's root directory
@@ -89,6 +98,33 @@ struct MountedLayer {
 struct HostCounters {
   uint64_t blob_requests = 0;
   uint64_t blob_bytes = 0;
+};
+
+/// What Mount came to since the start: how long it took, by what became of it.
+struct MountCounters {
+  DurationHistogram lazy;
+  DurationHistogram whole;  // fetched as a whole, or as a whole in the store
+  DurationHistogram failed;
+  /// By StatusCode.
+  std::array<std::atomic<uint64_t>, kStatusCodes> failures{};
+};
+
+/// What a host has at one moment.
+struct HostState {
+  uint64_t shown_layers = 0;
+  uint64_t waiting_layers = 0;  // opened ahead, and not shown yet
+  uint64_t complete_layers = 0;
+  uint64_t images = 0;                                       // that layers were mounted for
+  uint64_t held_bytes = 0;                                   // of files' content, in open layers
+  uint64_t total_bytes = 0;                                  // of the same, when all of it is held
+  uint64_t disk_bytes = 0;                                   // that the store takes
+  uint64_t max_disk_bytes = 0;                               // 0: what the disk has
+  std::array<layer::FetchScheduler::InFlight, 4> in_flight;  // by oci::FetchClass
+  // Layers and chains that are shown, by what shows them.
+  uint64_t trees = 0;
+  uint64_t erofs_over_fuse = 0;
+  uint64_t erofs_stored = 0;
+  uint64_t merged_chains = 0;
 };
 
 /// What a successor needs to go on with the mounts of a host whose process has died or has released
@@ -210,9 +246,16 @@ class LayerHost {
   const PlaneChoice& data_plane() const;
 
   HostCounters counters() const;
+  // The counters live as long as the host.
+  const layer::FetchCounters& fetch_counters() const;
+  const MountCounters& mount_counters() const;
+  /// May wait for a mount that is on its way, never for the network.
+  HostState state() const;
 
   /// What is held, and what may be done about it. Lives as long as the host.
   layer::Cache& cache();
+  /// How the layers fare, and why reads were slow. Lives as long as the host.
+  layer::StatusSource& status();
 
  private:
   struct State;

@@ -62,6 +62,7 @@ struct Transfer {
   size_t max_header_bytes = 0;
   size_t max_headers = 0;
   const std::set<int>* proxy_ports = nullptr;
+  TransferCounters* counters = nullptr;
   size_t body_sent_bytes = 0;
   bool headers_seen = false;
   Status failure;  // why a callback stopped libcurl
@@ -148,9 +149,10 @@ size_t OnBody(char* data, size_t, size_t count, void* user) noexcept {
   if (transfer.request.download && transfer.success()) {
     switch (transfer.request.download->TryWrite(bytes)) {
       case BodyPipe::Attempt::kDone:
+        transfer.counters->received_bytes.fetch_add(count, std::memory_order_relaxed);
         return count;
       case BodyPipe::Attempt::kWait:
-        return CURL_WRITEFUNC_PAUSE;
+        return CURL_WRITEFUNC_PAUSE;  // they are offered again
       case BodyPipe::Attempt::kClosed:
         break;
     }
@@ -158,6 +160,7 @@ size_t OnBody(char* data, size_t, size_t count, void* user) noexcept {
         MakeError(StatusCode::kCancelled, fmt::format("{}: the reader has gone", transfer.What()));
     return CURL_WRITEFUNC_ERROR;
   }
+  transfer.counters->received_bytes.fetch_add(count, std::memory_order_relaxed);
   transfer.failure = transfer.TakeBody(bytes);
   return transfer.failure.ok() ? count : CURL_WRITEFUNC_ERROR;
 }
@@ -315,6 +318,7 @@ struct CurlTransport::Mailbox {
     bool stopping = false;  // nothing goes out any more
     bool ending = false;    // and the thread ends
   };
+  TransferCounters counters;
   Mutex mutex;  // leaf
   Mail mail GUARDED_BY(mutex);
   CURLM* multi GUARDED_BY(mutex) = nullptr;  // null once the loop has gone
@@ -347,6 +351,7 @@ class CurlTransport::Loop {
   void ConfigureBody(Transfer& transfer);
   void CollectFinished();
   void Finish(std::unique_ptr<Transfer> transfer, StatusOr<HttpResponse> result);
+  static void Count(const Transfer& transfer, const StatusOr<HttpResponse>& result);
   void ExpirePending();
   void FireTimers();
   std::unique_ptr<Transfer> Take(uint64_t id);
@@ -413,6 +418,7 @@ bool CurlTransport::Loop::TakeMail() {
     auto transfer = std::make_unique<Transfer>(std::move(request));
     transfer->id = next_id_++;
     transfer->origin = OriginOf(transfer->request.url);
+    transfer->counters = &mailbox_->counters;
     if (transfer->request.stop.stop_possible()) {
       transfer->on_stop = std::make_unique<Transfer::StopCallback>(
           transfer->request.stop, [mailbox = mailbox_, id = transfer->id] {
@@ -628,6 +634,7 @@ void CurlTransport::Loop::Finish(std::unique_ptr<Transfer> transfer,
   }
   // Only what was started has a handle.
   if (transfer->easy) {
+    Count(*transfer, result);
     const auto count = active_by_origin_.find(transfer->origin);
     if (--count->second == 0) {
       active_by_origin_.erase(count);
@@ -640,6 +647,19 @@ void CurlTransport::Loop::Finish(std::unique_ptr<Transfer> transfer,
   HttpTransport::Done done = std::move(transfer->done);
   transfer.reset();
   done(std::move(result));
+}
+
+void CurlTransport::Loop::Count(const Transfer& transfer, const StatusOr<HttpResponse>& result) {
+  TransferCounters& counters = *transfer.counters;
+  if (result.ok()) {
+    counters.CountEnd(result->status);
+  } else {
+    (result.status().code() == StatusCode::kCancelled ? counters.dropped : counters.failed)
+        .fetch_add(1, std::memory_order_relaxed);
+  }
+  if (transfer.request.is_retry) {
+    counters.retries.fetch_add(1, std::memory_order_relaxed);
+  }
 }
 
 void CurlTransport::Loop::ExpirePending() {
@@ -736,6 +756,8 @@ CurlTransport::~CurlTransport() {
   mailbox_->Post([](Mailbox::Mail& mail) { mail.stopping = mail.ending = true; });
   thread_.join();
 }
+
+const TransferCounters& CurlTransport::counters() const { return mailbox_->counters; }
 
 void CurlTransport::Stop() {
   mailbox_->Post([](Mailbox::Mail& mail) { mail.stopping = true; });

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "registry/http_transport.h"
+#include "registry/transfer_counters.h"
 
 namespace starling::registry {
 
@@ -40,6 +41,8 @@ class CurlTransport : public HttpTransport {
   ~CurlTransport() override;
   void Send(HttpRequest request, Done done) override;
   void RunAfter(std::chrono::milliseconds delay, std::function<void()> task) override;
+  /// What all exchanges came to. Lives as long as this.
+  const TransferCounters& counters() const;
   /// Ends every exchange, and from now on each new one at once, with kCancelled. Does not wait.
   void Stop();
 

@@ -77,6 +77,8 @@ struct HttpRequest {
   std::stop_token stop;
   /// Not over a connection that others use.
   bool own_connection = false;
+  /// It was sent before, and failed.
+  bool is_retry = false;
   /// A name that stands for another address is kFailedPrecondition.
   Reach reach = Reach::kAnywhere;
   Proxy proxy = Proxy::kOfEnvironment;

@@ -188,6 +188,7 @@ class RemoteBlob::RangeRead : public std::enable_shared_from_this<RangeRead> {
                        .fetch_class = fetch_class_,
                        .stop = stop_,
                        .own_connection = own_connection_,
+                       .is_retry = tries_ > 0,
                        .retry = {.deadline = deadline_, .max_retries = max_retries_}};
     request.on_location = [self = shared_from_this()](const std::string& url) {
       self->shared_->Remember(url);

@@ -127,6 +127,7 @@ class RepositoryApi::CallInProgress : public std::enable_shared_from_this<CallIn
                      .fetch_class = request_.fetch_class,
                      .stop = request_.stop,
                      .own_connection = request_.own_connection,
+                     .is_retry = request_.is_retry,
                      .reach = api_->deps_.hosts.ReachOf(api_->base(), *url_)};
     const RegistryHost host = api_->deps_.latest();
     http.connection = ConnectionFor(host.api, host.connection, *url_);

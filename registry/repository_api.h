@@ -43,6 +43,7 @@ struct ApiRequest {
   /// As HttpRequest's.
   std::stop_token stop;
   bool own_connection = false;
+  bool is_retry = false;  // as HttpRequest's
   RetryPolicy retry;
 };
 

@@ -105,6 +105,7 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
   void Send() {
     HttpRequest request = request_;
     request.timeout = Left();
+    request.is_retry = request_.is_retry || retries_ > 0;
     if (request.timeout <= milliseconds(0)) {
       EndProbe();
       visit_.Ended();

@@ -23,6 +23,7 @@
 #include "layer/cache.h"
 #include "layer/gzip_index_store.h"
 #include "layer/profile_store.h"
+#include "layer/status.h"
 #include "oci/manifest.h"
 #include "tests/support/file_tree.h"
 #include "tests/support/gunzip.h"
@@ -260,6 +261,70 @@ TEST_P(LayerHostTest, ALayerWhoseIndexTheDiskDoesNotGiveCostsNobodyElse) {
       EXPECT_TRUE(host_->Unmount(number, LayerHost::Data::kDiscard).ok());
     }
   }
+}
+
+TEST_P(LayerHostTest, CountsAndTellsWhatBecomesOfItsLayers) {
+  const auto layer = MakeLayer("one", R"sh(
+    head -c 600000 /dev/urandom > $TREE/large
+    mkdir $TREE/d; head -c 400000 /dev/urandom > $TREE/d/other)sh");
+  const auto plain = MakePlainLayer("two", "echo plain > $TREE/p");
+  const auto blob = image_->Add(layer);
+  image_->Add(plain);
+  const HostState before = host_->state();
+  EXPECT_EQ(before.shown_layers, 0U);
+  EXPECT_EQ(before.total_bytes, 0U);
+  const auto root = MountLayer(1, layer);
+  MountLayer(2, plain);
+  EXPECT_EQ(host_
+                ->Mount(3, {.image = "image",
+                            .layer = oci::Digest::Of(AsBytes("none")),
+                            .toc = oci::Digest::Of(AsBytes("none of it"))})
+                .status()
+                .code(),
+            StatusCode::kNotFound);
+  EXPECT_EQ(ReadWhole(root / "d" / "other"), ReadWhole(Path("one") / "d" / "other"));
+
+  const MountCounters& mounts = host_->mount_counters();
+  EXPECT_EQ(mounts.lazy.snapshot().count(), 1U);
+  EXPECT_EQ(mounts.whole.snapshot().count(), 1U);
+  EXPECT_EQ(mounts.failed.snapshot().count(), 1U);
+  EXPECT_EQ(mounts.failures[static_cast<size_t>(StatusCode::kNotFound)], 1U);
+  const HostState now = host_->state();
+  EXPECT_EQ(now.shown_layers, 2U);
+  EXPECT_EQ(now.waiting_layers, 0U);
+  EXPECT_EQ(now.images, 1U);
+  EXPECT_EQ(now.total_bytes, 600'000U + 400'000U + 6U);
+  EXPECT_GE(now.held_bytes, 400'006U);
+  EXPECT_GT(now.disk_bytes, 400'000U);
+  EXPECT_EQ(now.max_disk_bytes, 0U);
+  EXPECT_EQ(now.trees, GetParam() == DataPlane::kTree ? 2U : 0U);
+  EXPECT_EQ(now.erofs_over_fuse + now.erofs_stored, GetParam() == DataPlane::kErofs ? 2U : 0U);
+  EXPECT_EQ(now.merged_chains, 0U);
+
+  const auto statuses = host_->status().Layers();
+  ASSERT_TRUE(statuses.ok()) << statuses.status();
+  ASSERT_EQ(statuses->size(), 2U);
+  const layer::LayerStatus& lazy = statuses->front();
+  const layer::LayerStatus& whole = statuses->back();
+  EXPECT_EQ(lazy.key.layer, layer.digest);
+  EXPECT_EQ(lazy.images, std::vector<std::string>{"image"});
+  EXPECT_TRUE(lazy.is_new);
+  EXPECT_FALSE(lazy.is_whole);
+  ASSERT_TRUE(lazy.decision.has_value());
+  EXPECT_GE(lazy.use.needed_bytes, 400'000U);
+  EXPECT_EQ(lazy.use.held_bytes + whole.use.held_bytes, host_->state().held_bytes);
+  EXPECT_EQ(lazy.use.blob_bytes, layer.blob.size());
+  EXPECT_TRUE(whole.is_whole);
+  EXPECT_TRUE(whole.is_complete);
+  EXPECT_EQ(whole.cost_bytes(), plain.blob.size());
+  const layer::FetchCounters& fetches = host_->fetch_counters();
+  EXPECT_EQ(lazy.use.fetched_bytes() + whole.use.fetched_bytes(), fetches.bytes);
+  EXPECT_GT(fetches.waited_reads.snapshot().count(), 0U);
+  ASSERT_FALSE(lazy.worst_reads.empty());
+  for (const layer::NamedRead& named : lazy.worst_reads) {
+    EXPECT_EQ(named.file, "/d/other");
+  }
+  EXPECT_TRUE(host_->status().SlowReads().ok());
 }
 
 TEST_P(LayerHostTest, ServesXattrs) {

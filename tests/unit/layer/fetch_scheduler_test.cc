@@ -110,6 +110,19 @@ TEST_F(FetchSchedulerTest, MoreUrgentClassesGoFirst) {
   EXPECT_EQ(background->begun(), 2u);
 }
 
+TEST_F(FetchSchedulerTest, SaysWhatIsOnItsWayToAllHosts) {
+  using InFlight = FetchScheduler::InFlight;
+  auto first = scheduler_->Begin("a", FetchClass::kDemand, 100);
+  const auto second = scheduler_->Begin("b", FetchClass::kDemand, 50);
+  const auto other = scheduler_->Begin("b", FetchClass::kPrefetch, 7);
+  first->OnBytes(60);
+  EXPECT_EQ(scheduler_->InFlightOf(FetchClass::kDemand), (InFlight{.requests = 2, .bytes = 150}));
+  EXPECT_EQ(scheduler_->InFlightOf(FetchClass::kPrefetch), (InFlight{.requests = 1, .bytes = 7}));
+  first.reset();
+  EXPECT_EQ(scheduler_->InFlightOf(FetchClass::kDemand), (InFlight{.requests = 1, .bytes = 50}));
+  EXPECT_EQ(scheduler_->InFlightOf(FetchClass::kBackground), InFlight{});
+}
+
 TEST_F(FetchSchedulerTest, FeedsOfOneClassTakeTurns) {
   const auto first = Enlist(FetchClass::kPrefetch, 10);
   const auto second = Enlist(FetchClass::kPrefetch, 10);

@@ -546,6 +546,7 @@ TEST_F(LazyLayerTest, ALateReadIsSentAgainToTheOnlySource) {
   auto read = StartLateRead(ChunkRange(0));
   AwaitRequests(*blob_, 2);
   EXPECT_TRUE(blob_->last_options().own_connection);
+  EXPECT_EQ(counters_.second_requests, 1U);
   timer_.Advance(std::chrono::seconds(10));
   Settle();
   EXPECT_EQ(blob_->requests(), 2U) << "once";
@@ -808,6 +809,126 @@ TEST_F(LazyLayerTest, WhatComesAfterCloseIsDroppedAndNotCounted) {
   blob_->Release();
   EXPECT_EQ(answered.get_future().get().code(), StatusCode::kCancelled);
   EXPECT_FALSE(layer->IsPresent(ChunkRange(0)));
+}
+
+TEST_F(LazyLayerTest, CountsWhatReadersGotAndWhatItTook) {
+  ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
+  ASSERT_TRUE(MakePresent(ChunkRange(1)).ok());
+  Bytes held(100);
+  EXPECT_TRUE(layer_->ReadPresent(10, held).value());
+  blob_->FailNext(MakeError(StatusCode::kNotFound, "gone"));
+  EXPECT_FALSE(Read(ChunkRange(2)).ok());
+  Settle();
+  EXPECT_EQ(counters_.served_bytes, kChunk + 100);
+  EXPECT_EQ(counters_.held_reads.snapshot().count(), 1U);
+  EXPECT_EQ(counters_.waited_reads.snapshot().count(), 2U) << "nobody reads by MakePresent";
+  EXPECT_EQ(counters_.failed_reads, 1U);
+  EXPECT_EQ(counters_.waiting_reads, 0U);
+  EXPECT_EQ(layer_->Use().stalls.reads, 2U);
+  EXPECT_EQ(layer_->Use().stalls.failed, 1U);
+  const FetchCounters::OfPurpose& demand = counters_.Of(Purpose::kDemand);
+  EXPECT_EQ(demand.requests, blob_->requests());
+  EXPECT_EQ(demand.bytes, counters_.bytes);
+  EXPECT_EQ(demand.durations.snapshot().count(), demand.requests);
+  EXPECT_GE(counters_.decodes.snapshot().count(), 2U);
+}
+
+TEST_F(LazyLayerTest, CountsReadsThatWaitAndHowLong) {
+  OpenScheduled();
+  blob_->Hold();
+  auto read = StartRead(ChunkRange(0));
+  AwaitRequests(*blob_, 1);
+  EXPECT_EQ(counters_.waiting_reads, 1U);
+  clock_.Advance(std::chrono::milliseconds(250));
+  blob_->Release();
+  ASSERT_TRUE(read.get().ok());
+  Settle();
+  EXPECT_EQ(counters_.waiting_reads, 0U);
+  EXPECT_EQ(counters_.waited_reads.snapshot().sum, std::chrono::milliseconds(250));
+}
+
+TEST_F(LazyLayerTest, TellsWhatItsReadersWaitedFor) {
+  OpenScheduled();
+  const auto slow_reads = std::make_shared<SlowReads>();
+  layer_->Trace(slow_reads);
+  blob_->Hold();
+  auto read = StartRead(ChunkRange(1));
+  AwaitRequests(*blob_, 1);
+  clock_.Advance(std::chrono::milliseconds(250));
+  blob_->Release();
+  ASSERT_TRUE(read.get().ok());
+  ExpectContent(Read(ChunkRange(1)), ChunkRange(1));  // held, so that it took no time
+  Settle();
+  const LayerUse::Stalls stalls = layer_->Use().stalls;
+  EXPECT_EQ(stalls.reads, 2U);
+  EXPECT_EQ(stalls.failed, 0U);
+  EXPECT_EQ(stalls.times, (ReadTimes{.network = std::chrono::milliseconds(250)}));
+  ASSERT_EQ(stalls.worst.size(), 2U);
+  EXPECT_EQ(stalls.worst[0].range, ChunkRange(1));
+  EXPECT_EQ(stalls.worst[0].layer, layer_->key());
+  EXPECT_EQ(stalls.worst[0].times.cause(), ReadCause::kNetwork);
+  EXPECT_EQ(slow_reads->List().reads, std::vector{stalls.worst[0]}) << "the other was not slow";
+}
+
+TEST_F(LazyLayerTest, TellsWhatItsBytesCameForAndWhoReadThem) {
+  OpenScheduled();
+  ExpectContent(Read({3 * kChunk, 10}), {3 * kChunk, 10});  // its member has chunk 4, too
+  Complete().get();
+  Settle();
+  Bytes held(10);
+  EXPECT_TRUE(layer_->ReadPresent(0, held).value());
+  const LayerUse use = layer_->Use();
+  EXPECT_EQ(use.total_bytes, 5 * kChunk);
+  EXPECT_EQ(use.held_bytes, 5 * kChunk);
+  EXPECT_EQ(use.needed_bytes, 2 * kChunk);
+  EXPECT_EQ(use.wasted_bytes, 3 * kChunk);
+  uint64_t came = 0;
+  for (const LayerUse::Came& part : use.came) {
+    came += part.bytes;
+  }
+  EXPECT_EQ(came, 5 * kChunk);
+  EXPECT_EQ(use.fetched_bytes(), counters_.bytes);
+  for (const Purpose purpose : kPurposes) {
+    EXPECT_EQ(use.fetched[static_cast<size_t>(purpose)].bytes, counters_.Of(purpose).bytes);
+    EXPECT_EQ(use.fetched[static_cast<size_t>(purpose)].requests, counters_.Of(purpose).requests);
+  }
+}
+
+TEST_F(LazyLayerTest, CountsBytesByWhatTheyCameFor) {
+  OpenScheduled();
+  Complete().get();
+  Settle();
+  EXPECT_EQ(counters_.Of(Purpose::kDemand).bytes, 0U);
+  EXPECT_EQ(counters_.Of(Purpose::kBackground).bytes, counters_.bytes);
+  EXPECT_GT(counters_.bytes, 4 * kChunk);
+}
+
+TEST_F(LazyLayerTest, CountsWhatCameWrong) {
+  OpenWithoutSources();
+  const auto first = AddMemorySource("first");
+  AddMemorySource("second");
+  first->DamageNext();
+  ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
+  Settle();
+  EXPECT_EQ(counters_.wrong_members, 1U);
+  EXPECT_EQ(counters_.moved_fetches, 0U);
+}
+
+TEST_F(LazyLayerTest, CountsAFetchThatGoesOnElsewhere) {
+  OpenWithoutSources();
+  const auto first = AddMemorySource("first");
+  AddMemorySource("second");
+  first->FailNext(MakeError(StatusCode::kUnavailable, "away"));
+  ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
+  Settle();
+  EXPECT_EQ(counters_.moved_fetches, 1U);
+  EXPECT_EQ(counters_.requests, 2U);
+}
+
+TEST_F(LazyLayerTest, CountsWhatIsEvicted) {
+  ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
+  EXPECT_EQ(layer_->Evict(LazyLayer::Evictable::kAll, kChunk).value(), kChunk);
+  EXPECT_EQ(counters_.evicted_bytes, kChunk);
 }
 
 TEST_F(LazyLayerTest, RefusesReadsPastTheEnd) {

@@ -47,6 +47,41 @@ TEST(CurlTransport, ReturnsAnyStatusAndKeepsTheConnection) {
   EXPECT_EQ(requests[0].Header("cookie"), "");
 }
 
+TEST(CurlTransport, CountsWhatCame) {
+  TestServer server([](const ServedRequest& request) {
+    ServedResponse response{.status = 200, .body = "0123456789"};
+    if (request.target == "/broken") {
+      response.cut_after_bytes = 4;
+    } else if (request.target.starts_with("/status/")) {
+      response.status = std::stoi(request.target.substr(8));
+    }
+    return response;
+  });
+  CurlTransport transport;
+  for (const char* path : {"/ok", "/status/307", "/status/404", "/status/503", "/broken"}) {
+    (void)Fetch(transport, {.url = server.url() + path});
+  }
+  size_t streamed = 0;
+  ASSERT_TRUE(Fetch(transport, {.url = server.url() + "/streamed",
+                                .on_body =
+                                    [&streamed](ByteSpan bytes) {
+                                      streamed += bytes.size();
+                                      return OkStatus();
+                                    },
+                                .is_retry = true})
+                  .ok());
+  const TransferCounters& counters = transport.counters();
+  EXPECT_EQ(streamed, 10U);
+  EXPECT_EQ(counters.succeeded, 2U);
+  EXPECT_EQ(counters.redirected, 1U);
+  EXPECT_EQ(counters.refused, 1U);
+  EXPECT_EQ(counters.server_errors, 1U);
+  EXPECT_EQ(counters.failed, 1U);
+  EXPECT_EQ(counters.dropped, 0U);
+  EXPECT_EQ(counters.retries, 1U);
+  EXPECT_EQ(counters.received_bytes, 54U);
+}
+
 TEST(CurlTransport, BoundsConnectionsOfAHost) {
   TestServer server([](const ServedRequest&) { return ServedResponse{.body = "x"}; });
   CurlTransport transport({.max_requests_per_host = 3});

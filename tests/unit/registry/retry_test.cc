@@ -71,6 +71,7 @@ class HeldTransport : public HttpTransport {
     }
     done(std::move(response));
   }
+  bool is_first_a_retry() const { return sent_.front().first.is_retry; }
   /// Bytes of the first request's body came.
   void GiveBody(std::string_view bytes) {
     ASSERT_TRUE(sent_.front().first.on_body(AsBytes(bytes)).ok());
@@ -157,6 +158,16 @@ TEST_F(SendWithRetriesTest, AllRequestsToAHostKeepOnePause) {
     transport_.AnswerFirst(HttpResponse{.status = 200});
   }
   EXPECT_EQ(transport_.answered(), 2u * 13);
+}
+
+TEST_F(SendWithRetriesTest, WhatIsSentAgainSaysSo) {
+  Send();
+  EXPECT_FALSE(transport_.is_first_a_retry());
+  transport_.AnswerFirst(HttpResponse{.status = 500});
+  Pass(1);
+  ASSERT_EQ(transport_.open(), 1u);
+  EXPECT_TRUE(transport_.is_first_a_retry());
+  transport_.AnswerFirst(HttpResponse{.status = 200});
 }
 
 TEST_F(SendWithRetriesTest, OthersAreNotHeldUp) {

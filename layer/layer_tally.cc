@@ -1,0 +1,101 @@
+#include "layer/layer_tally.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace starling::layer {
+
+uint64_t LayerUse::fetched_bytes() const {
+  return std::accumulate(fetched.begin(), fetched.end(), uint64_t{0},
+                         [](uint64_t sum, const Fetched& part) { return sum + part.bytes; });
+}
+
+LayerTally::LayerTally(size_t chunks)
+    : needed_((chunks + kWordBits - 1) / kWordBits), came_(chunks) {}
+
+void LayerTally::OnRequest(Purpose purpose) {
+  fetched_[static_cast<size_t>(purpose)].requests.fetch_add(1, std::memory_order_relaxed);
+}
+
+void LayerTally::OnBytes(Purpose purpose, uint64_t size_bytes) {
+  fetched_[static_cast<size_t>(purpose)].bytes.fetch_add(size_bytes, std::memory_order_relaxed);
+}
+
+void LayerTally::OnOpened(uint64_t requests, uint64_t size_bytes) {
+  auto& [all_requests, all_bytes] = fetched_[static_cast<size_t>(Purpose::kIndex)];
+  all_requests.fetch_add(requests, std::memory_order_relaxed);
+  all_bytes.fetch_add(size_bytes, std::memory_order_relaxed);
+}
+
+void LayerTally::OnNeeded(uint32_t chunk) noexcept {
+  std::atomic<uint64_t>& word = needed_[chunk / kWordBits];
+  const uint64_t bit = uint64_t{1} << chunk % kWordBits;
+  if ((word.load(std::memory_order_relaxed) & bit) == 0) {
+    word.fetch_or(bit, std::memory_order_relaxed);
+  }
+}
+
+bool LayerTally::IsNeeded(uint32_t chunk) const {
+  return (needed_[chunk / kWordBits].load(std::memory_order_relaxed) >> chunk % kWordBits & 1) != 0;
+}
+
+void LayerTally::OnCame(uint32_t chunk, Purpose purpose) {
+  uint8_t never = 0;
+  came_[chunk].compare_exchange_strong(never, static_cast<uint8_t>(purpose) + 1,
+                                       std::memory_order_relaxed);
+}
+
+void LayerTally::OnWaited(const SlowRead& read) {
+  const auto longer = [](const SlowRead& a, const SlowRead& b) {
+    return a.times.total() > b.times.total();
+  };
+  MutexLock lock(mutex_);
+  ++stalls_.reads;
+  stalls_.failed += read.failed ? 1 : 0;
+  stalls_.times.queue += read.times.queue;
+  stalls_.times.network += read.times.network;
+  stalls_.times.decode += read.times.decode;
+  stalls_.times.disk += read.times.disk;
+  std::vector<SlowRead>& worst = stalls_.worst;
+  if (worst.size() == kWorst && !longer(read, worst.back())) {
+    return;
+  }
+  worst.insert(std::ranges::upper_bound(worst, read, longer), read);
+  worst.resize(std::min(worst.size(), kWorst));
+}
+
+LayerUse LayerTally::Use(const ChunkTable& table,
+                         const std::function<bool(uint32_t chunk)>& is_present) const {
+  LayerUse use{.blob_bytes = table.blob_size_bytes()};
+  const std::span<const ChunkRecord> chunks = table.chunks();
+  std::vector<bool> has_all(table.members().size(), true);
+  for (uint32_t chunk = 0; chunk < chunks.size(); ++chunk) {
+    const uint64_t size_bytes = chunks[chunk].size_bytes;
+    const bool is_needed = IsNeeded(chunk);
+    use.total_bytes += size_bytes;
+    use.needed_bytes += is_needed ? size_bytes : 0;
+    if (is_present(chunk)) {
+      use.held_bytes += size_bytes;
+    } else {
+      has_all[chunks[chunk].member] = false;
+    }
+    if (const uint8_t came = came_[chunk].load(std::memory_order_relaxed); came != 0) {
+      LayerUse::Came& part = use.came[came - 1];
+      part.bytes += size_bytes;
+      part.needed_bytes += is_needed ? size_bytes : 0;
+      use.wasted_bytes += is_needed ? 0 : size_bytes;
+    }
+  }
+  for (size_t member = 0; member < has_all.size(); ++member) {
+    use.held_blob_bytes += has_all[member] ? table.members()[member].blob_size : 0;
+  }
+  for (size_t i = 0; i < fetched_.size(); ++i) {
+    use.fetched[i] = {.requests = fetched_[i].requests.load(std::memory_order_relaxed),
+                      .bytes = fetched_[i].bytes.load(std::memory_order_relaxed)};
+  }
+  MutexLock lock(mutex_);
+  use.stalls = stalls_;
+  return use;
+}
+
+}  // namespace starling::layer

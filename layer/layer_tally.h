@@ -1,0 +1,89 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "base/mutex.h"
+#include "layer/chunk_table.h"
+#include "layer/counters.h"
+#include "layer/slow_reads.h"
+
+namespace starling::layer {
+
+/// What became of one layer's bytes, since this process opened it.
+struct LayerUse {
+  struct Fetched {  // over the network, compressed
+    uint64_t requests = 0;
+    uint64_t bytes = 0;
+    friend bool operator==(const Fetched&, const Fetched&) = default;
+  };
+  struct Came {  // of files' content
+    uint64_t bytes = 0;
+    uint64_t needed_bytes = 0;  // of them, that somebody read, before or later
+    friend bool operator==(const Came&, const Came&) = default;
+  };
+  struct Stalls {
+    uint64_t reads = 0;  // that waited
+    uint64_t failed = 0;
+    ReadTimes times;              // of all
+    std::vector<SlowRead> worst;  // longest first
+    friend bool operator==(const Stalls&, const Stalls&) = default;
+  };
+
+  uint64_t blob_bytes = 0;       // compressed
+  uint64_t held_blob_bytes = 0;  // of its members of which everything is held
+  uint64_t total_bytes = 0;      // of files' content, as all that follows
+  uint64_t held_bytes = 0;
+  uint64_t needed_bytes = 0;  // that somebody read, with what the kernel read ahead
+  uint64_t wasted_bytes = 0;  // that came and nobody has read until now
+  std::array<Fetched, kPurposes.size()> fetched{};
+  std::array<Came, kPurposes.size()> came{};
+  Stalls stalls;
+
+  uint64_t fetched_bytes() const;
+  friend bool operator==(const LayerUse&, const LayerUse&) = default;
+};
+
+/// Notes for one layer what LayerUse tells. A byte and a bit are held for each chunk.
+/// Threads: safe; what is called for every read is lock-free.
+class LayerTally {
+ public:
+  static constexpr size_t kWorst = 8;
+
+  explicit LayerTally(size_t chunks);
+
+  void OnRequest(Purpose purpose);
+  void OnBytes(Purpose purpose, uint64_t size_bytes);
+  /// What came before there was this object.
+  void OnOpened(uint64_t requests, uint64_t size_bytes);
+  /// A chunk was asked for by a reader.
+  void OnNeeded(uint32_t chunk) noexcept;
+  /// A chunk that was fetched for `purpose` is held; the first time counts.
+  void OnCame(uint32_t chunk, Purpose purpose);
+  void OnWaited(const SlowRead& read);
+
+  /// `is_present` tells of a chunk whether it is held.
+  LayerUse Use(const ChunkTable& table,
+               const std::function<bool(uint32_t chunk)>& is_present) const;
+
+ private:
+  static constexpr uint32_t kWordBits = 64;
+
+  bool IsNeeded(uint32_t chunk) const;
+
+  struct Fetched {
+    std::atomic<uint64_t> requests = 0;
+    std::atomic<uint64_t> bytes = 0;
+  };
+  std::array<Fetched, kPurposes.size()> fetched_;
+  std::vector<std::atomic<uint64_t>> needed_;  // one bit a chunk
+  std::vector<std::atomic<uint8_t>> came_;     // a Purpose plus 1; 0: not in this process
+  mutable Mutex mutex_;                        // leaf
+  LayerUse::Stalls stalls_ GUARDED_BY(mutex_);
+};
+
+}  // namespace starling::layer

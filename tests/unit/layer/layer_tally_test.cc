@@ -1,0 +1,121 @@
+#include "layer/layer_tally.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+namespace starling::layer {
+namespace {
+
+using std::chrono::milliseconds;
+
+/// Chunks of 10, 20, 30 and 40 bytes; the first two in one member of 7 bytes, the others in members
+/// of 8 and 9.
+class LayerTallyTest : public testing::Test {
+ protected:
+  LayerTallyTest() {
+    ChunkTableSpec spec;
+    uint64_t address = 0;
+    for (uint32_t i = 0; i < 4; ++i) {
+      const uint64_t size_bytes = (i + 1) * 10;
+      spec.chunks.push_back({.data_address = address,
+                             .size_bytes = size_bytes,
+                             .inner_offset = i == 1 ? 10U : 0U,
+                             .member = i == 0 ? 0 : i - 1,
+                             .digest = oci::Digest::Of(AsBytes("x")).value()});
+      address += size_bytes;
+    }
+    spec.members = {{.blob_offset = 0, .blob_size = 7},
+                    {.blob_offset = 7, .blob_size = 8},
+                    {.blob_offset = 15, .blob_size = 9}};
+    spec.data_size_bytes = address;
+    spec.blob_size_bytes = 30;
+    bytes_ = *WriteChunkTable(spec);
+    table_ = *ChunkTable::Open(bytes_);
+  }
+  LayerUse Use(const std::set<uint32_t>& present) const {
+    return tally_.Use(*table_, [&](uint32_t chunk) { return present.contains(chunk); });
+  }
+  static SlowRead Waited(milliseconds network, bool failed = false) {
+    return {.layer = {},
+            .range = {},
+            .times = {.queue = milliseconds(1), .network = network},
+            .ended = {},
+            .failed = failed};
+  }
+
+  Bytes bytes_;
+  std::optional<ChunkTable> table_;
+  LayerTally tally_{4};
+};
+
+TEST_F(LayerTallyTest, AFreshLayerHasNothing) {
+  EXPECT_EQ(Use({}), (LayerUse{.blob_bytes = 30, .total_bytes = 100}));
+}
+
+TEST_F(LayerTallyTest, TellsWhatIsHeld) {
+  const LayerUse use = Use({0, 2});
+  EXPECT_EQ(use.held_bytes, 40U);
+  EXPECT_EQ(use.held_blob_bytes, 8U) << "one chunk of the first member is missing";
+  EXPECT_EQ(Use({0, 1, 2, 3}).held_blob_bytes, 24U);
+}
+
+TEST_F(LayerTallyTest, WhatCameAndNobodyReadIsWasted) {
+  tally_.OnCame(0, Purpose::kDemand);
+  tally_.OnCame(1, Purpose::kPrefetch);
+  tally_.OnCame(2, Purpose::kPrefetch);
+  tally_.OnNeeded(0);
+  tally_.OnNeeded(2);
+  tally_.OnNeeded(2);
+  tally_.OnNeeded(3);  // held since an earlier process
+  const LayerUse use = Use({0, 1, 2, 3});
+  EXPECT_EQ(use.needed_bytes, 80U);
+  EXPECT_EQ(use.wasted_bytes, 20U);
+  using Came = LayerUse::Came;
+  EXPECT_EQ(use.came[static_cast<size_t>(Purpose::kDemand)],
+            (Came{.bytes = 10, .needed_bytes = 10}));
+  EXPECT_EQ(use.came[static_cast<size_t>(Purpose::kPrefetch)],
+            (Came{.bytes = 50, .needed_bytes = 30}));
+}
+
+TEST_F(LayerTallyTest, WhatAChunkFirstCameForCounts) {
+  tally_.OnCame(3, Purpose::kBackground);
+  tally_.OnCame(3, Purpose::kDemand);
+  const LayerUse use = Use({});
+  EXPECT_EQ(use.came[static_cast<size_t>(Purpose::kBackground)].bytes, 40U);
+  EXPECT_EQ(use.came[static_cast<size_t>(Purpose::kDemand)].bytes, 0U);
+}
+
+TEST_F(LayerTallyTest, AddsUpWhatWasFetched) {
+  tally_.OnOpened(2, 5);
+  tally_.OnRequest(Purpose::kDemand);
+  tally_.OnBytes(Purpose::kDemand, 3);
+  tally_.OnBytes(Purpose::kDemand, 4);
+  const LayerUse use = Use({});
+  EXPECT_EQ(use.fetched_bytes(), 12U);
+  using Fetched = LayerUse::Fetched;
+  EXPECT_EQ(use.fetched[static_cast<size_t>(Purpose::kIndex)],
+            (Fetched{.requests = 2, .bytes = 5}));
+  EXPECT_EQ(use.fetched[static_cast<size_t>(Purpose::kDemand)],
+            (Fetched{.requests = 1, .bytes = 7}));
+}
+
+TEST_F(LayerTallyTest, KeepsTheWorstReads) {
+  for (int i = 1; i <= 20; ++i) {
+    tally_.OnWaited(Waited(milliseconds(i * 7 % 20)));
+  }
+  tally_.OnWaited(Waited(milliseconds(100), /*failed=*/true));
+  const LayerUse::Stalls stalls = Use({}).stalls;
+  EXPECT_EQ(stalls.reads, 21U);
+  EXPECT_EQ(stalls.failed, 1U);
+  EXPECT_EQ(stalls.times.queue, milliseconds(21));
+  EXPECT_EQ(stalls.times.network, milliseconds(190 + 100));
+  ASSERT_EQ(stalls.worst.size(), LayerTally::kWorst);
+  EXPECT_EQ(stalls.worst[0], Waited(milliseconds(100), true));
+  for (size_t i = 1; i < stalls.worst.size(); ++i) {
+    EXPECT_EQ(stalls.worst[i], Waited(milliseconds(20 - i)));
+  }
+}
+
+}  // namespace
+}  // namespace starling::layer
