@@ -6,6 +6,7 @@
 #include <numeric>
 #include <optional>
 
+#include "base/socket_address.h"
 #include "base/toml.h"
 
 namespace starling::config {
@@ -307,6 +308,16 @@ Status ReadFuseThreads(Reader& reader, const toml::node& node, std::string_view 
   return OkStatus();
 }
 
+Status ReadMetricsAddress(Reader& reader, const toml::node& node, std::string_view key) {
+  ASSIGN_OR_RETURN(const std::string address, ReadText(reader, node, key));
+  if (const Status checked = SocketAddress::Parse(address).status();
+      !address.empty() && !checked.ok()) {
+    return reader.ErrorAt(node.source(), fmt::format("{}: {}", key, MessageOf(checked)));
+  }
+  reader.settings().metrics.address = address;
+  return OkStatus();
+}
+
 auto Switch(bool Settings::Fetch::* member, bool on) {
   return [member, on](Reader& reader, const toml::node& node, std::string_view key) -> Status {
     ASSIGN_OR_RETURN(const bool value, ReadBool(reader, node, key));
@@ -383,18 +394,19 @@ const std::vector<Rule>& Rules() {
         {"cri.image_socket", PathIn(&Settings::cri, &Settings::Cri::image_socket, Empty::kAllowed)},
         {"cri.backend", PathIn(&Settings::cri, &Settings::Cri::backend, Empty::kRefused)},
         {"cri.credentials_max_age_sec", ReadCredentialsMaxAge},
+        {"metrics.address", ReadMetricsAddress},
         // Keys of containerd-stargz-grpc that mean the same.
         {"resolver.request_timeout_sec", Seconds(&Settings::Registry::request_timeout)},
         {"blob.fetching_timeout_sec", ReadDefaultDeadline},
         {"blob.max_retries", ReadMaxRetries},
+        {"metrics_address", ReadMetricsAddress},
         {"prefetch_size", ByteCount(&Settings::Fetch::prefetch_size_bytes)},
         {"noprefetch", Switch(&Settings::Fetch::prefetch, false)},
         {"no_background_fetch", Switch(&Settings::Fetch::background, false)},
         {"allow_no_verification", RefuseTrue},
         {"disable_verification", RefuseTrue},
     };
-    for (const std::string_view ignored : {"metrics_address",
-                                           "no_prometheus",
+    for (const std::string_view ignored : {"no_prometheus",
                                            "debug_address",
                                            "ipfs",
                                            "metadata_store",

@@ -110,6 +110,12 @@ struct Settings {
     friend bool operator==(const Cri&, const Cri&) = default;
   } cri;
 
+  struct Metrics {
+    std::string address;  // as base/socket_address.h; empty: they are not served
+
+    friend bool operator==(const Metrics&, const Metrics&) = default;
+  } metrics;
+
   friend bool operator==(const Settings&, const Settings&) = default;
 };
 

@@ -11,7 +11,7 @@ build=(ca-certificates ccache cmake g++ git make ninja-build pkg-config protobuf
 run=(containerd runc)
 test=(attr buildah busybox-static bzip2 clang-19 clang-format-19 clang-tidy-19 curl debootstrap docker-registry
   erofs-utils golang-go iproute2 jq libbenchmark-dev libclang-rt-19-dev libfuzzer-19-dev libgmock-dev
-  libcap2-bin libgtest-dev openssl procps python3 python3-pytest skopeo systemd umoci xfsprogs
+  libcap2-bin libgtest-dev openssl procps python3 python3-prometheus-client python3-pytest skopeo systemd umoci xfsprogs
   xz-utils zstd)
 
 missing=()

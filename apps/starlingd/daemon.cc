@@ -19,12 +19,16 @@
 #include "base/executor.h"
 #include "base/file_system.h"
 #include "base/log.h"
+#include "base/socket_address.h"
 #include "base/unique_fd.h"
 #include "control/cache_service.h"
 #include "credentials/sources.h"
 #include "cri/image_proxy.h"
 #include "keeper/instance.h"
 #include "layer/gzip_index_artifact.h"
+#include "metrics/exposition.h"
+#include "metrics/page.h"
+#include "metrics/page_server.h"
 #include "mount/layer_host.h"
 #include "oci/manifest.h"
 #include "oci/reference.h"
@@ -257,6 +261,7 @@ class LayerStack {
   void LeaveMounts(bool leaves) { leaves_mounts_ = leaves; }
 
   mount::LayerHost& host() { return *host_; }
+  const registry::TransferCounters& transfers() const { return transport_.counters(); }
   /// Null without a memory for them.
   credentials::PulledCredentials* pulled_credentials() { return pulled_credentials_; }
   /// Ends what waits for a registry, now and from now on.
@@ -364,6 +369,70 @@ class ImageServer {
   std::unique_ptr<snapshotter::GrpcServer> server_;  // last: it uses the proxy
 };
 
+std::string NameOf(const mount::PlaneChoice& shown) {
+  return shown.plane == mount::DataPlane::kErofs ? "erofs" : "tree";
+}
+
+/// Metrics for Prometheus, if they are wanted. Borrows the layers.
+class MetricsSocket {
+ public:
+  /// Null when they are not wanted, or when their address cannot be had: no reason to leave
+  /// containers without a server.
+  static std::unique_ptr<MetricsSocket> Serve(const std::string& address, LayerStack& layers) {
+    if (address.empty()) {
+      return nullptr;
+    }
+    StatusOr<std::unique_ptr<MetricsSocket>> served = TryToServe(address, layers);
+    if (!served.ok()) {
+      log::Warning("metrics are not served",
+                   {{"address", address}, {"error", Describe(served.status())}});
+      return nullptr;
+    }
+    return *std::move(served);
+  }
+
+ private:
+  static StatusOr<std::unique_ptr<MetricsSocket>> TryToServe(const std::string& text,
+                                                             LayerStack& layers) {
+    auto socket = std::unique_ptr<MetricsSocket>(new MetricsSocket());
+    ASSIGN_OR_RETURN(const SocketAddress address, SocketAddress::Parse(text));
+    std::string served_at = text;
+    int listener = -1;
+    if (address.path().empty()) {
+      ASSIGN_OR_RETURN(socket->tcp_, address.ListenOnTcp());
+      listener = socket->tcp_.get();
+      ASSIGN_OR_RETURN(served_at, TcpAddressOf(listener));
+    } else {
+      ASSIGN_OR_RETURN(snapshotter::UnixListener bound,
+                       snapshotter::UnixListener::Bind(address.path()));
+      socket->unix_.emplace(std::move(bound));
+      listener = socket->unix_->fd();
+    }
+    ASSIGN_OR_RETURN(
+        socket->server_,
+        metrics::PageServer::Start(listener,
+                                   {.content_type = std::string(metrics::Exposition::kContentType),
+                                    .write = [&layers] { return WritePage(layers); }},
+                                   {}));
+    log::Info("metrics are served", {{"address", served_at}, {"path", "/metrics"}});
+    return socket;
+  }
+
+  static std::string WritePage(LayerStack& layers) {
+    mount::LayerHost& host = layers.host();
+    return metrics::WritePage({.fetches = host.fetch_counters(),
+                               .mounts = host.mount_counters(),
+                               .transfers = layers.transfers(),
+                               .host = host.state(),
+                               .version = STARLING_VERSION,
+                               .data_plane = NameOf(host.data_plane())});
+  }
+
+  UniqueFd tcp_;
+  std::optional<snapshotter::UnixListener> unix_;
+  std::unique_ptr<metrics::PageServer> server_;  // last: it uses the listener
+};
+
 }  // namespace
 
 Status RunDaemon(const config::Settings& settings, Takeover takeover, keeper::Channel& channel,
@@ -425,13 +494,14 @@ Status RunDaemon(const config::Settings& settings, Takeover takeover, keeper::Ch
     log::Info("the image service of the CRI goes through starlingd",
               {{"address", settings.cri.image_socket}, {"containerd", settings.cri.backend}});
   }
+  const std::unique_ptr<MetricsSocket> metrics =
+      MetricsSocket::Serve(settings.metrics.address, *layers);
   const mount::PlaneChoice& shown = layers->host().data_plane();
-  log::Info("starlingd serves",
-            {{"address", settings.address},
-             {"root", settings.root},
-             {"data-plane", shown.plane == mount::DataPlane::kErofs ? "erofs" : "tree"},
-             {"data-plane-reason", shown.reason},
-             {"maps-ids", id_mapping.ok() ? "true" : Describe(id_mapping)}});
+  log::Info("starlingd serves", {{"address", settings.address},
+                                 {"root", settings.root},
+                                 {"data-plane", NameOf(shown)},
+                                 {"data-plane-reason", shown.reason},
+                                 {"maps-ids", id_mapping.ok() ? "true" : Describe(id_mapping)}});
   RETURN_IF_ERROR(keeper::WriteInstance(lock.get(), {.keeper = ::getppid(), .server = ::getpid()}));
   RETURN_IF_ERROR(channel.SendReady());
   const bool hands_over = wait_for_end() == EndOfService::kHandOver;

@@ -102,6 +102,8 @@ TEST(ParseSettings, ReadsEveryKey) {
     image_socket = "/i.sock"
     backend = "/b.sock"
     credentials_max_age_sec = 11
+    [metrics]
+    address = "unix:/m.sock"
   )");
   Settings want;
   want.root = "/r";
@@ -138,12 +140,14 @@ TEST(ParseSettings, ReadsEveryKey) {
   want.cri = {.image_socket = "/i.sock",
               .backend = "/b.sock",
               .credentials_max_age = std::chrono::seconds(11)};
+  want.metrics.address = "unix:/m.sock";
   EXPECT_EQ(parsed.settings, want);
   EXPECT_TRUE(parsed.warnings.empty());
 }
 
 TEST(ParseSettings, TakesAConfigurationOfStargz) {
-  const ParsedSettings parsed = MustParse(R"(metrics_address = "127.0.0.1:8234"
+  const ParsedSettings parsed = MustParse(R"(no_prometheus = false
+metrics_address = "127.0.0.1:8234"
 noprefetch = true
 disable_verification = false
 [blob]
@@ -174,7 +178,8 @@ enable = true
   EXPECT_FALSE(parsed.settings.fetch.prefetch);
   EXPECT_TRUE(parsed.settings.fetch.background);
   EXPECT_EQ(parsed.warnings.size(), 5U) << warnings;
-  EXPECT_NE(warnings.find("c.toml:1:19: metrics_address is a setting of containerd-stargz-grpc"),
+  EXPECT_EQ(parsed.settings.metrics.address, "127.0.0.1:8234");
+  EXPECT_NE(warnings.find("c.toml:1:17: no_prometheus is a setting of containerd-stargz-grpc"),
             std::string::npos)
       << warnings;
   EXPECT_NE(warnings.find("mirror mirror.gcr.io of docker.io is not used"), std::string::npos);
@@ -229,6 +234,8 @@ TEST(ParseSettings, SaysWhereAndWhat) {
       {"[credentials]\nimage_credential_provider_config = \"/a\"",
        "c.toml: [credentials] image_credential_provider_config and "
        "image_credential_provider_bin_dir go together"},
+      {"[metrics]\naddress = \"9100\"",
+       "c.toml:2:11: metrics.address: \"9100\" must be unix:/PATH or ADDRESS:PORT"},
       {"[cri]\nbackend = \"\"", "c.toml:2:11: cri.backend must be an absolute path, not \"\""},
       {"root = ", "c.toml:1:"},
       {"root = \"/a\"\nroot = \"/b\"", "c.toml:2:"},
