@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "api/starling/control/v1/cache.grpc.pb.h"
+#include "control/call_errors.h"
 
 namespace starling::control {
 namespace {
@@ -142,20 +143,7 @@ class RemoteCache : public layer::Cache {
     return FromProto(response.evicted());
   }
 
-  Status Result(const grpc::Status& status) const {
-    const auto code = static_cast<StatusCode>(status.error_code());
-    if (code == StatusCode::kUnavailable) {
-      return MakeError(code, fmt::format("nobody answers at {}: is starlingd running? (--address "
-                                         "names its socket, --root a store without one)",
-                                         address_));
-    }
-    if (code == StatusCode::kUnimplemented) {
-      return MakeError(code, fmt::format("{} is served by an older starling that does not know "
-                                         "starling.control.v1: restart it",
-                                         address_));
-    }
-    return status.ok() ? OkStatus() : MakeError(code, status.error_message());
-  }
+  Status Result(const grpc::Status& status) const { return ResultOfCall(status, address_); }
 
   const std::string address_;
   std::shared_ptr<grpc::Channel> channel_;

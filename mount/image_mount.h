@@ -41,6 +41,7 @@ class ImageMount {
   const oci::SelectedImage& image() const { return image_; }
   /// What is held of the image. Lives as long as the mount.
   layer::Cache& cache() { return layers_->cache(); }
+  layer::StatusSource& status() { return layers_->status(); }
 
  private:
   ImageMount(oci::SelectedImage image, std::filesystem::path directory,

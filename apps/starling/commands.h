@@ -22,6 +22,8 @@ void AddConvert(CLI::App& app, Run& chosen);
 void AddProfile(CLI::App& app, Run& chosen);
 void AddIndex(CLI::App& app, Run& chosen);
 void AddUpgrade(CLI::App& app, Run& chosen);
+void AddStatus(CLI::App& app, Run& chosen);
+void AddTrace(CLI::App& app, Run& chosen);
 void AddLogin(CLI::App& app, Run& chosen);
 void AddLogout(CLI::App& app, Run& chosen);
 

@@ -60,6 +60,8 @@ int main(int argc, char** argv) {
   cli::AddRun(app, chosen, exit_code, command_words);
   cli::AddImage(app, chosen, exit_code);
   cli::AddCache(app, chosen, exit_code);
+  cli::AddStatus(app, chosen);
+  cli::AddTrace(app, chosen);
   cli::AddPush(app, chosen, exit_code);
   cli::AddCopy(app, chosen, exit_code);
   cli::AddTags(app, chosen, exit_code);

@@ -17,6 +17,7 @@
 #include "base/io.h"
 #include "base/pipe.h"
 #include "control/cache_service.h"
+#include "control/status_service.h"
 #include "mount/image_mount.h"
 #include "mount/mount_record.h"
 #include "oci/digest.h"
@@ -98,11 +99,12 @@ Status Serve(const MountArguments& arguments, const std::function<void()>& ready
                                                    }},
                                               std::move(source), RealFileSystem()));
     control::CacheService cache_service(shown->cache());
+    control::StatusService status_service(shown->status());
     ASSIGN_OR_RETURN(
         snapshotter::UnixListener listener,
         snapshotter::UnixListener::Bind(RootOf(arguments, directory) / kMountSocketName));
     ASSIGN_OR_RETURN(const std::unique_ptr<snapshotter::GrpcServer> server,
-                     snapshotter::GrpcServer::Start({}, std::move(listener), {&cache_service}));
+                     snapshotter::GrpcServer::Start({}, std::move(listener), {&cache_service, &status_service}));
     ready();
     int received = 0;
     while (sigwait(&signals, &received) != 0) {

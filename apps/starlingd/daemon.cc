@@ -22,6 +22,7 @@
 #include "base/socket_address.h"
 #include "base/unique_fd.h"
 #include "control/cache_service.h"
+#include "control/status_service.h"
 #include "credentials/sources.h"
 #include "cri/image_proxy.h"
 #include "keeper/instance.h"
@@ -485,9 +486,10 @@ Status RunDaemon(const config::Settings& settings, Takeover takeover, keeper::Ch
   RETURN_IF_ERROR(channel.SendKept(kept));
   snapshotter::SnapshotsService service(*snapshots);
   control::CacheService cache_service(layers->host().cache());
+  control::StatusService status_service(layers->host().status());
   ASSIGN_OR_RETURN(
       const std::unique_ptr<snapshotter::GrpcServer> server,
-      snapshotter::GrpcServer::Start({}, *std::move(listener), {&service, &cache_service}));
+      snapshotter::GrpcServer::Start({}, *std::move(listener), {&service, &cache_service, &status_service}));
   std::unique_ptr<ImageServer> image_server;
   if (images) {
     ASSIGN_OR_RETURN(image_server, ImageServer::Start(*images, *layers->pulled_credentials()));

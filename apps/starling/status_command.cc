@@ -1,0 +1,390 @@
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "apps/starling/commands.h"
+#include "apps/starling/sizes.h"
+#include "containerd/image_layers.h"
+#include "control/remote_status.h"
+#include "layer/status.h"
+#include "oci/reference.h"
+
+namespace starling::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using layer::LayerUse;
+
+struct Arguments {
+  std::string address = "/run/starling/starling.sock";
+  std::string containerd = "/run/containerd/containerd.sock";
+  std::string root;
+  std::string mount;
+  std::string image;
+  std::string cause;
+  bool json = false;
+
+  bool is_of_mount() const { return !root.empty() || !mount.empty(); }
+};
+
+StatusOr<std::string> SocketOf(const Arguments& arguments) {
+  if (!arguments.root.empty()) {
+    return std::filesystem::path(arguments.root) / kMountSocketName;
+  }
+  if (!arguments.mount.empty()) {
+    std::error_code error;
+    const std::filesystem::path directory =
+        std::filesystem::weakly_canonical(arguments.mount, error);
+    if (error) {
+      return ErrnoError(error.value(), arguments.mount);
+    }
+    return MountRootOf(directory) / kMountSocketName;
+  }
+  return arguments.address;
+}
+
+void PrintJson(const Json& json) {
+  std::printf("%s\n", json.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
+}
+
+/// RFC 3339, to the millisecond.
+std::string FormatTimestamp(std::chrono::system_clock::time_point time) {
+  const auto milliseconds =
+      std::chrono::floor<std::chrono::milliseconds>(time.time_since_epoch()).count();
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(seconds), milliseconds % 1000);
+}
+
+double Seconds(layer::ReadTimes::Duration time) {
+  return std::chrono::duration<double>(time).count();
+}
+
+std::string TimeText(layer::ReadTimes::Duration time) {
+  const double seconds = Seconds(time);
+  return seconds < 1 ? fmt::format("{:.0f} ms", seconds * 1000) : fmt::format("{:.1f} s", seconds);
+}
+
+std::string FileText(const layer::NamedRead& named) {
+  const std::string name = named.file.empty() ? "(no file)" : named.file;
+  return named.more_files == 0 ? name : fmt::format("{} and {} more", name, named.more_files);
+}
+
+/// For a terminal: what a layer's author may put into a name is shown, not obeyed.
+std::string Shown(std::string_view text) {
+  constexpr unsigned char kC1 = 0xc2;  // begins U+0080 to U+009f, too
+  std::string shown;
+  unsigned char before = 0;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f || (before == kC1 && byte >= 0x80 && byte < 0xa0)) {
+      shown += fmt::format("\\x{:02x}", byte);
+    } else {
+      shown += c;
+    }
+    before = byte;
+  }
+  return shown;
+}
+
+Json ToJson(const layer::ReadTimes& times) {
+  return {{"totalSeconds", Seconds(times.total())},
+          {"networkSeconds", Seconds(times.network)},
+          {"decodeSeconds", Seconds(times.decode)},
+          {"diskSeconds", Seconds(times.disk)},
+          {"queueSeconds", Seconds(times.queue)}};
+}
+
+Json ToJson(const layer::NamedRead& named) {
+  const layer::SlowRead& read = named.read;
+  Json json = {{"ended", FormatTimestamp(read.ended)},
+               {"cause", NameOf(read.times.cause())},
+               {"file", named.file},
+               {"moreFiles", named.more_files},
+               {"layer", read.layer.layer.ToString()},
+               {"dataAddress", read.range.data_address},
+               {"size", read.range.size_bytes},
+               {"failed", read.failed}};
+  json.update(ToJson(read.times));
+  return json;
+}
+
+Json ReadsToJson(const std::vector<layer::NamedRead>& reads) {
+  Json json = Json::array();
+  for (const layer::NamedRead& named : reads) {
+    json.push_back(ToJson(named));
+  }
+  return json;
+}
+
+/// What a layer and an image tell alike.
+Json UseToJson(const LayerUse& use, uint64_t cost_bytes) {
+  Json fetched = Json::object();
+  Json came = Json::object();
+  for (const layer::Purpose purpose : layer::kPurposes) {
+    const std::string name(NameOf(purpose));
+    const auto i = static_cast<size_t>(purpose);
+    fetched[name] = {{"requests", use.fetched[i].requests}, {"size", use.fetched[i].bytes}};
+    came[name] = {{"size", use.came[i].bytes}, {"neededSize", use.came[i].needed_bytes}};
+  }
+  Json json = {{"totalSize", use.total_bytes},
+               {"heldSize", use.held_bytes},
+               {"neededSize", use.needed_bytes},
+               {"wastedSize", use.wasted_bytes},
+               {"blobSize", use.blob_bytes},
+               {"fetchedSize", use.fetched_bytes()},
+               {"savedSize", use.blob_bytes - std::min(use.blob_bytes, cost_bytes)},
+               {"fetched", std::move(fetched)},
+               {"came", std::move(came)}};
+  const auto rate = layer::AheadHitRate(use);
+  json["prefetchHitRate"] = rate ? Json(*rate) : Json();
+  json["stalls"] = {{"reads", use.stalls.reads}, {"failed", use.stalls.failed}};
+  json["stalls"].update(ToJson(use.stalls.times));
+  return json;
+}
+
+Json ToJson(const layer::LayerStatus& status) {
+  Json json = {{"digest", status.key.layer.ToString()},
+               {"mode", status.decision ? Json(NameOf(status.decision->mode)) : Json()},
+               {"reason", status.decision ? Json(status.decision->reason) : Json()},
+               {"whole", status.is_whole},
+               {"complete", status.is_complete},
+               {"readWithoutStarling", status.is_unseen}};
+  json.update(UseToJson(status.use, status.cost_bytes()));
+  json["worstReads"] = ReadsToJson(status.worst_reads);
+  Json places = Json::array();
+  for (const layer::BlobSources::Health& health : status.places) {
+    Json place = {{"name", health.name},
+                  {"host", health.host},
+                  {"preferred", health.is_preferred},
+                  {"wrongBytes", health.brought_wrong_bytes}};
+    place["secondsSinceFailure"] =
+        health.since_failure ? Json(health.since_failure->count()) : Json();
+    places.push_back(std::move(place));
+  }
+  json["places"] = std::move(places);
+  return json;
+}
+
+Json ToJson(const layer::ImageStatus& image) {
+  Json layers = Json::array();
+  for (const layer::LayerStatus& status : image.layers) {
+    layers.push_back(ToJson(status));
+  }
+  Json json = {{"name", image.name},
+               {"layerCount", image.layers.size()},
+               {"completeLayers", image.complete_layers()}};
+  json.update(UseToJson(image.Sum(), image.cost_bytes()));
+  json["worstReads"] = ReadsToJson(image.WorstReads());
+  json["layers"] = std::move(layers);
+  return json;
+}
+
+std::string StallText(const LayerUse::Stalls& stalls) {
+  if (stalls.reads == 0) {
+    return "no read waited";
+  }
+  const layer::ReadTimes& times = stalls.times;
+  return fmt::format("{} reads waited {} (network {}, decode {}, disk {}, queue {}), {} failed",
+                     stalls.reads, TimeText(times.total()), TimeText(times.network),
+                     TimeText(times.decode), TimeText(times.disk), TimeText(times.queue),
+                     stalls.failed);
+}
+
+std::string HealthText(const layer::BlobSources::Health& health) {
+  std::string text = health.is_preferred ? "asked first" : "asked next";
+  if (health.brought_wrong_bytes) {
+    text += ", brought wrong bytes";
+  }
+  if (health.since_failure) {
+    text += fmt::format(", failed {} s ago", health.since_failure->count());
+  }
+  return text;
+}
+
+void PrintSummary(const layer::ImageStatus& image) {
+  const LayerUse sum = image.Sum();
+  const uint64_t cost_bytes = image.cost_bytes();
+  std::printf("%s\n",
+              image.name.empty() ? "(layers whose image is not known)" : Shown(image.name).c_str());
+  std::printf("  layers    %zu, %llu complete\n", image.layers.size(),
+              static_cast<unsigned long long>(image.complete_layers()));
+  std::printf("  content   %s held of %s, %s needed, %s came and was not read\n",
+              SizeText(sum.held_bytes).c_str(), SizeText(sum.total_bytes).c_str(),
+              SizeText(sum.needed_bytes).c_str(), SizeText(sum.wasted_bytes).c_str());
+  std::printf("  network   %s came of %s, %s saved\n", SizeText(cost_bytes).c_str(),
+              SizeText(sum.blob_bytes).c_str(),
+              SizeText(sum.blob_bytes - std::min(sum.blob_bytes, cost_bytes)).c_str());
+  if (const auto rate = layer::AheadHitRate(sum)) {
+    std::printf("  prefetch  %.0f %% of what came ahead was read\n", *rate * 100);
+  }
+  std::printf("  stalls    %s\n", StallText(sum.stalls).c_str());
+}
+
+void PrintReads(const std::vector<layer::NamedRead>& reads) {
+  for (const layer::NamedRead& named : reads) {
+    std::printf("    %8s  %-7s  %s%s\n", TimeText(named.read.times.total()).c_str(),
+                std::string(NameOf(named.read.times.cause())).c_str(),
+                Shown(FileText(named)).c_str(), named.read.failed ? " (failed)" : "");
+  }
+}
+
+void PrintDetails(const layer::ImageStatus& image) {
+  PrintReads(image.WorstReads());
+  for (const layer::LayerStatus& status : image.layers) {
+    std::printf("  %s\n    %s of %s%s, %s needed\n", status.key.layer.ToString().c_str(),
+                SizeText(status.use.held_bytes).c_str(), SizeText(status.use.total_bytes).c_str(),
+                status.is_complete ? " (complete)" : "", SizeText(status.use.needed_bytes).c_str());
+    if (status.decision) {
+      std::printf("    %s: %s\n", std::string(NameOf(status.decision->mode)).c_str(),
+                  Shown(status.decision->reason).c_str());
+    }
+    if (status.is_unseen) {
+      std::printf("    the kernel reads it without starling, so later reads are not counted\n");
+    }
+    for (const layer::BlobSources::Health& health : status.places) {
+      std::printf("    from %s: %s\n", Shown(health.name).c_str(), HealthText(health).c_str());
+    }
+  }
+}
+
+/// Adds the images that containerd pulled when all of their layers were here: of those starlingd
+/// was told nothing.
+void AddImagesOfContainerd(const std::string& address, std::vector<layer::LayerStatus>& layers) {
+  const auto images = containerd::FindImagesByLayer(address);
+  if (!images.ok()) {
+    std::fprintf(stderr,
+                 "images whose layers were all here when they were pulled are missing: %s\n",
+                 Describe(images.status()).c_str());
+    return;
+  }
+  for (layer::LayerStatus& status : layers) {
+    if (const auto found = images->find(status.key.layer); found != images->end()) {
+      std::set<std::string> names(status.images.begin(), status.images.end());
+      names.insert(found->second.begin(), found->second.end());
+      status.images.assign(names.begin(), names.end());
+    }
+  }
+}
+
+bool IsNamed(const layer::ImageStatus& image, const std::string& name) {
+  if (image.name == name) {
+    return true;
+  }
+  const auto wanted = oci::Reference::Parse(name);
+  const auto known = oci::Reference::Parse(image.name);
+  return wanted.ok() && known.ok() && wanted->ToString() == known->ToString();
+}
+
+Status ShowStatus(const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const std::string socket, SocketOf(arguments));
+  ASSIGN_OR_RETURN(std::vector<layer::LayerStatus> layers,
+                   control::ConnectToStatus(socket)->Layers());
+  if (!arguments.is_of_mount()) {
+    AddImagesOfContainerd(arguments.containerd, layers);
+  }
+  std::vector<layer::ImageStatus> images = layer::ByImage(layers);
+  if (!arguments.image.empty()) {
+    std::erase_if(
+        images, [&](const layer::ImageStatus& image) { return !IsNamed(image, arguments.image); });
+    if (images.empty()) {
+      return MakeError(StatusCode::kNotFound,
+                       fmt::format("no layer of {} is shown; without a name, `starling status` "
+                                   "tells of all images",
+                                   arguments.image));
+    }
+  }
+  if (arguments.json) {
+    Json json = Json::array();
+    for (const layer::ImageStatus& image : images) {
+      json.push_back(ToJson(image));
+    }
+    PrintJson({{"images", std::move(json)}});
+    return OkStatus();
+  }
+  for (const layer::ImageStatus& image : images) {
+    PrintSummary(image);
+    if (!arguments.image.empty()) {
+      PrintDetails(image);
+    }
+  }
+  if (images.empty()) {
+    std::printf("no layers are shown\n");
+  }
+  return OkStatus();
+}
+
+Status ShowTrace(const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const std::string socket, SocketOf(arguments));
+  ASSIGN_OR_RETURN(layer::TracedReads traced, control::ConnectToStatus(socket)->SlowReads());
+  if (!arguments.cause.empty()) {
+    std::erase_if(traced.reads, [&](const layer::NamedRead& named) {
+      return NameOf(named.read.times.cause()) != arguments.cause;
+    });
+  }
+  if (arguments.json) {
+    PrintJson({{"forgotten", traced.forgotten}, {"reads", ReadsToJson(traced.reads)}});
+    return OkStatus();
+  }
+  if (traced.forgotten > 0) {
+    std::printf("(%llu earlier ones are forgotten)\n",
+                static_cast<unsigned long long>(traced.forgotten));
+  }
+  for (const layer::NamedRead& named : traced.reads) {
+    const layer::SlowRead& read = named.read;
+    std::printf("%s  %8s  %-7s  %s%s  (%s, %s)\n", FormatTimestamp(read.ended).c_str(),
+                TimeText(read.times.total()).c_str(),
+                std::string(NameOf(read.times.cause())).c_str(), Shown(FileText(named)).c_str(),
+                read.failed ? " (failed)" : "", SizeText(read.range.size_bytes).c_str(),
+                read.layer.layer.ToString().substr(0, 19).c_str());
+  }
+  return OkStatus();
+}
+
+void AddWhere(CLI::App& command, Arguments& arguments) {
+  command.add_option("--address", arguments.address, "starlingd's socket")
+      ->envname("STARLING_ADDRESS")
+      ->capture_default_str();
+  CLI::Option* mount = command.add_option("--mount", arguments.mount,
+                                          "Of the image that `starling mount` shows there");
+  CLI::Option* root =
+      command.add_option("--root", arguments.root, "Of the `starling mount` with this --root");
+  mount->excludes(root);
+  command.add_flag("--json", arguments.json, "Print JSON");
+}
+
+}  // namespace
+
+void AddStatus(CLI::App& app, Run& chosen) {
+  const auto arguments = std::make_shared<Arguments>();
+  CLI::App& command = *app.add_subcommand(
+      "status", "How images fare: what is held, needed and saved, and what reads waited for");
+  command.add_option("IMAGE", arguments->image, "With its layers and its worst reads");
+  AddWhere(command, *arguments);
+  command
+      .add_option("--containerd", arguments->containerd,
+                  "containerd's socket, asked for the images that use the layers of starlingd")
+      ->envname("CONTAINERD_ADDRESS")
+      ->capture_default_str();
+  command.footer("Example: starling status ghcr.io/me/app:1-esgz");
+  command.callback(
+      [arguments, &chosen] { chosen = [arguments] { return ShowStatus(*arguments); }; });
+}
+
+void AddTrace(CLI::App& app, Run& chosen) {
+  const auto arguments = std::make_shared<Arguments>();
+  CLI::App& command =
+      *app.add_subcommand("trace", "The latest reads that waited long, and what for");
+  command.add_option("--cause", arguments->cause, "Those alone that waited for this most")
+      ->check(CLI::IsMember({"network", "decode", "disk", "queue"}));
+  AddWhere(command, *arguments);
+  command.footer("Example: starling trace --cause network");
+  command.callback(
+      [arguments, &chosen] { chosen = [arguments] { return ShowTrace(*arguments); }; });
+}
+
+}  // namespace starling::cli

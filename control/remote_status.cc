@@ -1,0 +1,65 @@
+#include "control/remote_status.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <filesystem>
+
+#include "api/starling/control/v1/status.grpc.pb.h"
+#include "control/call_errors.h"
+#include "control/status_messages.h"
+
+namespace starling::control {
+namespace {
+
+constexpr std::chrono::minutes kCallTimeout(1);
+
+class RemoteStatus : public layer::StatusSource {
+ public:
+  explicit RemoteStatus(const std::string& address)
+      : address_(address),
+        stub_(v1::Status::NewStub(
+            grpc::CreateChannel("unix://" + std::filesystem::absolute(address).string(),
+                                grpc::InsecureChannelCredentials()))) {}
+
+  StatusOr<std::vector<layer::LayerStatus>> Layers() override {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
+    const auto reader = stub_->Layers(&context, {});
+    std::vector<layer::LayerStatus> layers;
+    for (v1::LayerStatus message; reader->Read(&message);) {
+      ASSIGN_OR_RETURN(layer::LayerStatus status, FromProto(message));
+      layers.push_back(std::move(status));
+    }
+    RETURN_IF_ERROR(ResultOfCall(reader->Finish(), address_));
+    return layers;
+  }
+
+  StatusOr<layer::TracedReads> SlowReads() override {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
+    const auto reader = stub_->SlowReads(&context, {});
+    layer::TracedReads traced;
+    for (v1::SlowReadsPart part; reader->Read(&part);) {
+      traced.forgotten += part.forgotten();
+      if (part.has_read()) {
+        ASSIGN_OR_RETURN(layer::NamedRead named, FromProto(part.read()));
+        traced.reads.push_back(std::move(named));
+      }
+    }
+    RETURN_IF_ERROR(ResultOfCall(reader->Finish(), address_));
+    return traced;
+  }
+
+ private:
+  const std::string address_;
+  std::unique_ptr<v1::Status::Stub> stub_;
+};
+
+}  // namespace
+
+std::unique_ptr<layer::StatusSource> ConnectToStatus(const std::string& address) {
+  return std::make_unique<RemoteStatus>(address);
+}
+
+}  // namespace starling::control

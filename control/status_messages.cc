@@ -1,0 +1,190 @@
+#include "control/status_messages.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace starling::control {
+namespace {
+
+using std::chrono::nanoseconds;
+
+/// Half of what a duration can be: four of them still add up to one.
+constexpr uint64_t kMaxNanoseconds = INT64_MAX / 8;
+
+uint64_t ToNanoseconds(layer::ReadTimes::Duration time) {
+  return static_cast<uint64_t>(std::chrono::duration_cast<nanoseconds>(time).count());
+}
+
+nanoseconds FromNanoseconds(uint64_t count) {
+  return nanoseconds(static_cast<int64_t>(std::min(count, kMaxNanoseconds)));
+}
+
+void Set(const layer::ReadTimes& from, v1::ReadTimes& to) {
+  to.set_queue_nanoseconds(ToNanoseconds(from.queue));
+  to.set_network_nanoseconds(ToNanoseconds(from.network));
+  to.set_decode_nanoseconds(ToNanoseconds(from.decode));
+  to.set_disk_nanoseconds(ToNanoseconds(from.disk));
+}
+
+layer::ReadTimes TimesOf(const v1::ReadTimes& from) {
+  return {.queue = FromNanoseconds(from.queue_nanoseconds()),
+          .network = FromNanoseconds(from.network_nanoseconds()),
+          .decode = FromNanoseconds(from.decode_nanoseconds()),
+          .disk = FromNanoseconds(from.disk_nanoseconds())};
+}
+
+StatusOr<store::LayerKey> KeyOf(const std::string& layer, const std::string& toc) {
+  store::LayerKey key;
+  ASSIGN_OR_RETURN(key.layer, oci::Digest::Parse(layer));
+  ASSIGN_OR_RETURN(key.toc, oci::Digest::Parse(toc));
+  return key;
+}
+
+StatusOr<std::optional<layer::FetchDecision>> DecisionOf(const v1::LayerStatus& from) {
+  if (from.mode().empty()) {
+    return std::nullopt;
+  }
+  for (const layer::FetchMode mode :
+       {layer::FetchMode::kLazy, layer::FetchMode::kLazyAndEager, layer::FetchMode::kEager}) {
+    if (NameOf(mode) == from.mode()) {
+      return layer::FetchDecision{.mode = mode, .reason = from.mode_reason()};
+    }
+  }
+  return MakeError(StatusCode::kInvalidArgument,
+                   fmt::format("unknown mode \"{}\"", from.mode().substr(0, 100)));
+}
+
+}  // namespace
+
+v1::SlowRead ToProto(const layer::NamedRead& named) {
+  const layer::SlowRead& read = named.read;
+  v1::SlowRead to;
+  to.set_digest(read.layer.layer.ToString());
+  to.set_toc_digest(read.layer.toc.ToString());
+  to.set_data_address(read.range.data_address);
+  to.set_size_bytes(read.range.size_bytes);
+  Set(read.times, *to.mutable_times());
+  to.set_ended_unix_nanoseconds(
+      std::chrono::duration_cast<nanoseconds>(read.ended.time_since_epoch()).count());
+  to.set_failed(read.failed);
+  to.set_file(named.file);
+  to.set_more_files(named.more_files);
+  return to;
+}
+
+v1::LayerStatus ToProto(const layer::LayerStatus& status) {
+  const layer::LayerUse& use = status.use;
+  v1::LayerStatus to;
+  to.set_digest(status.key.layer.ToString());
+  to.set_toc_digest(status.key.toc.ToString());
+  to.set_number(status.number);
+  to.mutable_images()->Add(status.images.begin(), status.images.end());
+  to.set_whole(status.is_whole);
+  to.set_complete(status.is_complete);
+  to.set_unseen(status.is_unseen);
+  to.set_fresh(status.is_new);
+  if (status.decision) {
+    to.set_mode(std::string(NameOf(status.decision->mode)));
+    to.set_mode_reason(status.decision->reason);
+  }
+  to.set_blob_bytes(use.blob_bytes);
+  to.set_held_blob_bytes(use.held_blob_bytes);
+  to.set_total_bytes(use.total_bytes);
+  to.set_held_bytes(use.held_bytes);
+  to.set_needed_bytes(use.needed_bytes);
+  to.set_wasted_bytes(use.wasted_bytes);
+  for (const layer::LayerUse::Fetched& fetched : use.fetched) {
+    v1::LayerStatus::Fetched& part = *to.add_fetched();
+    part.set_requests(fetched.requests);
+    part.set_bytes(fetched.bytes);
+  }
+  for (const layer::LayerUse::Came& came : use.came) {
+    v1::LayerStatus::Came& part = *to.add_came();
+    part.set_bytes(came.bytes);
+    part.set_needed_bytes(came.needed_bytes);
+  }
+  to.set_stalled_reads(use.stalls.reads);
+  to.set_failed_reads(use.stalls.failed);
+  Set(use.stalls.times, *to.mutable_stall_times());
+  for (const layer::NamedRead& read : status.worst_reads) {
+    *to.add_worst_reads() = ToProto(read);
+  }
+  for (const layer::BlobSources::Health& health : status.places) {
+    v1::LayerStatus::Place& place = *to.add_places();
+    place.set_name(health.name);
+    place.set_host(health.host);
+    place.set_preferred(health.is_preferred);
+    if (health.since_failure) {
+      place.set_seconds_since_failure(static_cast<uint64_t>(health.since_failure->count()));
+    }
+    place.set_wrong_bytes(health.brought_wrong_bytes);
+  }
+  return to;
+}
+
+StatusOr<layer::NamedRead> FromProto(const v1::SlowRead& from) {
+  layer::NamedRead named{
+      .read = {.layer = {},
+               .range = {.data_address = from.data_address(), .size_bytes = from.size_bytes()},
+               .times = TimesOf(from.times()),
+               .ended = {},
+               .failed = from.failed()},
+      .file = from.file(),
+      .more_files = from.more_files()};
+  named.read.ended = std::chrono::system_clock::time_point(
+      std::chrono::duration_cast<std::chrono::system_clock::duration>(
+          nanoseconds(from.ended_unix_nanoseconds())));
+  ASSIGN_OR_RETURN(named.read.layer, KeyOf(from.digest(), from.toc_digest()));
+  return named;
+}
+
+StatusOr<layer::LayerStatus> FromProto(const v1::LayerStatus& from) {
+  layer::LayerStatus status{.key = {},
+                            .number = from.number(),
+                            .images = {from.images().begin(), from.images().end()},
+                            .is_whole = from.whole(),
+                            .is_complete = from.complete(),
+                            .is_unseen = from.unseen(),
+                            .is_new = from.fresh()};
+  ASSIGN_OR_RETURN(status.key, KeyOf(from.digest(), from.toc_digest()));
+  ASSIGN_OR_RETURN(status.decision, DecisionOf(from));
+  layer::LayerUse& use = status.use;
+  use.blob_bytes = from.blob_bytes();
+  use.held_blob_bytes = from.held_blob_bytes();
+  use.total_bytes = from.total_bytes();
+  use.held_bytes = from.held_bytes();
+  use.needed_bytes = from.needed_bytes();
+  use.wasted_bytes = from.wasted_bytes();
+  // A newer server may know more purposes.
+  for (int i = 0; i < std::min<int>(from.fetched_size(), static_cast<int>(use.fetched.size()));
+       ++i) {
+    use.fetched[static_cast<size_t>(i)] = {.requests = from.fetched(i).requests(),
+                                           .bytes = from.fetched(i).bytes()};
+  }
+  for (int i = 0; i < std::min<int>(from.came_size(), static_cast<int>(use.came.size())); ++i) {
+    use.came[static_cast<size_t>(i)] = {.bytes = from.came(i).bytes(),
+                                        .needed_bytes = from.came(i).needed_bytes()};
+  }
+  use.stalls.reads = from.stalled_reads();
+  use.stalls.failed = from.failed_reads();
+  use.stalls.times = TimesOf(from.stall_times());
+  for (const v1::SlowRead& read : from.worst_reads()) {
+    ASSIGN_OR_RETURN(layer::NamedRead named, FromProto(read));
+    use.stalls.worst.push_back(named.read);
+    status.worst_reads.push_back(std::move(named));
+  }
+  for (const v1::LayerStatus::Place& place : from.places()) {
+    layer::BlobSources::Health health{.name = place.name(),
+                                      .host = place.host(),
+                                      .is_preferred = place.preferred(),
+                                      .brought_wrong_bytes = place.wrong_bytes()};
+    if (place.has_seconds_since_failure()) {
+      health.since_failure =
+          std::chrono::seconds(std::min<uint64_t>(place.seconds_since_failure(), UINT32_MAX));
+    }
+    status.places.push_back(std::move(health));
+  }
+  return status;
+}
+
+}  // namespace starling::control

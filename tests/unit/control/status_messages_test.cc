@@ -1,0 +1,47 @@
+#include "control/status_messages.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/fake_status.h"
+
+namespace starling::control {
+namespace {
+
+using testing_support::SomeLayer;
+
+TEST(StatusMessagesTest, GoThereAndBack) {
+  const layer::LayerStatus status = SomeLayer(3, {"a", "b"});
+  const auto back = FromProto(ToProto(status));
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(*back, status);
+}
+
+/// What other versions send, or somebody else on the socket.
+TEST(StatusMessagesTest, RefusesNonsenseAndBoundsTheRest) {
+  v1::LayerStatus message = ToProto(SomeLayer(3, {"a"}));
+  v1::LayerStatus wrong = message;
+  wrong.set_digest("sha256:../../etc");
+  EXPECT_EQ(FromProto(wrong).status().code(), StatusCode::kInvalidArgument);
+  wrong = message;
+  wrong.set_mode("reckless");
+  EXPECT_EQ(FromProto(wrong).status().code(), StatusCode::kInvalidArgument);
+  wrong = message;
+  wrong.mutable_worst_reads(0)->clear_toc_digest();
+  EXPECT_EQ(FromProto(wrong).status().code(), StatusCode::kInvalidArgument);
+
+  for (int i = 0; i < 10; ++i) {
+    message.add_fetched();
+    message.add_came();
+  }
+  message.mutable_stall_times()->set_disk_nanoseconds(UINT64_MAX);
+  message.mutable_stall_times()->set_queue_nanoseconds(UINT64_MAX);
+  message.mutable_places(0)->set_seconds_since_failure(UINT64_MAX);
+  const auto status = FromProto(message);
+  ASSERT_TRUE(status.ok()) << status.status();
+  EXPECT_EQ(status->use.fetched, SomeLayer(3, {}).use.fetched);
+  EXPECT_GT(status->use.stalls.times.total(), std::chrono::hours(1));
+  EXPECT_EQ(status->places[0].since_failure, std::chrono::seconds(UINT32_MAX));
+}
+
+}  // namespace
+}  // namespace starling::control
