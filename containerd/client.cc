@@ -151,6 +151,20 @@ Status Client::DeleteLease(const std::string& id) {
                        "delete the lease");
 }
 
+Status Client::HoldSnapshot(const std::string& snapshotter, const std::string& name) {
+  if (lease_.empty()) {
+    return OkStatus();
+  }
+  Stubs::Context context(*this);
+  leases::AddResourceRequest request;
+  request.set_id(lease_);
+  request.mutable_resource()->set_id(name);
+  request.mutable_resource()->set_type("snapshots/" + snapshotter);
+  google::protobuf::Empty response;
+  return Stubs::Result(*this, stubs_->leases_->AddResource(&context, request, &response),
+                       "hold a snapshot");
+}
+
 StatusOr<Bytes> Client::ReadContent(const oci::Descriptor& blob) {
   /// Ends the stream with the first byte too many.
   class BoundedSink : public ByteSink {

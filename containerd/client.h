@@ -48,6 +48,9 @@ class Client {
   /// The lease in use; empty without one.
   const std::string& lease() const { return lease_; }
   Status DeleteLease(const std::string& id);
+  /// Lets the lease in use hold a snapshot that it did not create, with those below, from now on;
+  /// also one that does not exist yet. Nothing without a lease.
+  Status HoldSnapshot(const std::string& snapshotter, const std::string& name);
 
   /// A stored blob, whole, checked against its descriptor. kNotFound when it is not there;
   /// kDataLoss when what is there is not what the descriptor says.

@@ -162,6 +162,10 @@ class Pull {
  private:
   Status BringLayers() {
     report_.target = image_.top.digest;
+    if (!layers_.empty()) {
+      // Those that are there may belong to nobody: the collector would take them any moment.
+      RETURN_IF_ERROR(client_.HoldSnapshot(options_.snapshotter, layers_.back().chain_id));
+    }
     for (size_t i = 0; i < layers_.size(); ++i) {
       if (options_.stop.stop_requested()) {
         return MakeError(StatusCode::kCancelled, "stopped");

@@ -48,9 +48,10 @@ class FakeContainerd {
   };
   struct State {
     std::map<std::string, Labels> leases;
-    std::map<std::string, Blob> blobs;           // by digest
-    std::map<std::string, std::string> ingests;  // by reference
-    std::map<std::string, Snapshot> snapshots;   // by key or name
+    std::map<std::string, std::set<std::string>> held;  // by lease: "TYPE ID"
+    std::map<std::string, Blob> blobs;                  // by digest
+    std::map<std::string, std::string> ingests;         // by reference
+    std::map<std::string, Snapshot> snapshots;          // by key or name
     std::map<std::string, ::containerd::types::Descriptor> images;
     std::vector<std::string> namespaces = {"ns"};  // each has all of the images
     std::vector<::containerd::services::diff::v1::ApplyRequest> applied;
@@ -198,7 +199,20 @@ class FakeContainerd {
                         const ::containerd::services::leases::v1::DeleteRequest* request,
                         google::protobuf::Empty*) override {
       return fake_.Handle(*context, "leases.Delete", [&](State& state) {
+        state.held.erase(request->id());
         return state.leases.erase(request->id()) == 1 ? grpc::Status::OK : NotFound(request->id());
+      });
+    }
+    grpc::Status AddResource(grpc::ServerContext* context,
+                             const ::containerd::services::leases::v1::AddResourceRequest* request,
+                             google::protobuf::Empty*) override {
+      return fake_.Handle(*context, "leases.AddResource", [&](State& state) {
+        if (!state.leases.contains(request->id())) {
+          return NotFound(request->id());
+        }
+        state.held[request->id()].insert(request->resource().type() + " " +
+                                         request->resource().id());
+        return grpc::Status::OK;
       });
     }
 

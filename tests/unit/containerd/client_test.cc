@@ -57,6 +57,18 @@ TEST_F(ClientTest, NamesNamespaceAndLeaseInEveryCall) {
                                 "leases.Delete "));
 }
 
+TEST_F(ClientTest, ALeaseHoldsSnapshotsOfOthers) {
+  ASSERT_TRUE(client_.HoldSnapshot("s", "name").ok()) << "nothing without a lease";
+  EXPECT_THAT(containerd_.calls(), IsEmpty());
+  const auto lease = client_.CreateLease(std::chrono::hours(1));
+  ASSERT_TRUE(lease.ok()) << lease.status();
+  client_.UseLease(*lease);
+  ASSERT_TRUE(client_.HoldSnapshot("s", "name").ok());
+  EXPECT_THAT(containerd_.state().held[*lease], ElementsAre("snapshots/s name"));
+  client_.UseLease("gone");
+  EXPECT_EQ(client_.HoldSnapshot("s", "name").code(), StatusCode::kNotFound);
+}
+
 TEST_F(ClientTest, LeasesExpireByThemselves) {
   const auto before = std::chrono::system_clock::now();
   const auto lease = client_.CreateLease(std::chrono::hours(2));

@@ -223,6 +223,7 @@ TEST_F(PullTest, BringsLayersAloneUnderTheClientsLease) {
   ASSERT_TRUE(source_.ReadBlob(image->manifest.config, config_bytes).ok());
   const auto config = oci::ImageConfig::Parse(config_bytes.bytes());
   ASSERT_TRUE(config.ok()) << config.status();
+  containerd_.Change([](FakeContainerd::State& state) { state.leases["mine"] = {}; });
   client_.UseLease("mine");
   const auto report = PullLayers(client_, source_, *image, *config,
                                  {.reference = *oci::Reference::Parse(kReference)}, progress_);
@@ -260,6 +261,26 @@ TEST_F(PullTest, ASecondPullAsksTheSourceForTheNameAlone) {
   EXPECT_EQ(source_.manifests_read(), manifests + 1);
   EXPECT_EQ(source_.blobs_streamed(), blobs);
   EXPECT_TRUE(LeavesNothingBegun(containerd_));
+}
+
+TEST_F(PullTest, LayersThatAreThereAreHeldBeforeTheyAreLookedFor) {
+  ShowAllLazily();
+  ASSERT_TRUE(Pull().ok());
+  const auto lease = client_.CreateLease(std::chrono::hours(1));
+  ASSERT_TRUE(lease.ok()) << lease.status();
+  client_.UseLease(*lease);
+  bool held = false;
+  containerd_.Before("snapshots.Stat", [&] {
+    held = containerd_.state().held[*lease].contains("snapshots/stargz " + ChainId(2));
+  });
+  const auto image = oci::SelectImage(source_, kPlatform);
+  BytesSink config_bytes;
+  ASSERT_TRUE(source_.ReadBlob(image->manifest.config, config_bytes).ok());
+  const auto report = PullLayers(client_, source_, *image,
+                                 *oci::ImageConfig::Parse(config_bytes.bytes()), {}, progress_);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->present_layers, 3u);
+  EXPECT_TRUE(held);
 }
 
 TEST_F(PullTest, AHeldBlobIsUnpackedWithoutTheSource) {
