@@ -40,7 +40,7 @@ refused() {
 in_image() {
   local name=$1
   shift
-  ctr -a "$CONTAINERD_ADDRESS" run --rm --snapshotter stargz "$REGISTRY/$name" c1 "$@"
+  ctr -a "$CONTAINERD_ADDRESS" run --rm --snapshotter stargz "$REGISTRY/$name" "add-python-$BASHPID" "$@"
 }
 PATH=$bin:$PATH
 
@@ -98,7 +98,7 @@ import ext
 print(ext.answer, v("CC").split()[0], v("prefix"), v("LIBDIR"))
 P
 expect "an extension that is compiled by what sysconfig says" \
-  "$(ctr -a "$CONTAINERD_ADDRESS" run --rm --snapshotter stargz --mount "type=bind,src=$work,dst=/w,options=rbind:ro" "$REGISTRY/one:1" c1 python /w/extension.py)" \
+  "$(ctr -a "$CONTAINERD_ADDRESS" run --rm --snapshotter stargz --mount "type=bind,src=$work,dst=/w,options=rbind:ro" "$REGISTRY/one:1" "add-python-$BASHPID" python /w/extension.py)" \
   "42 cc /usr/local /usr/local/lib"
 expect_match "python3-config" "$(in_image one:1 python3-config --ldflags --embed)" "-L/usr/local/lib"
 
@@ -120,10 +120,10 @@ for number in 1 2 3 4 5 6 7 8; do
 done
 expect "the layer in eight more images is sent" \
   "$(registry_requests "$work" "$mark" | grep -cE "PUT .*digest=$(layer_of one:1 1 | sed s/:/%3A/)" || true)" 0
+"$bin/ctr" -a "$CONTAINERD_ADDRESS" image ls -q | xargs -r "$bin/ctr" -a "$CONTAINERD_ADDRESS" image rm --sync >/dev/null
 starling build prune --pythons --address "$CONTAINERD_ADDRESS" --state-dir "$work/state" >"$work/pruned"
 expect_match "what is pruned" "$(cat "$work/pruned")" "1 Pythons removed"
-# The last collects, too.
-"$bin/ctr" -a "$CONTAINERD_ADDRESS" image ls -q | xargs -r "$bin/ctr" -a "$CONTAINERD_ADDRESS" image rm --sync >/dev/null
+# containerd may collect what nobody needs any more while this goes on.
 build again:1 image from-registry "$REGISTRY/base:1" --add-python 3.12.3
 expect "the layer that is made anew" "$(layer_of again:1 1)" "$(layer_of one:1 1)"
 

@@ -56,7 +56,7 @@ run() {
   mark=$(registry_mark "$work")
   size=$(skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/$1" | jq '[.layers[].size] | add')
   starling pull --address "$CONTAINERD_ADDRESS" "$REGISTRY/$1" >/dev/null 2>&1
-  ctr -a "$CONTAINERD_ADDRESS" run --rm --snapshotter stargz "$REGISTRY/$1" c1 python -c "$2"
+  ctr -a "$CONTAINERD_ADDRESS" run --rm --snapshotter stargz "$REGISTRY/$1" "python-packages-$BASHPID" python -c "$2"
   registry_cost "$work" "$mark" | { read -r requests bytes && echo "$1: $bytes of $size bytes in $requests requests" >&2; }
 }
 expect "what uv has installed" "$(run uv:1 'import polars, datasette; print(polars.DataFrame({"a": [1, 2, 3]})["a"].sum())')" 6
