@@ -1,6 +1,6 @@
 #!/bin/bash
 # Promise: starlingd's metrics are Prometheus' text format, as its own parser reads it; what they count agrees within 1 %
-# with what the registry's log says that it was asked for and sent; they are served over TCP and on a unix socket, also by
+# with what the registry's log says that it was asked for and sent; retries, wrong bytes and evictions are counted; they are served over TCP and on a unix socket, also by
 # the next server after a crash and an upgrade; an address that somebody else has costs nothing but them; every example of
 # docs/metrics.md works, and every metric is in there.
 set -euo pipefail
@@ -126,6 +126,14 @@ scrape >"$work/lost"
 [ "$(metric "$work/lost" starling_registry_requests_total result=4xx)" -gt 0 ] || fail "no 404 is counted"
 echo "ok: a fallback"
 
+# What is given up for room.
+scrape >"$work/before"
+evicted=$(starling cache evict --to 0 --address "$work/starling.sock" --json | jq .evictedSize) || true
+[ "$evicted" -gt $mebibyte ] || fail "$evicted bytes were evicted"
+scrape >"$work/after"
+expect "evicted bytes, and what the cache says" \
+  "$(($(metric "$work/after" starling_evicted_bytes_total) - $(metric "$work/before" starling_evicted_bytes_total)))" "$evicted"
+
 # The page as a whole.
 "$python" - "$work/lost" "$here/../../docs/metrics.md" <<'P'
 import re, sys
@@ -170,6 +178,37 @@ starling upgrade --root "$work/starling"
 wait_until 20 "the upgraded server's metrics" bash -c "[ \$(grep -c 'metrics are served' '$work/starlingd.log') = 3 ]"
 scrape >/dev/null
 expect "servers that served them" "$(served)" 3
+
+# A connection that breaks, and bytes that are not what the image promises. By servers that know no other place for them,
+# and with nothing left that has the same content.
+remove() {
+  ctr images rm --sync "$@" >/dev/null
+  wait_until 20 "the removal of all layers" bash -c "[ \$(starling cache ls --address '$work/starling.sock' --json 2>/dev/null | jq '.layers | length') = 0 ]"
+}
+remove "$image" "$REGISTRY/t/plain:1"
+start_process "$work/breaking.log" python3 "$here/breaking_proxy.py" "$REGISTRY" $mebibyte
+wait_until 20 "the breaking proxy" test -s "$work/breaking.log"
+broken=$(head -n 1 "$work/breaking.log")/t/image:1-esgz
+starling pull "$broken" >/dev/null
+ctr run --rm --snapshotter stargz "$broken" c3 /bin/sh -c 'cat /big1/* | wc -c' >/dev/null
+expect "connections that broke" "$(grep -c broken "$work/breaking.log")" 1
+scrape >"$work/broken"
+expect "retries after one" "$(metric "$work/broken" starling_registry_retries_total)" 1
+expect "wrong bytes" "$(metric "$work/broken" starling_wrong_members_total)" 0
+remove "$broken"
+starling upgrade --root "$work/starling"
+wait_until 20 "the upgraded server's metrics" bash -c "[ \$(grep -c 'metrics are served' '$work/starlingd.log') = 4 ]"
+starling convert "oci:$work/oci:plain" "oci:$work/lazy:esgz" >/dev/null
+start_process "$work/bad.log" python3 "$here/bad_registry.py" "$work/lazy" esgz
+wait_until 20 "the bad registry" test -s "$work/bad.log"
+wrong=$(head -n 1 "$work/bad.log")/wrong-chunk/image:esgz
+starling pull "$wrong" >/dev/null
+ctr run --rm --snapshotter stargz "$wrong" c4 /bin/sh -c 'cat /big1/* /big2/* >/dev/null' >/dev/null 2>&1 &&
+  fail "wrong bytes were read"
+scrape >"$work/wrong"
+for name in starling_wrong_members_total starling_read_failures_total; do
+  [ "$(metric "$work/wrong" $name)" -gt 0 ] || fail "$name does not count wrong bytes"
+done
 
 # An address that somebody has: everything else goes on.
 stop_process "$STARLINGD_PID"
