@@ -23,6 +23,12 @@ namespace {
 
 constexpr uint64_t kMaxTextBytes = 16 << 20;
 constexpr size_t kMaxDepth = 200;
+/// Is executed by the module site. Fedora, RHEL and what is made of them have no names by hash in
+/// /etc/ssl/certs, and no /etc/ssl/cert.pem.
+constexpr std::string_view kCertificates =
+    "import os; \"SSL_CERT_DIR\" in os.environ or os.path.exists(\"/etc/ssl/cert.pem\") or not "
+    "os.path.exists(\"/etc/pki/tls/certs/ca-bundle.crt\") or "
+    "os.environ.setdefault(\"SSL_CERT_FILE\", \"/etc/pki/tls/certs/ca-bundle.crt\")\n";
 
 bool IsNameCharacter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
@@ -192,8 +198,29 @@ class Repair {
             both));
       }
     }
+    RETURN_IF_ERROR(NameCertificates(library + "/site-packages"));
     // Compiled from what was there before.
     return RemoveCompiled(library + "/__pycache__");
+  }
+
+  /// Written with the time of the program.
+  Status NameCertificates(const std::string& path) const {
+    const auto packages = files::OpenWithoutLinks(tree_.get(), path, O_RDONLY | O_DIRECTORY);
+    if (!packages.ok()) {
+      return packages.status().code() == StatusCode::kNotFound ? OkStatus() : packages.status();
+    }
+    const std::string name(kCertificatesName);
+    RETURN_IF_ERROR(files::RemoveTree(packages->get(), name));
+    const UniqueFd file(::openat(packages->get(), name.c_str(),
+                                 O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+    struct stat program{};
+    if (!file.valid() || ::fchmod(file.get(), 0644) != 0 ||
+        ::fstatat(tree_.get(), "bin/python3", &program, AT_SYMLINK_NOFOLLOW) != 0) {
+      return ErrnoError(errno, path);
+    }
+    RETURN_IF_ERROR(RealFileSystem().WriteAt(file.get(), 0, AsBytes(kCertificates)));
+    const std::array<struct timespec, 2> times = {program.st_mtim, program.st_mtim};
+    return ::futimens(file.get(), times.data()) == 0 ? OkStatus() : ErrnoError(errno, path);
   }
 
   Status RemoveCompiled(const std::string& path) const {

@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "base/status.h"
+#include "dockerfile/python/repair.h"
 
 namespace starling::dockerfile::python {
 namespace {
@@ -44,6 +45,7 @@ std::vector<std::string> StartFiles(const std::filesystem::path& tree, int minor
     for (const std::string_view module : kModules) {
       add(fmt::format("lib/{}/{}", name, module));
     }
+    add(fmt::format("lib/{}/site-packages/{}", name, kCertificatesName));
     for (const std::string_view module : kFrozenModules) {
       if (minor < kFrozenSince) {
         add(fmt::format("lib/{}/{}", name, module));

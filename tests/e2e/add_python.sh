@@ -105,7 +105,7 @@ expect_match "python3-config" "$(in_image one:1 python3-config --ldflags --embed
 # What Python's start needs comes first in the layer, to be fetched ahead.
 curl -s "http://$REGISTRY/v2/one/blobs/$(skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/one:1" | jq -r '.layers[1].digest')" >"$work/layer"
 expect "the first files" "$(tar -tzf "$work/layer" | sed '/landmark/q' | grep -v '/$' | xargs)" \
-  "usr/local/bin/python3.12 usr/local/lib/libpython3.12.so.1.0 usr/local/lib/python3.12/encodings/__init__.py usr/local/lib/python3.12/encodings/aliases.py usr/local/lib/python3.12/encodings/utf_8.py .prefetch.landmark"
+  "usr/local/bin/python3.12 usr/local/lib/libpython3.12.so.1.0 usr/local/lib/python3.12/encodings/__init__.py usr/local/lib/python3.12/encodings/aliases.py usr/local/lib/python3.12/encodings/utf_8.py usr/local/lib/python3.12/site-packages/starling-certificates.pth .prefetch.landmark"
 
 # The layer is the same on every base: nothing is unpacked, compressed or sent again.
 layer_of() {
@@ -147,6 +147,20 @@ P
 expect "an image from Python" "$(in_image five:1 cat /version)" "Python 3.12.3"
 expect "its layer" "$(layer_of five:1 1)" "$(layer_of one:1 1)"
 
+# For another machine than this one: no step of it runs.
+mkdir -p "$work/arm/lib" && touch "$work/arm/lib/ld-linux-aarch64.so.1"
+printf 'FROM scratch\nCOPY . /\n' >"$work/Dockerfile.plain"
+build arm:1 build -f "$work/Dockerfile.plain" --platform linux/arm64 "$work/arm"
+build arm:2 image from-registry "$REGISTRY/arm:1" --platform linux/arm64 --add-python 3.11.6
+expect_match "where it came from" "$(cat "$work/arm-2.log")" "cpython-3.11.6\+20231002-aarch64-unknown-linux-gnu"
+curl -s "http://$REGISTRY/v2/arm/blobs/$(layer_of arm:2 1)" >"$work/layer"
+expect "the program's machine" "$(tar -xzOf "$work/layer" usr/local/bin/python3.11 | od -An -tx2 -j 18 -N 2 | xargs)" 00b7
+
+# Where the base has certificates elsewhere; a variable of the image goes before.
+certificates=$(in_image five:1 sh -c 'mkdir -p /etc/pki/tls/certs && touch /etc/pki/tls/certs/ca-bundle.crt &&
+  python -c "import ssl; print(ssl.get_default_verify_paths().cafile)" && SSL_CERT_FILE=/etc/passwd python -c "import ssl; print(ssl.get_default_verify_paths().cafile)"' | xargs)
+expect "certificates of Fedora, and of a user" "$certificates" "/etc/pki/tls/certs/ca-bundle.crt /etc/passwd"
+
 # On a node that has nothing: only what is read comes.
 mkdir "$work/cold"
 size=$(skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/one:1" | jq '[.layers[].size] | add')
@@ -166,8 +180,7 @@ starling convert "oci:$work/oci:plain" "docker://$REGISTRY/busybox:1" >/dev/null
 refused "a base without a C library" "the base has no C library for amd64" image from-registry "$REGISTRY/busybox:1" --add-python 3.12.3
 refused "nothing at all" "the base has no C library for amd64" image from-scratch --add-python 3.12.3
 mkdir -p "$work/musl/lib" && touch "$work/musl/lib/ld-musl-x86_64.so.1"
-printf 'FROM scratch\nCOPY . /\n' >"$work/Dockerfile.musl"
-build musl:1 build -f "$work/Dockerfile.musl" "$work/musl"
+build musl:1 build -f "$work/Dockerfile.plain" "$work/musl"
 refused "a version for another C library" "Python 3.12.3 for amd64 musl: this version is known for amd64 gnu alone" \
   image from-registry "$REGISTRY/musl:1" --add-python 3.12.3
 refused "a version that is not known" "Python 3.12.77 for amd64 gnu: known are .*3.12.3" \

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Packs a Python that a Go module carries unpacked, its large files compressed each, as python-build-standalone releases it.
 
-pack_python.py MODULE_DIRECTORY ARCHIVE
+pack_python.py MODULE_DIRECTORY GO_ARCHITECTURE ARCHIVE
 """
 
 import gzip
@@ -18,7 +18,9 @@ GO_DIRECTORY = 1 << 31
 GO_LINK = 1 << 27
 
 
-def stripped(content):
+def stripped(content, architecture):
+    if architecture != "amd64":
+        return content  # strip knows this machine's alone
     with tempfile.NamedTemporaryFile(suffix=".so") as file:
         file.write(content)
         file.flush()
@@ -26,7 +28,7 @@ def stripped(content):
         return pathlib.Path(file.name).read_bytes()
 
 
-def add_tree(archive, data, prefix):
+def add_tree(archive, data, prefix, architecture):
     for entry in json.loads((data / "files.json").read_text())["files"]:
         if entry["perm"] & GO_DIRECTORY:
             continue  # releases have none
@@ -40,20 +42,20 @@ def add_tree(archive, data, prefix):
         path = data / entry["name"]
         content = path.read_bytes() if path.exists() else gzip.decompress(path.with_name(path.name + ".gz").read_bytes())
         if content.startswith(b"\x7fELF") and entry["name"].startswith("lib/lib"):
-            content = stripped(content)
+            content = stripped(content, architecture)
         info.mode = entry["perm"] & 0o777
         info.size = len(content)
         archive.addfile(info, io.BytesIO(content))
 
 
 def main():
-    module, target = map(pathlib.Path, sys.argv[1:])
-    data = module / "python/internal/data/linux-amd64"
+    module, architecture, target = pathlib.Path(sys.argv[1]), sys.argv[2], pathlib.Path(sys.argv[3])
+    data = module / f"python/internal/data/linux-{architecture}"
     library = next(path.name for path in (data / "lib").glob("python3.*"))
     with open(target, "wb") as raw, gzip.GzipFile("", "wb", 6, raw, 0) as compressed:
         with tarfile.open(fileobj=compressed, mode="w") as archive:
-            add_tree(archive, data, "python")
-            add_tree(archive, module / "pip/internal/data", f"python/lib/{library}/site-packages")
+            add_tree(archive, data, "python", architecture)
+            add_tree(archive, module / "pip/internal/data", f"python/lib/{library}/site-packages", architecture)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ set -euo pipefail
 
 here=$(dirname "$(realpath "$0")")
 cache=${STARLING_TEST_CACHE:-/var/cache/starling-test}
-archives=$cache/python-archives-1
+archives=$cache/python-archives-2
 mkdir -p "$cache"
 exec 8>"$cache/python.lock"
 flock 8
@@ -20,7 +20,9 @@ if [ ! -e "$archives/SHA256SUMS" ]; then
       echo "SKIP: the module with Python $version cannot be had" >&2
       exit 77
     fi
-    "$here/pack_python.py" "$module" "$archives/cpython-${version/-/+}-x86_64-unknown-linux-gnu-install_only_stripped.tar.gz"
+    "$here/pack_python.py" "$module" amd64 "$archives/cpython-${version/-/+}-x86_64-unknown-linux-gnu-install_only_stripped.tar.gz"
+    [ "$version" != 3.11.6-20231002 ] ||
+      "$here/pack_python.py" "$module" arm64 "$archives/cpython-${version/-/+}-aarch64-unknown-linux-gnu-install_only.tar.gz"
   done
   (cd "$archives" && sha256sum ./*.tar.gz | sed 's|  \./|  |' >SUMS && mv SUMS SHA256SUMS)
 fi

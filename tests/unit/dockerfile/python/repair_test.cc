@@ -153,6 +153,42 @@ TEST_F(RepairTest, TimesAreThoseOfTheRelease) {
   EXPECT_EQ(TimeOf("."), 2000);
 }
 
+TEST_F(RepairTest, NamesTheCertificatesOfSystemsThatHaveThemElsewhere) {
+  Run("mkdir lib/python3.12/site-packages; touch -d @500 lib/python3.12/site-packages");
+  ASSERT_TRUE(Repair().ok());
+  const std::string name = "lib/python3.12/site-packages/starling-certificates.pth";
+  EXPECT_EQ(TimeOf(name), 1000);
+  EXPECT_EQ(TimeOf("lib/python3.12/site-packages"), 1000);
+  const std::string line = Content(name);
+  EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1) << "site executes single lines";
+  struct Case {
+    const char* name;
+    const char* there;        // a file
+    const char* environment;  // NAME=value
+    const char* want;         // of SSL_CERT_FILE
+  };
+  const Case cases[] = {
+      {"Fedora", "pki/tls/certs/ca-bundle.crt", "A=1", "pki/tls/certs/ca-bundle.crt"},
+      {"Debian", "ssl/certs/ca-certificates.crt", "A=1", "None"},
+      {"a system that has both", "ssl/cert.pem pki/tls/certs/ca-bundle.crt", "A=1", "None"},
+      {"a file of the user's", "pki/tls/certs/ca-bundle.crt", "SSL_CERT_FILE=/mine", "/mine"},
+      {"a directory of the user's", "pki/tls/certs/ca-bundle.crt", "SSL_CERT_DIR=/mine", "None"},
+      {"none", "", "A=1", "None"},
+  };
+  for (const Case& c : cases) {
+    // The same line for another place.
+    std::string here = line;
+    for (size_t at = here.find("/etc/"); at != std::string::npos; at = here.find("/etc/", at + 1)) {
+      here.replace(at, 5, "etc/");
+    }
+    Run("rm -rf etc; mkdir -p etc/ssl/certs etc/pki/tls/certs");
+    Run(fmt::format("for f in {}; do touch etc/$f; done", c.there));
+    Write("line.py", here + "print(os.environ.get('SSL_CERT_FILE'))\n");
+    Run(fmt::format("env -i PATH=$PATH {} python3 line.py | sed 's|^etc/||' >said", c.environment));
+    EXPECT_EQ(Content("said"), std::string(c.want) + "\n") << c.name;
+  }
+}
+
 TEST_F(RepairTest, FreeThreadedOnesHaveALibraryOfTheirOwn) {
   Write("lib/python3.12t/_sysconfig_vars_t_linux_x86_64-linux-gnu.json",
         R"({"CC": "clang", "prefix": "/install"})");

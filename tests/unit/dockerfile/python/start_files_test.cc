@@ -18,12 +18,14 @@ class StartFilesTest : public TreeFixture {
 TEST_F(StartFilesTest, AreTheProgramItsLibraryAndTheFirstModules) {
   for (const char* file :
        {"bin/python3.12", "lib/libpython3.12.so.1.0", "lib/python3.12/encodings/__init__.py",
-        "lib/python3.12/encodings/utf_8.py", "lib/python3.12/os.py", "lib/python3.12/json.py"}) {
+        "lib/python3.12/encodings/utf_8.py", "lib/python3.12/os.py", "lib/python3.12/json.py",
+        "lib/python3.12/site-packages/starling-certificates.pth"}) {
     Write(file, "x");
   }
   EXPECT_THAT(Of(12), ElementsAre("bin/python3.12", "lib/libpython3.12.so.1.0",
                                   "lib/python3.12/encodings/__init__.py",
-                                  "lib/python3.12/encodings/utf_8.py"));
+                                  "lib/python3.12/encodings/utf_8.py",
+                                  "lib/python3.12/site-packages/starling-certificates.pth"));
   EXPECT_THAT(Of(13), IsEmpty());
 }
 
