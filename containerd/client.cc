@@ -10,6 +10,7 @@
 #include "api/containerd/services/content/v1/content.grpc.pb.h"
 #include "api/containerd/services/diff/v1/diff.grpc.pb.h"
 #include "api/containerd/services/images/v1/images.grpc.pb.h"
+#include "api/containerd/services/introspection/v1/introspection.grpc.pb.h"
 #include "api/containerd/services/leases/v1/leases.grpc.pb.h"
 #include "api/containerd/services/namespaces/v1/namespaces.grpc.pb.h"
 #include "api/containerd/services/snapshots/v1/snapshots.grpc.pb.h"
@@ -22,12 +23,14 @@ namespace {
 namespace content = ::containerd::services::content::v1;
 namespace diff = ::containerd::services::diff::v1;
 namespace images = ::containerd::services::images::v1;
+namespace introspection = ::containerd::services::introspection::v1;
 namespace leases = ::containerd::services::leases::v1;
 namespace namespaces = ::containerd::services::namespaces::v1;
 namespace snapshots = ::containerd::services::snapshots::v1;
 namespace version = ::containerd::services::version::v1;
 
 constexpr size_t kWritePieceBytes = 1 << 20;
+constexpr const char* kSnapshotterType = "io.containerd.snapshotter.v1";
 constexpr const char* kNamespaceHeader = "containerd-namespace";
 constexpr const char* kLeaseHeader = "containerd-lease";
 constexpr const char* kExpireLabel = "containerd.io/gc.expire";
@@ -70,6 +73,7 @@ struct Client::Stubs {
         contents(content::Content::NewStub(channel)),
         diffs(diff::Diff::NewStub(channel)),
         images_(images::Images::NewStub(channel)),
+        introspections(introspection::Introspection::NewStub(channel)),
         leases_(leases::Leases::NewStub(channel)),
         namespaces_(namespaces::Namespaces::NewStub(channel)),
         snapshots_(snapshots::Snapshots::NewStub(channel)),
@@ -91,6 +95,7 @@ struct Client::Stubs {
   std::unique_ptr<content::Content::Stub> contents;
   std::unique_ptr<diff::Diff::Stub> diffs;
   std::unique_ptr<images::Images::Stub> images_;
+  std::unique_ptr<introspection::Introspection::Stub> introspections;
   std::unique_ptr<leases::Leases::Stub> leases_;
   std::unique_ptr<namespaces::Namespaces::Stub> namespaces_;
   std::unique_ptr<snapshots::Snapshots::Stub> snapshots_;
@@ -123,6 +128,30 @@ StatusOr<std::string> Client::Version() {
   RETURN_IF_ERROR(Stubs::Result(
       *this, stubs_->versions->Version(&context, google::protobuf::Empty(), &response), "version"));
   return response.version();
+}
+
+StatusOr<std::map<std::string, Client::Snapshotter>> Client::Snapshotters() {
+  Stubs::Context context(*this);
+  introspection::PluginsRequest request;
+  request.add_filters(fmt::format("type=={}", kSnapshotterType));
+  introspection::PluginsResponse response;
+  RETURN_IF_ERROR(Stubs::Result(
+      *this, stubs_->introspections->Plugins(&context, request, &response), "list plugins"));
+  std::map<std::string, Snapshotter> snapshotters;
+  for (const introspection::Plugin& plugin : response.plugins()) {
+    if (plugin.type() != kSnapshotterType) {
+      continue;
+    }
+    Snapshotter snapshotter{.address = "",
+                            .exports = {plugin.exports().begin(), plugin.exports().end()},
+                            .error = plugin.init_err().message()};
+    if (const auto address = snapshotter.exports.find("address");
+        address != snapshotter.exports.end()) {
+      snapshotter.address = address->second;
+    }
+    snapshotters.emplace(plugin.id(), std::move(snapshotter));
+  }
+  return snapshotters;
 }
 
 StatusOr<std::string> Client::CreateLease(std::chrono::seconds lifetime, const std::string& id) {

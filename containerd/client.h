@@ -40,6 +40,14 @@ class Client {
   /// containerd's version: proves that it answers.
   StatusOr<std::string> Version();
 
+  struct Snapshotter {
+    std::string address;  // of a proxy plugin: the socket that it is asked on
+    std::map<std::string, std::string> exports;
+    std::string error;  // why it cannot be used; empty: it can
+  };
+  /// The snapshotters that it has loaded, by name.
+  StatusOr<std::map<std::string, Snapshotter>> Snapshotters();
+
   /// A lease that containerd forgets after `lifetime` by itself. Returns its id: `id`, if that is
   /// not empty, else a new one.
   StatusOr<std::string> CreateLease(std::chrono::seconds lifetime, const std::string& id = "");

@@ -16,6 +16,7 @@
 #include "api/containerd/services/content/v1/content.grpc.pb.h"
 #include "api/containerd/services/diff/v1/diff.grpc.pb.h"
 #include "api/containerd/services/images/v1/images.grpc.pb.h"
+#include "api/containerd/services/introspection/v1/introspection.grpc.pb.h"
 #include "api/containerd/services/leases/v1/leases.grpc.pb.h"
 #include "api/containerd/services/namespaces/v1/namespaces.grpc.pb.h"
 #include "api/containerd/services/snapshots/v1/snapshots.grpc.pb.h"
@@ -53,6 +54,7 @@ class FakeContainerd {
     std::map<std::string, std::string> ingests;         // by reference
     std::map<std::string, Snapshot> snapshots;          // by key or name
     std::map<std::string, ::containerd::types::Descriptor> images;
+    std::vector<::containerd::services::introspection::v1::Plugin> plugins;
     std::vector<std::string> namespaces = {"ns"};  // each has all of the images
     std::vector<::containerd::services::diff::v1::ApplyRequest> applied;
     std::set<std::string> lazy_layers;            // digests that the snapshotter takes lazily
@@ -76,6 +78,7 @@ class FakeContainerd {
     builder.RegisterService(&contents_);
     builder.RegisterService(&diffs_);
     builder.RegisterService(&images_);
+    builder.RegisterService(&introspections_);
     builder.RegisterService(&leases_);
     builder.RegisterService(&namespaces_);
     builder.RegisterService(&snapshots_);
@@ -175,6 +178,28 @@ class FakeContainerd {
                          ::containerd::services::version::v1::VersionResponse* response) override {
       return fake_.Handle(*context, "version.Version", [&](State&) {
         response->set_version("fake");
+        return grpc::Status::OK;
+      });
+    }
+
+   private:
+    FakeContainerd& fake_;
+  };
+
+  class Introspections final
+      : public ::containerd::services::introspection::v1::Introspection::Service {
+   public:
+    explicit Introspections(FakeContainerd& fake) : fake_(fake) {}
+    grpc::Status Plugins(
+        grpc::ServerContext* context,
+        const ::containerd::services::introspection::v1::PluginsRequest* request,
+        ::containerd::services::introspection::v1::PluginsResponse* response) override {
+      return fake_.Handle(*context, "introspection.Plugins", [&](State& state) {
+        for (const auto& plugin : state.plugins) {
+          if (request->filters_size() == 0 || request->filters(0) == "type==" + plugin.type()) {
+            *response->add_plugins() = plugin;
+          }
+        }
         return grpc::Status::OK;
       });
     }
@@ -615,6 +640,7 @@ class FakeContainerd {
   std::map<std::string, grpc::Status> failures_ GUARDED_BY(mutex_);
   std::map<std::string, std::function<void()>> hooks_ GUARDED_BY(mutex_);
   Versions versions_{*this};
+  Introspections introspections_{*this};
   Leases leases_{*this};
   Namespaces namespaces_{*this};
   Contents contents_{*this};

@@ -277,6 +277,30 @@ TEST_F(ClientTest, AnImageStandsForWhatItWasPutForLast) {
   }
 }
 
+TEST_F(ClientTest, ListsSnapshottersWithWhereTheyAreAndWhyTheyAreNot) {
+  containerd_.Change([](FakeContainerd::State& state) {
+    const auto add = [&state](const char* type, const char* id) -> auto& {
+      auto& plugin = state.plugins.emplace_back();
+      plugin.set_type(type);
+      plugin.set_id(id);
+      return plugin;
+    };
+    add("io.containerd.snapshotter.v1", "overlayfs");
+    add("io.containerd.content.v1", "content");
+    add("io.containerd.snapshotter.v1", "zfs").mutable_init_err()->set_message("no zfs");
+    auto& exports = *add("io.containerd.snapshotter.v1", "stargz").mutable_exports();
+    exports["address"] = "/run/s.sock";
+    exports["enable_remote_snapshot_annotations"] = "true";
+  });
+  const auto snapshotters = client_.Snapshotters();
+  ASSERT_TRUE(snapshotters.ok()) << snapshotters.status();
+  ASSERT_EQ(snapshotters->size(), 3U);
+  EXPECT_EQ(snapshotters->at("overlayfs").error, "");
+  EXPECT_EQ(snapshotters->at("zfs").error, "no zfs");
+  EXPECT_EQ(snapshotters->at("stargz").address, "/run/s.sock");
+  EXPECT_EQ(snapshotters->at("stargz").exports.count("enable_remote_snapshot_annotations"), 1U);
+}
+
 TEST_F(ClientTest, TellsAMissingContainerdFromAMissingPlugin) {
   Client nobody({.address = (directory_.path() / "none.sock").string(), .namespace_name = "ns"});
   const Status away = nobody.Version().status();
