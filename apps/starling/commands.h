@@ -24,6 +24,7 @@ void AddIndex(CLI::App& app, Run& chosen);
 void AddUpgrade(CLI::App& app, Run& chosen);
 void AddStatus(CLI::App& app, Run& chosen);
 void AddTrace(CLI::App& app, Run& chosen);
+void AddConfig(CLI::App& app, Run& chosen);
 void AddLogin(CLI::App& app, Run& chosen);
 void AddLogout(CLI::App& app, Run& chosen);
 
@@ -35,6 +36,8 @@ void AddRun(CLI::App& app, Run& chosen, int& exit_code,
             const std::vector<std::string>& command_words);
 void AddImage(CLI::App& app, Run& chosen, int& exit_code);
 void AddCache(CLI::App& app, Run& chosen, int& exit_code);
+void AddDoctor(CLI::App& app, Run& chosen, int& exit_code);
+void AddSetup(CLI::App& app, Run& chosen, int& exit_code);
 void AddPush(CLI::App& app, Run& chosen, int& exit_code);
 void AddCopy(CLI::App& app, Run& chosen, int& exit_code);
 void AddTags(CLI::App& app, Run& chosen, int& exit_code);

@@ -55,6 +55,7 @@ int main(int argc, char** argv) {
   cli::AddLogin(app, chosen);
   cli::AddLogout(app, chosen);
   cli::AddUpgrade(app, chosen);
+  cli::AddConfig(app, chosen);
   int exit_code = 0;
   cli::AddBuild(app, chosen, exit_code);
   cli::AddRun(app, chosen, exit_code, command_words);
@@ -62,6 +63,8 @@ int main(int argc, char** argv) {
   cli::AddCache(app, chosen, exit_code);
   cli::AddStatus(app, chosen);
   cli::AddTrace(app, chosen);
+  cli::AddDoctor(app, chosen, exit_code);
+  cli::AddSetup(app, chosen, exit_code);
   cli::AddPush(app, chosen, exit_code);
   cli::AddCopy(app, chosen, exit_code);
   cli::AddTags(app, chosen, exit_code);
