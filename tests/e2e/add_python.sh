@@ -132,6 +132,17 @@ printf 'FROM %s\nCOPY --link --from=p /python/. /usr/local\nRUN python -V >/vers
 build three:1 build -f "$work/Dockerfile.p" --build-context p=python://3.11 "$empty"
 expect "the newest of a series" "$(in_image three:1 cat /version)" "Python 3.11.6"
 
+# From a mirror, which has the form of the project's own releases.
+mkdir -p "$work/mirror/20231002"
+ln -s "$archives"/cpython-3.11.6*x86_64* "$work/mirror/20231002"
+port=$(free_port)
+start_process "$work/mirror.log" python3 -m http.server --bind 127.0.0.1 --directory "$work/mirror" "$port"
+wait_until 20 "the mirror's first answer" curl -s "http://127.0.0.1:$port/"
+starling build prune --pythons --address "$CONTAINERD_ADDRESS" --state-dir "$work/state" >/dev/null
+build six:1 image from-registry "$REGISTRY/base:1" --add-python 3.11.6 --python-source "http://127.0.0.1:$port"
+expect_match "where it came from" "$(cat "$work/six-1.log")" "Python from http://127.0.0.1:$port/20231002/cpython-3.11.6%2B20231002-x86_64"
+expect "the layer from a mirror" "$(layer_of six:1 1)" "$(layer_of three:1 1)"
+
 # On what steps make of nothing; and from Python.
 printf 'FROM scratch\nADD root.tar /\nCOPY --link --from=p /python/. /usr/local\n' >"$work/Dockerfile.p"
 build four:1 build -f "$work/Dockerfile.p" --build-context p=python://3.12.3 --python-cpu native "$empty"
