@@ -41,7 +41,8 @@ class KeptFileTest : public testing::Test {
 };
 
 // No text and no line ends are special.
-const std::string kBytes("version = 2\r\n\0\xff\n# no end", 27);
+constexpr char kText[] = "version = 2\r\n\0\xff\n# no end";
+const std::string kBytes(kText, sizeof(kText) - 1);
 
 TEST_F(KeptFileTest, RestoresByteForByteWithItsPermissions) {
   const auto path = Path("config.toml");
