@@ -1,6 +1,7 @@
 #include "layer/prefetch_plan.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 namespace starling::layer {
@@ -17,7 +18,7 @@ constexpr uint64_t kGapPart = 4;
 }  // namespace
 
 PrefetchPlan::PrefetchPlan(const AccessProfile& profile, std::shared_ptr<FetchScheduler> scheduler)
-    : scheduler_(std::move(scheduler)), steps_(InOrderOfNeed(profile)) {
+    : scheduler_(std::move(scheduler)), runs_(profile.runs()), steps_(InOrderOfNeed(profile)) {
   for (size_t i = 0; i < profile.layers().size(); ++i) {
     numbers_.emplace(profile.layers()[i].key, i);
   }
@@ -64,9 +65,9 @@ uint64_t PrefetchPlan::NeededBytes(const store::LayerKey& layer) const {
   return bytes;
 }
 
-bool PrefetchPlan::HasLayers() {
-  MutexLock lock(mutex_);
-  return std::ranges::any_of(layers_, [](const auto& layer) { return !layer.expired(); });
+uint64_t PrefetchPlan::NeededBytes() const {
+  return std::transform_reduce(steps_.begin(), steps_.end(), uint64_t{0}, std::plus<>(),
+                               [](const PlannedAccess& step) { return step.range.size_bytes; });
 }
 
 bool PrefetchPlan::StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) {

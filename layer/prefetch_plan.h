@@ -27,8 +27,10 @@ class PrefetchPlan : public FetchScheduler::Feed,
   void Attach(const std::shared_ptr<LazyLayer>& layer, const std::string& host);
   /// Of the layer's data, by all runs together.
   uint64_t NeededBytes(const store::LayerKey& layer) const;
-  /// False when nobody holds a layer of it any more.
-  bool HasLayers();
+  /// Of all layers' data.
+  uint64_t NeededBytes() const;
+  /// That the profile was made of.
+  uint32_t runs() const { return runs_; }
 
  private:
   /// Steps of one layer that lie close together.
@@ -43,6 +45,7 @@ class PrefetchPlan : public FetchScheduler::Feed,
       EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::shared_ptr<FetchScheduler> scheduler_;
+  const uint32_t runs_;
   const std::vector<PlannedAccess> steps_;
   std::map<store::LayerKey, size_t> numbers_;    // of the profile's layers
   std::vector<std::vector<size_t>> by_address_;  // the steps of each layer

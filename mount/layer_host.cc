@@ -26,7 +26,7 @@
 #include "layer/layer_opener.h"
 #include "layer/lazy_layer.h"
 #include "layer/pins.h"
-#include "layer/prefetch_plan.h"
+#include "layer/prefetch_plans.h"
 #include "layer/profile_store.h"
 #include "layer/run_recordings.h"
 #include "layer/shared_chunks.h"
@@ -292,7 +292,7 @@ struct LayerHost::State {
   void Prefetch(const Held& held, const LayerSpec& spec);
   void FetchAll(const Held& held);
   void Record(const Held& held, const LayerSpec& spec);
-  std::shared_ptr<layer::PrefetchPlan> PlanOf(const LayerSpec& spec);
+  std::shared_ptr<layer::PrefetchPlan> PlanOf(const Held& held, const LayerSpec& spec);
   Status Hide(uint64_t number, Data data);
   Status Close(const LayerKey& key, Held held, Data data);
   bool TakeUnshown(const LayerKey& key, Held& held);
@@ -311,6 +311,7 @@ struct LayerHost::State {
   ThreadTimer timer;
   std::shared_ptr<layer::FetchScheduler> scheduler;
   layer::ProfileStore profiles;
+  std::optional<layer::PrefetchPlans> plans;  // from the start on
   layer::GzipIndexStore gzip_indexes;
   View plain;
   View with_xattrs;
@@ -346,7 +347,6 @@ struct LayerHost::State {
   /// When an overlay of the layer was last about to be mounted.
   std::map<uint64_t, std::chrono::steady_clock::time_point> mounted_at GUARDED_BY(mutex);
   bool ends GUARDED_BY(mutex) = false;
-  std::map<oci::Digest, std::shared_ptr<layer::PrefetchPlan>> plans GUARDED_BY(mutex);
   std::map<LayerKey, layer::FetchDecision> decisions GUARDED_BY(mutex);  // of open layers
 };
 
@@ -410,6 +410,7 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::StartOrAdopt(Options options,
        .max_background_bytes_per_second = policy.max_background_bytes_per_second,
        .max_bytes_per_second_per_image = policy.max_bytes_per_second_per_image},
       {.clock = SystemClock(), .executor = *state->cpu, .timer = state->timer});
+  state->plans.emplace(state->profiles, state->scheduler);
   state->eager = std::make_shared<EagerLayers>(EagerLayers::Dependencies{
       .sources = state->dependencies.sources,
       .ingest = {.layers = *state->layers,
@@ -1469,10 +1470,7 @@ layer::FetchDecision LayerHost::State::HowToFetch(const Held& held, const LayerS
 /// What is to come before it is read: what runs needed, the layer's front, all of it.
 void LayerHost::State::Prefetch(const Held& held, const LayerSpec& spec) {
   LazyLayer& layer = *held.layer;
-  const auto plan = options.fetch.prefetch ? PlanOf(spec) : nullptr;
-  if (plan) {
-    plan->Attach(held.layer, spec.host());
-  }
+  const auto plan = options.fetch.prefetch ? PlanOf(held, spec) : nullptr;
   const layer::FetchDecision decision = HowToFetch(held, spec, plan.get());
   if (decision.mode != layer::FetchMode::kLazy) {
     layer.Prefetch(layer.chunks().blob_size_bytes());
@@ -1513,37 +1511,27 @@ void LayerHost::State::Record(const Held& held, const LayerSpec& spec) {
   }
 }
 
-/// The plan of the image whose layer this is; null without a profile. Its layers share it.
-std::shared_ptr<layer::PrefetchPlan> LayerHost::State::PlanOf(const LayerSpec& spec) {
+/// The plan of the image whose layer this is, which it joins; null without a profile.
+std::shared_ptr<layer::PrefetchPlan> LayerHost::State::PlanOf(const Held& held,
+                                                              const LayerSpec& spec) {
   if (!spec.manifest) {
     return nullptr;
   }
-  {
-    MutexLock lock(mutex);
-    // Those of images that have gone; a later pull of them begins anew.
-    std::erase_if(plans, [](const auto& plan) { return !plan.second->HasLayers(); });
-    if (const auto known = plans.find(*spec.manifest); known != plans.end()) {
-      return known->second;
-    }
-  }
-  const auto profile = profiles.Find(*spec.manifest);
-  if (!profile.ok()) {
-    if (profile.status().code() != StatusCode::kNotFound) {
+  const auto joined = plans->Join(*spec.manifest, held.layer, spec.host());
+  if (!joined.ok()) {
+    if (joined.status().code() != StatusCode::kNotFound) {
       log::Warning("an access profile cannot be used",
-                   {{"image", spec.manifest->ToString()}, {"error", Describe(profile.status())}});
+                   {{"image", spec.manifest->ToString()}, {"error", Describe(joined.status())}});
     }
     return nullptr;
   }
-  MutexLock lock(mutex);
-  std::shared_ptr<layer::PrefetchPlan>& plan = plans[*spec.manifest];
-  if (!plan) {
-    plan = std::make_shared<layer::PrefetchPlan>(*profile, scheduler);
+  if (joined->is_first) {
     log::Info("an image is prefetched by the node's profile",
               {{"image", spec.manifest->ToString()},
-               {"runs", fmt::format("{}", profile->runs())},
-               {"needed-bytes", fmt::format("{}", profile->needed_bytes())}});
+               {"runs", fmt::format("{}", joined->plan->runs())},
+               {"needed-bytes", fmt::format("{}", joined->plan->NeededBytes())}});
   }
-  return plan;
+  return joined->plan;
 }
 
 StatusOr<LayerHost::State::Held> LayerHost::State::OpenStored(
