@@ -204,7 +204,11 @@ StatusOr<std::vector<plan::KeyPart>> Builder::State::PartsOf(NodeId node) {
         continue;
       }
       oci::Digest digest = nodes[*mount.input].key;
-      if (!HasTree(graph.nodes[*mount.input].operation)) {
+      if (HasTree(graph.nodes[*mount.input].operation)) {
+        // The key is that of the whole tree.
+        parts.push_back(
+            {.name = fmt::format("path of mount {}", mount.target), .value = mount.source});
+      } else {
         ASSIGN_OR_RETURN(digest, DigestOfInput(*mount.input, RelativeToRoot(mount.source),
                                                /*is_pattern=*/false, {}, /*parents=*/false));
       }

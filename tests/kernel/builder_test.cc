@@ -200,6 +200,20 @@ TEST_F(BuilderTest, TakesFilesFromOtherStages) {
   EXPECT_EQ(files_, ".\n./link\n./made\n./result\n");
 }
 
+TEST_F(BuilderTest, WhichPathOfAStageIsMountedMatters) {
+  const auto text = [](std::string_view path) {
+    return fmt::format(
+        "{}RUN mkdir /a /b && echo one >/a/file && echo two >/b/file\n"
+        "FROM scratch\nCOPY bin /bin/\n"
+        "RUN --mount=from=0,source={},target=/mounted cat /mounted/file >/result\n",
+        kBase, path);
+  };
+  ASSERT_TRUE(Build(text("/a")).ok());
+  EXPECT_EQ(result_, "one\n");
+  ASSERT_TRUE(Build(text("/b")).ok());
+  EXPECT_EQ(result_, "two\n");
+}
+
 TEST_F(BuilderTest, ALayerOfItsOwnDoesNotSeeItsBase) {
   const auto tree = Build(
       "FROM scratch\nCOPY --chmod=700 data /data\n"
