@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -111,9 +112,20 @@ class Unpacking {
                                       .tv_nsec = ::archive_entry_mtime_nsec(entry)};
     return {modified, modified};
   }
-  Owner OwnerOf(archive_entry* entry) const {
-    return options_.owner.value_or(Owner{.uid = static_cast<uint32_t>(::archive_entry_uid(entry)),
-                                         .gid = static_cast<uint32_t>(::archive_entry_gid(entry))});
+  StatusOr<Owner> OwnerOf(archive_entry* entry, const std::string& shown) const {
+    if (options_.owner) {
+      return *options_.owner;
+    }
+    // The greatest number means "leave it" to the kernel.
+    constexpr int64_t kEnd = std::numeric_limits<uint32_t>::max();
+    for (const int64_t id : {::archive_entry_uid(entry), ::archive_entry_gid(entry)}) {
+      if (id < 0 || id >= kEnd) {
+        return MakeError(StatusCode::kInvalidArgument,
+                         fmt::format("archive: {}: there can be no owner {}", shown, id));
+      }
+    }
+    return Owner{.uid = static_cast<uint32_t>(::archive_entry_uid(entry)),
+                 .gid = static_cast<uint32_t>(::archive_entry_gid(entry))};
   }
   mode_t ModeOf(archive_entry* entry, bool is_directory) const {
     const mode_t mode = ::archive_entry_perm(entry) & kModeBits;
@@ -122,7 +134,11 @@ class Unpacking {
 
   Status Put(archive_entry* entry) {
     const char* raw = ::archive_entry_pathname(entry);
-    const std::string shown = raw == nullptr ? "" : raw;
+    if (raw == nullptr) {
+      return MakeError(StatusCode::kDataLoss,
+                       fmt::format("archive: entry {} has no readable name", report_.files));
+    }
+    const std::string shown = raw;
     ASSIGN_OR_RETURN(const std::vector<std::string> parts, NameParts(shown));
     if (parts.empty()) {
       return OkStatus();  // the root itself, whose owner and mode are not the archive's to set
@@ -156,7 +172,7 @@ class Unpacking {
         return ErrnoError(errno, fmt::format("archive: {}", path));
       }
     }
-    const Owner owner = OwnerOf(entry);
+    ASSIGN_OR_RETURN(const Owner owner, OwnerOf(entry, path));
     if (::fchown(made.get(), owner.uid, owner.gid) != 0 ||
         ::fchmod(made.get(), ModeOf(entry, true)) != 0) {
       return ErrnoError(errno, fmt::format("archive: {}", path));
@@ -186,7 +202,7 @@ class Unpacking {
 
   Status PutFile(archive_entry* entry, int parent, const std::string& name,
                  const std::string& shown) {
-    const Owner owner = OwnerOf(entry);
+    ASSIGN_OR_RETURN(const Owner owner, OwnerOf(entry, shown));
     const Times times = TimesOf(entry);
     const mode_t type = ::archive_entry_filetype(entry);
     const auto failed = [&] { return ErrnoError(errno, fmt::format("archive: {}", shown)); };

@@ -76,7 +76,7 @@ void ForEachLine(std::string_view text, size_t fields_needed,
   }
 }
 
-/// The account with this name, or, for a number, this id.
+/// The account with this name, or, for a number, this id; a number is never a name.
 StatusOr<std::optional<Account>> FindAccount(const std::filesystem::path& root,
                                              std::string_view user) {
   ASSIGN_OR_RETURN(const std::string text, ReadAccounts(root, "etc/passwd"));
@@ -85,7 +85,7 @@ StatusOr<std::optional<Account>> FindAccount(const std::filesystem::path& root,
   ForEachLine(text, 4, [&](std::span<const std::string_view> fields) {
     const auto uid = ParseId(fields[2]);
     const auto gid = ParseId(fields[3]);
-    if (!uid || !gid || (fields[0] != user && number != uid)) {
+    if (!uid || !gid || (number ? number != uid : fields[0] != user)) {
       return false;
     }
     found = Account{.name = std::string(fields[0]), .uid = *uid, .gid = *gid};

@@ -46,6 +46,13 @@ TEST_F(UsersTest, FindsAFilesOwner) {
   }
 }
 
+TEST_F(UsersTest, RootIsANumberWhateverSomebodyIsCalled) {
+  Run("printf '0:x:1000:1000::/:\\nroot:x:0:0::/root:\\n' >to/etc/passwd");
+  EXPECT_EQ(FindUser(to(), "0")->uid, 0u);
+  EXPECT_EQ(FindUser(to(), "")->uid, 0u);
+  EXPECT_EQ(*FindOwner(to(), "0"), (Owner{0, 0}));
+}
+
 TEST_F(UsersTest, RefusesWhomNobodyKnows) {
   for (const char* text : {"nobody", "me:nobody", "odd", "huge", "-1", "4294967295"}) {
     EXPECT_EQ(FindUser(to(), text).status().code(), StatusCode::kNotFound) << text;
