@@ -380,7 +380,7 @@ class Planner {
     } else if (dockerfile_.stages.size() > 1) {
       stage.label = fmt::format("stage-{}", index);
     }
-    stage.no_cache = settings_.no_cache || settings_.no_cache_stages.contains(stage.label);
+    stage.no_cache = settings_.no_cache || IsFiltered(stage.label);
     stage.steps = 1 + static_cast<size_t>(std::count_if(written.instructions.begin(),
                                                         written.instructions.end(), HasNode));
     stage.step = 1;
@@ -468,6 +468,7 @@ class Planner {
         return root.status();
       }
       const Stage& from = stages_[*base.stage];
+      Charge(SizeOf(from.image) + from.scope.size_bytes());
       stage.root = *root;
       stage.image = from.image;
       stage.scope = from.scope;
@@ -492,6 +493,9 @@ class Planner {
       if (auto problem = TakeEnvironment()) {
         return problem;
       }
+    }
+    if (auto problem = CheckSize()) {
+      return problem;
     }
     return RunTriggers(triggers, range);
   }
@@ -548,7 +552,37 @@ class Planner {
     return node;
   }
 
+  /// The names of stages have no case.
+  bool IsFiltered(const std::string& label) const {
+    return std::ranges::any_of(settings_.no_cache_stages, [&](const std::string& name) {
+      return LowerCase(name) == LowerCase(label);
+    });
+  }
+
+  /// Counts what the plan keeps of the current instruction; Do and BeginWith refuse too much.
+  void Charge(size_t bytes) { size_bytes_ += bytes; }
+  std::optional<Problem> CheckSize() const {
+    if (size_bytes_ > kMaxPlanBytes) {
+      return ProblemAt(place_.range, fmt::format("the steps up to here take more than {} bytes of "
+                                                 "environment, history, labels and files",
+                                                 kMaxPlanBytes));
+    }
+    return std::nullopt;
+  }
+  /// Of what a stage takes over from another.
+  static size_t SizeOf(const ImageDraft& image) {
+    size_t bytes = image.document.size();
+    for (const HistoryEntry& entry : image.history) {
+      bytes += entry.created_by.size();
+    }
+    for (const auto& [name, value] : image.labels) {
+      bytes += name.size() + value.size();
+    }
+    return bytes;
+  }
+
   void AddHistory(std::string created_by, bool is_empty_layer) {
+    Charge(created_by.size());
     place_.stage->image.history.push_back(
         {.created_by = std::move(created_by), .is_empty_layer = is_empty_layer});
   }
@@ -577,6 +611,9 @@ class Planner {
   std::optional<Problem> Do(const Instruction& instruction) {
     if (graph_.nodes.size() > kMaxNodes) {
       return ProblemAt(place_.range, fmt::format("there are more than {} steps", kMaxNodes));
+    }
+    if (auto problem = CheckSize()) {
+      return problem;
     }
     return std::visit([this](const auto& value) { return Apply(value); }, instruction.value);
   }
@@ -639,6 +676,7 @@ class Planner {
         return value.status();
       }
       line += fmt::format(" {}={}", *name, *value);
+      Charge(name->size() + value->size());
       place_.stage->image.labels[*std::move(name)] = *std::move(value);
     }
     AddHistory(std::move(line), /*is_empty_layer=*/true);
@@ -713,6 +751,7 @@ class Planner {
         content = std::move(expanded->text);
       }
       line += " <<" + file.name;
+      Charge(content.size());
       source.files.push_back({.name = file.name, .content = std::move(content)});
     }
     std::vector<std::string> names;
@@ -940,6 +979,7 @@ class Planner {
       return ProblemAt(place_.range, "RUN has nothing to run");
     }
     SetEnvironment(run);
+    Charge(stage.scope.size_bytes());
     int ssh_sockets = 0;
     for (const syntax::Mount& mount : written.mounts) {
       auto planned = PlanMount(mount, ssh_sockets);
@@ -1173,6 +1213,7 @@ class Planner {
   std::map<std::string, NodeId> shared_;
   std::map<std::string, ResolvedImage> images_;
   Graph graph_;
+  size_t size_bytes_ = 0;
   Place place_;
 };
 

@@ -44,7 +44,7 @@ struct PlanSettings {
   /// --label: over those of the Dockerfile.
   std::map<std::string, std::string> labels;
   bool no_cache = false;
-  std::set<std::string> no_cache_stages;  // --no-cache-filter
+  std::set<std::string> no_cache_stages;  // --no-cache-filter, in any case
   /// Of RUN without --network.
   syntax::Network network = syntax::Network::kDefault;
 };
@@ -59,6 +59,9 @@ struct Plan {
 
 /// More is refused.
 inline constexpr size_t kMaxNodes = 20000;
+/// Of environments, history, labels and files of the Dockerfile, over all steps: each step of a
+/// Dockerfile of a megabyte may have a megabyte of environment.
+inline constexpr size_t kMaxPlanBytes = size_t{256} << 20U;
 
 /// Pure but for `resolver`. Stages that the target does not need are not even resolved.
 syntax::Checked<Plan> MakePlan(const syntax::Dockerfile& dockerfile, const PlanSettings& settings,

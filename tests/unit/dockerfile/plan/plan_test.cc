@@ -251,7 +251,7 @@ TEST_F(MakePlanTest, CacheIsLeftOutWhereItIsAsked) {
     return count;
   };
   EXPECT_EQ(uncached(), 0u);
-  settings_.no_cache_stages = {"two"};
+  settings_.no_cache_stages = {"TWO"};
   EXPECT_EQ(uncached(), 1u);
   settings_.no_cache = true;
   EXPECT_EQ(uncached(), 2u);
@@ -277,6 +277,32 @@ TEST_F(MakePlanTest, RefusesWithAPlace) {
   for (const auto& [text, want] : cases) {
     EXPECT_THAT(Refusal(text), HasSubstr(want)) << text;
   }
+}
+
+TEST_F(MakePlanTest, IsBoundedWhateverItsLinesSay) {
+  const auto repeated = [](std::string_view line, size_t count) {
+    std::string text;
+    for (size_t i = 0; i < count; ++i) {
+      text += line;
+    }
+    return text;
+  };
+  // A line has 64 KiB at most, a variable may have more.
+  const std::string large =
+      "FROM scratch AS s0\nENV L=" + std::string(60'000, 'x') + "\nENV A=$L$L$L$L$L$L$L$L\n";
+  std::string stages;
+  for (int i = 1; i < 900; ++i) {
+    stages += fmt::format("FROM s{} AS s{}\n", i - 1, i);
+  }
+  const std::pair<const char*, std::string> cases[] = {
+      {"environments of steps", large + repeated("RUN x\n", 1000)},
+      {"history", large + repeated("LABEL a=$A\n", 1000)},
+      {"files", large + repeated("COPY <<F /f\n$A\nF\n", 1000)},
+      {"stages on stages", large + "LABEL a=$A\n" + stages}};
+  for (const auto& [name, text] : cases) {
+    EXPECT_THAT(Refusal(text), HasSubstr("the steps up to here take more than")) << name;
+  }
+  EXPECT_EQ(Refusal(large + repeated("RUN x\n", 100)), "accepted");
 }
 
 TEST_F(MakePlanTest, TitlesCountTheStepsOfAStage) {
