@@ -14,7 +14,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace starling;  // NOLINT(google-build-using-namespace)
-  static const TempDir& root = *new TempDir(*TempDir::Make("/tmp", "accounts-fuzz-"));
+  static const TempDir root = *TempDir::Make("/tmp", "accounts-fuzz-");
   std::string_view text(reinterpret_cast<const char*>(data), size);
   const size_t line_end = text.find('\n');
   if (line_end == std::string_view::npos) {

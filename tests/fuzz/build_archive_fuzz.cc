@@ -17,7 +17,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace starling;  // NOLINT(google-build-using-namespace)
-  static const TempDir& directory = *new TempDir(*TempDir::Make("/tmp", "archive-fuzz-"));
+  static const TempDir directory = *TempDir::Make("/tmp", "archive-fuzz-");
   const std::filesystem::path root = directory.path() / "root";
   const std::filesystem::path outside = directory.path() / "outside";
   std::filesystem::create_directories(root);

@@ -80,7 +80,8 @@ TEST_F(GitCheckoutTest, SaysWhatIsNotThere) {
   const auto refused = Get({.ref = "no-such-branch"});
   EXPECT_FALSE(refused.ok());
   EXPECT_THAT(std::string(MessageOf(refused.status())), HasSubstr("no-such-branch"));
-  EXPECT_FALSE(Get({.ref = "--upload-pack=touch /tmp/evil"}).ok());
+  EXPECT_FALSE(Get({.ref = "--upload-pack=touch " + Path("evil").native()}).ok());
+  EXPECT_FALSE(std::filesystem::exists(Path("evil")));
 }
 
 TEST_F(GitCheckoutTest, RunsNoHooksOfTheRepository) {
