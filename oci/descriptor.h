@@ -73,6 +73,8 @@ inline constexpr std::string_view kTocLayerDigest = "containerd.io/snapshot/star
 /// Decimal bytes of the layer's tar. Source: containers/storage.
 inline constexpr std::string_view kUncompressedSize = "io.containers.estargz.uncompressed-size";
 inline constexpr std::string_view kRefName = "org.opencontainers.image.ref.name";
+/// The full reference of an image in what `ctr image export` and Docker write.
+inline constexpr std::string_view kContainerdName = "io.containerd.image.name";
 }  // namespace annotation
 
 }  // namespace starling::oci

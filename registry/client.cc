@@ -406,7 +406,7 @@ class RegistryDestination : public oci::ImageDestination {
     ASSIGN_OR_RETURN(const HttpResponse stored,
                      UploadManifest(*api_, manifest, object, state_->RequestPolicy()));
     // What is no manifest to us is still one to the registry.
-    const auto referrer = ReferrerOf(manifest);
+    const auto referrer = oci::ReferrerOf(manifest);
     // A registry that lists the referrer itself says so.
     if (!referrer.ok() || !*referrer ||
         stored.HeaderValue("OCI-Subject") == (*referrer)->subject.ToString()) {

@@ -13,8 +13,6 @@ namespace {
 constexpr std::string_view kEmptyType = "application/vnd.oci.empty.v1+json";
 constexpr std::string_view kEmptyContent = "{}";
 
-std::string TagOf(const oci::Digest& subject) { return "sha256-" + subject.Hex(); }
-
 oci::Descriptor DescriptorOf(std::string_view media_type, ByteSpan content) {
   return {.media_type = std::string(media_type),
           .digest = oci::Digest::Of(content),
@@ -96,7 +94,7 @@ StatusOr<std::vector<oci::Descriptor>> Referrers::AskApi(const oci::Digest& subj
 }
 
 StatusOr<oci::Index> Referrers::ReadTagIndex(const oci::Digest& subject) {
-  const auto raw = deps_.source(TagOf(subject))->ReadTopManifest();
+  const auto raw = deps_.source(oci::ReferrersTagOf(subject))->ReadTopManifest();
   if (raw.status().code() == StatusCode::kNotFound) {
     return oci::Index{.media_type = std::string(oci::media_type::kOciIndex)};
   }
@@ -142,7 +140,7 @@ StatusOr<Artifact> Referrers::ReadNewest(const oci::Digest& subject, std::string
 
 StatusOr<Artifact> Referrers::Read(const oci::Digest& subject, const oci::Descriptor& entry,
                                    std::string_view type, uint64_t limit_bytes) {
-  const auto source = deps_.source(TagOf(subject));
+  const auto source = deps_.source(oci::ReferrersTagOf(subject));
   ASSIGN_OR_RETURN(const oci::RawManifest raw, source->ReadManifest(entry));
   ASSIGN_OR_RETURN(const oci::Manifest manifest, oci::Manifest::Parse(raw.bytes, raw.media_type));
   if (manifest.artifact_type != type || !manifest.subject || manifest.subject->digest != subject ||
@@ -178,7 +176,7 @@ StatusOr<Artifact> Referrers::Read(const oci::Digest& subject, const oci::Descri
 StatusOr<oci::Descriptor> Referrers::Attach(const oci::Descriptor& subject,
                                             const Artifact& artifact) {
   const oci::Descriptor config = DescriptorOf(kEmptyType, AsBytes(kEmptyContent));
-  const auto destination = deps_.destination(TagOf(subject.digest));
+  const auto destination = deps_.destination(oci::ReferrersTagOf(subject.digest));
   RETURN_IF_ERROR(destination->WriteBlob(config, oci::StreamOf(AsBytes(kEmptyContent))));
   std::vector<oci::Descriptor> blobs;
   for (const ArtifactPart& part : artifact.parts) {
@@ -197,37 +195,11 @@ StatusOr<oci::Descriptor> Referrers::Attach(const oci::Descriptor& subject,
                                .artifact_type = artifact.type};
   const oci::RawManifest raw = RawOf(manifest.media_type, manifest.ToJson());
   RETURN_IF_ERROR(destination->WriteManifest(raw));
-  ASSIGN_OR_RETURN(const std::optional<Referrer> referrer, ReferrerOf(raw));
+  ASSIGN_OR_RETURN(const std::optional<oci::Referrer> referrer, oci::ReferrerOf(raw));
   return referrer->entry;
 }
 
-StatusOr<std::optional<Referrer>> ReferrerOf(const oci::RawManifest& raw) {
-  Referrer referrer{.entry = {.media_type = raw.media_type,
-                              .digest = raw.digest,
-                              .size_bytes = raw.bytes.size()}};
-  std::optional<oci::Descriptor> subject;
-  ASSIGN_OR_RETURN(const std::string type, oci::DetectMediaType(raw.bytes, raw.media_type));
-  if (oci::media_type::IsIndex(type)) {
-    ASSIGN_OR_RETURN(oci::Index index, oci::Index::Parse(raw.bytes, type));
-    subject = std::move(index.subject);
-    referrer.entry.artifact_type = std::move(index.artifact_type);
-    referrer.entry.annotations = std::move(index.annotations);
-  } else {
-    ASSIGN_OR_RETURN(oci::Manifest manifest, oci::Manifest::Parse(raw.bytes, type));
-    subject = std::move(manifest.subject);
-    referrer.entry.artifact_type = manifest.artifact_type.empty()
-                                       ? std::move(manifest.config.media_type)
-                                       : std::move(manifest.artifact_type);
-    referrer.entry.annotations = std::move(manifest.annotations);
-  }
-  if (!subject) {
-    return std::optional<Referrer>();
-  }
-  referrer.subject = subject->digest;
-  return std::optional<Referrer>(std::move(referrer));
-}
-
-Status Referrers::Publish(const Referrer& referrer) {
+Status Referrers::Publish(const oci::Referrer& referrer) {
   const Status added = AddToTagIndex(referrer.subject, referrer.entry);
   return added.ok() ? added : Explain(added, referrer.subject);
 }
@@ -242,7 +214,7 @@ Status Referrers::AddToTagIndex(const oci::Digest& subject, const oci::Descripto
     return TooMany();
   }
   index.manifests.push_back(entry);
-  return deps_.destination(TagOf(subject))
+  return deps_.destination(oci::ReferrersTagOf(subject))
       ->WriteTopManifest(RawOf(index.media_type, index.ToJson()));
 }
 

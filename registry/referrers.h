@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "oci/image_store.h"
+#include "oci/referrer.h"
 #include "registry/repository_api.h"
 
 namespace starling::registry {
@@ -24,16 +25,6 @@ struct Artifact {
   std::vector<ArtifactPart> parts;
   oci::Annotations annotations;
 };
-
-/// A manifest that names another as its subject, as it is listed among that one's referrers.
-struct Referrer {
-  oci::Digest subject;
-  oci::Descriptor entry;
-};
-
-/// What `raw` is a referrer of; nothing when it names no subject. Errors: of its parsing.
-/// Source: OCI distribution specification 1.1, "Listing Referrers", for the entry's fields.
-StatusOr<std::optional<Referrer>> ReferrerOf(const oci::RawManifest& raw);
 
 /// Of its parts, in their order.
 std::vector<Bytes> ContentsOf(Artifact artifact);
@@ -76,7 +67,7 @@ class Referrers {
   /// Lists a referrer that was stored in a registry without referrers API. The tag's index is read,
   /// changed and written: of two clients that do so at the same time one may undo the other's
   /// entry, since registries offer no condition on a write.
-  Status Publish(const Referrer& referrer);
+  Status Publish(const oci::Referrer& referrer);
 
  private:
   /// kUnimplemented when the registry has no referrers API.

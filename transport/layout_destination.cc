@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/file_system.h"
+#include "oci/referrer.h"
 #include "transport/file_extent.h"
 
 namespace starling::transport {
@@ -55,6 +56,26 @@ std::string NameOf(const Json& entry) {
   const auto name = annotations->find(std::string(oci::annotation::kRefName));
   return name == annotations->end() || !name->is_string() ? std::string()
                                                           : name->get<std::string>();
+}
+
+/// A referrer's annotations say much, but not what it is called here.
+Json EntryOf(const oci::Descriptor& referrer) {
+  Json entry{{"mediaType", referrer.media_type},
+             {"digest", referrer.digest.ToString()},
+             {"size", referrer.size_bytes}};
+  if (!referrer.artifact_type.empty()) {
+    entry["artifactType"] = referrer.artifact_type;
+  }
+  Json annotations = Json::object();
+  for (const auto& [key, value] : referrer.annotations) {
+    if (key != oci::annotation::kRefName && key != oci::annotation::kContainerdName) {
+      annotations[key] = value;
+    }
+  }
+  if (!annotations.empty()) {
+    entry["annotations"] = std::move(annotations);
+  }
+  return entry;
 }
 
 Status SyncDirectory(const fs::path& directory) {
@@ -281,7 +302,22 @@ Status LayoutDestination::WriteManifest(const oci::RawManifest& manifest) {
   const oci::Descriptor descriptor{.media_type = manifest.media_type,
                                    .digest = manifest.digest,
                                    .size_bytes = manifest.bytes.size()};
-  return WriteBlob(descriptor, oci::StreamOf(manifest.bytes));
+  RETURN_IF_ERROR(WriteBlob(descriptor, oci::StreamOf(manifest.bytes)));
+  // What is no manifest to us is still kept.
+  if (auto referrer = oci::ReferrerOf(manifest); referrer.ok() && *referrer) {
+    MutexLock lock(mutex_);
+    referrers_.push_back(std::move((*referrer)->entry));
+  }
+  return OkStatus();
+}
+
+bool LayoutDestination::IsReferrer(const oci::Digest& manifest) const {
+  const auto bytes = ReadFile(RealFileSystem(), BlobPath(manifest), oci::kMaxManifestBytes);
+  if (!bytes.ok()) {
+    return false;
+  }
+  const auto referrer = oci::ReferrerOf({.media_type = {}, .digest = manifest, .bytes = *bytes});
+  return referrer.ok() && *referrer;
 }
 
 Status LayoutDestination::WriteTopManifest(const oci::RawManifest& manifest) {
@@ -294,13 +330,29 @@ Status LayoutDestination::WriteTopManifest(const oci::RawManifest& manifest) {
 
 Status LayoutDestination::ReplaceIndexEntry(const oci::RawManifest& manifest) {
   // Held to the end of the function: another process may add its image meanwhile.
-  ASSIGN_OR_RETURN(const UniqueFd lock, LockDirectory(directory_));
+  ASSIGN_OR_RETURN(const UniqueFd others_wait, LockDirectory(directory_));
   ASSIGN_OR_RETURN(Json index, ReadIndexDocument(directory_));
+  std::vector<oci::Descriptor> referrers;
+  {
+    MutexLock lock(mutex_);
+    referrers = referrers_;
+  }
+  std::erase_if(referrers, [&](const auto& entry) { return entry.digest == manifest.digest; });
   Json entries = Json::array();
   for (const Json& entry : index["manifests"]) {
-    if (NameOf(entry) != tag_) {
+    const std::string text = entry.value("digest", "");
+    std::erase_if(referrers, [&](const auto& known) { return known.digest.ToString() == text; });
+    bool stays = NameOf(entry) != tag_;
+    if (!stays && tag_.empty() && text != manifest.digest.ToString()) {
+      const auto digest = oci::Digest::Parse(text);
+      stays = digest.ok() && IsReferrer(*digest);
+    }
+    if (stays) {
       entries.push_back(entry);
     }
+  }
+  for (const oci::Descriptor& referrer : referrers) {
+    entries.push_back(EntryOf(referrer));
   }
   Json added{{"mediaType", manifest.media_type},
              {"digest", manifest.digest.ToString()},

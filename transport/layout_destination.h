@@ -14,7 +14,8 @@ namespace starling::transport {
 
 /// Adds one image to an OCI layout directory, which is made when the first byte is written.
 /// Other images in it stay; the one called `tag` is replaced when the top manifest is written, in
-/// one step. Threads: safe; also against other processes that add images with this class.
+/// one step. Referrers among the manifests get entries without a name, as oras writes them.
+/// Threads: safe; also against other processes that add images with this class.
 class LayoutDestination : public oci::ImageDestination {
  public:
   /// kFailedPrecondition when `directory` holds something that is no layout.
@@ -34,11 +35,13 @@ class LayoutDestination : public oci::ImageDestination {
   std::filesystem::path BlobPath(const oci::Digest& digest) const;
   Status MakeLayout();
   Status ReplaceIndexEntry(const oci::RawManifest& manifest);
+  bool IsReferrer(const oci::Digest& manifest) const;
 
   const std::filesystem::path directory_;
   const std::string tag_;
-  Mutex mutex_;  // leaf; taken once, around making the directories
+  Mutex mutex_;  // leaf; held once over making the directories
   bool made_ GUARDED_BY(mutex_) = false;
+  std::vector<oci::Descriptor> referrers_ GUARDED_BY(mutex_);  // written, without an entry yet
 };
 
 /// Writes an OCI layout as one tar file, which appears under its name when it is complete. Until

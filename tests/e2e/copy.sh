@@ -84,6 +84,14 @@ expect "referrers" "$(jq .referrers "$work/whole.json")" 1
 expect "the referrer at the other registry" \
   "$(curl -fs -H 'Accept: application/vnd.oci.image.index.v1+json' "http://$two/v2/t/image/manifests/${wanted/:/-}" | jq -r '.manifests[0].digest')" "$attached"
 
+# Also by files.
+starling copy --referrers --json "$one/t/image:plain" "oci:$work/whole:plain" >"$work/whole.json"
+expect "referrers into files" "$(jq .referrers "$work/whole.json")" 1
+starling copy --referrers "oci:$work/whole:plain" "oci-archive:$work/whole.tar" >/dev/null 2>&1
+starling copy --referrers --json "oci-archive:$work/whole.tar" "$two/t/image:archived" >"$work/whole.json"
+expect "referrers out of an archive" "$(jq .referrers "$work/whole.json")" 1
+expect "its digest" "$(jq -r .digest "$work/whole.json")" "$wanted"
+
 # An image of containerd, pushed from its content store; nerdctl pulls the copy on overlayfs.
 start_containerd "$work" "$bin"
 mkdir -p "$work/nerdctl"

@@ -96,6 +96,43 @@ TEST_F(LayoutDestinationTest, KeepsWhatItDoesNotUnderstandInTheIndex) {
             std::string::npos);
 }
 
+TEST_F(LayoutDestinationTest, ReferrersAreFoundAndStay) {
+  const auto referrer_of = [](const oci::RawManifest& subject, std::string_view config) {
+    oci::Manifest manifest;
+    manifest.media_type = oci::media_type::kOciManifest;
+    manifest.config = Described(config);
+    manifest.subject = oci::Descriptor{.media_type = subject.media_type,
+                                       .digest = subject.digest,
+                                       .size_bytes = subject.bytes.size()};
+    manifest.artifact_type = "application/x.sbom";
+    manifest.annotations[std::string(oci::annotation::kRefName)] = "v1";
+    const Bytes bytes = ToBytes(manifest.ToJson());
+    return oci::RawManifest{
+        .media_type = manifest.media_type, .digest = oci::Digest::Of(bytes), .bytes = bytes};
+  };
+  const oci::RawManifest image = ManifestOf(Described("1"));
+  const oci::RawManifest about = referrer_of(image, "about");
+  for (const char* tag : {"", "v1", ""}) {
+    const auto to = *LayoutDestination::Open(layout(), tag);
+    ASSERT_TRUE(to->WriteBlob(Described("1"), StreamOf("1")).ok());
+    ASSERT_TRUE(to->WriteBlob(Described("about"), StreamOf("about")).ok());
+    ASSERT_TRUE(to->WriteManifest(about).ok());
+    ASSERT_TRUE(to->WriteTopManifest(image).ok());
+  }
+  const auto other = WriteImage(**LayoutDestination::Open(layout(), ""), "2");
+  ASSERT_TRUE(other.ok());
+  const auto index = oci::Index::Parse(AsBytes(ReadText(layout() / "index.json")), "");
+  ASSERT_TRUE(index.ok()) << index.status();
+  EXPECT_EQ(index->manifests.size(), 3U) << "the referrer once, v1, and the one without a name";
+  EXPECT_EQ(*TopOf("v1"), image.digest) << "not what a referrer's annotation calls itself";
+  const auto source = LayoutSource::Open(std::make_shared<DirectoryFiles>(layout()), "v1", "test");
+  const auto referrers = (*source)->ReadReferrers(image.digest);
+  ASSERT_TRUE(referrers.ok()) << referrers.status();
+  ASSERT_EQ(referrers->size(), 1U);
+  EXPECT_EQ(referrers->front().digest, about.digest);
+  EXPECT_EQ(referrers->front().artifact_type, "application/x.sbom");
+}
+
 TEST_F(LayoutDestinationTest, TwoWritersLoseNothing) {
   std::vector<std::thread> writers;
   for (int writer = 0; writer < 2; ++writer) {

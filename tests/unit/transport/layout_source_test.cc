@@ -77,6 +77,46 @@ TEST_F(LayoutSourceTest, FollowsANestedIndex) {
   EXPECT_EQ(selected->raw_manifest.digest, image.digest);
 }
 
+TEST_F(LayoutSourceTest, FindsReferrersByTheirSubjects) {
+  const auto image = AddImage("1");
+  const auto other = AddImage("2");
+  const auto about = [&](const oci::Descriptor& subject, const std::string& config) {
+    oci::Manifest manifest;
+    manifest.media_type = oci::media_type::kOciManifest;
+    manifest.config = AddBlob("application/x.signature", config);
+    manifest.subject = subject;
+    manifest.annotations["a"] = config;
+    return AddBlob(manifest.media_type, manifest.ToJson());
+  };
+  const auto first = about(image, "first");
+  const auto listed = about(image, "listed");
+  auto missing = about(image, "missing");
+  std::filesystem::remove(dir_.path() / "blobs/sha256" / missing.digest.Hex());
+  oci::Index list;
+  list.media_type = oci::media_type::kOciIndex;
+  list.manifests = {listed, first};
+  WriteIndex({image, first, about(other, "of another"), missing,
+              Tagged(AddBlob(list.media_type, list.ToJson()), oci::ReferrersTagOf(image.digest))});
+  const auto source = Open("");
+  EXPECT_EQ(source.status().code(), StatusCode::kInvalidArgument) << "a list has a name";
+  WriteIndex({first, image, about(other, "of another"), missing});
+  EXPECT_EQ(Open("").status().code(), StatusCode::kInvalidArgument) << "what is missing may be any";
+  WriteIndex({first, image, about(other, "of another")});
+  ASSERT_TRUE(Open("").ok()) << Open("").status();
+  EXPECT_EQ((*Open(""))->ReadTopManifest()->digest, image.digest);
+
+  WriteIndex({Tagged(image, "v1"), first, about(other, "of another"), missing,
+              Tagged(AddBlob(list.media_type, list.ToJson()), oci::ReferrersTagOf(image.digest))});
+  const auto referrers = (*Open("v1"))->ReadReferrers(image.digest);
+  ASSERT_TRUE(referrers.ok()) << referrers.status();
+  ASSERT_EQ(referrers->size(), 2u);
+  EXPECT_EQ((*referrers)[0].digest, first.digest);
+  EXPECT_EQ((*referrers)[0].artifact_type, "application/x.signature");
+  EXPECT_EQ((*referrers)[0].annotations.at("a"), "first");
+  EXPECT_EQ((*referrers)[1].digest, listed.digest);
+  EXPECT_TRUE((*Open("v1"))->ReadReferrers(first.digest)->empty());
+}
+
 TEST_F(LayoutSourceTest, ReportsWhatIsBroken) {
   EXPECT_EQ(Open("").status().code(), StatusCode::kNotFound) << "no index.json";
   std::ofstream(dir_.path() / "index.json") << "{}";
