@@ -1,47 +1,64 @@
 #include "layer/blob_sources.h"
 
 #include <algorithm>
+#include <iterator>
 #include <tuple>
 #include <utility>
 
 namespace starling::layer {
-namespace {
-
-/// Registries that hold one layer are few; more are old names of them.
-constexpr size_t kMaxSources = 8;
-
-}  // namespace
-
 bool BlobSources::Experience::HasFailed(Id id) const {
   return std::ranges::find(failed, id) != failed.end();
 }
 
-void BlobSources::Add(const std::string& name, const std::string& host, Open open) {
-  Entry old;  // goes after the lock
+void BlobSources::Set(const std::string& image, const std::string& host,
+                      std::vector<Named> sources) {
+  std::vector<Entry> old;  // goes after the lock
   MutexLock lock(mutex_);
   if (closed_) {
     return;
   }
-  const auto known = std::ranges::find_if(
-      entries_, [&name](const Entry& entry) { return entry.source.name == name || !entry.open; });
-  if (known != entries_.end()) {
-    const bool is_usable = !known->failed_at;
-    old = std::exchange(
-        *known, {.source = {.id = known->source.id, .name = name, .host = host, .reader = {}},
-                 .open = std::move(open),
-                 .failed_at = {},
-                 .spoiled_at = known->spoiled_at});
-    if (is_usable) {
-      known->source.reader = old.source.reader;
+  sources.resize(std::min(sources.size(), kMaxSources));
+  entries_.swap(old);
+  std::vector<Entry> fresh;
+  for (Named& named : sources) {
+    Entry entry{.source = {.id = 0, .image = image, .name = named.name, .host = host, .reader = {}},
+                .open = std::move(named.open)};
+    // A reader without a name is taken for the first that is named.
+    const auto known = std::ranges::find_if(old, [&named](const Entry& earlier) {
+      return earlier.source.name == named.name || !earlier.open;
+    });
+    if (known == old.end()) {
+      entry.source.id = next_id_++;
+    } else {
+      entry.source.id = known->source.id;
+      entry.spoiled_at = known->spoiled_at;
+      if (!known->failed_at) {
+        entry.source.reader = known->source.reader;
+      }
+      known->source.image = image;
+      known->source.name = named.name;
+      known->open = entry.open;
     }
-    return;
+    fresh.push_back(std::move(entry));
   }
-  if (entries_.size() == kMaxSources) {
-    old = std::move(entries_.front());
-    entries_.erase(entries_.begin());
+  const auto insert = [&] {
+    std::ranges::move(fresh, std::back_inserter(entries_));
+    fresh.clear();
+  };
+  for (const Entry& entry : old) {
+    if (entry.source.image == image) {
+      insert();  // all of them, where the first was
+    } else {
+      entries_.push_back(entry);
+    }
   }
-  entries_.push_back(
-      {.source = {.id = next_id_++, .name = name, .host = host, .reader = {}}, .open = open});
+  insert();
+  if (entries_.size() > kMaxSources) {
+    // Those of the image stay.
+    for (auto entry = entries_.begin(); entry != entries_.end() && entries_.size() > kMaxSources;) {
+      entry = entry->source.image == image ? std::next(entry) : entries_.erase(entry);
+    }
+  }
 }
 
 void BlobSources::Use(std::shared_ptr<oci::BlobReader> reader) {
@@ -50,7 +67,8 @@ void BlobSources::Use(std::shared_ptr<oci::BlobReader> reader) {
     return;
   }
   if (entries_.empty()) {
-    entries_.push_back({.source = {.id = next_id_++, .name = {}, .host = {}, .reader = {}}});
+    entries_.push_back(
+        {.source = {.id = next_id_++, .image = {}, .name = {}, .host = {}, .reader = {}}});
   }
   entries_.front().source.reader.swap(reader);  // the old one goes after the lock
 }

@@ -26,6 +26,7 @@ class BlobSources {
 
   struct Source {
     Id id = 0;
+    std::string image;  // whose blob it is: fetches count for its bandwidth
     std::string name;
     std::string host;
     std::shared_ptr<oci::BlobReader> reader;
@@ -38,14 +39,23 @@ class BlobSources {
     bool HasFailed(Id id) const;
   };
 
+  /// Registries that hold one layer are few; more are old names of them.
+  static constexpr size_t kMaxSources = 8;
   /// A source that failed is asked again after this long, or when all others failed later.
   static constexpr std::chrono::seconds kRest{60};
   /// And one that brought wrong bytes after this.
   static constexpr std::chrono::seconds kQuarantine{600};
 
-  /// Names a source, in addition to the earlier ones; the same `name` replaces. Of more than 8 the
-  /// first is forgotten.
-  void Add(const std::string& name, const std::string& host, Open open);
+  struct Named {
+    std::string name;
+    Open open;
+  };
+
+  /// Names the sources of an image, best first, in place of those that it had: of these the ones
+  /// with the same `name` keep what is known of them, and their readers unless they failed. Images
+  /// stand in the order in which they came. Of more than kMaxSources the first are forgotten, of an
+  /// image's own the last.
+  void Set(const std::string& image, const std::string& host, std::vector<Named> sources);
   /// Reads from an already opened blob; it belongs to the first source, known or not yet.
   void Use(std::shared_ptr<oci::BlobReader> reader);
   /// Lets go of the readers and functions; nothing can be opened from now on.

@@ -114,11 +114,14 @@ struct LazyLayer::Download {
 
   /// True for the attempt that was the first to bring bytes; ends the others then.
   bool Wins(const std::shared_ptr<Attempt>& attempt);
-  /// Adds a second attempt if the first is still without a byte.
-  bool AddSecond(const std::shared_ptr<Attempt>& attempt);
+  /// Those that are under way without a byte, in order; empty once there is a winner.
+  std::vector<std::shared_ptr<Attempt>> Running();
+  /// Adds one to them, unless there is a winner by now.
+  bool Add(const std::shared_ptr<Attempt>& attempt);
 
   const Fetch fetch;
   const std::shared_ptr<BufferBudget::Room> room;  // null for what needs none
+  bool was_repeated = false;                       // to the same source; by Hedge, one at a time
   // Only the winner's parts, which come one at a time, touch these.
   uint32_t member = 0;  // whose bytes come next
   Bytes bytes;          // that came of it
@@ -158,9 +161,14 @@ bool LazyLayer::Download::Wins(const std::shared_ptr<Attempt>& attempt) {
   return true;
 }
 
-bool LazyLayer::Download::AddSecond(const std::shared_ptr<Attempt>& attempt) {
+std::vector<std::shared_ptr<LazyLayer::Attempt>> LazyLayer::Download::Running() {
   MutexLock lock(mutex);
-  if (winner || running.size() != 1) {
+  return winner ? std::vector<std::shared_ptr<Attempt>>() : running;
+}
+
+bool LazyLayer::Download::Add(const std::shared_ptr<Attempt>& attempt) {
+  MutexLock lock(mutex);
+  if (winner || running.empty()) {
     return false;
   }
   running.push_back(attempt);
@@ -207,8 +215,9 @@ bool LazyLayer::Count(Counting counting) {
   return !closed_;
 }
 
-void LazyLayer::AddSource(const std::string& name, const std::string& host, BlobSource source) {
-  sources_.Add(name, host, std::move(source));
+void LazyLayer::SetSources(const std::string& image, const std::string& host,
+                           std::vector<BlobSources::Named> sources) {
+  sources_.Set(image, host, std::move(sources));
 }
 
 void LazyLayer::UseReader(std::shared_ptr<oci::BlobReader> reader) {
@@ -637,7 +646,7 @@ bool LazyLayer::OpensFirst(oci::FetchClass fetch_class) {
 
 void LazyLayer::EnlistFeed(oci::FetchClass fetch_class) {
   const BlobSources::Source source = PreferredSource();
-  scheduler_->Enlist(source.host, fetch_class, shared_from_this(), source.name);
+  scheduler_->Enlist(source.host, fetch_class, shared_from_this(), source.image);
 }
 
 void LazyLayer::Prefetch(uint64_t blob_bytes) {
@@ -1094,7 +1103,7 @@ void LazyLayer::SendAttempt(const std::shared_ptr<Download>& download,
   if (scheduler_) {
     attempt->flight =
         scheduler_->Begin(attempt->source.host, fetch.fetch_class, fetch.plan.range.size_bytes,
-                          attempt->source.name, DecodedBytesOf(fetch.plan));
+                          attempt->source.image, DecodedBytesOf(fetch.plan));
   }
   oci::ReadOptions with_stop = options;
   with_stop.stop = attempt->stop.get_token();
@@ -1111,13 +1120,16 @@ void LazyLayer::SendAttempt(const std::shared_ptr<Download>& download,
 
 /// A refetch is not hedged: the other source is where it came from.
 void LazyLayer::HedgeIfLate(const std::shared_ptr<Download>& download, const std::string& host) {
-  const Fetch& fetch = download->fetch;
-  if (!scheduler_ || fetch.fetch_class != oci::FetchClass::kDemand || fetch.is_refetch) {
-    return;
+  if (scheduler_ && !download->fetch.is_refetch) {
+    const bool is_awaited = download->fetch.fetch_class == oci::FetchClass::kDemand;
+    HedgeAfter(is_awaited ? scheduler_->LateAfter(host) : kHedgeAgain, download);
   }
+}
+
+void LazyLayer::HedgeAfter(std::chrono::milliseconds delay,
+                           const std::shared_ptr<Download>& download) {
   scheduler_->RunAfter(
-      scheduler_->LateAfter(host),
-      [weak = weak_from_this(), weak_download = std::weak_ptr<Download>(download)] {
+      delay, [weak = weak_from_this(), weak_download = std::weak_ptr<Download>(download)] {
         const auto late = weak_download.lock();
         const auto self = weak.lock();
         if (late && self) {
@@ -1126,38 +1138,49 @@ void LazyLayer::HedgeIfLate(const std::shared_ptr<Download>& download, const std
       });
 }
 
-/// Sends what is late a second time: to another source that is well, or else to the same one.
+/// Sends what is late a second time: to another source that is well, or else to the same one; what
+/// nobody waited for at first only when its host is away, since somebody may by now. As long as it
+/// waits, others may get well, or be named.
 void LazyLayer::Hedge(const std::shared_ptr<Download>& download) {
-  std::shared_ptr<Attempt> first;
-  {
-    MutexLock lock(download->mutex);
-    if (download->winner || download->running.size() != 1) {
-      return;
-    }
-    first = download->running.front();
-  }
-  oci::ReadOptions options{
-      .fetch_class = download->fetch.fetch_class, .max_retries = 0, .own_connection = true};
-  BlobSources::Source source = first->source;
-  BlobSources::Experience elsewhere = download->fetch.sources;
-  elsewhere.failed.push_back(source.id);
-  if (sources_.HasHealthyOther(elsewhere, Now())) {
-    if (auto other = sources_.OpenBest(elsewhere, Now()); other.ok()) {
-      source = *std::move(other);
-      options.own_connection = false;
-    }
-  }
-  if (source.reader->IsPaused() || !scheduler_->TakeHedge(first->source.host)) {
+  const std::vector<std::shared_ptr<Attempt>> running = download->Running();
+  if (running.empty()) {
     return;
   }
-  const auto second =
-      std::make_shared<Attempt>(Attempt{.source = source, .sent = Now(), .flight = {}, .stop = {}});
-  if (download->AddSecond(second)) {
-    Count([](FetchCounters& counters) {
-      counters.second_requests.fetch_add(1, std::memory_order_relaxed);
-    });
-    SendAttempt(download, second, options);
+  const auto is_paused = [](const auto& attempt) { return attempt->source.reader->IsPaused(); };
+  const bool all_wait = std::ranges::all_of(running, is_paused);
+  BlobSources::Experience elsewhere = download->fetch.sources;
+  for (const std::shared_ptr<Attempt>& attempt : running) {
+    elsewhere.failed.push_back(attempt->source.id);
   }
+  const bool is_awaited = download->fetch.fetch_class == oci::FetchClass::kDemand;
+  std::optional<BlobSources::Source> to;
+  oci::ReadOptions options{
+      .fetch_class = download->fetch.fetch_class, .max_retries = 0, .own_connection = true};
+  if (all_wait || (is_awaited && running.size() == 1)) {
+    if (sources_.HasHealthyOther(elsewhere, Now())) {
+      if (auto other = sources_.OpenBest(elsewhere, Now()); other.ok()) {
+        to = *std::move(other);
+        options.own_connection = false;
+      }
+    }
+    if (!to && is_awaited && !std::exchange(download->was_repeated, true)) {
+      to = running.front()->source;
+    }
+  }
+  // Another place costs nobody anything while the first one is away.
+  const bool is_free = to && to->id != running.front()->source.id && all_wait;
+  if (to && !to->reader->IsPaused() &&
+      (is_free || scheduler_->TakeHedge(running.front()->source.host))) {
+    const auto next =
+        std::make_shared<Attempt>(Attempt{.source = *to, .sent = Now(), .flight = {}, .stop = {}});
+    if (download->Add(next)) {
+      Count([](FetchCounters& counters) {
+        counters.second_requests.fetch_add(1, std::memory_order_relaxed);
+      });
+      SendAttempt(download, next, options);
+    }
+  }
+  HedgeAfter(kHedgeAgain, download);
 }
 
 /// Cuts what comes into members and hands on each that is whole.

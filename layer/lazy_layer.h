@@ -59,13 +59,14 @@ struct WrongBytes {
 class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchScheduler::Feed {
  public:
   /// Finds the layer's blob. Runs on the executor; must not wait for the network.
-  using BlobSource = BlobSources::Open;
   using PresentDone = std::function<void(const Status&)>;
   using ReadDone = std::function<void(StatusOr<Bytes>)>;
   /// Called on an executor's thread, once for each source while it is in quarantine.
   using WrongBytesObserver = std::function<void(const WrongBytes&)>;
 
   static constexpr std::chrono::seconds kQuarantine{300};
+  /// So often other places are looked for while a read gets no byte from where it was sent.
+  static constexpr std::chrono::seconds kHedgeAgain{2};
 
   /// Borrows `cpu` until Close, and `counters` until the last ReadPresent. Without a scheduler
   /// nothing is fetched that no read asks for but the neighbourhood in `limits`; with one, the
@@ -74,10 +75,11 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
       std::shared_ptr<store::StoredLayer> stored, Executor& cpu, FetchCounters& counters,
       const FetchLimits& limits = {}, std::shared_ptr<FetchScheduler> scheduler = nullptr);
 
-  /// Names a place to fetch from, in addition to the earlier ones; the same `name` replaces. A
-  /// fetch that fails at one goes on at the next, once at each. Sources with the same `host` share
-  /// its link; the name is that of the image whose bandwidth a fetch counts for.
-  void AddSource(const std::string& name, const std::string& host, BlobSource source);
+  /// The places of `image` to fetch from, best first, in place of those that it had; other images'
+  /// stay. A fetch that fails at one goes on at the next, once at each; a read that waits for a
+  /// host is also sent to what is new. Images with the same `host` share its link.
+  void SetSources(const std::string& image, const std::string& host,
+                  std::vector<BlobSources::Named> sources);
   /// Fetches from an already opened blob until that fails.
   void UseReader(std::shared_ptr<oci::BlobReader> reader);
 
@@ -268,6 +270,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   void SendAttempt(const std::shared_ptr<Download>& download,
                    const std::shared_ptr<Attempt>& attempt, const oci::ReadOptions& options);
   void HedgeIfLate(const std::shared_ptr<Download>& download, const std::string& host);
+  void HedgeAfter(std::chrono::milliseconds delay, const std::shared_ptr<Download>& download);
   void Hedge(const std::shared_ptr<Download>& download);
   void OnPart(const std::shared_ptr<Download>& download, const std::shared_ptr<Attempt>& attempt,
               ByteSpan part);

@@ -52,7 +52,7 @@ void PrefetchPlan::Attach(const std::shared_ptr<LazyLayer>& layer, const std::st
     }
   }
   scheduler_->Enlist(host, oci::FetchClass::kPrefetch, shared_from_this(),
-                     layer->PreferredSource().name);
+                     layer->PreferredSource().image);
 }
 
 uint64_t PrefetchPlan::NeededBytes(const store::LayerKey& layer) const {

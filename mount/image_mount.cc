@@ -107,6 +107,7 @@ StatusOr<std::unique_ptr<ImageMount>> ImageMount::Start(Options options,
                           const std::string& name) -> StatusOr<std::shared_ptr<oci::ImageSource>> {
              return name == source->Name() || !open ? source : open(name);
            },
+           .blob_places = std::move(options.blob_places),
            .files = files,
            .recorder = std::move(options.recorder)}));
   ASSIGN_OR_RETURN(const std::vector<MountedLayer> layers, MountEach(*host, specs));

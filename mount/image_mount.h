@@ -28,6 +28,8 @@ class ImageMount {
     std::shared_ptr<layer::AccessRecorder> recorder = nullptr;
     /// Opens another image by name, for layers whose TOCs are kept apart.
     std::function<StatusOr<std::shared_ptr<oci::ImageSource>>(const std::string& image)> open_image;
+    /// As LayerHost's.
+    std::function<StatusOr<std::vector<oci::BlobPlace>>(const std::string& image)> blob_places;
   };
   /// Opens every layer (at most two requests for a lazy one; plain ones are fetched as a whole) and
   /// mounts their overlay. Errors say which layer cannot be shown and why; then nothing stays

@@ -39,6 +39,7 @@
 #include "mount/erofs_plane.h"
 #include "mount/image_opener.h"
 #include "mount/index_finder.h"
+#include "mount/layer_places.h"
 #include "store/layer_store.h"
 
 namespace starling::mount {
@@ -82,37 +83,11 @@ struct View {
   std::unique_ptr<fuse::Session> session;
 };
 
-/// A blob with the source that it may need.
-std::shared_ptr<oci::BlobReader> KeepTogether(std::shared_ptr<oci::ImageSource> source,
-                                              std::shared_ptr<oci::BlobReader> reader) {
-  using Both = std::pair<std::shared_ptr<oci::ImageSource>, std::shared_ptr<oci::BlobReader>>;
-  const auto both = std::make_shared<Both>(std::move(source), std::move(reader));
-  return {both, both->second.get()};
-}
-
 /// What one layer may take of the disk: not all, so that the node goes on.
 uint64_t BytesToSpare(const std::filesystem::path& root) {
   std::error_code error;
   const std::filesystem::space_info space = std::filesystem::space(root, error);
   return error ? UINT64_MAX : space.available / 10 * 9;
-}
-
-oci::Descriptor BlobOf(const LayerSpec& spec, uint64_t size_bytes) {
-  oci::Descriptor blob;
-  blob.media_type = oci::media_type::kOciLayerGzip;
-  blob.digest = spec.layer;
-  blob.size_bytes = size_bytes;
-  return blob;
-}
-
-layer::LazyLayer::BlobSource SourceOf(const LayerHost::Dependencies& dependencies,
-                                      const LayerSpec& spec, uint64_t size_bytes) {
-  return [sources = dependencies.sources, image = spec.image,
-          blob = BlobOf(spec, size_bytes)]() -> StatusOr<std::shared_ptr<oci::BlobReader>> {
-    ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> source, sources(image));
-    ASSIGN_OR_RETURN(std::shared_ptr<oci::BlobReader> reader, source->BlobAt(blob));
-    return KeepTogether(source, std::move(reader));
-  };
 }
 
 /// The node's pins; none of them when their file is damaged, which is kept under another name.
@@ -281,11 +256,6 @@ struct LayerHost::State {
   Status AdoptPlane(const Handover& from);
   Status Serve();
   Status LeaveMounts();
-  void AddSource(LazyLayer& layer, const LayerSpec& spec);
-  std::vector<oci::BlobPlace> PlacesOf(const LayerSpec& spec) const {
-    return dependencies.blob_places ? dependencies.blob_places(spec.image)
-                                    : std::vector<oci::BlobPlace>();
-  }
   std::optional<layer::FetchDecision> KeptDecision(const LayerKey& key);
   layer::FetchDecision HowToFetch(const Held& held, const LayerSpec& spec,
                                   const layer::PrefetchPlan* plan);
@@ -328,6 +298,7 @@ struct LayerHost::State {
   std::unique_ptr<ThreadPool> openers;
   std::shared_ptr<ImageOpener> opener;
   std::shared_ptr<EagerLayers> eager;
+  std::shared_ptr<LayerPlaces> places;
   std::optional<IndexFinder> finder;
   /// Forces to the disk what came at once and in bulk, while nobody waits for it; and evicts.
   std::unique_ptr<ThreadPool> syncing;
@@ -365,6 +336,10 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::StartOrAdopt(Options options,
   auto state = std::make_unique<State>(std::move(options), std::move(dependencies));
   RETURN_IF_ERROR(MakeDirectories(state->options.root, 0700));
   state->syncing = std::make_unique<ThreadPool>("sync", 1);
+  state->places = LayerPlaces::Make({.places = state->dependencies.blob_places,
+                                     .sources = state->dependencies.sources,
+                                     .executor = *state->syncing,
+                                     .timer = state->timer});
   UniqueFd lock = handover ? std::move(handover->store_lock) : UniqueFd();
   const std::filesystem::path store_root = state->options.root / "store";
   ASSIGN_OR_RETURN(
@@ -588,6 +563,7 @@ void LayerHost::LeaveFailures() {
 }
 
 Status LayerHost::Release() {
+  state_->places->Close();
   state_->opener->Stop();
   state_->eager->Close();
   state_->openers.reset();
@@ -606,6 +582,7 @@ LayerHost::~LayerHost() {
   if (!state_->serves) {
     (void)state_->LeaveMounts();  // the next to try finds all of them
   }
+  state_->places->Close();
   state_->opener->Stop();
   state_->eager->Close();  // an opener may wait for it
   state_->openers.reset();
@@ -882,7 +859,7 @@ StatusOr<MountedLayer> LayerHost::State::Show(uint64_t number, const LayerSpec& 
   }
   ASSIGN_OR_RETURN(const Held held, std::move(acquired));
   LazyLayer& layer = *held.layer;
-  AddSource(layer, spec);
+  places->Add(held.layer, spec);
   {
     MutexLock lock(mutex);
     origins[number] = {.image = spec.image, .chain = spec.chain, .parent_chain = spec.parent_chain};
@@ -1266,7 +1243,7 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& sp
   }
   ASSIGN_OR_RETURN(Held held, OpenNew(std::move(opened.stored)));
   held.layer->tally().OnOpened(opened.requests, opened.fetched_bytes);
-  if (PlacesOf(spec).empty()) {  // else it is not known at which of them it was opened
+  if (!places->HasSeveral(spec.image)) {  // else it is not known at which of them it was opened
     held.layer->UseReader(KeepTogether(source, std::move(opened.reader)));
   }
   held.layer->TakeTail(std::move(opened.tail));
@@ -1360,7 +1337,7 @@ void LayerHost::State::OpenAhead(const LayerSpec& spec) {
   }
   const StatusOr<Held> held = OpenLayer(spec, Network::kAllowed);
   if (held.ok()) {
-    AddSource(*held->layer, spec);
+    places->Add(held->layer, spec);
     Prefetch(*held, spec);
   }
   {
@@ -1400,19 +1377,6 @@ bool LayerHost::State::TakeUnshown(const LayerKey& key, Held& held) {
     shown.erase(found);
   }
   return true;
-}
-
-void LayerHost::State::AddSource(LazyLayer& layer, const LayerSpec& spec) {
-  const uint64_t size_bytes = layer.chunks().blob_size_bytes();
-  const std::vector<oci::BlobPlace> places = PlacesOf(spec);
-  // One link for all of them: which of them is used changes, and so does what it is known to move.
-  for (const oci::BlobPlace& place : places) {
-    layer.AddSource(place.name, spec.host(),
-                    [open = place.open, blob = BlobOf(spec, size_bytes)] { return open(blob); });
-  }
-  if (places.empty()) {
-    layer.AddSource(spec.image, spec.host(), SourceOf(dependencies, spec, size_bytes));
-  }
 }
 
 std::optional<layer::FetchDecision> LayerHost::State::KeptDecision(const LayerKey& key) {

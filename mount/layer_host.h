@@ -170,9 +170,10 @@ class LayerHost {
     /// May run on a decoding thread when bytes are
     /// missing, so it must not wait for the network.
     std::function<StatusOr<std::shared_ptr<oci::ImageSource>>(const std::string& image)> sources;
-    /// The places that the blobs of an image may be read from, best first; null or none: its
-    /// source.
-    std::function<std::vector<oci::BlobPlace>(const std::string& image)> blob_places = nullptr;
+    /// The places that the blobs of an image may be read from now, best first; null or none: its
+    /// source. Asked again while layers are open. Must not wait for the network.
+    std::function<StatusOr<std::vector<oci::BlobPlace>>(const std::string& image)> blob_places =
+        nullptr;
     FileSystem& files;
     ErofsProbe probe = ProbeErofs;
     /// What is attached to a plain layer's image, if whoever may attach something there is trusted

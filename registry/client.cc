@@ -443,13 +443,13 @@ std::shared_ptr<oci::ImageSource> Client::Source(const oci::Reference& image) {
   return std::make_shared<RegistrySource<State>>(state_, image);
 }
 
-std::vector<oci::BlobPlace> Client::BlobPlaces(const oci::Reference& image) {
+StatusOr<std::vector<oci::BlobPlace>> Client::BlobPlaces(const oci::Reference& image) {
   std::vector<oci::BlobPlace> places;
-  const auto hosts = state_->HostsOf(image);
-  if (!hosts.ok() || hosts->size() < 2) {
+  ASSIGN_OR_RETURN(const std::vector<RegistryHost> hosts, state_->HostsOf(image));
+  if (hosts.size() < 2) {
     return places;
   }
-  for (const RegistryHost& host : *hosts) {
+  for (const RegistryHost& host : hosts) {
     if (host.can_pull) {
       places.push_back({.name = host.is_mirror
                                     ? fmt::format("{} by {}", image.ToString(), host.name())

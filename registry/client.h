@@ -74,9 +74,9 @@ class Client {
 
   /// Manifests and blobs come from the first host of the registry that has them.
   std::shared_ptr<oci::ImageSource> Source(const oci::Reference& image);
-  /// Where the blobs of an image may be read from, best first, if its registry has mirrors; else
-  /// nothing, and Source is the place.
-  std::vector<oci::BlobPlace> BlobPlaces(const oci::Reference& image);
+  /// Where the blobs of an image may be read from, best first, if its registry has mirrors now;
+  /// else nothing, and Source is the place. Errors: a hosts.toml that cannot be understood.
+  StatusOr<std::vector<oci::BlobPlace>> BlobPlaces(const oci::Reference& image);
   std::shared_ptr<oci::ImageDestination> Destination(const oci::Reference& image);
   enum class LoginCheck {
     kAccepted,

@@ -85,26 +85,29 @@ Status Serve(const MountArguments& arguments, const std::function<void()>& ready
     ASSIGN_OR_RETURN(const auto toolbox, Toolbox::Make(arguments.registries, arguments.image));
     ASSIGN_OR_RETURN(std::shared_ptr<oci::ImageSource> source,
                      toolbox->OpenSource(arguments.image));
-    ASSIGN_OR_RETURN(const std::unique_ptr<mount::ImageMount> shown,
-                     mount::ImageMount::Start({.root = RootOf(arguments, directory),
-                                               .directory = directory,
-                                               .platform = platform,
-                                               .fetch = {.background = arguments.fetch_all},
-                                               .profiles = kProfiles,
-                                               .gzip_indexes = arguments.gzip_indexes,
-                                               .data_plane = arguments.data_plane,
-                                               .open_image =
-                                                   [&toolbox](const std::string& name) {
-                                                     return toolbox->OpenSource(name);
-                                                   }},
-                                              std::move(source), RealFileSystem()));
+    ASSIGN_OR_RETURN(
+        const std::unique_ptr<mount::ImageMount> shown,
+        mount::ImageMount::Start(
+            {.root = RootOf(arguments, directory),
+             .directory = directory,
+             .platform = platform,
+             .fetch = {.background = arguments.fetch_all},
+             .profiles = kProfiles,
+             .gzip_indexes = arguments.gzip_indexes,
+             .data_plane = arguments.data_plane,
+             .open_image =
+                 [&toolbox](const std::string& name) { return toolbox->OpenSource(name); },
+             .blob_places =
+                 [&toolbox](const std::string& name) { return toolbox->BlobPlaces(name); }},
+            std::move(source), RealFileSystem()));
     control::CacheService cache_service(shown->cache());
     control::StatusService status_service(shown->status());
     ASSIGN_OR_RETURN(
         snapshotter::UnixListener listener,
         snapshotter::UnixListener::Bind(RootOf(arguments, directory) / kMountSocketName));
-    ASSIGN_OR_RETURN(const std::unique_ptr<snapshotter::GrpcServer> server,
-                     snapshotter::GrpcServer::Start({}, std::move(listener), {&cache_service, &status_service}));
+    ASSIGN_OR_RETURN(
+        const std::unique_ptr<snapshotter::GrpcServer> server,
+        snapshotter::GrpcServer::Start({}, std::move(listener), {&cache_service, &status_service}));
     ready();
     int received = 0;
     while (sigwait(&signals, &received) != 0) {

@@ -70,6 +70,15 @@ StatusOr<std::shared_ptr<oci::ImageDestination>> Toolbox::OpenDestination(
   return transports_->OpenDestination(name);
 }
 
+StatusOr<std::vector<oci::BlobPlace>> Toolbox::BlobPlaces(const std::string& image) {
+  ASSIGN_OR_RETURN(const transport::ImageName name, transport::ImageName::Parse(image));
+  if (name.kind != transport::Kind::kRegistry) {
+    return std::vector<oci::BlobPlace>();
+  }
+  ASSIGN_OR_RETURN(const oci::Reference reference, oci::Reference::Parse(name.reference));
+  return registries_->BlobPlaces(reference);
+}
+
 StatusOr<std::shared_ptr<registry::Referrers>> Toolbox::OpenReferrers(const std::string& image) {
   ASSIGN_OR_RETURN(const transport::ImageName name, transport::ImageName::Parse(image));
   if (name.kind != transport::Kind::kRegistry) {

@@ -29,6 +29,8 @@ class Toolbox {
 
   StatusOr<std::shared_ptr<oci::ImageSource>> OpenSource(const std::string& image);
   StatusOr<std::shared_ptr<oci::ImageDestination>> OpenDestination(const std::string& image);
+  /// As registry::Client's, of an image in a registry; nothing for one in files.
+  StatusOr<std::vector<oci::BlobPlace>> BlobPlaces(const std::string& image);
   /// What is said about an image of a registry; kUnimplemented for one in files.
   StatusOr<std::shared_ptr<registry::Referrers>> OpenReferrers(const std::string& image);
   registry::Client& registries() { return *registries_; }

@@ -232,10 +232,10 @@ class LayerStack {
           ASSIGN_OR_RETURN(const oci::Reference reference, oci::Reference::Parse(image));
           return client->Source(reference);
         },
-        .blob_places =
-            [client = &stack->client_](const std::string& image) -> std::vector<oci::BlobPlace> {
-          const auto reference = oci::Reference::Parse(image);
-          return reference.ok() ? client->BlobPlaces(*reference) : std::vector<oci::BlobPlace>();
+        .blob_places = [client = &stack->client_](
+                           const std::string& image) -> StatusOr<std::vector<oci::BlobPlace>> {
+          ASSIGN_OR_RETURN(const oci::Reference reference, oci::Reference::Parse(image));
+          return client->BlobPlaces(reference);
         },
         .files = RealFileSystem(),
         .find_gzip_indexes = FindGzipIndexes(stack->client_, settings.fetch.gzip_indexes_from)};

@@ -82,4 +82,26 @@ expect "a file while the mirror is away" "$(in_container "cat /deep/a/b/c/d/e/f/
 start_mirror
 stop_process "$upstream_pid"
 expect "a large file while the registry is away" "$(in_container 'wc -c </odd/large')" 9000000
+
+# A mirror that is configured while a mount waits for its registry answers what waits.
+cp "$certs/hosts.toml" "$work/hosts.toml"
+printf 'server = "http://%s"\n' "$upstream" >"$certs/hosts.toml"
+serve_registry "$work"
+upstream_pid=$REGISTRY_PID
+mkdir "$work/shown"
+start_process "$work/mount.log" starling mount --foreground --hosts-dir "$work/certs.d" --root "$work/mount" --gzip-indexes "$work/none" \
+  registry.test/t/image:esgz "$work/shown"
+mount_pid=$LAST_PID
+wait_until 20 "the mount" mountpoint -q "$work/shown"
+stop_process "$upstream_pid"
+sha256sum "$work/shown/odd/large" >"$work/sum.txt" &
+reader=$!
+before=$(asked mirror)
+sleep 2
+kill -0 "$reader" || fail "the read did not wait: $(cat "$work/sum.txt")"
+mv "$work/hosts.toml" "$certs/hosts.toml"
+wait "$reader" || fail "the read failed"
+expect "a file by a mirror that came later" "$(cut -d' ' -f1 <"$work/sum.txt")" "$(tar -xOf "$work/layer2.tar" ./odd/large | sha256sum | cut -d' ' -f1)"
+[ "$(asked mirror)" -gt "$before" ] || fail "the mirror was not asked"
+stop_process "$mount_pid" || fail "the mount did not end"
 echo PASS

@@ -18,6 +18,7 @@
 #include "tests/support/faulty_file_system.h"
 #include "tests/support/gzip_text.h"
 #include "tests/support/lazy_image.h"
+#include "tests/support/name_source.h"
 #include "tests/support/tar_builder.h"
 
 namespace starling::testing_support {
@@ -66,7 +67,7 @@ class EvictableLayersFixture : public testing::Test {
     layer.lazy = *layer::LazyLayer::Open(
         layer.stored, *cpu_, counters_,
         {.neighbourhood_bytes = 0, .merge_gap_bytes = 0, .request_bytes = 1 << 20});
-    layer.lazy->AddSource("image", "host", [blob = layer.blob] { return blob; });
+    NameSource(*layer.lazy, "image", "host", [blob = layer.blob] { return blob; });
     layers_.push_back(layer);
     return layers_.back();
   }

@@ -13,21 +13,20 @@ using testing_support::MemoryBlob;
 
 class BlobSourcesTest : public testing::Test {
  protected:
+  BlobSources::Open Counted(const std::string& name,
+                            StatusOr<std::shared_ptr<oci::BlobReader>> result) {
+    return [this, name, result]() -> StatusOr<std::shared_ptr<oci::BlobReader>> {
+      ++opened_[name];
+      return result;
+    };
+  }
   std::shared_ptr<MemoryBlob> Add(const std::string& name) {
     auto blob = std::make_shared<MemoryBlob>(Bytes(1));
-    sources_.Add(name, name + ".example",
-                 [this, name, blob]() -> StatusOr<std::shared_ptr<oci::BlobReader>> {
-                   ++opened_[name];
-                   return blob;
-                 });
+    sources_.Set(name, name + ".example", {{name, Counted(name, blob)}});
     return blob;
   }
   void AddBroken(const std::string& name, StatusCode code) {
-    sources_.Add(name, name + ".example",
-                 [this, name, code]() -> StatusOr<std::shared_ptr<oci::BlobReader>> {
-                   ++opened_[name];
-                   return MakeError(code, name);
-                 });
+    sources_.Set(name, name + ".example", {{name, Counted(name, MakeError(code, name))}});
   }
   BlobSources::Source Best(BlobSources::Experience experience = {}) {
     auto best = sources_.OpenBest(experience, now_);
@@ -131,6 +130,42 @@ TEST_F(BlobSourcesTest, ForgetsTheFirstOfTooMany) {
     Add(std::to_string(i));
   }
   EXPECT_EQ(Best().name, "1");
+}
+
+TEST_F(BlobSourcesTest, AnImagesPlacesAreReplacedTogether) {
+  const auto blob = std::make_shared<MemoryBlob>(Bytes(1));
+  const auto set = [&](const std::vector<std::string>& names) {
+    std::vector<BlobSources::Named> named;
+    for (const std::string& name : names) {
+      named.push_back({name, Counted(name, blob)});
+    }
+    sources_.Set("image", "example", std::move(named));
+  };
+  const auto order = [&] {
+    std::vector<std::string> names;
+    BlobSources::Experience experience;
+    while (sources_.HasOther(experience)) {
+      const auto source = *sources_.OpenBest(experience, now_);
+      names.push_back(source.name);
+      experience.failed.push_back(source.id);
+    }
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  Add("before");
+  set({"mirror", "registry"});
+  Add("after");
+  EXPECT_EQ(order(), (Names{"before", "mirror", "registry", "after"}));
+  EXPECT_EQ(opened_["registry"], 1);
+  set({"other", "registry"});
+  EXPECT_EQ(order(), (Names{"before", "other", "registry", "after"})) << "where they were";
+  EXPECT_EQ(opened_["registry"], 1) << "what works is kept";
+  set({"registry"});
+  EXPECT_EQ(order(), (Names{"before", "registry", "after"}));
+  set({"1", "2", "3", "4", "5", "6", "7", "8", "9"});
+  EXPECT_EQ(order(), (Names{"1", "2", "3", "4", "5", "6", "7", "8"}));
+  set({"last"});
+  EXPECT_EQ(order(), (Names{"last"}));
 }
 
 TEST_F(BlobSourcesTest, CloseLetsGoOfEverything) {

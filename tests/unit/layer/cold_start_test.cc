@@ -11,6 +11,7 @@
 #include "layer/lazy_layer.h"
 #include "layer/prefetch_plan.h"
 #include "tests/support/manual_executor.h"
+#include "tests/support/name_source.h"
 #include "tests/support/recorded_start.h"
 #include "tests/support/simulated_layer.h"
 #include "tests/support/simulated_link.h"
@@ -48,8 +49,8 @@ class ColdStart {
       EXPECT_TRUE(stored.ok()) << stored.status();
       auto layer = LazyLayer::Open(*stored, cpu_, counters_, {}, scheduler_);
       EXPECT_TRUE(layer.ok()) << layer.status();
-      (*layer)->AddSource(
-          "image", "host",
+      testing_support::NameSource(
+          **layer, "image", "host",
           [blob = std::make_shared<SimulatedBlob>(members, link_)] { return blob; });
       layers_.push_back(*std::move(layer));
     }

@@ -5,6 +5,7 @@
 
 #include "tests/support/lazy_layer_fixture.h"
 #include "tests/support/manual_executor.h"
+#include "tests/support/name_source.h"
 #include "tests/support/tar_builder.h"
 
 namespace starling::layer {
@@ -19,7 +20,7 @@ class IdleReaderTest : public testing_support::LazyLayerFixture {
                   .Add({.name = "file", .content = std::string(300'000, 'x')})
                   .Finish(),
               64 << 10);
-    layer_->AddSource("image", "host", [this] { return blob_; });
+    testing_support::NameSource(*layer_, "image", "host", [this] { return blob_; });
     scheduler_ = FetchScheduler::Make({.quiet = milliseconds(500)},
                                       {.clock = clock_, .executor = cpu_, .timer = timer_});
     reader_ = std::make_shared<IdleReader>(layer_, scheduler_, counters_);

@@ -17,6 +17,7 @@
 #include "tests/support/gzip_text.h"
 #include "tests/support/manual_executor.h"
 #include "tests/support/memory_blob.h"
+#include "tests/support/name_source.h"
 
 namespace starling::layer {
 namespace {
@@ -106,7 +107,7 @@ class LoadTest : public testing::Test {
     EXPECT_TRUE(stored.ok()) << stored.status();
     layer.blob = std::make_shared<WatchedBlob>(ToBytes(blob), scheduler_->demand_budget());
     layer.lazy = *LazyLayer::Open(*stored, cpu_, counters_, {}, scheduler_);
-    layer.lazy->AddSource("image", host, [blob = layer.blob] { return blob; });
+    testing_support::NameSource(*layer.lazy, "image", host, [blob = layer.blob] { return blob; });
     EXPECT_TRUE(layer.lazy->OpenSource().ok());  // so that reads are sent at once
     layers_.push_back(std::move(layer));
     return layers_.back();

@@ -13,6 +13,7 @@
 #include "tests/support/lazy_image.h"
 #include "tests/support/manual_clock.h"
 #include "tests/support/manual_executor.h"
+#include "tests/support/name_source.h"
 #include "tests/support/tar_builder.h"
 
 namespace starling::layer {
@@ -56,7 +57,7 @@ class SharedChunksTest : public testing::Test {
     EXPECT_TRUE(opened.ok()) << opened.status();
     layer.stored = opened->stored;
     layer.lazy = *LazyLayer::Open(layer.stored, cpu_, counters_, kNoNeighbours, scheduler_);
-    layer.lazy->AddSource("image", "host", [blob = layer.blob] { return blob; });
+    testing_support::NameSource(*layer.lazy, "image", "host", [blob = layer.blob] { return blob; });
     layers_.push_back(layer);
     return layers_.back();
   }

@@ -13,6 +13,7 @@
 #include "layer/fetch_scheduler.h"
 #include "layer/lazy_layer.h"
 #include "tests/support/manual_executor.h"
+#include "tests/support/name_source.h"
 #include "tests/support/recorded_start.h"
 #include "tests/support/simulated_layer.h"
 #include "tests/support/simulated_link.h"
@@ -52,7 +53,8 @@ class Node {
       EXPECT_TRUE(stored.ok()) << stored.status();
       auto layer = LazyLayer::Open(*stored, cpu_, counters_, {}, scheduler_);
       EXPECT_TRUE(layer.ok()) << layer.status();
-      (*layer)->AddSource(fmt::format("image {}", number), "host", [this] { return blob_; });
+      testing_support::NameSource(**layer, fmt::format("image {}", number), "host",
+                                  [this] { return blob_; });
       if (sources == Sources::kOpen) {
         (*layer)->UseReader(blob_);
       }

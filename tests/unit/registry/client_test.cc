@@ -124,7 +124,9 @@ TEST_F(MirrorTest, CapabilitiesSayWhatAHostIsAskedFor) {
 }
 
 TEST_F(MirrorTest, ABlobCanBeReadAtEachPlace) {
-  const auto places = harness_.client.BlobPlaces(*oci::Reference::Parse("ubuntu"));
+  const auto found = harness_.client.BlobPlaces(*oci::Reference::Parse("ubuntu"));
+  ASSERT_TRUE(found.ok()) << found.status();
+  const std::vector<oci::BlobPlace>& places = *found;
   ASSERT_EQ(places.size(), 2U);
   EXPECT_EQ(places[0].name, "docker.io/library/ubuntu:latest by mirror.example:5000");
   EXPECT_EQ(places[1].name, "docker.io/library/ubuntu:latest");
@@ -136,18 +138,19 @@ TEST_F(MirrorTest, ABlobCanBeReadAtEachPlace) {
     EXPECT_EQ(AsText(*bytes), "3456");
   }
   EXPECT_EQ(Asked(), (std::vector<std::string>{"mirror", "registry"}));
-  EXPECT_TRUE(harness_.client.BlobPlaces(*oci::Reference::Parse("ghcr.io/a/b")).empty());
+  EXPECT_TRUE(harness_.client.BlobPlaces(*oci::Reference::Parse("ghcr.io/a/b"))->empty());
 }
 
 TEST_F(MirrorTest, AFileThatIsWrongIsSaid) {
   Write("servr = 'x'");
   const Status status = harness_.Source("ubuntu")->ReadTopManifest().status();
   EXPECT_THAT(MessageOf(status), HasSubstr("docker.io/hosts.toml:1:9: unknown key \"servr\""));
+  EXPECT_FALSE(harness_.client.BlobPlaces(*oci::Reference::Parse("ubuntu")).ok());
 }
 
 TEST_F(MirrorTest, WhatIsOpenSeesANewHeader) {
   const auto blob =
-      harness_.client.BlobPlaces(*oci::Reference::Parse("ubuntu"))[0].open(BlobOf(kContent));
+      harness_.client.BlobPlaces(*oci::Reference::Parse("ubuntu"))->at(0).open(BlobOf(kContent));
   ASSERT_TRUE(blob.ok());
   Write("[host.'https://mirror.example:5000']\nheader = { x-tenant = 'eight' }");
   harness_.clock.Advance(std::chrono::seconds(2));
