@@ -123,7 +123,7 @@ class RemoteCache : public layer::Cache {
       context.TryCancel();
     }
     const grpc::Status status = reader->Finish();
-    return goes_on ? Result(status)
+    return goes_on ? ResultOfCall(status, address_)
                    : MakeError(StatusCode::kCancelled, "the verification was stopped");
   }
 
@@ -134,7 +134,7 @@ class RemoteCache : public layer::Cache {
               const Request& request, Response& response) {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
-    return Result(((*stub_).*method)(&context, request, &response));
+    return ResultOfCall(((*stub_).*method)(&context, request, &response), address_);
   }
 
   StatusOr<layer::Evicted> Evict(const v1::EvictRequest& request) {
@@ -142,8 +142,6 @@ class RemoteCache : public layer::Cache {
     RETURN_IF_ERROR(Call(&v1::Cache::Stub::Evict, request, response));
     return FromProto(response.evicted());
   }
-
-  Status Result(const grpc::Status& status) const { return ResultOfCall(status, address_); }
 
   const std::string address_;
   std::shared_ptr<grpc::Channel> channel_;

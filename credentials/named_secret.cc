@@ -72,29 +72,36 @@ StatusOr<SecretContent> ParseSecret(ByteSpan text) {
   return content;
 }
 
-StatusOr<std::unique_ptr<NamedSecret>> NamedSecret::Open(const std::string& name,
-                                                         std::string registry,
-                                                         const SourceDependencies& dependencies) {
+StatusOr<Bytes> ReadSecret(const std::string& name, const Environment& environment,
+                           FileSystem& files) {
   const size_t colon = name.find(':');
   const std::string kind = name.substr(0, colon);
   const std::string place = colon == std::string::npos ? "" : name.substr(colon + 1);
-  Bytes text;
   if (kind == "env" && !place.empty()) {
-    text = ToBytes(dependencies.environment.Get(place));
+    Bytes text = ToBytes(environment.Get(place));
     if (text.empty()) {
       return MakeError(StatusCode::kNotFound, fmt::format("secret {}: it is not set", name));
     }
-  } else if (kind == "file" && !place.empty()) {
-    auto read = ReadFile(dependencies.files, place, kMaxSecretBytes);
-    if (!read.ok()) {
-      return Annotate(read.status(), "secret");
-    }
-    text = *std::move(read);
-  } else {
-    // Not repeated: it may be the secret itself.
-    return MakeError(StatusCode::kInvalidArgument,
-                     "a secret is named as env:VARIABLE or file:PATH");
+    return text;
   }
+  if (kind == "file" && !place.empty()) {
+    auto read = ReadFile(files, place, kMaxSecretBytes);
+    return read.ok() ? std::move(read) : Annotate(read.status(), "secret");
+  }
+  return MakeError(StatusCode::kInvalidArgument, "a secret is named as env:VARIABLE or file:PATH");
+}
+
+StatusOr<std::unique_ptr<NamedSecret>> NamedSecret::Open(const std::string& name,
+                                                         std::string registry,
+                                                         const SourceDependencies& dependencies) {
+  ASSIGN_OR_RETURN(const Bytes text,
+                   ReadSecret(name, dependencies.environment, dependencies.files));
+  return OfText(name, text, std::move(registry), dependencies);
+}
+
+StatusOr<std::unique_ptr<NamedSecret>> NamedSecret::OfText(const std::string& name, ByteSpan text,
+                                                           std::string registry,
+                                                           const SourceDependencies& dependencies) {
   auto content = ParseSecret(text);
   if (!content.ok()) {
     return Annotate(content.status(), fmt::format("secret {}", name));

@@ -23,15 +23,24 @@ struct SecretContent {
 /// values, a docker config.json, or a key file of Google's. Errors hold no part of it.
 StatusOr<SecretContent> ParseSecret(ByteSpan text);
 
+/// The text of the secret `name`, "env:VARIABLE" or "file:PATH". Errors do not repeat what follows
+/// an unknown kind: it may be the secret itself.
+StatusOr<Bytes> ReadSecret(const std::string& name, const Environment& environment,
+                           FileSystem& files);
+
 /// The credentials of a secret that was named for one registry, and go to no other.
 /// Threads: safe; blocks as the sources of clouds do.
 class NamedSecret : public registry::CredentialSource {
  public:
-  /// Reads the secret `name`, "env:VARIABLE" or "file:PATH". Nothing of the machine is looked at
+  /// Reads the secret `name`, see ReadSecret. Nothing of the machine is looked at
   /// but `dependencies.environment`: for env:, for endpoints, and for AWS_WEB_IDENTITY_TOKEN_FILE,
   /// which a role in the secret may leave to the machine.
   static StatusOr<std::unique_ptr<NamedSecret>> Open(const std::string& name, std::string registry,
                                                      const SourceDependencies& dependencies);
+  /// The same of a text that is here; `name` is for messages.
+  static StatusOr<std::unique_ptr<NamedSecret>> OfText(const std::string& name, ByteSpan text,
+                                                       std::string registry,
+                                                       const SourceDependencies& dependencies);
 
   std::string Name() const override { return "secret " + name_; }
   StatusOr<registry::Credentials> Find(const registry::CredentialRequest& request) override;

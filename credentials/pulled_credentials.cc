@@ -57,8 +57,11 @@ StatusOr<UniqueFd> PulledCredentials::NewMemory() {
 }
 
 PulledCredentials::PulledCredentials(const Clock& clock, std::chrono::seconds max_age,
-                                     UniqueFd memory)
-    : clock_(clock), max_age_(max_age), memory_(std::move(memory)) {
+                                     OpenSecret open_secret, UniqueFd memory)
+    : clock_(clock),
+      max_age_(max_age),
+      open_secret_(std::move(open_secret)),
+      memory_(std::move(memory)) {
   MutexLock lock(mutex_);
   Load();
 }
@@ -68,19 +71,36 @@ PulledCredentials::Ticket PulledCredentials::Remember(const registry::Credential
   if (credentials.anonymous() || SizeOf(credentials) > kMaxBytes) {
     return 0;
   }
-  const auto now = clock_.Now();
+  return Add(whose, {.credentials = std::move(credentials)});
+}
+
+Status PulledCredentials::RememberSecret(const registry::CredentialRequest& whose,
+                                         std::string text) {
+  if (text.size() > kMaxBytes) {
+    return MakeError(StatusCode::kResourceExhausted,
+                     fmt::format("the secret has more than {} bytes", kMaxBytes));
+  }
+  ASSIGN_OR_RETURN(std::shared_ptr<NamedSecret> secret, open_secret_(text, whose.registry));
+  Add(whose, {.secret_text = std::move(text), .secret = std::move(secret)});
+  return OkStatus();
+}
+
+PulledCredentials::Ticket PulledCredentials::Add(const registry::CredentialRequest& whose,
+                                                 Item item) {
+  item.pulled_at = clock_.Now();
   MutexLock lock(mutex_);
   DropOld();
   Items& items = items_[KeyOf(whose)];
-  const auto known = std::ranges::find_if(
-      items, [&](const Item& item) { return item.credentials.SameAs(credentials); });
+  const auto known =
+      std::ranges::find_if(items, [&](const Item& other) { return other.SameAs(item); });
   Ticket ticket = 0;
   if (known != items.end()) {
     items.erase(known);
   } else {
     ticket = ++last_ticket_;
   }
-  items.push_front({.ticket = ticket, .credentials = std::move(credentials), .pulled_at = now});
+  item.ticket = ticket;
+  items.push_front(std::move(item));
   if (items.size() > kMaxOfRepository) {
     items.pop_back();
   }
@@ -103,24 +123,42 @@ void PulledCredentials::Forget(Ticket ticket) {
 
 StatusOr<registry::Credentials> PulledCredentials::Find(
     const registry::CredentialRequest& request) {
-  MutexLock lock(mutex_);
-  DropOld();
-  const auto found = items_.find(KeyOf(request));
-  if (found == items_.end()) {
-    return MakeError(StatusCode::kNotFound,
-                     fmt::format("no pull of {}/{} came with any since starlingd has started",
-                                 request.registry, request.repository));
+  std::shared_ptr<NamedSecret> secret;
+  {
+    MutexLock lock(mutex_);
+    DropOld();
+    const auto found = items_.find(KeyOf(request));
+    if (found == items_.end()) {
+      return MakeError(StatusCode::kNotFound,
+                       fmt::format("no pull of {}/{} came with any since starlingd has started",
+                                   request.registry, request.repository));
+    }
+    secret = found->second.front().secret;
+    if (!secret) {
+      return found->second.front().credentials;
+    }
   }
-  return found->second.front().credentials;
+  return secret->Find(request);
 }
 
 void PulledCredentials::Refused(const registry::CredentialRequest& request,
                                 const registry::Credentials& refused) {
-  MutexLock lock(mutex_);
-  const auto found = items_.find(KeyOf(request));
-  if (found != items_.end()) {
-    std::ranges::stable_partition(
-        found->second, [&refused](const Item& item) { return !item.credentials.SameAs(refused); });
+  std::shared_ptr<NamedSecret> secret;
+  {
+    MutexLock lock(mutex_);
+    const auto found = items_.find(KeyOf(request));
+    if (found == items_.end()) {
+      return;
+    }
+    Items& items = found->second;
+    secret = items.front().secret;
+    // What a secret stands for changes: the one that was asked last was refused.
+    std::ranges::stable_partition(items, [&](const Item& item) {
+      return item.secret ? item.secret != secret : !item.credentials.SameAs(refused);
+    });
+  }
+  if (secret) {
+    secret->Refused(request, refused);
   }
 }
 
@@ -159,9 +197,18 @@ void PulledCredentials::Load() {
     }
     // The clock counts since the machine's start, for all processes.
     const std::chrono::steady_clock::time_point when{std::chrono::nanoseconds(*pulled_at)};
-    items_[{*registry, *repository}].push_back({.ticket = ++last_ticket_,
-                                                .credentials = *std::move(credentials),
-                                                .pulled_at = std::min(when, now)});
+    Item remembered{.ticket = ++last_ticket_,
+                    .credentials = *std::move(credentials),
+                    .pulled_at = std::min(when, now)};
+    if (auto secret_text = Unpacked(item, "secret"); secret_text && !secret_text->empty()) {
+      auto secret = open_secret_(*secret_text, *registry);
+      if (!secret.ok()) {
+        continue;
+      }
+      remembered.secret_text = *std::move(secret_text);
+      remembered.secret = *std::move(secret);
+    }
+    items_[{*registry, *repository}].push_back(std::move(remembered));
   }
   DropOld();
 }
@@ -181,6 +228,7 @@ void PulledCredentials::Save() {
            {"password", Packed(credentials.password)},
            {"identityToken", Packed(credentials.identity_token)},
            {"registryToken", Packed(credentials.registry_token)},
+           {"secret", Packed(item.secret_text)},
            {"pulledAt", std::chrono::nanoseconds(item.pulled_at.time_since_epoch()).count()}});
     }
   }

@@ -40,18 +40,29 @@ Sources::Sources(Dependencies dependencies)
 Sources::~Sources() = default;
 
 Status Sources::AddSecret(const std::string& name, const std::string& registry) {
-  ASSIGN_OR_RETURN(auto secret, NamedSecret::Open(name, registry,
-                                                  {.environment = deps_.environment,
-                                                   .surroundings = Surroundings::kNone,
-                                                   .files = deps_.files,
-                                                   .web = web_,
-                                                   .clock = deps_.clock}));
+  ASSIGN_OR_RETURN(auto secret, NamedSecret::Open(name, registry, OfSecrets()));
   sources_.insert(sources_.begin(), std::move(secret));
   return OkStatus();
 }
 
+SourceDependencies Sources::OfSecrets() const {
+  return {.environment = deps_.environment,
+          .surroundings = Surroundings::kNone,
+          .files = deps_.files,
+          .web = web_,
+          .clock = deps_.clock};
+}
+
 PulledCredentials& Sources::AddPulled(std::chrono::seconds max_age, UniqueFd memory) {
-  auto pulled = std::make_unique<PulledCredentials>(deps_.clock, max_age, std::move(memory));
+  auto pulled = std::make_unique<PulledCredentials>(
+      deps_.clock, max_age,
+      [this](const std::string& text,
+             const std::string& registry) -> StatusOr<std::shared_ptr<NamedSecret>> {
+        ASSIGN_OR_RETURN(std::unique_ptr<NamedSecret> secret,
+                         NamedSecret::OfText("of a pull", AsBytes(text), registry, OfSecrets()));
+        return std::shared_ptr<NamedSecret>(std::move(secret));
+      },
+      std::move(memory));
   PulledCredentials& kept = *pulled;
   sources_.insert(sources_.begin(), std::move(pulled));
   return kept;

@@ -11,6 +11,7 @@
 #include "credentials/environment.h"
 #include "credentials/kubelet_plugins.h"
 #include "credentials/pulled_credentials.h"
+#include "credentials/source_dependencies.h"
 #include "credentials/web_client.h"
 #include "registry/credentials.h"
 #include "registry/http_transport.h"
@@ -46,6 +47,8 @@ class Sources {
   std::vector<registry::CredentialSource*> in_order() const;
 
  private:
+  SourceDependencies OfSecrets() const;
+
   const Dependencies deps_;
   const WebClient web_;
   std::vector<std::unique_ptr<registry::CredentialSource>> sources_;

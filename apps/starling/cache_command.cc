@@ -7,6 +7,7 @@
 #include <set>
 
 #include "apps/starling/commands.h"
+#include "apps/starling/daemon_secret.h"
 #include "apps/starling/progress_display.h"
 #include "apps/starling/sizes.h"
 #include "base/file_system.h"
@@ -21,7 +22,7 @@ constexpr int kSomethingWrong = 3;
 constexpr int kSomethingLeft = 4;
 
 struct Arguments {
-  std::string address = "/run/starling/starling.sock";
+  std::string address = kDaemonSocket;
   std::string containerd = "/run/containerd/containerd.sock";
   std::string root;
   std::string mount;

@@ -4,6 +4,7 @@
 #include <stop_token>
 
 #include "apps/starling/commands.h"
+#include "apps/starling/daemon_secret.h"
 #include "apps/starling/progress_display.h"
 #include "apps/starling/rate_limits.h"
 #include "apps/starling/stop_on_signal.h"
@@ -18,6 +19,7 @@ struct Arguments {
   ContainerdOptions containerd;
   std::string snapshotter = "stargz";
   std::string platform;
+  std::string starlingd = kDaemonSocket;
   bool json = false;
   RegistryOptions registries;
 };
@@ -44,6 +46,7 @@ Status Pull(const Arguments& arguments) {
   containerd::Client client({.address = arguments.containerd.address,
                              .namespace_name = arguments.containerd.namespace_name});
   RETURN_IF_ERROR(client.Version().status());
+  GiveDaemonSecret(arguments.starlingd, arguments.registries, options.reference);
   const std::unique_ptr<Progress> progress =
       MakeProgress(stderr, arguments.json ? Quiet::kYes : Quiet::kNo);
   ASSIGN_OR_RETURN(const containerd::PullReport report,
@@ -77,6 +80,7 @@ void AddPull(CLI::App& app, Run& chosen) {
   command.add_option("--platform", arguments->platform, "Of an index, such as linux/arm64");
   command.add_flag("--json", arguments->json, "Print JSON");
   AddRegistryOptions(command, arguments->registries);
+  AddDaemonOption(command, arguments->starlingd);
   command.footer(
       "Example: starling pull ghcr.io/me/app:1-esgz && "
       "ctr run --rm --snapshotter stargz ghcr.io/me/app:1-esgz c1");

@@ -22,6 +22,7 @@
 #include "base/socket_address.h"
 #include "base/unique_fd.h"
 #include "control/cache_service.h"
+#include "control/credentials_service.h"
 #include "control/status_service.h"
 #include "credentials/sources.h"
 #include "cri/image_proxy.h"
@@ -213,11 +214,11 @@ FindGzipIndexes(registry::Client& client, const std::vector<std::string>& hosts)
 /// Everything that one layer's bytes pass through, in order of construction.
 class LayerStack {
  public:
-  /// Goes on with the mounts of an earlier server, if there are some. With a memory for what pulls
-  /// bring, that comes first.
+  /// Goes on with the mounts of an earlier server, if there are some. What pulls brought is in
+  /// `pulled_memory`.
   static StatusOr<std::unique_ptr<LayerStack>> Start(const config::Settings& settings,
                                                      std::optional<mount::Handover> handover,
-                                                     std::optional<UniqueFd> pulled_memory) {
+                                                     UniqueFd pulled_memory) {
     auto stack = std::unique_ptr<LayerStack>(new LayerStack(settings, std::move(pulled_memory)));
     stack->leaves_mounts_ = handover.has_value();
     mount::LayerHost::Options options{.root = settings.root,
@@ -263,13 +264,12 @@ class LayerStack {
 
   mount::LayerHost& host() { return *host_; }
   const registry::TransferCounters& transfers() const { return transport_.counters(); }
-  /// Null without a memory for them.
-  credentials::PulledCredentials* pulled_credentials() { return pulled_credentials_; }
+  credentials::PulledCredentials& pulled_credentials() { return pulled_credentials_; }
   /// Ends what waits for a registry, now and from now on.
   void StopNetwork() { transport_.Stop(); }
 
  private:
-  LayerStack(const config::Settings& settings, std::optional<UniqueFd> pulled_memory)
+  LayerStack(const config::Settings& settings, UniqueFd pulled_memory)
       : credentials_({.transport = transport_,
                       .files = RealFileSystem(),
                       .clock = SystemClock(),
@@ -279,10 +279,8 @@ class LayerStack {
                       .kubelet_plugins =
                           {.config_file = settings.credentials.image_credential_provider_config,
                            .bin_dir = settings.credentials.image_credential_provider_bin_dir}}),
-        pulled_credentials_(pulled_memory
-                                ? &credentials_.AddPulled(settings.cri.credentials_max_age,
-                                                          *std::move(pulled_memory))
-                                : nullptr),
+        pulled_credentials_(
+            credentials_.AddPulled(settings.cri.credentials_max_age, std::move(pulled_memory))),
         helpers_("helper", kHelperThreads),
         client_(ClientOptionsOf(settings.registry), {.transport = transport_,
                                                      .credentials = credentials_.in_order(),
@@ -293,17 +291,17 @@ class LayerStack {
 
   registry::CurlTransport transport_;
   credentials::Sources credentials_;
-  credentials::PulledCredentials* const pulled_credentials_;  // of credentials_
+  credentials::PulledCredentials& pulled_credentials_;  // of credentials_
   ThreadPool helpers_;
   registry::Client client_;
   std::unique_ptr<mount::LayerHost> host_;
   bool leaves_mounts_ = false;
 };
 
-/// The socket of the CRI's image service, and the memory of what pulls bring.
+/// The socket of the CRI's image service.
 class ImageSocket {
  public:
-  /// Opens both, or goes on with those of an earlier server. Null when it is not configured.
+  /// Opens it, or goes on with that of an earlier server. Null when it is not configured.
   /// Before anything is mounted: an address in use should leave no trace.
   static StatusOr<std::unique_ptr<ImageSocket>> Open(const config::Settings::Cri& settings,
                                                      Takeover& takeover) {
@@ -311,23 +309,17 @@ class ImageSocket {
     if (settings.image_socket.empty()) {
       return nullptr;
     }
-    UniqueFd memory = std::move(takeover.pulled_credentials);
-    if (!memory.valid()) {
-      ASSIGN_OR_RETURN(memory, credentials::PulledCredentials::NewMemory());
-    }
     const bool goes_on = takeover.images.valid() && earlier.path() == settings.image_socket;
     earlier.Stay(goes_on);
     StatusOr<snapshotter::UnixListener> listener =
         goes_on ? snapshotter::UnixListener::Adopt(std::move(takeover.images))
                 : snapshotter::UnixListener::Bind(settings.image_socket);
     RETURN_IF_ERROR(Annotate(listener.status(), "cri.image_socket"));
-    return std::unique_ptr<ImageSocket>(
-        new ImageSocket(settings, *std::move(listener), goes_on, std::move(memory)));
+    return std::unique_ptr<ImageSocket>(new ImageSocket(settings, *std::move(listener), goes_on));
   }
 
-  StatusOr<UniqueFd> CopyMemory() const { return CopyFd(memory_.get()); }
   Status AddTo(std::vector<keeper::Kept>& kept) const {
-    return KeepImages(kept, listener_.fd(), file_.path(), memory_.get());
+    return KeepImages(kept, listener_.fd(), file_.path());
   }
   /// Once.
   snapshotter::UnixListener TakeListener() { return std::move(listener_); }
@@ -336,18 +328,16 @@ class ImageSocket {
 
  private:
   ImageSocket(const config::Settings::Cri& settings, snapshotter::UnixListener listener,
-              bool socket_stays, UniqueFd memory)
+              bool socket_stays)
       : containerd_(settings.backend),
         listener_(std::move(listener)),
-        file_(settings.image_socket, socket_stays),
-        memory_(std::move(memory)) {
+        file_(settings.image_socket, socket_stays) {
     listener_.LeaveFile();
   }
 
   const std::filesystem::path containerd_;
   snapshotter::UnixListener listener_;
   SocketFile file_;
-  const UniqueFd memory_;
 };
 
 /// The CRI's image service. Borrows the memory of pulls: it must end before that.
@@ -455,16 +445,16 @@ Status RunDaemon(const config::Settings& settings, Takeover takeover, keeper::Ch
                   /*stays=*/has_mounts);
   ASSIGN_OR_RETURN(const std::unique_ptr<ImageSocket> images,
                    ImageSocket::Open(settings.cri, takeover));
-  UniqueFd pulled_memory;
-  if (images) {
-    ASSIGN_OR_RETURN(pulled_memory, images->CopyMemory());
+  UniqueFd pulled_memory = std::move(takeover.pulled_credentials);
+  if (!pulled_memory.valid()) {
+    ASSIGN_OR_RETURN(pulled_memory, credentials::PulledCredentials::NewMemory());
   }
+  ASSIGN_OR_RETURN(const UniqueFd pulled_copy, CopyFd(pulled_memory.get()));
   ASSIGN_OR_RETURN(const std::unique_ptr<snapshotter::MetadataStore> metadata,
                    snapshotter::MetadataStore::Open(root / "metadata.db", SystemClock()));
   ASSIGN_OR_RETURN(
       const std::unique_ptr<LayerStack> layers,
-      LayerStack::Start(settings, std::move(takeover.handover),
-                        images ? std::optional(std::move(pulled_memory)) : std::nullopt));
+      LayerStack::Start(settings, std::move(takeover.handover), std::move(pulled_memory)));
   HostLayerMounter mounter(layers->host());
   const Status id_mapping = snapshotter::ProbeIdMapping(root);
   ASSIGN_OR_RETURN(
@@ -480,6 +470,7 @@ Status RunDaemon(const config::Settings& settings, Takeover takeover, keeper::Ch
   ASSIGN_OR_RETURN(mount::Handover handover, layers->host().CopyHandover());
   ASSIGN_OR_RETURN(std::vector<keeper::Kept> kept,
                    KeptOf(std::move(handover), listener->fd(), file.path(), lock.get(), settings));
+  RETURN_IF_ERROR(KeepPulled(kept, pulled_copy.get()));
   if (images) {
     RETURN_IF_ERROR(images->AddTo(kept));
   }
@@ -487,12 +478,20 @@ Status RunDaemon(const config::Settings& settings, Takeover takeover, keeper::Ch
   snapshotter::SnapshotsService service(*snapshots);
   control::CacheService cache_service(layers->host().cache());
   control::StatusService status_service(layers->host().status());
+  control::CredentialsService credentials_service(
+      [&pulled = layers->pulled_credentials()](const std::string& registry,
+                                               const std::string& repository, std::string secret) {
+        return pulled.RememberSecret({.registry = registry, .repository = repository},
+                                     std::move(secret));
+      });
   ASSIGN_OR_RETURN(
       const std::unique_ptr<snapshotter::GrpcServer> server,
-      snapshotter::GrpcServer::Start({}, *std::move(listener), {&service, &cache_service, &status_service}));
+      snapshotter::GrpcServer::Start(
+          {}, *std::move(listener),
+          {&service, &cache_service, &status_service, &credentials_service}));
   std::unique_ptr<ImageServer> image_server;
   if (images) {
-    ASSIGN_OR_RETURN(image_server, ImageServer::Start(*images, *layers->pulled_credentials()));
+    ASSIGN_OR_RETURN(image_server, ImageServer::Start(*images, layers->pulled_credentials()));
     log::Info("the image service of the CRI goes through starlingd",
               {{"address", settings.cri.image_socket}, {"containerd", settings.cri.backend}});
   }

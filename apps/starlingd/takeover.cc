@@ -113,13 +113,17 @@ StatusOr<std::vector<Kept>> KeptOf(mount::Handover handover, int listener,
   return kept;
 }
 
-Status KeepImages(std::vector<Kept>& kept, int listener, const std::filesystem::path& listener_path,
-                  int pulled_credentials) {
+Status KeepImages(std::vector<Kept>& kept, int listener,
+                  const std::filesystem::path& listener_path) {
   ASSIGN_OR_RETURN(UniqueFd listener_copy, CopyFd(listener));
-  ASSIGN_OR_RETURN(UniqueFd memory_copy, CopyFd(pulled_credentials));
   kept.push_back({.name = std::string(kImages),
                   .value = ToBytes(listener_path.native()),
                   .fd = std::move(listener_copy)});
+  return OkStatus();
+}
+
+Status KeepPulled(std::vector<Kept>& kept, int pulled_credentials) {
+  ASSIGN_OR_RETURN(UniqueFd memory_copy, CopyFd(pulled_credentials));
   kept.push_back(
       {.name = std::string(kPulledCredentials), .value = {}, .fd = std::move(memory_copy)});
   return OkStatus();

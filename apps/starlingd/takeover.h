@@ -35,8 +35,10 @@ StatusOr<std::vector<keeper::Kept>> KeptOf(mount::Handover handover, int listene
                                            const std::filesystem::path& listener_path,
                                            int root_lock, const config::Settings& settings);
 
-/// The CRI's image service, for the keeper. The descriptors are copied.
+/// The CRI's image service, for the keeper. The descriptor is copied.
 Status KeepImages(std::vector<keeper::Kept>& kept, int listener,
-                  const std::filesystem::path& listener_path, int pulled_credentials);
+                  const std::filesystem::path& listener_path);
+/// The memory of what pulls brought, for the keeper. The descriptor is copied.
+Status KeepPulled(std::vector<keeper::Kept>& kept, int pulled_credentials);
 
 }  // namespace starling

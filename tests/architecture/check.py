@@ -67,6 +67,7 @@ UNTESTED = {
     "mount/layer_host.cc": "tests/kernel/layer_host_test.cc",
     "base/clock.cc": "returns the machine's clock",
     "base/temp_dir.cc": "every test that writes files uses it",
+    "control/remote_credentials.cc": "tests/unit/control/credentials_service_test.cc calls by it",
     "transport/transports.cc": "chooses a class by a name's kind; each class has its own test",
 }
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/copy_fd.h"
+#include "tests/support/fake_transport.h"
 #include "tests/support/manual_clock.h"
 
 namespace starling::credentials {
@@ -17,9 +18,37 @@ using testing::HasSubstr;
 using testing_support::ManualClock;
 
 const CredentialRequest kApp{.registry = "r.example", .repository = "me/app"};
+const CredentialRequest kSecret{.registry = "r.example", .repository = "me/secret"};
 const CredentialRequest kOther{.registry = "r.example", .repository = "me/other"};
 
 Credentials Login(const std::string& password) { return {.username = "me", .password = password}; }
+
+/// Secrets that nothing outside of their text is needed for.
+class Secrets {
+ public:
+  PulledCredentials::OpenSecret Opener() {
+    return [this](const std::string& text,
+                  const std::string& registry) -> StatusOr<std::shared_ptr<NamedSecret>> {
+      ASSIGN_OR_RETURN(
+          std::unique_ptr<NamedSecret> secret,
+          NamedSecret::OfText("of a pull", AsBytes(text), registry,
+                              {.environment = Environment(std::map<std::string, std::string>()),
+                               .surroundings = Surroundings::kNone,
+                               .files = RealFileSystem(),
+                               .web = web_,
+                               .clock = clock_}));
+      return std::shared_ptr<NamedSecret>(std::move(secret));
+    };
+  }
+
+ private:
+  ManualClock clock_;
+  testing_support::FakeTransport transport_{
+      clock_, [](const registry::HttpRequest&) -> StatusOr<registry::HttpResponse> {
+        return MakeError(StatusCode::kUnavailable, "nobody");
+      }};
+  WebClient web_{{.transport = transport_, .clock = clock_}};
+};
 
 class Pulled : public testing::Test {
  protected:
@@ -28,7 +57,8 @@ class Pulled : public testing::Test {
     return found.ok() ? found->password : "";
   }
   ManualClock clock_;
-  PulledCredentials pulled_{clock_, std::chrono::hours(1)};
+  Secrets secrets_;
+  PulledCredentials pulled_{clock_, std::chrono::hours(1), secrets_.Opener()};
 };
 
 TEST_F(Pulled, AreForTheirRepositoryAlone) {
@@ -105,12 +135,44 @@ TEST_F(Pulled, AreBounded) {
   EXPECT_EQ(pulled_.Remember(kApp, {.username = "me"}), 0u);
 }
 
+TEST_F(Pulled, ASecretIsForItsRepositoryAndReadAsAnywhere) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"me:hunter2\n", "hunter2"},
+      {R"({"username": "me", "password": "hunter3"})", "hunter3"},
+      {R"({"REGISTRY_USERNAME": "me", "REGISTRY_PASSWORD": "hunter4"})", "hunter4"},
+      {R"({"auths": {"r.example": {"auth": "bWU6aHVudGVyNQ=="}}})", "hunter5"}};
+  for (const auto& [text, password] : cases) {
+    ASSERT_TRUE(pulled_.RememberSecret(kApp, text).ok()) << text;
+    EXPECT_EQ(Find(kApp), password);
+    EXPECT_EQ(Find(kOther), "");
+  }
+  const Status unreadable = pulled_.RememberSecret(kApp, "hunter6");
+  EXPECT_EQ(unreadable.code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(MessageOf(unreadable).find("hunter6"), std::string_view::npos);
+  EXPECT_EQ(
+      pulled_.RememberSecret(kApp, "u:" + std::string(PulledCredentials::kMaxBytes, 'x')).code(),
+      StatusCode::kResourceExhausted);
+  EXPECT_EQ(Find(kApp), "hunter5");
+}
+
+TEST_F(Pulled, ASecretThatIsRefusedGoesToTheEnd) {
+  pulled_.Remember(kApp, Login("of the CRI"));
+  ASSERT_TRUE(pulled_.RememberSecret(kApp, "me:first").ok());
+  ASSERT_TRUE(pulled_.RememberSecret(kApp, "me:second").ok());
+  ASSERT_TRUE(pulled_.RememberSecret(kApp, "me:second").ok());
+  for (const char* password : {"second", "first", "of the CRI", "second"}) {
+    EXPECT_EQ(Find(kApp), password);
+    pulled_.Refused(kApp, Login(password));
+  }
+}
+
 class PulledMemory : public testing::Test {
  protected:
   PulledCredentials Next(std::chrono::seconds max_age = std::chrono::hours(1)) {
-    return {clock_, max_age, *CopyFd(memory_.get())};
+    return {clock_, max_age, secrets_.Opener(), *CopyFd(memory_.get())};
   }
   ManualClock clock_;
+  Secrets secrets_;
   UniqueFd memory_ = *PulledCredentials::NewMemory();
 };
 
@@ -127,10 +189,12 @@ TEST_F(PulledMemory, OutlivesTheProcess) {
     first.Remember(kApp, odd);
     first.Remember(kOther, Login("x"));
     first.Forget(first.Remember(kOther, Login("wrong")));
+    ASSERT_TRUE(first.RememberSecret(kSecret, "me:hunter2").ok());
   }
   auto second = Next();
   EXPECT_TRUE(second.Find(kApp)->SameAs(odd));
   EXPECT_EQ(second.Find(kOther)->password, "x");
+  EXPECT_EQ(second.Find(kSecret)->password, "hunter2");
   second.Refused(kApp, odd);
   EXPECT_EQ(second.Find(kApp)->password, "old");
   clock_.Advance(std::chrono::minutes(30));

@@ -25,7 +25,7 @@ TEST(Sources, AreInTheDocumentedOrder) {
   for (const registry::CredentialSource* source : sources.in_order()) {
     names.push_back(source->Name());
   }
-  EXPECT_THAT(names, testing::ElementsAre("secret env:S", "pulls through the CRI",
+  EXPECT_THAT(names, testing::ElementsAre("secret env:S", "pulls",
                                           "REGISTRY_USERNAME and REGISTRY_PASSWORD",
                                           testing::StartsWith("docker config "), "pull secrets",
                                           "kubelet's credential provider plugins", "environment",

@@ -183,7 +183,11 @@ class ImageProxyTest : public testing::Test {
 
   TempDir directory_ = *TempDir::Make("/tmp", "proxy");
   ManualClock clock_;
-  credentials::PulledCredentials pulled_{clock_, std::chrono::hours(1)};
+  credentials::PulledCredentials pulled_{
+      clock_, std::chrono::hours(1), [](const std::string&, const std::string&) {
+        return StatusOr<std::shared_ptr<credentials::NamedSecret>>(
+            MakeError(StatusCode::kUnimplemented, "no secrets come by the CRI"));
+      }};
   Echo echo_;
   ImageProxy proxy_{directory_.path() / "containerd.sock", pulled_};
   std::unique_ptr<GrpcServer> containerd_;
