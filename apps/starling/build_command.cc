@@ -162,6 +162,11 @@ void AddBuildOptions(CLI::App& command, BuildArguments& a) {
   command.add_option("--iidfile", a.image_id_file, "Write the image's digest to this file");
   command.add_option("--metadata-file", a.metadata_file,
                      "Write what was built as JSON to this file");
+  command.add_option("--cache-to", a.cache_to,
+                     "Leave results of steps for other machines: type=registry,ref=REFERENCE, "
+                     "type=local,dest=DIRECTORY or type=inline[,mode=min|max]");
+  command.add_option("--cache-from", a.cache_from,
+                     "Use them: REFERENCE, or type=local,src=DIRECTORY");
   command.add_option("--allow", a.allowed, "security.insecure or network.host");
   command.add_option("--shm-size", a.shm_size, "Of RUN's /dev/shm (default: 64MB)");
   command.add_option("--ulimit", a.ulimits, "NAME=SOFT[:HARD] of RUN");
@@ -187,6 +192,7 @@ void AddBuildOptions(CLI::App& command, BuildArguments& a) {
       ->capture_default_str();
   command.add_option("--registry-secret", a.registries.secret,
                      "env:VARIABLE or file:PATH: credentials for the base image's registry");
+  AddDaemonOption(command, a.starlingd);
   AddContainerdOptions(command, a.containerd);
   AddConnectionOptions(command, a.registries);
 }

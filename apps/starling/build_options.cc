@@ -141,6 +141,84 @@ StatusOr<BuildOutput> ParseOutput(std::string_view text) {
   return output;
 }
 
+namespace {
+
+/// What both ends of a cache say; `directory_key` is dest or src.
+StatusOr<BuildCache> ParseCache(std::string_view option, std::string_view text,
+                                std::string_view directory_key) {
+  BuildCache cache;
+  if (text.find('=') == std::string_view::npos) {
+    cache.image = text;
+    return cache;
+  }
+  const bool is_export = directory_key == "dest";
+  std::string type;
+  std::string reference;
+  std::string directory;
+  std::string tag = "latest";
+  ASSIGN_OR_RETURN(const auto fields, ParseFields(option, text));
+  for (const auto& [key, value] : fields) {
+    if (key == "type") {
+      type = value;
+    } else if (key == "ref") {
+      reference = value;
+    } else if (key == directory_key) {
+      directory = value;
+    } else if (key == "tag") {
+      tag = value;
+    } else if (is_export && key == "mode") {
+      if (value != "min" && value != "max") {
+        return MakeError(StatusCode::kInvalidArgument,
+                         fmt::format("--{}: mode={} is not one of min, max", option, value));
+      }
+      cache.all_stages = value == "max";
+    } else if (is_export && key == "ignore-error") {
+      ASSIGN_OR_RETURN(cache.may_fail, syntax::ParseBool(value));
+    } else if (is_export && (key == "oci-mediatypes" || key == "image-manifest")) {
+      // What these ask of other builders is so here: a cache is images in OCI's types.
+      ASSIGN_OR_RETURN(const bool is_so, syntax::ParseBool(value));
+      if (!is_so) {
+        return MakeError(
+            StatusCode::kInvalidArgument,
+            fmt::format("--{}: {}=false cannot be: a cache is images in OCI's types", option, key));
+      }
+    } else {
+      return UnknownKey(option, key, {"type", "ref", "mode", "src", "dest", "tag", "ignore-error"});
+    }
+  }
+  if (type == "registry" || type.empty()) {
+    cache.image = reference;
+  } else if (type == "local") {
+    cache.type = BuildCache::Type::kLocal;
+    cache.image = directory.empty() ? "" : fmt::format("oci:{}:{}", directory, tag);
+  } else if (type == "inline" && is_export) {
+    cache.type = BuildCache::Type::kInline;
+    return cache;
+  } else {
+    return MakeError(StatusCode::kInvalidArgument,
+                     fmt::format("--{}: type={} is not one of registry, local{}", option, type,
+                                 is_export ? ", inline"
+                                           : "; what an image holds inline is "
+                                             "type=registry,ref=IMAGE"));
+  }
+  if (cache.image.empty()) {
+    return MakeError(StatusCode::kInvalidArgument,
+                     fmt::format("--{}: {}=.. is missing", option,
+                                 cache.type == BuildCache::Type::kLocal ? directory_key : "ref"));
+  }
+  return cache;
+}
+
+}  // namespace
+
+StatusOr<BuildCache> ParseCacheTo(std::string_view text) {
+  return ParseCache("cache-to", text, "dest");
+}
+
+StatusOr<BuildCache> ParseCacheFrom(std::string_view text) {
+  return ParseCache("cache-from", text, "src");
+}
+
 StatusOr<std::pair<std::string, std::string>> ReadSecret(std::string_view text) {
   ASSIGN_OR_RETURN(const auto fields, ParseFields("secret", text));
   std::string id;

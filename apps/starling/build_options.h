@@ -31,6 +31,22 @@ struct BuildOutput {
 /// tar on standard output. Errors: kInvalidArgument names the key.
 StatusOr<BuildOutput> ParseOutput(std::string_view text);
 
+/// One --cache-to or --cache-from.
+struct BuildCache {
+  enum class Type { kRegistry, kLocal, kInline };
+  Type type = Type::kRegistry;
+  std::string image;  // as toolboxes open it; empty for kInline
+  bool all_stages = false;
+  bool may_fail = false;
+};
+
+/// "REFERENCE", "type=registry,ref=REFERENCE[,mode=min|max]",
+/// "type=local,dest=DIRECTORY[,tag=TAG][,mode=..]" or "type=inline". Errors: kInvalidArgument names
+/// the key.
+StatusOr<BuildCache> ParseCacheTo(std::string_view text);
+/// "REFERENCE", "type=registry,ref=REFERENCE" or "type=local,src=DIRECTORY[,tag=TAG]".
+StatusOr<BuildCache> ParseCacheFrom(std::string_view text);
+
 /// "id=NAME[,src=FILE|,env=VARIABLE]": the name and the secret itself.
 StatusOr<std::pair<std::string, std::string>> ReadSecret(std::string_view text);
 

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -14,6 +15,7 @@
 #include "apps/starling/build_check.h"
 #include "apps/starling/build_display.h"
 #include "apps/starling/build_options.h"
+#include "apps/starling/daemon_secret.h"
 #include "apps/starling/guard.h"
 #include "apps/starling/python_contexts.h"
 #include "apps/starling/recipe_options.h"
@@ -26,6 +28,7 @@
 #include "copy/copy.h"
 #include "diff/upper_tar.h"
 #include "dockerfile/build/builder.h"
+#include "dockerfile/build/cache_image.h"
 #include "dockerfile/build/image_writer.h"
 #include "dockerfile/build/result_cache.h"
 #include "dockerfile/build/scratch_directory.h"
@@ -157,6 +160,8 @@ struct Settings {
   plan::PlanSettings plan;
   build::BuildSettings build;
   std::vector<BuildOutput> outputs;
+  std::vector<BuildCache> cache_to;
+  std::vector<BuildCache> cache_from;
   std::vector<oci::Platform> platforms;
   oci::Annotations annotations;
   bool docker_media_types = false;
@@ -299,6 +304,14 @@ StatusOr<Settings> ReadSettings(const BuildArguments& arguments) {
                        fmt::format("SOURCE_DATE_EPOCH={} is no number of seconds", text));
     }
   }
+  for (const std::string& written : arguments.cache_to) {
+    ASSIGN_OR_RETURN(BuildCache cache, ParseCacheTo(written));
+    settings.cache_to.push_back(std::move(cache));
+  }
+  for (const std::string& written : arguments.cache_from) {
+    ASSIGN_OR_RETURN(BuildCache cache, ParseCacheFrom(written));
+    settings.cache_from.push_back(std::move(cache));
+  }
   RETURN_IF_ERROR(ReadRunSettings(arguments, built.run));
   RETURN_IF_ERROR(ReadOutputs(arguments, settings));
   built.snapshotter = arguments.snapshotter;
@@ -326,6 +339,8 @@ struct PlatformBuild {
   std::map<std::string, build::LocalContext> pythons;
   build::BuiltImage image;
   build::Tree tree;
+  /// For each --cache-to that is no inline one.
+  std::vector<std::vector<build::CachedResult>> results;
 };
 
 /// One run of the command.
@@ -348,7 +363,11 @@ class BuildRun {
     if (input_.context) {
       settings_.build.contexts[""] = *input_.context;
     }
-    ASSIGN_OR_RETURN(toolbox_, Toolbox::Make(arguments_.registries, SecretImage(dockerfile)));
+    const std::string secret_image = SecretImage(dockerfile);
+    ASSIGN_OR_RETURN(toolbox_, Toolbox::Make(arguments_.registries, secret_image));
+    if (const auto image = oci::Reference::Parse(secret_image); image.ok()) {
+      GiveDaemonSecret(arguments_.starlingd, arguments_.registries, *image);
+    }
     const std::stop_callback stop_network(stop_, [this] { toolbox_->StopNetwork(); });
     build::BaseImages images(
         [this](const std::string& reference) { return toolbox_->OpenSource(reference); });
@@ -378,10 +397,12 @@ class BuildRun {
     if (arguments_.explain) {
       return Explain(images);
     }
+    OpenCaches(images);
     for (PlatformBuild& one : builds_) {
       RETURN_IF_ERROR(BuildOne(one, images));
     }
     RETURN_IF_ERROR(Deliver(images));
+    RETURN_IF_ERROR(ExportCaches(images));
     if (recipe_ == nullptr) {
       WarnOfLint(dockerfile);
     }
@@ -615,11 +636,21 @@ class BuildRun {
     if (arguments_.run) {
       RETURN_IF_ERROR(RunImage(builder, one));
     }
-    ASSIGN_OR_RETURN(one.image,
-                     build::DescribeImage(one.plan.image, one.tree,
-                                          {.annotations = settings_.annotations,
-                                           .docker_media_types = settings_.docker_media_types,
-                                           .created = Created()}));
+    build::ImageOptions described{.annotations = settings_.annotations,
+                                  .docker_media_types = settings_.docker_media_types,
+                                  .created = Created()};
+    for (const BuildCache& cache : settings_.cache_to) {
+      const auto which =
+          cache.all_stages ? build::Builder::Which::kAll : build::Builder::Which::kOwnLayers;
+      ASSIGN_OR_RETURN(std::vector<build::CachedResult> results,
+                       builder.Results(one.plan.root, which));
+      if (cache.type == BuildCache::Type::kInline) {
+        described.cache_records = build::RecordsOf(one.tree, results);
+      } else {
+        one.results.push_back(std::move(results));
+      }
+    }
+    ASSIGN_OR_RETURN(one.image, build::DescribeImage(one.plan.image, one.tree, described));
     return WriteTrees(builder, one);
   }
 
@@ -655,6 +686,65 @@ class BuildRun {
       return std::nullopt;
     }
     return std::chrono::sys_seconds(std::chrono::seconds(*settings_.build.source_date_epoch));
+  }
+
+  /// The caches that can be read. One that cannot is none: the first build on a branch has none.
+  void OpenCaches(build::BaseImages& images) {
+    for (const BuildCache& cache : settings_.cache_from) {
+      const auto open = [&]() -> StatusOr<std::shared_ptr<build::CacheImport>> {
+        ASSIGN_OR_RETURN(std::shared_ptr<oci::ImageSource> source,
+                         toolbox_->OpenSource(cache.image));
+        std::optional<oci::Reference> reference;
+        if (cache.type == BuildCache::Type::kRegistry) {
+          ASSIGN_OR_RETURN(reference, oci::Reference::Parse(cache.image));
+        }
+        return build::CacheImport::Open(std::move(source), std::move(reference), images);
+      };
+      auto opened = open();
+      if (opened.ok()) {
+        settings_.build.cache_from.push_back(*std::move(opened));
+      } else {
+        std::fprintf(stderr, "starling build: --cache-from %s is not used: %s\n",
+                     cache.image.c_str(), Describe(opened.status()).c_str());
+      }
+    }
+  }
+
+  /// Of all platforms, in one index.
+  Status ExportCaches(build::BaseImages& bases) {
+    size_t number = 0;
+    for (const BuildCache& cache : settings_.cache_to) {
+      if (cache.type == BuildCache::Type::kInline) {
+        continue;
+      }
+      const Status exported = ExportCache(cache, number++, bases);
+      if (!exported.ok() && !cache.may_fail) {
+        return Annotate(exported, fmt::format("--cache-to {}", cache.image));
+      }
+      if (!exported.ok()) {
+        std::fprintf(stderr, "starling build: --cache-to %s: %s\n", cache.image.c_str(),
+                     Describe(exported).c_str());
+      }
+    }
+    return OkStatus();
+  }
+
+  Status ExportCache(const BuildCache& cache, size_t number, build::BaseImages& bases) {
+    std::vector<build::BuiltImage> images;
+    for (const PlatformBuild& one : builds_) {
+      ASSIGN_OR_RETURN(std::vector<build::BuiltImage> of_platform,
+                       build::DescribeCache(one.results[number], one.plan.platform));
+      std::ranges::move(of_platform, std::back_inserter(images));
+    }
+    if (images.empty()) {
+      std::fprintf(stderr, "starling build: --cache-to %s: there are no steps to keep\n",
+                   cache.image.c_str());
+      return OkStatus();
+    }
+    const std::optional<oci::RawManifest> index = build::DescribeIndex(images, {});
+    const std::unique_ptr<oci::ImageSource> source =
+        build::OpenImage(*client_, bases, images, index);
+    return Send(*source, cache.image);
   }
 
   /// What the step has said last, and where it stands.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "apps/starling/commands.h"
+#include "apps/starling/daemon_secret.h"
 #include "base/status.h"
 #include "dockerfile/recipe/recipe.h"
 
@@ -36,6 +37,8 @@ struct BuildArguments {
   std::vector<std::string> contexts;
   std::string image_id_file;
   std::string metadata_file;
+  std::vector<std::string> cache_to;
+  std::vector<std::string> cache_from;
   std::vector<std::string> allowed;
   std::string shm_size;
   std::vector<std::string> ulimits;
@@ -57,6 +60,7 @@ struct BuildArguments {
   std::string python_cpu = "baseline";
   ContainerdOptions containerd;
   RegistryOptions registries;
+  std::string starlingd = kDaemonSocket;
   /// Runs the image when it is built: its own command, or this.
   bool run = false;
   std::vector<std::string> command;

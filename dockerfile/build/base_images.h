@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/mutex.h"
 #include "base/status.h"
@@ -35,6 +36,15 @@ class BaseImages : public plan::ImageResolver {
                                          const oci::Platform& platform) override;
   /// One that was resolved. Blocks for nothing.
   StatusOr<std::shared_ptr<const Image>> Find(const plan::ImageSource& node);
+  /// The documents of an image that was selected from `source`. Blocks. kDataLoss for documents
+  /// that do not fit each other.
+  static StatusOr<std::shared_ptr<const Image>> Read(std::shared_ptr<oci::ImageSource> source,
+                                                     oci::SelectedImage selected,
+                                                     std::optional<oci::Reference> reference);
+  /// Another image, whose layers may become those of what is built.
+  void Add(std::shared_ptr<const Image> image);
+  /// The image that a layer came from in an earlier build (Layer::origin), opened once.
+  StatusOr<std::shared_ptr<oci::ImageSource>> OpenOrigin(const std::string& reference);
   /// An image that has the layer with this blob; null when none has.
   std::shared_ptr<const Image> FindByBlob(const oci::Digest& blob);
 
@@ -46,9 +56,13 @@ class BaseImages : public plan::ImageResolver {
   const Open open_;
   Mutex mutex_;  // leaf
   std::map<Key, std::shared_ptr<const Image>> images_ GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<const Image>> others_ GUARDED_BY(mutex_);
+  std::map<std::string, std::shared_ptr<oci::ImageSource>> origins_ GUARDED_BY(mutex_);
 };
 
 /// The layers of an image as a tree.
 Tree TreeOf(const BaseImages::Image& image);
+/// The first of them alone.
+Tree TreeOf(const BaseImages::Image& image, size_t layers);
 
 }  // namespace starling::dockerfile::build

@@ -11,6 +11,7 @@
 
 #include "base/executor.h"
 #include "base/file_system.h"
+#include "base/log.h"
 #include "base/mutex.h"
 #include "containerd/pull.h"
 #include "dockerfile/build/layer_maker.h"
@@ -89,7 +90,9 @@ struct Builder::State {
   files::ContentDigests& ContentsOf(const std::filesystem::path& directory);
   StatusOr<oci::Digest> DigestOfInput(NodeId input, const std::string& path, bool is_pattern,
                                       const std::vector<std::string>& exclude, bool parents);
-  StatusOr<std::vector<NodeId>> FindSteps(NodeId root, const std::vector<NodeId>& order);
+  StatusOr<std::vector<NodeId>> FindSteps(NodeId root, const std::vector<NodeId>& order,
+                                          const std::stop_token& stop);
+  StatusOr<std::optional<CachedResult>> FindResult(NodeId node, const std::stop_token& stop);
 
   Status Execute(NodeId node, const std::stop_token& stop);
   Status ExecuteStep(NodeId node, const std::stop_token& stop);
@@ -293,9 +296,43 @@ Status Builder::State::FindKeys(const std::vector<NodeId>& order, const std::sto
   return OkStatus();
 }
 
+/// What is known here, or what somebody else has left; that is known here then, too.
+StatusOr<std::optional<CachedResult>> Builder::State::FindResult(NodeId node,
+                                                                 const std::stop_token& stop) {
+  const oci::Digest& key = nodes[node].key;
+  ASSIGN_OR_RETURN(std::optional<CachedResult> known, cache.Find(key));
+  if (known) {
+    return known;
+  }
+  for (const std::shared_ptr<CacheImport>& import : settings.cache_from) {
+    std::optional<CachedResult> result = import->Find(key);
+    if (!result) {
+      continue;
+    }
+    const Status brought = import->Bring(*result, client, settings.snapshotter, stop, pulls);
+    if (!brought.ok()) {
+      if (stop.stop_requested()) {
+        return brought;
+      }
+      // The step is done again: a cache is no reason to fail.
+      log::Warning("a result cannot be had from a build cache",
+                   {{"cache", import->Name()}, {"error", Describe(brought)}});
+      continue;
+    }
+    result->title = graph.nodes[node].title;
+    result->parts = nodes[node].parts;
+    const auto* copy = std::get_if<plan::Copy>(&graph.nodes[node].operation);
+    result->is_alone = copy != nullptr && copy->link;
+    RETURN_IF_ERROR(cache.Put(*result));
+    return result;
+  }
+  return std::optional<CachedResult>();
+}
+
 /// The nodes that must be executed, inputs first. The others are done.
 StatusOr<std::vector<NodeId>> Builder::State::FindSteps(NodeId root,
-                                                        const std::vector<NodeId>& order) {
+                                                        const std::vector<NodeId>& order,
+                                                        const std::stop_token& stop) {
   std::set<NodeId> wanted = {root};
   std::set<NodeId> below_cached;
   std::vector<NodeId> steps;
@@ -316,7 +353,7 @@ StatusOr<std::vector<NodeId>> Builder::State::FindSteps(NodeId root,
       continue;
     }
     if (MakesLayer(operation) && !state.is_forced) {
-      ASSIGN_OR_RETURN(const std::optional<CachedResult> known, cache.Find(state.key));
+      ASSIGN_OR_RETURN(const std::optional<CachedResult> known, FindResult(node, stop));
       if (known) {
         state.tree = known->tree;
         state.is_done = true;
@@ -582,9 +619,32 @@ StatusOr<Tree> Builder::Build(NodeId root, const std::stop_token& stop) {
   state_->failed.reset();
   const std::vector<NodeId> order = state_->NeededBy(root);
   RETURN_IF_ERROR(state_->FindKeys(order, stop));
-  ASSIGN_OR_RETURN(const std::vector<NodeId> steps, state_->FindSteps(root, order));
+  ASSIGN_OR_RETURN(const std::vector<NodeId> steps, state_->FindSteps(root, order, stop));
   RETURN_IF_ERROR(Execution(*state_, steps, stop).Finish());
   return state_->nodes[root].tree;
+}
+
+StatusOr<std::vector<CachedResult>> Builder::Results(NodeId root, Which which) {
+  std::vector<NodeId> wanted;
+  if (which == Which::kAll) {
+    wanted = state_->NeededBy(root);
+  } else {
+    for (std::optional<NodeId> node = root; node;
+         node = plan::BaseOf(state_->graph.nodes[*node].operation)) {
+      wanted.push_back(*node);
+    }
+  }
+  std::vector<CachedResult> results;
+  for (const NodeId node : wanted) {
+    if (MakesLayer(state_->graph.nodes[node].operation)) {
+      ASSIGN_OR_RETURN(std::optional<CachedResult> known,
+                       state_->cache.Find(state_->nodes[node].key));
+      if (known) {
+        results.push_back(*std::move(known));
+      }
+    }
+  }
+  return results;
 }
 
 std::optional<NodeId> Builder::failed_node() const { return state_->failed; }

@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "containerd/client.h"
 #include "dockerfile/build/base_images.h"
+#include "dockerfile/build/cache_image.h"
 #include "dockerfile/build/layer_format.h"
 #include "dockerfile/build/run_step.h"
 #include "dockerfile/build/tree.h"
@@ -44,6 +45,8 @@ struct BuildSettings {
   RunSettings run;
   /// By name; empty is the build's own.
   std::map<std::string, LocalContext> contexts;
+  /// Results of others, asked in order for what is not known here.
+  std::vector<std::shared_ptr<CacheImport>> cache_from;
   size_t steps_at_once = 4;
   /// On a disk, shared by all builds: cache mounts, downloads, what is known of contexts.
   std::filesystem::path state_directory;
@@ -91,6 +94,11 @@ class Builder {
   StatusOr<Tree> Build(plan::NodeId root, const std::stop_token& stop);
   /// The node whose failure ended the last Build; nothing when none did.
   std::optional<plan::NodeId> failed_node() const;
+
+  /// The results of the steps below and at `root`, once it is built: of all that it takes files
+  /// from, or of those whose layers it has.
+  enum class Which { kAll, kOwnLayers };
+  StatusOr<std::vector<CachedResult>> Results(plan::NodeId root, Which which);
 
   /// The keys of all that `root` needs, without executing a step. Contexts are read, downloads
   /// made.

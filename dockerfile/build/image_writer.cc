@@ -73,26 +73,49 @@ class BuiltImageSource : public containerd::ContentSource {
     if (const BuiltImage* image = WithConfig(blob)) {
       return sink.Write(AsBytes(image->config));
     }
-    const auto base = bases_.FindByBlob(blob.digest);
-    return base ? base->source->ReadBlob(blob, sink) : ContentSource::ReadBlob(blob, sink);
+    ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> other, OpenOther(blob));
+    return other ? other->ReadBlob(blob, sink) : ContentSource::ReadBlob(blob, sink);
   }
   Status ReadBlobFrom(const oci::Descriptor& blob, uint64_t blob_offset, ByteSink& sink) override {
     if (const BuiltImage* image = WithConfig(blob)) {
       return sink.Write(AsBytes(image->config).subspan(blob_offset));
     }
-    const auto base = bases_.FindByBlob(blob.digest);
-    return base ? base->source->ReadBlobFrom(blob, blob_offset, sink)
-                : ContentSource::ReadBlobFrom(blob, blob_offset, sink);
+    ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> other, OpenOther(blob));
+    return other ? other->ReadBlobFrom(blob, blob_offset, sink)
+                 : ContentSource::ReadBlobFrom(blob, blob_offset, sink);
   }
   std::vector<oci::BlobOrigin> OriginsOf(const oci::Descriptor& blob) override {
+    std::vector<oci::BlobOrigin> origins;
     const auto base = bases_.FindByBlob(blob.digest);
     if (base && base->reference) {
-      return {{.registry = base->reference->domain(), .repository = base->reference->repository()}};
+      origins.push_back(
+          {.registry = base->reference->domain(), .repository = base->reference->repository()});
     }
-    return {};
+    if (const auto origin = oci::Reference::Parse(OriginOf(blob)); origin.ok()) {
+      origins.push_back({.registry = origin->domain(), .repository = origin->repository()});
+    }
+    return origins;
   }
 
  private:
+  std::string OriginOf(const oci::Descriptor& blob) const {
+    for (const BuiltImage& image : images_) {
+      for (const Layer& layer : image.tree.layers) {
+        if (layer.blob.digest == blob.digest && !layer.origin.empty()) {
+          return layer.origin;
+        }
+      }
+    }
+    return {};
+  }
+  /// Where the blob is if not in containerd, which null stands for.
+  StatusOr<std::shared_ptr<oci::ImageSource>> OpenOther(const oci::Descriptor& blob) {
+    if (const auto base = bases_.FindByBlob(blob.digest)) {
+      return base->source;
+    }
+    const std::string origin = OriginOf(blob);
+    return origin.empty() ? std::shared_ptr<oci::ImageSource>() : bases_.OpenOrigin(origin);
+  }
   const BuiltImage* WithConfig(const oci::Descriptor& blob) const {
     for (const BuiltImage& image : images_) {
       if (image.parsed.config.digest == blob.digest) {
@@ -127,6 +150,9 @@ StatusOr<BuiltImage> DescribeImage(const plan::ImageDraft& draft, const Tree& tr
     image.parsed.layers.push_back(std::move(descriptor));
   }
   image.config = plan::ConfigJson(draft, diff_ids, options.created.value_or(latest));
+  if (options.cache_records) {
+    ASSIGN_OR_RETURN(image.config, WithCacheRecords(image.config, *options.cache_records));
+  }
   image.parsed.media_type =
       options.docker_media_types ? media_type::kDockerManifest : media_type::kOciManifest;
   image.parsed.config = {
@@ -137,6 +163,17 @@ StatusOr<BuiltImage> DescribeImage(const plan::ImageDraft& draft, const Tree& tr
   image.parsed.annotations = options.annotations;
   image.manifest = RawOf(image.parsed.media_type, image.parsed.ToJson());
   return image;
+}
+
+StatusOr<std::vector<BuiltImage>> DescribeCache(const std::vector<CachedResult>& results,
+                                                const oci::Platform& platform) {
+  std::vector<BuiltImage> images;
+  for (const Tree& tree : LongestTrees(results)) {
+    ASSIGN_OR_RETURN(BuiltImage image, DescribeImage(plan::ImageDraft::Scratch(platform), tree,
+                                                     {.cache_records = RecordsOf(tree, results)}));
+    images.push_back(std::move(image));
+  }
+  return images;
 }
 
 oci::RawManifest DescribeIndex(const std::vector<BuiltImage>& images,

@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "containerd/client.h"
 #include "dockerfile/build/base_images.h"
+#include "dockerfile/build/cache_image.h"
 #include "dockerfile/build/tree.h"
 #include "dockerfile/plan/image_draft.h"
 #include "oci/image_store.h"
@@ -29,11 +30,17 @@ struct ImageOptions {
   bool docker_media_types = false;
   /// The image's time; absent: that of its latest layer.
   std::optional<std::chrono::sys_seconds> created;
+  /// What its configuration says to later builds, if it says anything.
+  std::optional<CacheRecords> cache_records = std::nullopt;
 };
 
 /// Describes `tree` as an image. Pure. Equal input, equal bytes.
 StatusOr<BuiltImage> DescribeImage(const plan::ImageDraft& draft, const Tree& tree,
                                    const ImageOptions& options);
+
+/// Results of steps as few images, for CacheImport. Equal results, equal bytes.
+StatusOr<std::vector<BuiltImage>> DescribeCache(const std::vector<CachedResult>& results,
+                                                const oci::Platform& platform);
 
 /// Several images of one name as an index, in order.
 oci::RawManifest DescribeIndex(const std::vector<BuiltImage>& images,

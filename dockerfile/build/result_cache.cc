@@ -22,7 +22,7 @@ constexpr const char* kSnapshotterLabel = "starling.dev/build.snapshotter";
 constexpr const char* kRootLabel = "containerd.io/gc.root";
 constexpr const char* kContentLabel = "containerd.io/gc.ref.content.layer";
 constexpr const char* kSnapshotLabelPrefix = "containerd.io/gc.ref.snapshot.";
-constexpr int kRecordVersion = 1;
+constexpr int kRecordVersion = 2;
 constexpr uint64_t kMaxRecordBytes = 16 << 20;
 /// A use is noted this often at most: each note is a write.
 constexpr std::chrono::hours kUsedResolution(1);
@@ -58,7 +58,7 @@ Json JsonOf(const CachedResult& result) {
                       {"size", layer.blob.size_bytes},
                       {"annotations", layer.blob.annotations},
                       {"diffId", layer.diff_id.ToString()},
-                      {"isOfBase", layer.is_of_base},
+                      {"origin", layer.origin},
                       {"created", layer.created.time_since_epoch().count()}});
   }
   Json parts = Json::array();
@@ -88,7 +88,7 @@ StatusOr<CachedResult> ParseRecord(ByteSpan bytes) {
       ASSIGN_OR_RETURN(layer.blob.size_bytes, oci::SizeField(entry, "size"));
       layer.blob.annotations = entry.at("annotations").get<oci::Annotations>();
       ASSIGN_OR_RETURN(layer.diff_id, oci::DigestField(entry, "diffId"));
-      layer.is_of_base = entry.at("isOfBase").get<bool>();
+      layer.origin = entry.at("origin").get<std::string>();
       layer.created =
           std::chrono::sys_seconds(std::chrono::seconds(entry.at("created").get<int64_t>()));
       result.tree.layers.push_back(std::move(layer));

@@ -13,8 +13,9 @@ namespace starling::dockerfile::build {
 struct Layer {
   oci::Descriptor blob;
   oci::Digest diff_id;
-  /// Of an image's own layers: a registry has the blob, containerd need not.
-  bool is_of_base = false;
+  /// Of a layer that a build did not make here: an image that has it, by which a registry has the
+  /// blob; containerd need not. Empty: containerd has it.
+  std::string origin;
   /// When it was made; nothing is known of those of a base.
   std::chrono::sys_seconds created{};
 

@@ -68,7 +68,7 @@ TEST_F(BaseImagesTest, ShowsItsLayersAsATree) {
   const Tree tree = TreeOf(**images_.Find({.reference = kReference, .platform = kPlatform}));
   ASSERT_EQ(tree.layers.size(), 2u);
   EXPECT_EQ(tree.layers[0].blob, manifest_.layers[0]);
-  EXPECT_TRUE(tree.layers[1].is_of_base);
+  EXPECT_EQ(tree.layers[1].origin, kReference);
   EXPECT_EQ(tree.snapshot,
             oci::ChainIds({tree.layers[0].diff_id, tree.layers[1].diff_id})[1].ToString());
 }

@@ -29,7 +29,7 @@ Layer LayerOf(const std::string& name, std::string_view type, int64_t created) {
 Tree SomeTree() {
   Tree tree{.layers = {LayerOf("base", oci::media_type::kDockerLayerGzip, 0),
                        LayerOf("own", oci::media_type::kOciLayerGzip, 86400)}};
-  tree.layers[0].is_of_base = true;
+  tree.layers[0].origin = "r.test/base:1";
   tree.snapshot = "sha256:top";
   return tree;
 }
@@ -136,8 +136,27 @@ TEST_F(StoredImageTest, ReadsOwnLayersHereAndThoseOfItsBaseThere) {
   EXPECT_EQ(AsText(whole.bytes()), "base");
   EXPECT_EQ(read(images_[0].parsed.config, 0), images_[0].config);
   EXPECT_THAT(image->OriginsOf(layers[0]),
-              ElementsAre(oci::BlobOrigin{.registry = "ghcr.io", .repository = "me/base"}));
+              ElementsAre(oci::BlobOrigin{.registry = "ghcr.io", .repository = "me/base"},
+                          oci::BlobOrigin{.registry = "r.test", .repository = "base"}));
   EXPECT_THAT(image->OriginsOf(layers[1]), IsEmpty());
+}
+
+TEST_F(StoredImageTest, ReadsWhatAnEarlierBuildTookFromACacheThere) {
+  auto cache = std::make_shared<testing_support::MemoryImageSource>();
+  const oci::Descriptor layer = cache->Add(oci::media_type::kDockerLayerGzip, AsBytes("base"));
+  std::vector<std::string> opened;
+  BaseImages nothing([&](const std::string& name) -> StatusOr<std::shared_ptr<oci::ImageSource>> {
+    opened.push_back(name);
+    return std::shared_ptr<oci::ImageSource>(cache);
+  });
+  const std::optional<oci::RawManifest> no_index;
+  const auto image = OpenImage(client_, nothing, images_, no_index);
+  for (int i = 0; i < 2; ++i) {
+    BytesSink sink;
+    ASSERT_TRUE(image->ReadBlob(layer, sink).ok());
+    EXPECT_EQ(AsText(sink.bytes()), "base");
+  }
+  EXPECT_THAT(opened, ElementsAre("r.test/base:1"));
 }
 
 }  // namespace

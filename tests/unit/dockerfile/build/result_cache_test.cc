@@ -24,7 +24,7 @@ class ResultCacheTest : public ::testing::Test {
         [&](FakeContainerd::State& state) { state.snapshots[snapshot] = {.committed = true}; });
     Layer base{.blob = {.media_type = "base", .digest = DigestOf("base"), .size_bytes = 1},
                .diff_id = DigestOf("base diff"),
-               .is_of_base = true};
+               .origin = "r.test/base:1"};
     Layer own{.blob = {.media_type = "own",
                        .digest = DigestOf("blob " + name),
                        .size_bytes = size_bytes,
