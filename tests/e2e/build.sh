@@ -11,6 +11,9 @@ trap 'release_all "$work"' EXIT
 make_image "$work"
 start_registry "$work"
 starling convert "oci:$work/oci:plain" "docker://$REGISTRY/t/base:1" >/dev/null 2>&1
+# Without background work every byte is there because somebody read.
+starlingd_settings='[fetch]
+background = false'
 start_starlingd "$work"
 bin=$("$here/tools.sh")
 start_containerd "$work" "$bin"
