@@ -484,11 +484,10 @@ Status RunDaemon(const config::Settings& settings, Takeover takeover, keeper::Ch
         return pulled.RememberSecret({.registry = registry, .repository = repository},
                                      std::move(secret));
       });
-  ASSIGN_OR_RETURN(
-      const std::unique_ptr<snapshotter::GrpcServer> server,
-      snapshotter::GrpcServer::Start(
-          {}, *std::move(listener),
-          {&service, &cache_service, &status_service, &credentials_service}));
+  ASSIGN_OR_RETURN(const std::unique_ptr<snapshotter::GrpcServer> server,
+                   snapshotter::GrpcServer::Start(
+                       {}, *std::move(listener),
+                       {&service, &cache_service, &status_service, &credentials_service}));
   std::unique_ptr<ImageServer> image_server;
   if (images) {
     ASSIGN_OR_RETURN(image_server, ImageServer::Start(*images, layers->pulled_credentials()));
