@@ -6,6 +6,7 @@
 #include <utility>
 
 namespace starling::layer {
+
 bool BlobSources::Experience::HasFailed(Id id) const {
   return std::ranges::find(failed, id) != failed.end();
 }

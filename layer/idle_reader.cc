@@ -48,7 +48,7 @@ bool IdleReader::StartNext(oci::FetchClass fetch_class, uint64_t) {
   counters_.CountRequest(PurposeOf(fetch_class));
   layer_->tally().OnRequest(PurposeOf(fetch_class));
   const auto flight =
-      scheduler_->Begin(next->source.host, fetch_class, next->range.size_bytes, next->source.name);
+      scheduler_->Begin(next->source.host, fetch_class, next->range.size_bytes, next->source.image);
   oci::ReadOptions options;
   options.fetch_class = fetch_class;
   options.stop = stop_.get_token();
