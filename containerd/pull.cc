@@ -152,9 +152,9 @@ class Pull {
   }
 
   StatusOr<PullReport> BringLayersOf(const oci::SelectedImage& image,
-                                     const oci::ImageConfig& config) {
+                                     const std::vector<oci::Digest>& diff_ids) {
     image_ = image;
-    RETURN_IF_ERROR(FindLayers(config));
+    RETURN_IF_ERROR(FindLayers(diff_ids));
     RETURN_IF_ERROR(BringLayers());
     return report_;
   }
@@ -186,19 +186,19 @@ class Pull {
     RETURN_IF_ERROR(Annotate(documents_.ReadBlob(config, sink), "configuration of the image"));
     config_bytes_ = std::move(sink.bytes());
     ASSIGN_OR_RETURN(const oci::ImageConfig parsed, oci::ImageConfig::Parse(config_bytes_));
-    return FindLayers(parsed);
+    return FindLayers(parsed.diff_ids());
   }
 
-  Status FindLayers(const oci::ImageConfig& parsed) {
-    if (parsed.diff_ids().size() != image_.manifest.layers.size()) {
+  Status FindLayers(const std::vector<oci::Digest>& diff_ids) {
+    if (diff_ids.size() != image_.manifest.layers.size()) {
       return MakeError(StatusCode::kDataLoss,
                        fmt::format("the manifest has {} layers, the configuration {}",
-                                   image_.manifest.layers.size(), parsed.diff_ids().size()));
+                                   image_.manifest.layers.size(), diff_ids.size()));
     }
-    const std::vector<oci::Digest> chain_ids = oci::ChainIds(parsed.diff_ids());
+    const std::vector<oci::Digest> chain_ids = oci::ChainIds(diff_ids);
     for (size_t i = 0; i < chain_ids.size(); ++i) {
       layers_.push_back({.descriptor = image_.manifest.layers[i],
-                         .diff_id = parsed.diff_ids()[i],
+                         .diff_id = diff_ids[i],
                          .chain_id = chain_ids[i].ToString(),
                          .parent_chain_id = i == 0 ? "" : chain_ids[i - 1].ToString()});
     }
@@ -376,10 +376,11 @@ StatusOr<PullReport> PullImage(Client& client, oci::ImageSource& source, const P
 }
 
 StatusOr<PullReport> PullLayers(Client& client, oci::ImageSource& source,
-                                const oci::SelectedImage& image, const oci::ImageConfig& config,
+                                const oci::SelectedImage& image,
+                                const std::vector<oci::Digest>& diff_ids,
                                 const LayersOptions& options, Progress& progress) {
   return UnlessStopped(options.stop,
-                       Pull(client, source, options, progress).BringLayersOf(image, config));
+                       Pull(client, source, options, progress).BringLayersOf(image, diff_ids));
 }
 
 }  // namespace starling::containerd

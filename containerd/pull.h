@@ -3,10 +3,11 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "base/progress.h"
 #include "containerd/client.h"
-#include "oci/image_config.h"
+#include "oci/digest.h"
 #include "oci/image_store.h"
 #include "oci/reference.h"
 
@@ -46,9 +47,10 @@ StatusOr<PullReport> PullImage(Client& client, oci::ImageSource& source, const P
                                Progress& progress);
 
 /// The same for the snapshots of an image's layers alone: no image gets a name. What is new is held
-/// by the client's lease. `config` is the image's.
+/// by the client's lease. `diff_ids` are those of the image's layers: kDataLoss for another number.
 StatusOr<PullReport> PullLayers(Client& client, oci::ImageSource& source,
-                                const oci::SelectedImage& image, const oci::ImageConfig& config,
+                                const oci::SelectedImage& image,
+                                const std::vector<oci::Digest>& diff_ids,
                                 const LayersOptions& options, Progress& progress);
 
 }  // namespace starling::containerd

@@ -390,7 +390,7 @@ Status Builder::State::Pull(NodeId node, const plan::ImageSource& source,
   ASSIGN_OR_RETURN(const std::shared_ptr<const BaseImages::Image> image, images.Find(source));
   RETURN_IF_ERROR(
       containerd::PullLayers(
-          client, *image->source, image->selected, *image->config,
+          client, *image->source, image->selected, image->config->diff_ids(),
           {.reference = image->reference, .snapshotter = settings.snapshotter, .stop = stop}, pulls)
           .status());
   nodes[node].tree = TreeOf(*image);

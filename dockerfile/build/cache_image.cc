@@ -222,14 +222,9 @@ Status CacheImport::Bring(const CachedResult& result, containerd::Client& client
   // The first layers of the image are an image, too: documents are not asked for.
   oci::SelectedImage selected = image.image->selected;
   selected.manifest.layers.resize(result.tree.layers.size());
-  plan::ImageDraft draft = plan::ImageDraft::Scratch(image.image->config->platform());
-  std::vector<oci::Digest> diff_ids;
-  for (const Layer& layer : result.tree.layers) {
-    diff_ids.push_back(layer.diff_id);
-  }
-  ASSIGN_OR_RETURN(const oci::ImageConfig config,
-                   oci::ImageConfig::Parse(AsBytes(plan::ConfigJson(draft, diff_ids, {}))));
-  return containerd::PullLayers(client, *source_, selected, config,
+  std::vector<oci::Digest> diff_ids = image.image->config->diff_ids();
+  diff_ids.resize(result.tree.layers.size());
+  return containerd::PullLayers(client, *source_, selected, diff_ids,
                                 {.reference = reference_, .snapshotter = snapshotter, .stop = stop},
                                 progress)
       .status();

@@ -225,7 +225,7 @@ TEST_F(PullTest, BringsLayersAloneUnderTheClientsLease) {
   ASSERT_TRUE(config.ok()) << config.status();
   containerd_.Change([](FakeContainerd::State& state) { state.leases["mine"] = {}; });
   client_.UseLease("mine");
-  const auto report = PullLayers(client_, source_, *image, *config,
+  const auto report = PullLayers(client_, source_, *image, config->diff_ids(),
                                  {.reference = *oci::Reference::Parse(kReference)}, progress_);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->lazy_layers, 2u);
@@ -242,8 +242,9 @@ TEST_F(PullTest, UnpacksAllLayersOfAnImageThatNoRegistryHas) {
   const auto image = oci::SelectImage(source_, kPlatform);
   BytesSink config_bytes;
   ASSERT_TRUE(source_.ReadBlob(image->manifest.config, config_bytes).ok());
-  const auto report = PullLayers(client_, source_, *image,
-                                 *oci::ImageConfig::Parse(config_bytes.bytes()), {}, progress_);
+  const auto report =
+      PullLayers(client_, source_, *image,
+                 oci::ImageConfig::Parse(config_bytes.bytes())->diff_ids(), {}, progress_);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->downloaded_layers, 3u);
 }
@@ -276,8 +277,9 @@ TEST_F(PullTest, LayersThatAreThereAreHeldBeforeTheyAreLookedFor) {
   const auto image = oci::SelectImage(source_, kPlatform);
   BytesSink config_bytes;
   ASSERT_TRUE(source_.ReadBlob(image->manifest.config, config_bytes).ok());
-  const auto report = PullLayers(client_, source_, *image,
-                                 *oci::ImageConfig::Parse(config_bytes.bytes()), {}, progress_);
+  const auto report =
+      PullLayers(client_, source_, *image,
+                 oci::ImageConfig::Parse(config_bytes.bytes())->diff_ids(), {}, progress_);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->present_layers, 3u);
   EXPECT_TRUE(held);
