@@ -93,6 +93,7 @@ struct Builder::State {
   StatusOr<std::vector<NodeId>> FindSteps(NodeId root, const std::vector<NodeId>& order,
                                           const std::stop_token& stop);
   StatusOr<std::optional<CachedResult>> FindResult(NodeId node, const std::stop_token& stop);
+  CachedResult ResultOf(NodeId node, Tree tree) const;
 
   Status Execute(NodeId node, const std::stop_token& stop);
   Status ExecuteStep(NodeId node, const std::stop_token& stop);
@@ -296,6 +297,15 @@ Status Builder::State::FindKeys(const std::vector<NodeId>& order, const std::sto
   return OkStatus();
 }
 
+CachedResult Builder::State::ResultOf(NodeId node, Tree tree) const {
+  const auto* copy = std::get_if<plan::Copy>(&graph.nodes[node].operation);
+  return {.key = nodes[node].key,
+          .tree = std::move(tree),
+          .title = graph.nodes[node].title,
+          .parts = nodes[node].parts,
+          .is_alone = copy != nullptr && copy->link};
+}
+
 /// What is known here, or what somebody else has left; that is known here then, too.
 StatusOr<std::optional<CachedResult>> Builder::State::FindResult(NodeId node,
                                                                  const std::stop_token& stop) {
@@ -319,10 +329,7 @@ StatusOr<std::optional<CachedResult>> Builder::State::FindResult(NodeId node,
                    {{"cache", import->Name()}, {"error", Describe(brought)}});
       continue;
     }
-    result->title = graph.nodes[node].title;
-    result->parts = nodes[node].parts;
-    const auto* copy = std::get_if<plan::Copy>(&graph.nodes[node].operation);
-    result->is_alone = copy != nullptr && copy->link;
+    result = ResultOf(node, std::move(result->tree));
     RETURN_IF_ERROR(cache.Put(*result));
     return result;
   }
@@ -487,12 +494,7 @@ Status Builder::State::ExecuteStep(NodeId node, const std::stop_token& stop) {
     }
   }
   ASSIGN_OR_RETURN(state.tree, Work(node, stop));
-  const auto* copy = std::get_if<plan::Copy>(&graph.nodes[node].operation);
-  return cache.Put({.key = state.key,
-                    .tree = state.tree,
-                    .title = graph.nodes[node].title,
-                    .parts = state.parts,
-                    .is_alone = copy != nullptr && copy->link});
+  return cache.Put(ResultOf(node, state.tree));
 }
 
 Status Builder::State::Execute(NodeId node, const std::stop_token& stop) {
