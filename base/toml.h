@@ -2,6 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
+#include <utility>
+
+#include "base/status.h"
 
 #define TOML_EXCEPTIONS 0
 #define TOML_HEADER_ONLY 1
@@ -16,3 +20,19 @@
 #undef TOML_UNREACHABLE
 #define TOML_UNREACHABLE __builtin_unreachable()
 #include <toml++/toml.h>
+
+namespace starling {
+
+/// The document `text`. kInvalidArgument names `file`, line and column.
+inline StatusOr<toml::table> ParseToml(std::string_view text, std::string_view file) {
+  toml::parse_result parsed = toml::parse(text, file);
+  if (!parsed) {
+    const toml::parse_error& error = parsed.error();
+    return MakeError(StatusCode::kInvalidArgument,
+                     fmt::format("{}:{}:{}: {}", file, error.source().begin.line,
+                                 error.source().begin.column, error.description()));
+  }
+  return std::move(parsed).table();
+}
+
+}  // namespace starling

@@ -615,15 +615,9 @@ Status Reader::ReadMirror(const std::string& registry, const toml::node& mirror)
 }  // namespace
 
 StatusOr<ParsedSettings> ParseSettings(std::string_view toml, std::string_view file) {
-  const toml::parse_result result = toml::parse(toml, file);
-  if (!result) {
-    const toml::parse_error& error = result.error();
-    return MakeError(StatusCode::kInvalidArgument,
-                     fmt::format("{}:{}:{}: {}", file, error.source().begin.line,
-                                 error.source().begin.column, error.description()));
-  }
+  ASSIGN_OR_RETURN(const toml::table document, ParseToml(toml, file));
   Reader reader(file);
-  RETURN_IF_ERROR(reader.ReadTable(result.table(), ""));
+  RETURN_IF_ERROR(reader.ReadTable(document, ""));
   const Settings::Credentials& credentials = reader.settings().credentials;
   if (credentials.image_credential_provider_config.empty() !=
       credentials.image_credential_provider_bin_dir.empty()) {

@@ -317,15 +317,9 @@ std::string Commented(std::string_view text) {
 }  // namespace
 
 StatusOr<ImportedSettings> ImportStargzConfig(std::string_view text, std::string_view file) {
-  const toml::parse_result parsed = toml::parse(text, file);
-  if (!parsed) {
-    const toml::parse_error& error = parsed.error();
-    return MakeError(StatusCode::kInvalidArgument,
-                     fmt::format("{}:{}:{}: {}", file, error.source().begin.line,
-                                 error.source().begin.column, error.description()));
-  }
+  ASSIGN_OR_RETURN(const toml::table document, ParseToml(text, file));
   Importer importer(file);
-  importer.ReadTable(parsed.table(), "");
+  importer.ReadTable(document, "");
   return importer.Finish();
 }
 

@@ -285,14 +285,8 @@ StatusOr<std::vector<HostEntry>> Reader::ReadFile(const toml::table& file) {
 }  // namespace
 
 StatusOr<std::vector<HostEntry>> ParseHostsFile(std::string_view text, std::string_view file) {
-  const toml::parse_result parsed = toml::parse(text);
-  if (!parsed) {
-    const toml::parse_error& error = parsed.error();
-    return MakeError(StatusCode::kInvalidArgument,
-                     fmt::format("{}:{}:{}: {}", file, error.source().begin.line,
-                                 error.source().begin.column, error.description()));
-  }
-  return Reader(file).ReadFile(parsed.table());
+  ASSIGN_OR_RETURN(const toml::table document, ParseToml(text, file));
+  return Reader(file).ReadFile(document);
 }
 
 }  // namespace starling::registry

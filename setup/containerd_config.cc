@@ -90,14 +90,7 @@ StatusOr<ContainerdConfig> ContainerdConfig::Load(const std::filesystem::path& r
     } else if (bytes.status().code() != StatusCode::kNotFound || !config.files_.empty()) {
       return Annotate(bytes.status(), next);
     }
-    toml::parse_result parsed = toml::parse(file->text, next);
-    if (!parsed) {
-      const toml::parse_error& error = parsed.error();
-      return MakeError(StatusCode::kInvalidArgument,
-                       fmt::format("{}:{}:{}: {}", next, error.source().begin.line,
-                                   error.source().begin.column, error.description()));
-    }
-    file->root = std::move(parsed).table();
+    ASSIGN_OR_RETURN(file->root, ParseToml(file->text, next));
     if (const toml::array* const imports = file->root["imports"].as_array()) {
       for (const toml::node& import : *imports) {
         if (import.is_string()) {

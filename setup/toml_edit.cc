@@ -515,14 +515,8 @@ std::vector<LineEdit> TomlPlan::AllEdits() const {
 
 StatusOr<TomlPlan> PlanToml(std::string_view text, std::string_view file, const Wanted& wanted,
                             std::string_view comment) {
-  const toml::parse_result parsed = toml::parse(text, file);
-  if (!parsed) {
-    const toml::parse_error& error = parsed.error();
-    return MakeError(StatusCode::kInvalidArgument,
-                     fmt::format("{}:{}:{}: {}", file, error.source().begin.line,
-                                 error.source().begin.column, error.description()));
-  }
-  Planner planner(text, file, parsed.table());
+  ASSIGN_OR_RETURN(const toml::table document, ParseToml(text, file));
+  Planner planner(text, file, document);
   for (const WantedKey& key : wanted.keys) {
     RETURN_IF_ERROR(planner.Want(key));
   }
@@ -533,7 +527,7 @@ StatusOr<TomlPlan> PlanToml(std::string_view text, std::string_view file, const 
   const toml::parse_result result = toml::parse(Edited(text, plan.AllEdits()));
   TomlPath path;
   if (!result || !SaysAll(result.table(), wanted) ||
-      !Keeps(parsed.table(), result.table(), wanted, path)) {
+      !Keeps(document, result.table(), wanted, path)) {
     return MakeError(StatusCode::kFailedPrecondition,
                      fmt::format("{} is written in a way that only a person should change", file));
   }
