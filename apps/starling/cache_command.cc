@@ -55,13 +55,8 @@ StatusOr<std::unique_ptr<layer::Cache>> Open(const Arguments& arguments) {
     return OpenBelow(arguments.root);
   }
   if (!arguments.mount.empty()) {
-    std::error_code error;
-    const std::filesystem::path directory =
-        std::filesystem::weakly_canonical(arguments.mount, error);
-    if (error) {
-      return ErrnoError(error.value(), arguments.mount);
-    }
-    return OpenBelow(MountRootOf(directory));
+    ASSIGN_OR_RETURN(const std::filesystem::path root, FindMountRoot(arguments.mount));
+    return OpenBelow(root);
   }
   return control::ConnectToCache(arguments.address);
 }

@@ -46,6 +46,8 @@ void AddDelete(CLI::App& app, Run& chosen, int& exit_code);
 /// Where `starling mount` keeps the data of an image at `directory`, if not told otherwise. One
 /// process at a time may use a root, so each directory has its own, which it finds again.
 std::filesystem::path MountRootOf(const std::filesystem::path& directory);
+/// The same of what a user calls the directory, which need not be there any more.
+StatusOr<std::filesystem::path> FindMountRoot(const std::string& directory);
 /// The socket below a mount's root on which its process answers.
 inline constexpr std::string_view kMountSocketName = "control.sock";
 

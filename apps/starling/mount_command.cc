@@ -190,6 +190,15 @@ std::filesystem::path MountRootOf(const std::filesystem::path& directory) {
          oci::Digest::Of(AsBytes(directory.native())).Hex().substr(0, 16);
 }
 
+StatusOr<std::filesystem::path> FindMountRoot(const std::string& directory) {
+  std::error_code error;
+  const std::filesystem::path path = std::filesystem::weakly_canonical(directory, error);
+  if (error) {
+    return ErrnoError(error.value(), directory);
+  }
+  return MountRootOf(path);
+}
+
 void AddMount(CLI::App& app, Run& chosen) {
   auto arguments = std::make_shared<MountArguments>();
   CLI::App& command = *app.add_subcommand(

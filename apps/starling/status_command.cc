@@ -8,6 +8,7 @@
 #include <set>
 
 #include "apps/starling/commands.h"
+#include "apps/starling/daemon_secret.h"
 #include "apps/starling/sizes.h"
 #include "containerd/image_layers.h"
 #include "control/remote_status.h"
@@ -21,7 +22,7 @@ using Json = nlohmann::ordered_json;
 using layer::LayerUse;
 
 struct Arguments {
-  std::string address = "/run/starling/starling.sock";
+  std::string address = kDaemonSocket;
   std::string containerd = "/run/containerd/containerd.sock";
   std::string root;
   std::string mount;
@@ -37,13 +38,8 @@ StatusOr<std::string> SocketOf(const Arguments& arguments) {
     return std::filesystem::path(arguments.root) / kMountSocketName;
   }
   if (!arguments.mount.empty()) {
-    std::error_code error;
-    const std::filesystem::path directory =
-        std::filesystem::weakly_canonical(arguments.mount, error);
-    if (error) {
-      return ErrnoError(error.value(), arguments.mount);
-    }
-    return MountRootOf(directory) / kMountSocketName;
+    ASSIGN_OR_RETURN(const std::filesystem::path root, FindMountRoot(arguments.mount));
+    return root / kMountSocketName;
   }
   return arguments.address;
 }
