@@ -115,6 +115,14 @@ class LazyLayerTest : public testing::Test {
     testing_support::NameSource(*layer_, name, name, [blob] { return blob; });
     return blob;
   }
+  /// The image has another place from now on, which is asked first.
+  std::shared_ptr<MemoryBlob> PutMirrorInFront() {
+    const auto mirror = std::make_shared<MemoryBlob>(blob_->Tail(blob_->SizeBytes()));
+    layer_->SetSources("image", "host",
+                       {{.name = "mirror", .open = [mirror] { return mirror; }},
+                        {.name = "image", .open = [this] { return blob_; }}});
+    return mirror;
+  }
   /// Begins a read whose request gets no answer, and lets it be late.
   std::future<StatusOr<Bytes>> StartLateRead(DataRange range) {
     blob_->Hold();
@@ -625,10 +633,7 @@ TEST_F(LazyLayerTest, WhatNobodyWaitedForGoesToAPlaceThatIsNamedLater) {
   timer_.Advance(LazyLayer::kHedgeAgain);
   Settle();
   EXPECT_EQ(blob_->requests(), 1U);
-  const auto mirror = std::make_shared<MemoryBlob>(blob_->Tail(blob_->SizeBytes()));
-  layer_->SetSources("image", "host",
-                     {{.name = "mirror", .open = [mirror] { return mirror; }},
-                      {.name = "image", .open = [this] { return blob_; }}});
+  const auto mirror = PutMirrorInFront();
   timer_.Advance(LazyLayer::kHedgeAgain);
   ExpectContent(read.get(), ChunkRange(0));
   EXPECT_EQ(mirror->requests(), 1U);
@@ -640,10 +645,7 @@ TEST_F(LazyLayerTest, APlaceThatIsNamedLaterIsAskedAfterTwoRequestsThatWait) {
   auto read = StartLateRead(ChunkRange(0));
   AwaitRequests(*blob_, 2);  // the host was not known to be away
   blob_->SetPaused(true);
-  const auto mirror = std::make_shared<MemoryBlob>(blob_->Tail(blob_->SizeBytes()));
-  layer_->SetSources("image", "host",
-                     {{.name = "mirror", .open = [mirror] { return mirror; }},
-                      {.name = "image", .open = [this] { return blob_; }}});
+  const auto mirror = PutMirrorInFront();
   timer_.Advance(LazyLayer::kHedgeAgain);
   ExpectContent(read.get(), ChunkRange(0));
   EXPECT_EQ(mirror->requests(), 1U);
