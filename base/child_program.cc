@@ -43,6 +43,9 @@ StatusOr<ChildProgram> ChildProgram::Start(const Call& call) {
   AddDescriptor(actions, call.input, STDIN_FILENO);
   AddDescriptor(actions, call.output, STDOUT_FILENO);
   AddDescriptor(actions, call.error, STDERR_FILENO);
+  if (call.takes_terminal) {
+    posix_spawn_file_actions_addtcsetpgrp_np(&actions, STDIN_FILENO);
+  }
   // Libraries open some without O_CLOEXEC.
   posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
   posix_spawnattr_t attributes;

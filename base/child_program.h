@@ -26,6 +26,8 @@ class ChildProgram {
     int input = -1;
     int output = -1;
     int error = -1;
+    /// Its group becomes what the terminal at `input` listens to, which is this process's own.
+    bool takes_terminal = false;
   };
   /// How it ended.
   struct End {

@@ -153,7 +153,7 @@ Json Process(const ContainerSpec& spec, uint64_t available) {
   if (!spec.user.additional_gids.empty()) {
     user["additionalGids"] = spec.user.additional_gids;
   }
-  return {{"terminal", false},
+  return {{"terminal", spec.terminal},
           {"user", std::move(user)},
           {"args", spec.arguments},
           {"env", spec.environment},

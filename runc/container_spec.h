@@ -67,6 +67,7 @@ struct ContainerSpec {
   std::vector<ProcessLimit> limits;
   Resources resources;
   std::string cgroups_path;  // empty: runc's own choice
+  bool terminal = false;     // its three streams are a terminal of its own
 };
 
 /// The config.json of the container's bundle. Pure. Who starts it has the `available_capabilities`,

@@ -11,13 +11,13 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
-#include "base/child_program.h"
 #include "base/file_system.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/pipe.h"
 #include "base/poll.h"
 #include "base/unique_fd.h"
+#include "runc/saved_terminal.h"
 
 namespace starling::runc {
 namespace {
@@ -68,6 +68,8 @@ StatusOr<bool> HandOn(std::array<UniqueFd, 2> from, const StopEvent& stop,
   return true;
 }
 
+std::filesystem::path LogIn(const std::filesystem::path& bundle) { return bundle / "log.json"; }
+
 /// The last error in runc's log, or nothing.
 std::string ErrorIn(const std::filesystem::path& log) {
   const auto bytes = ReadFile(RealFileSystem(), log, kMaxLogBytes);
@@ -112,7 +114,6 @@ class Bundle {
     ASSIGN_OR_RETURN(const std::string config, MakeConfig(spec, capabilities));
     return WriteFileAtomically(RealFileSystem(), path_ / "config.json", AsBytes(config), 0600);
   }
-  std::filesystem::path log() const { return path_ / "log.json"; }
 
  private:
   const std::filesystem::path path_;
@@ -124,6 +125,14 @@ std::filesystem::path Runner::BundleOf(const std::string& id) const {
   return options_.state_directory / "bundles" / id;
 }
 
+std::vector<std::string> Runner::RunArguments(const std::string& id) const {
+  return {"--root",       options_.state_directory / "containers",
+          "--log",        LogIn(BundleOf(id)),
+          "--log-format", "json",
+          "run",          "--bundle",
+          BundleOf(id),   id};
+}
+
 StatusOr<int> Runner::Run(const std::string& id, const ContainerSpec& spec,
                           const OnOutput& on_output, const std::stop_token& stop) const {
   Bundle bundle(BundleOf(id));
@@ -131,15 +140,11 @@ StatusOr<int> Runner::Run(const std::string& id, const ContainerSpec& spec,
   ASSIGN_OR_RETURN(Pipe output, MakePipe());
   ASSIGN_OR_RETURN(Pipe error, MakePipe());
   const StopEvent stopped(stop);
-  ASSIGN_OR_RETURN(
-      ChildProgram child,
-      ChildProgram::Start(
-          {.program = options_.program,
-           .arguments = {"--root", options_.state_directory / "containers", "--log", bundle.log(),
-                         "--log-format", "json", "run", "--bundle", BundleOf(id), id},
-           .environment = {},
-           .output = output.write_end.get(),
-           .error = error.write_end.get()}));
+  ASSIGN_OR_RETURN(ChildProgram child, ChildProgram::Start({.program = options_.program,
+                                                            .arguments = RunArguments(id),
+                                                            .environment = {},
+                                                            .output = output.write_end.get(),
+                                                            .error = error.write_end.get()}));
   output.write_end.Reset();
   error.write_end.Reset();
   const auto ended =
@@ -150,19 +155,49 @@ StatusOr<int> Runner::Run(const std::string& id, const ContainerSpec& spec,
     Delete(id);
     return ended.ok() ? MakeError(StatusCode::kCancelled, "stopped") : ended.status();
   }
-  const std::optional<ChildProgram::End> end = child.Wait();
-  if (end->signal != 0) {
+  return StatusAtEnd(id, *child.Wait());
+}
+
+StatusOr<int> Runner::RunOnTerminal(const std::string& id, ContainerSpec spec, int terminal,
+                                    const std::stop_token& stop) const {
+  spec.terminal = true;
+  Bundle bundle(BundleOf(id));
+  RETURN_IF_ERROR(bundle.Make(spec));
+  // runc makes the terminal raw, and follows its size, as long as it has it.
+  ASSIGN_OR_RETURN(const SavedTerminal saved, SavedTerminal::Save(terminal));
+  ASSIGN_OR_RETURN(ChildProgram child, ChildProgram::Start({.program = options_.program,
+                                                            .arguments = RunArguments(id),
+                                                            .environment = {},
+                                                            .input = terminal,
+                                                            .output = terminal,
+                                                            .error = terminal,
+                                                            .takes_terminal = true}));
+  std::optional<ChildProgram::End> end;
+  {
+    const std::stop_callback killed(stop, [&child] { child.Signal(SIGKILL); });
+    end = child.Wait();
+  }
+  if (stop.stop_requested()) {
+    Delete(id);
+    return MakeError(StatusCode::kCancelled, "stopped");
+  }
+  return StatusAtEnd(id, *end);
+}
+
+/// What the end of runc says about the command that it ran.
+StatusOr<int> Runner::StatusAtEnd(const std::string& id, const ChildProgram::End& end) const {
+  if (end.signal != 0) {
     Delete(id);
     return MakeError(StatusCode::kAborted,
-                     fmt::format("{} was ended by signal {}", options_.program, end->signal));
+                     fmt::format("{} was ended by signal {}", options_.program, end.signal));
   }
-  if (const std::string reason = end->exit_status == 0 ? "" : ErrorIn(bundle.log());
+  if (const std::string reason = end.exit_status == 0 ? "" : ErrorIn(LogIn(BundleOf(id)));
       !reason.empty()) {
     Delete(id);
     return MakeError(StatusCode::kFailedPrecondition,
                      fmt::format("{}: {}", options_.program, reason));
   }
-  return end->exit_status;
+  return end.exit_status;
 }
 
 Status Runner::RemoveLeftovers() const {

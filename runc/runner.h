@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/child_program.h"
 #include "base/status.h"
 #include "runc/container_spec.h"
 
@@ -32,11 +33,18 @@ class Runner {
   /// when runc could not start the command, with its reason; kNotFound without runc.
   StatusOr<int> Run(const std::string& id, const ContainerSpec& spec, const OnOutput& on_output,
                     const std::stop_token& stop) const;
+  /// The same for a process whose three streams are a terminal that shows what it writes at
+  /// `terminal`, this process's controlling one, and takes what is typed there. That is as it was
+  /// before when this returns.
+  StatusOr<int> RunOnTerminal(const std::string& id, ContainerSpec spec, int terminal,
+                              const std::stop_token& stop) const;
   /// Ends and removes what a runner left behind that was killed. Only while no Run is under way.
   Status RemoveLeftovers() const;
 
  private:
   std::filesystem::path BundleOf(const std::string& id) const;
+  std::vector<std::string> RunArguments(const std::string& id) const;
+  StatusOr<int> StatusAtEnd(const std::string& id, const ChildProgram::End& end) const;
   StatusOr<std::string> Ask(const std::vector<std::string>& arguments) const;
   void Delete(const std::string& id) const;
 

@@ -176,6 +176,8 @@ void AddBuildOptions(CLI::App& command, BuildArguments& a) {
   command.add_option("--host-ca", a.ca_bundle,
                      "A bundle of certificates that RUN trusts, not kept in the image, such as "
                      "/etc/ssl/certs/ca-certificates.crt");
+  command.add_flag("--debug-shell", a.debug_shell,
+                   "Open a shell in the place of a RUN that failed, on this terminal");
   command.add_flag("--explain", a.explain,
                    "Print each step's cache key, and what has changed since it was done last");
   command.add_option("--print", a.print,

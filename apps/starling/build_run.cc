@@ -354,6 +354,9 @@ class BuildRun {
       return PrintRecipe(*recipe_, arguments_.print);
     }
     ASSIGN_OR_RETURN(settings_, ReadSettings(arguments_));
+    if (arguments_.debug_shell) {
+      RETURN_IF_ERROR(TakeTerminal());
+    }
     GuardProcess([this] { RemoveLeftovers(); });
     const StopOnSignal signals;
     stop_ = signals.token();
@@ -417,6 +420,32 @@ class BuildRun {
   containerd::Client::Options ClientOptions() const {
     return {.address = arguments_.containerd.address,
             .namespace_name = arguments_.containerd.namespace_name};
+  }
+
+  /// For a shell in a step that fails.
+  Status TakeTerminal() {
+    if (arguments_.progress != "auto" && arguments_.progress != "plain") {
+      return MakeError(StatusCode::kInvalidArgument,
+                       fmt::format("--debug-shell: the terminal cannot be shared with "
+                                   "--progress {}; leave that out",
+                                   arguments_.progress));
+    }
+    if (terminal_.Reset(::open("/dev/tty", O_RDWR | O_CLOEXEC)); !terminal_.valid()) {
+      return MakeError(StatusCode::kFailedPrecondition,
+                       "--debug-shell: there is no terminal for a shell");
+    }
+    settings_.build.run.debug_terminal = {.fd = terminal_.get(),
+                                          .foreground = ::tcgetpgrp(terminal_.get())};
+    settings_.build.steps_at_once = 1;
+    return OkStatus();
+  }
+
+  /// How it is shown how the build gets on.
+  StatusOr<BuildProgress> ProgressMode() const {
+    return ParseBuildProgress(arguments_.quiet         ? "quiet"
+                              : arguments_.debug_shell ? "plain"
+                                                       : arguments_.progress,
+                              stderr);
   }
 
   /// Of a build that was killed: containers, and what its lease holds in containerd.
@@ -515,8 +544,7 @@ class BuildRun {
   /// Executes a part of a build and lets `look` see what it makes.
   Status Show(PlatformBuild& one, build::BaseImages& images, plan::NodeId node,
               const std::function<Status(const std::filesystem::path&)>& look) {
-    ASSIGN_OR_RETURN(const BuildProgress mode,
-                     ParseBuildProgress(arguments_.quiet ? "quiet" : arguments_.progress, stderr));
+    ASSIGN_OR_RETURN(const BuildProgress mode, ProgressMode());
     BuildDisplay display(stderr, mode, one.plan.graph, SystemClock());
     build::Builder builder(*client_, one.plan.graph, images, SettingsOf(one), display, display);
     ASSIGN_OR_RETURN(const build::Tree tree, builder.Build(node, stop_));
@@ -621,8 +649,7 @@ class BuildRun {
   }
 
   Status BuildOne(PlatformBuild& one, build::BaseImages& images) {
-    ASSIGN_OR_RETURN(const BuildProgress mode,
-                     ParseBuildProgress(arguments_.quiet ? "quiet" : arguments_.progress, stderr));
+    ASSIGN_OR_RETURN(const BuildProgress mode, ProgressMode());
     BuildDisplay display(stderr, mode, one.plan.graph, SystemClock());
     build::Builder builder(*client_, one.plan.graph, images, SettingsOf(one), display, display);
     auto tree = builder.Build(one.plan.root, stop_);
@@ -911,6 +938,7 @@ class BuildRun {
   const recipe::Recipe* const recipe_;  // null: there is a Dockerfile
   int& exit_code_;
   Settings settings_;
+  UniqueFd terminal_;  // for --debug-shell
   std::stop_token stop_;
   Input input_;
   std::unique_ptr<Toolbox> toolbox_;

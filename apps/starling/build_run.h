@@ -46,6 +46,7 @@ struct BuildArguments {
   double cpus = 0;
   std::string cgroup_parent;
   std::string ca_bundle;
+  bool debug_shell = false;
   bool explain = false;
   std::string print;
   bool json = false;

@@ -8,10 +8,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <utility>
 
 #include "base/file_system.h"
-#include "base/log.h"
+#include "base/io.h"
 #include "base/unique_fd.h"
 #include "dockerfile/build/mount_points.h"
 #include "dockerfile/build/snapshot_mount.h"
@@ -28,6 +29,8 @@ constexpr uint64_t kMaxResolvConfBytes = 64 << 10;
 constexpr const char* kDefaultResolvConf = "nameserver 8.8.8.8\nnameserver 8.8.4.4\n";
 /// Where a secret appears that names no target.
 constexpr const char* kSecretDirectory = "/run/secrets/";
+/// What every image has that has any.
+constexpr const char* kShell = "/bin/sh";
 constexpr mode_t kSecretMode = 0400;
 constexpr mode_t kSocketMode = 0600;
 /// The names by which programs find certificates: OpenSSL, curl, Python's requests, pip, node, git.
@@ -137,13 +140,6 @@ class RunSteps::Mounts {
     return OkStatus();
   }
 
-  std::vector<std::string> targets() const {
-    std::vector<std::string> targets;
-    for (const runc::Mount& mount : mounts_) {
-      targets.push_back(mount.destination);
-    }
-    return targets;
-  }
   const std::vector<runc::Mount>& mounts() const { return mounts_; }
   const std::vector<std::string>& environment() const { return environment_; }
 
@@ -351,10 +347,8 @@ Status RunSteps::Check(const plan::Run& run) const {
   return OkStatus();
 }
 
-StatusOr<int> RunSteps::RunInContainer(
-    const plan::Run& run, const StepFiles& files, const PathOf& path_of,
-    const runc::OnOutput& on_output, const std::stop_token& stop,
-    const std::function<Status(const std::vector<std::string>& targets)>& look) {
+StatusOr<int> RunSteps::InContainer(const plan::Run& run, const StepFiles& files,
+                                    const PathOf& path_of, const Process& process) {
   const std::string id = fmt::format("starling-{}-{}", options_.build_id, ++count_);
   Mounts mounts(options_.work_directory / (id + "-mounts"), options_, caches_);
   RETURN_IF_ERROR(mounts.Make());
@@ -391,26 +385,28 @@ StatusOr<int> RunSteps::RunInContainer(
   if (!options_.settings.cgroup_parent.empty()) {
     spec.cgroups_path = options_.settings.cgroup_parent + "/" + id;
   }
-
-  std::vector<std::string> targets = {"/proc", "/dev", "/sys"};
-  for (std::string& target : mounts.targets()) {
-    targets.push_back(std::move(target));
-  }
-  RETURN_IF_ERROR(look(targets));
-  return runner_.Run(id, spec, on_output, stop);
+  return process(id, std::move(spec));
 }
 
 StatusOr<LayerMaker::Cleanup> RunSteps::Run(const plan::Run& run, const StepFiles& files,
                                             const PathOf& path_of, const runc::OnOutput& on_output,
                                             const std::stop_token& stop) {
   MountPoints points;
-  ASSIGN_OR_RETURN(const int exit_code,
-                   RunInContainer(run, files, path_of, on_output, stop,
-                                  [&](const std::vector<std::string>& targets) -> Status {
-                                    ASSIGN_OR_RETURN(points,
-                                                     MountPoints::LookAt(files.root, targets));
-                                    return OkStatus();
-                                  }));
+  ASSIGN_OR_RETURN(
+      const int exit_code,
+      InContainer(run, files, path_of,
+                  [&](const std::string& id, runc::ContainerSpec spec) -> StatusOr<int> {
+                    std::vector<std::string> targets = {"/proc", "/dev", "/sys"};
+                    for (const runc::Mount& mount : spec.mounts) {
+                      targets.push_back(mount.destination);
+                    }
+                    ASSIGN_OR_RETURN(points, MountPoints::LookAt(files.root, targets));
+                    ASSIGN_OR_RETURN(const int ended, runner_.Run(id, spec, on_output, stop));
+                    if (ended != 0) {
+                      DebugShell(id, std::move(spec), ended, stop);
+                    }
+                    return ended;
+                  }));
   if (exit_code != 0) {
     return MakeError(StatusCode::kAborted, fmt::format("\"{}\" ended with exit code {}",
                                                        CommandText(run.arguments), exit_code));
@@ -421,10 +417,35 @@ StatusOr<LayerMaker::Cleanup> RunSteps::Run(const plan::Run& run, const StepFile
   });
 }
 
+/// A shell in the place of a process that failed, with all that it had.
+void RunSteps::DebugShell(const std::string& id, runc::ContainerSpec spec, int exit_code,
+                          const std::stop_token& stop) const {
+  const std::optional<DebugTerminal>& debug = options_.settings.debug_terminal;
+  if (!debug || ::tcgetpgrp(debug->fd) != debug->foreground) {
+    return;
+  }
+  const int terminal = debug->fd;
+  FdSink out(terminal);
+  // What cannot be said there cannot be said anywhere, and the step has failed anyway.
+  const auto say = [&out](const std::string& text) { (void)out.Write(AsBytes(text)); };
+  say(fmt::format(
+      "\n\"{}\" ended with exit code {}.\nA shell in its place; the build ends with it:\n",
+      CommandText(spec.arguments), exit_code));
+  spec.arguments = {kShell};
+  const char* type = std::getenv("TERM");
+  spec.environment.push_back(fmt::format("TERM={}", type == nullptr ? "xterm" : type));
+  const auto ended = runner_.RunOnTerminal(id + "-shell", std::move(spec), terminal, stop);
+  if (!ended.ok()) {
+    say(fmt::format("No shell: {}\n", Describe(ended.status())));
+  }
+}
+
 StatusOr<int> RunSteps::RunOnce(const plan::Run& run, const StepFiles& files, const PathOf& path_of,
                                 const runc::OnOutput& on_output, const std::stop_token& stop) {
-  return RunInContainer(run, files, path_of, on_output, stop,
-                        [](const std::vector<std::string>&) { return OkStatus(); });
+  return InContainer(run, files, path_of,
+                     [&](const std::string& id, const runc::ContainerSpec& spec) {
+                       return runner_.Run(id, spec, on_output, stop);
+                     });
 }
 
 }  // namespace starling::dockerfile::build

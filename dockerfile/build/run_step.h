@@ -17,6 +17,14 @@
 
 namespace starling::dockerfile::build {
 
+/// This process's controlling terminal.
+struct DebugTerminal {
+  int fd = -1;  // borrowed
+  /// The process group that had it when the build began. Another has it while the build is in the
+  /// background, and keeps it.
+  pid_t foreground = -1;
+};
+
 /// What a build allows and gives to the processes that it runs.
 struct RunSettings {
   /// By id: what --secret and --ssh hand over. Never in a layer, a key or a message.
@@ -31,6 +39,8 @@ struct RunSettings {
   /// A bundle of certificates that processes trust, too (SSL_CERT_FILE and its kin), only while
   /// they run.
   std::optional<std::filesystem::path> ca_bundle;
+  /// Where a step that failed gets a shell.
+  std::optional<DebugTerminal> debug_terminal;
 };
 
 /// Runs RUN. Threads: safe.
@@ -56,7 +66,8 @@ class RunSteps {
 
   /// The directory of an input's files.
   using PathOf = std::function<StatusOr<std::filesystem::path>(plan::NodeId)>;
-  /// Runs the step in `files.root`. kAborted says how the process ended; kCancelled after a stop.
+  /// Runs the step in `files.root`. kAborted says how the process ended, after a shell in its place
+  /// has ended where there is a terminal for one; kCancelled after a stop.
   /// Returns the cleanup that belongs to it.
   StatusOr<LayerMaker::Cleanup> Run(const plan::Run& run, const StepFiles& files,
                                     const PathOf& path_of, const runc::OnOutput& on_output,
@@ -67,11 +78,13 @@ class RunSteps {
 
  private:
   class Mounts;
-  /// Calls `look` with the mount points before the process starts.
-  StatusOr<int> RunInContainer(
-      const plan::Run& run, const StepFiles& files, const PathOf& path_of,
-      const runc::OnOutput& on_output, const std::stop_token& stop,
-      const std::function<Status(const std::vector<std::string>& targets)>& look);
+  using Process = std::function<StatusOr<int>(const std::string& id, runc::ContainerSpec spec)>;
+  /// Calls `process` with the container that the step is to have, as long as all that is mounted
+  /// into it is there.
+  StatusOr<int> InContainer(const plan::Run& run, const StepFiles& files, const PathOf& path_of,
+                            const Process& process);
+  void DebugShell(const std::string& id, runc::ContainerSpec spec, int exit_code,
+                  const std::stop_token& stop) const;
   const Options options_;
   runc::Runner runner_;
   CacheMounts caches_;

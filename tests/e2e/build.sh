@@ -160,6 +160,30 @@ expect "exit code of a failed step" "$status" 1
 expect_match "its place" "$(cat "$work/error")" 'Dockerfile.bad:2'
 expect_match "its last words" "$(cat "$work/error")" 'the reason'
 expect_match "its end" "$(tail -n 1 "$work/error")" 'exit code 7'
+
+# A shell in the place of what failed, with its files, mounts, user and environment.
+cat >Dockerfile.debug <<D
+FROM $REGISTRY/t/base:1
+RUN mkdir -m 777 /open
+ENV PLACE=here PS1=prompt:
+WORKDIR /work
+USER 1000
+RUN --mount=type=secret,id=token,uid=1000 --mount=type=tmpfs,target=/scratch --network=none echo half >/open/done && exit 7
+D
+debug="starling build --debug-shell --address $CONTAINERD_ADDRESS --state-dir $work/state -f Dockerfile.debug --secret id=token,src=$work/token"
+"$here/on_terminal.py" --prompt prompt: sh -c "$debug . >$work/out 2>$work/error; echo status \$?; stty -a" >"$work/shown" <<'D'
+echo "$PLACE $(pwd) $(id -u) $(cat /open/done) $(cat /run/secrets/token) $(grep -c ' /scratch tmpfs' /proc/mounts)"
+ls /sys/class/net; tty; stty size; exit 3
+D
+shown=$(tr -d '\r' <"$work/shown")
+expect_match "what the shell sees" "$shown" $'\nhere /work 1000 half s3cret-token 1\n'
+expect_match "its network and its terminal" "$shown" $'\nlo\n/dev/pts/[0-9]+\n'
+expect_match "the end of the build behind it" "$(tail -n 1 "$work/error")" 'exit code 7'
+expect_match "its exit code, and the terminal after it" "$shown" $'\nstatus 1\n.* icanon .* echo '
+expect "what the shell left" "$(leftovers | tr '\n' ' ')" "0 0 0 0 0 "
+# shellcheck disable=SC2086
+expect_refusal "a shell without a terminal" 'there is no terminal' setsid $debug .
+
 printf 'FROM scratch\nCOPY missing /\n' >Dockerfile.missing
 expect_failure() {
   local what=$1 regex=$2

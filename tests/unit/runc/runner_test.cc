@@ -3,15 +3,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <termios.h>
 
 #include <fstream>
+#include <thread>
 
 #include "base/temp_dir.h"
+#include "tests/support/session_on_terminal.h"
 
 namespace starling::runc {
 namespace {
 
 using testing::HasSubstr;
+using testing_support::SessionOnTerminal;
 
 /// A runner whose runc is a shell script: what it is asked, and what becomes of its answers.
 class RunnerTest : public testing::Test {
@@ -112,6 +116,51 @@ TEST_F(RunnerTest, SaysThatThereIsNoRunc) {
   const auto status = RunStep(runner).status();
   EXPECT_EQ(status.code(), StatusCode::kNotFound);
   EXPECT_THAT(std::string(MessageOf(status)), HasSubstr("nothing"));
+}
+
+TEST_F(RunnerTest, ACommandCanHaveTheTerminal) {
+  const Runner runner =
+      MakeRunner(R"(grep '"terminal"' $bundle/config.json; stty raw -echo; printf 'ready'; )"
+                 R"(head -c 3 >$root/typed; exit 6)");
+  std::filesystem::create_directories(Path("state/containers"));
+  SessionOnTerminal session([&] {
+    const pid_t foreground = ::tcgetpgrp(0);
+    const auto ended = runner.RunOnTerminal("shell", {.arguments = {"sh"}}, 0, {});
+    termios attributes{};
+    ::tcgetattr(0, &attributes);
+    const bool is_as_before =
+        (attributes.c_lflag & (ICANON | ECHO)) == (ICANON | ECHO) && ::tcgetpgrp(0) == foreground;
+    return ended.ok() && is_as_before ? *ended : 99;
+  });
+  EXPECT_THAT(session.ShownUntil("ready"), HasSubstr(R"("terminal": true)"));
+  session.Type("ab\x03");  // no signal there, but a byte for the command
+  EXPECT_EQ(session.Wait(), 6);
+  std::ifstream typed(Path("state/containers/typed"));
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(typed), {}), "ab\x03");
+  EXPECT_FALSE(std::filesystem::exists(Path("state/bundles/shell")));
+}
+
+TEST_F(RunnerTest, AStopTakesTheTerminalBack) {
+  const Runner runner = MakeRunner("stty raw -echo; echo ready; exec sleep 1000");
+  SessionOnTerminal session([&] {
+    std::stop_source stop;
+    std::jthread watcher([&] {
+      termios attributes{};
+      do {
+        ::tcgetattr(0, &attributes);
+        std::this_thread::yield();
+      } while ((attributes.c_lflag & ICANON) != 0);
+      stop.request_stop();
+    });
+    const auto ended = runner.RunOnTerminal("shell", {.arguments = {"sh"}}, 0, stop.get_token());
+    termios attributes{};
+    ::tcgetattr(0, &attributes);
+    return ended.status().code() == StatusCode::kCancelled && (attributes.c_lflag & ICANON) != 0
+               ? 0
+               : 99;
+  });
+  EXPECT_EQ(session.Wait(), 0);
+  EXPECT_THAT(Calls(), HasSubstr("delete --force shell"));
 }
 
 TEST_F(RunnerTest, RemovesWhatAKilledOneLeft) {
