@@ -180,9 +180,10 @@ void AddBuildOptions(CLI::App& command, BuildArguments& a) {
                    "Open a shell in the place of a RUN that failed, on this terminal");
   command.add_flag("--explain", a.explain,
                    "Print each step's cache key, and what has changed since it was done last");
-  command.add_option("--print", a.print,
-                     "Print the image's config, the build's graph, or a recipe as dockerfile or "
-                     "json instead");
+  command.add_option(
+      "--print", a.print,
+      "Print the image's config, the build's graph, or what is built as a dockerfile "
+      "or a recipe instead");
   command.add_flag("--json", a.json, "Print JSON");
   command.add_option("--snapshotter", a.snapshotter, "That holds the files")->capture_default_str();
   command.add_option("--state-dir", a.state_directory, "Of cache mounts and downloads")

@@ -247,6 +247,25 @@ Status ReadOutputs(const BuildArguments& arguments, Settings& settings) {
   return OkStatus();
 }
 
+/// Of the build arguments, else of the environment.
+StatusOr<std::optional<int64_t>> SourceDateEpoch(const syntax::BuildSettings& settings) {
+  const auto argument = settings.arguments.find("SOURCE_DATE_EPOCH");
+  const char* from_environment = std::getenv("SOURCE_DATE_EPOCH");
+  const std::string text = argument != settings.arguments.end() ? argument->second
+                           : from_environment != nullptr        ? from_environment
+                                                                : "";
+  if (text.empty()) {
+    return std::optional<int64_t>();
+  }
+  char* end = nullptr;
+  const int64_t seconds = std::strtoll(text.c_str(), &end, 10);
+  if (*end != '\0' || seconds < 0) {
+    return MakeError(StatusCode::kInvalidArgument,
+                     fmt::format("SOURCE_DATE_EPOCH={} is no number of seconds", text));
+  }
+  return std::optional(seconds);
+}
+
 StatusOr<Settings> ReadSettings(const BuildArguments& arguments) {
   Settings settings;
   plan::PlanSettings& planned = settings.plan;
@@ -290,19 +309,6 @@ StatusOr<Settings> ReadSettings(const BuildArguments& arguments) {
   }
   if (settings.platforms.empty()) {
     settings.platforms.push_back(oci::Platform::Host());
-  }
-  const auto epoch = planned.build.arguments.find("SOURCE_DATE_EPOCH");
-  const char* from_environment = std::getenv("SOURCE_DATE_EPOCH");
-  const std::string text = epoch != planned.build.arguments.end() ? epoch->second
-                           : from_environment != nullptr          ? from_environment
-                                                                  : "";
-  if (!text.empty()) {
-    char* end = nullptr;
-    built.source_date_epoch = std::strtoll(text.c_str(), &end, 10);
-    if (*end != '\0' || *built.source_date_epoch < 0) {
-      return MakeError(StatusCode::kInvalidArgument,
-                       fmt::format("SOURCE_DATE_EPOCH={} is no number of seconds", text));
-    }
   }
   for (const std::string& written : arguments.cache_to) {
     ASSIGN_OR_RETURN(BuildCache cache, ParseCacheTo(written));
@@ -350,7 +356,7 @@ class BuildRun {
       : arguments_(arguments), recipe_(recipe), exit_code_(exit_code) {}
 
   Status Run() {
-    if (recipe_ != nullptr && (arguments_.print == "dockerfile" || arguments_.print == "json")) {
+    if (recipe_ != nullptr && PrintsSource()) {
       return PrintRecipe(*recipe_, arguments_.print);
     }
     ASSIGN_OR_RETURN(settings_, ReadSettings(arguments_));
@@ -363,9 +369,13 @@ class BuildRun {
     ASSIGN_OR_RETURN(const build::ScratchDirectory scratch,
                      build::ScratchDirectory::Make(arguments_.state_directory / "contexts"));
     ASSIGN_OR_RETURN(const syntax::Dockerfile dockerfile, ReadDockerfile(scratch.path()));
+    if (PrintsSource()) {
+      return PrintSource(dockerfile);
+    }
     if (input_.context) {
       settings_.build.contexts[""] = *input_.context;
     }
+    ASSIGN_OR_RETURN(settings_.build.source_date_epoch, SourceDateEpoch(settings_.plan.build));
     const std::string secret_image = SecretImage(dockerfile);
     ASSIGN_OR_RETURN(toolbox_, Toolbox::Make(arguments_.registries, secret_image));
     if (const auto image = oci::Reference::Parse(secret_image); image.ok()) {
@@ -378,9 +388,7 @@ class BuildRun {
       settings_.plan.build.target_platform = platform;
       auto planned = plan::MakePlan(dockerfile, settings_.plan, images);
       if (!planned.ok()) {
-        PrintProblem(input_, planned.status());
-        exit_code_ = kExitCannotBeBuilt;
-        return MakeError(StatusCode::kInvalidArgument, "the Dockerfile cannot be built");
+        return CannotBeBuilt(planned.status());
       }
       builds_.push_back({.plan = *std::move(planned)});
     }
@@ -557,6 +565,33 @@ class BuildRun {
     return settings;
   }
 
+  Status CannotBeBuilt(const syntax::Problem& problem) {
+    PrintProblem(input_, problem);
+    exit_code_ = kExitCannotBeBuilt;
+    return MakeError(StatusCode::kInvalidArgument, "the Dockerfile cannot be built");
+  }
+
+  bool PrintsSource() const {
+    return arguments_.print == kPrintDockerfile || arguments_.print == kPrintRecipe ||
+           arguments_.print == kPrintJson;
+  }
+
+  /// The Dockerfile as a recipe, or as itself without what its target does not need.
+  Status PrintSource(const syntax::Dockerfile& dockerfile) {
+    if (dockerfile.problem) {
+      return CannotBeBuilt(*dockerfile.problem);
+    }
+    const syntax::BuildSettings& build = settings_.plan.build;
+    recipe::WholeDockerfile whole{
+        .text = input_.text,
+        .target = {},
+        .build_arguments = {build.arguments.begin(), build.arguments.end()}};
+    if (!build.target.empty()) {
+      whole.target = build.target;
+    }
+    return PrintRecipe({.steps = {std::move(whole)}}, arguments_.print);
+  }
+
   Status Print() {
     for (const PlatformBuild& one : builds_) {
       std::string text;
@@ -568,7 +603,8 @@ class BuildRun {
       } else {
         return MakeError(
             StatusCode::kInvalidArgument,
-            fmt::format("--print: '{}' is not one of config, graph", arguments_.print));
+            fmt::format("--print: '{}' is not one of config, graph, dockerfile, recipe",
+                        arguments_.print));
       }
       std::fwrite(text.data(), 1, text.size(), stdout);
     }

@@ -149,7 +149,7 @@ void AddStepOptions(CLI::App& command, recipe::Recipe& recipe) {
 
 Status PrintRecipe(const recipe::Recipe& recipe, const std::string& form) {
   std::string text;
-  if (form == kPrintJson) {
+  if (form != kPrintDockerfile) {
     RETURN_IF_ERROR(recipe::CheckRecipe(recipe));
     text = recipe::WriteRecipe(recipe);
   } else {

@@ -17,8 +17,9 @@ StatusOr<dockerfile::recipe::Recipe> ReadRecipe(const std::string& path);
 /// (CheckRecipe). `recipe` must live as long as `command`.
 void AddStepOptions(CLI::App& command, dockerfile::recipe::Recipe& recipe);
 
-/// What `--print` may say of a recipe.
+/// What `--print` may say of a recipe. The last two are the same.
 inline constexpr const char* kPrintDockerfile = "dockerfile";
+inline constexpr const char* kPrintRecipe = "recipe";
 inline constexpr const char* kPrintJson = "json";
 
 /// Prints a recipe as a Dockerfile or in the JSON's normal form, after having checked it.

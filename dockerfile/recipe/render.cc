@@ -152,6 +152,12 @@ bool FitsOnLine(std::string_view command) {
 class Renderer {
  public:
   Status Add(size_t index, const Step& step) {
+    if (index > 0 && escape_ != '\\') {
+      return MakeError(StatusCode::kInvalidArgument,
+                       pointer_ +
+                           "/text: steps cannot go on after an `escape` directive; use "
+                           "the backslash in this Dockerfile");
+    }
     pointer_ = fmt::format("/steps/{}", index);
     steps_.push_back({.first_line = next_line_, .instructions = 0});
     return std::visit([this](const auto& value) { return Write(value); }, step);
@@ -292,24 +298,20 @@ class Renderer {
   Status Write(const WholeDockerfile& step) {
     std::string text = step.text.ends_with('\n') ? step.text : step.text + "\n";
     ASSIGN_OR_RETURN(syntax::Dockerfile parsed, Parse(text));
-    if (parsed.escape != '\\') {
-      return MakeError(StatusCode::kInvalidArgument,
-                       pointer_ +
-                           "/text: steps cannot go on after an `escape` directive; use "
-                           "the backslash in this Dockerfile");
-    }
+    escape_ = parsed.escape;
     if (step.target) {
       const std::string wanted = LowerCase(*step.target);
-      const auto stage = std::find_if(
-          parsed.stages.begin(), parsed.stages.end(), [&wanted](const syntax::Stage& candidate) {
+      // Of several of a name, the last: as a build takes it.
+      const auto found = std::find_if(
+          parsed.stages.rbegin(), parsed.stages.rend(), [&wanted](const syntax::Stage& candidate) {
             return candidate.from().name && candidate.from().name->value == wanted;
           });
-      if (stage == parsed.stages.end()) {
+      if (found == parsed.stages.rend()) {
         return MakeError(
             StatusCode::kInvalidArgument,
             fmt::format("{}/target: the Dockerfile has no stage \"{}\"", pointer_, *step.target));
       }
-      if (const auto next = stage + 1; next != parsed.stages.end()) {
+      if (const auto next = found.base(); next != parsed.stages.end()) {
         const auto line = static_cast<size_t>(next->from_instruction.range.begin.line);
         text.resize(LineOffsets(text)[line]);
         parsed.stages.erase(next, parsed.stages.end());
@@ -530,6 +532,7 @@ class Renderer {
   std::string text_;
   int next_line_ = 1;
   std::string pointer_;
+  char escape_ = '\\';
   std::vector<StepLines> steps_;
   std::map<int, ValueWithLineEnd> values_;  // by line
   std::string line_end_at_;

@@ -109,6 +109,11 @@ starling image from-registry "$REGISTRY/t/base:1" --run 'echo x >/x' "${common[@
 printf 'FROM %s\nRUN echo x >/x\n' "$REGISTRY/t/base:1" >"$work/Dockerfile.x"
 starling build -f "$work/Dockerfile.x" --explain --json "${common[@]}" "$work/empty" >"$work/explained"
 expect "a step of options and of a Dockerfile" "$(jq -r '.[0].cached' "$work/explained")" true
+starling build -f "$work/Dockerfile.x" --build-arg A=b --print=recipe "$work/empty" >"$work/of-dockerfile.json"
+expect "a Dockerfile as a recipe" "$(jq -c '[.steps[0].step, .steps[0].build_arguments]' "$work/of-dockerfile.json")" '["dockerfile",{"A":"b"}]'
+starling build --recipe "$work/of-dockerfile.json" --explain --json "${common[@]}" "$work/empty" >"$work/explained-recipe"
+expect "keys of both" "$(jq -c '[.[].key]' "$work/explained-recipe")" "$(jq -c '[.[].key]' "$work/explained")"
+starling build --recipe "$work/of-dockerfile.json" --print=dockerfile "$work/empty" | cmp - "$work/Dockerfile.x" || fail "another Dockerfile"
 status=0
 starling run -f "$work/Dockerfile.x" "${common[@]}" "$work/empty" -- sh -c 'cat /x; exit 5' >"$work/ran" || status=$?
 expect "a run's end" "$status $(cat "$work/ran")" "5 x"

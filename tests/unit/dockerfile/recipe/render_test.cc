@@ -6,7 +6,11 @@
 #include <fstream>
 #include <sstream>
 
+#include "dockerfile/plan/history.h"
+#include "dockerfile/plan/plan.h"
+#include "dockerfile/plan/print.h"
 #include "dockerfile/recipe/read.h"
+#include "dockerfile/recipe/write.h"
 #include "dockerfile/syntax/shell_words.h"
 
 namespace starling::dockerfile::recipe {
@@ -268,11 +272,78 @@ TEST(RenderRecipe, NamesTheStepOfTextThatItRefuses) {
   }
   WholeDockerfile base;
   base.text = "# escape=`\nFROM scratch\n";
-  EXPECT_THAT(std::string(MessageOf(RenderRecipe({.steps = {base}}).status())),
+  EXPECT_TRUE(RenderRecipe({.steps = {base}}).ok());
+  EXPECT_THAT(std::string(MessageOf(RenderRecipe({.steps = {base, User{"u"}}}).status())),
               HasSubstr("/steps/0/text: steps cannot go on after an `escape`"));
   base = {.text = "FROM scratch\n", .target = "x", .build_arguments = {}};
   EXPECT_THAT(std::string(MessageOf(RenderRecipe({.steps = {base}}).status())),
               HasSubstr("/steps/0/target: the Dockerfile has no stage \"x\""));
+}
+
+/// Any image is there, and all are alike.
+class AnyImage : public plan::ImageResolver {
+  StatusOr<plan::BaseImage> ResolveImage(const std::string& reference,
+                                         const oci::Platform& platform) override {
+    return plan::BaseImage{.reference = reference,
+                           .platform = platform,
+                           .manifest = oci::Digest::Of(AsBytes(reference)),
+                           .config = R"({"config": {"Env": ["PATH=/bin"]}})"};
+  }
+};
+
+/// All parts of all steps that a build does, from which their keys are made, and the image's
+/// configuration.
+std::string PlanOf(const syntax::Dockerfile& dockerfile, const syntax::BuildSettings& settings) {
+  AnyImage images;
+  const auto plan = plan::MakePlan(dockerfile, {.build = settings}, images);
+  if (!plan.ok()) {
+    ADD_FAILURE() << plan.status().message;
+    return "";
+  }
+  return plan::GraphJson(plan->graph, plan->root) + plan::ConfigJson(plan->image, {}, {});
+}
+
+TEST(RenderRecipe, ADockerfileAsARecipeIsTheSameBuild) {
+  const struct {
+    std::string_view name;
+    std::string text;
+    std::optional<std::string> target;
+  } cases[] = {
+      {.name = "several stages",
+       .text = "# syntax=docker/dockerfile:1\nARG V=1\nFROM a:$V AS build\nARG WHO\n"
+               "RUN --mount=type=cache,target=/c <<E\nmake \"$WHO\"\nE\n"
+               "FROM scratch\nCOPY --from=build --chmod=u=rwx /out /\nADD x.tar /\n"
+               "CMD [\"/a\", \"b\"]"},
+      {.name = "a target in the middle",
+       .text = "FROM a AS one\nRUN 1\nFROM one AS two\nRUN 2\nFROM two\nRUN 3\n",
+       .target = "Two"},
+      {.name = "a name twice",
+       .text = "FROM a AS x\nRUN 1\nFROM b AS x\nRUN 2\nFROM c\nRUN 3\n",
+       .target = "x"},
+      {.name = "another escape", .text = "# escape=`\nFROM a\nRUN b `\n  c\nENV P=C:\\x\n"},
+      {.name = "line ends of two bytes", .text = "FROM a\r\nRUN b \\\r\n  c\r\n"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    syntax::BuildSettings settings;
+    settings.arguments = {{"WHO", "me $x \"q\""}, {"V", "2"}};
+    settings.target = c.target.value_or("");
+    const std::string wanted = PlanOf(syntax::ParseDockerfile(c.text), settings);
+    const Recipe recipe{.steps = {WholeDockerfile{.text = c.text,
+                                                  .target = c.target,
+                                                  .build_arguments = {settings.arguments.begin(),
+                                                                      settings.arguments.end()}}}};
+    const auto read = ParseRecipe(AsBytes(WriteRecipe(recipe)));
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_EQ(*read, recipe);
+    const auto rendered = RenderRecipe(*read);
+    ASSERT_TRUE(rendered.ok()) << rendered.status();
+    EXPECT_EQ(PlanOf(rendered->dockerfile, {.arguments = rendered->build_arguments}), wanted);
+    // And what it says as text is the same once more.
+    EXPECT_EQ(PlanOf(syntax::ParseDockerfile(*RenderDockerfile(*read)),
+                     {.arguments = settings.arguments}),
+              wanted);
+  }
 }
 
 /// The text between the lines `begin` and "```" of docs/recipe.md.
