@@ -135,7 +135,8 @@ void AddBuildOptions(CLI::App& command, BuildArguments& a) {
   command.add_option("--annotation", a.annotations, "NAME=VALUE in the image's manifest");
   command.add_option("-o,--output", a.outputs,
                      "type=image|oci|local|tar[,dest=PATH][,name=NAME][,push=true]"
-                     "[,compression=estargz|zstdchunked|zstd|gzip|uncompressed]");
+                     "[,compression=estargz|zstdchunked|zstd|gzip|uncompressed]"
+                     "[,force-compression=true]");
   command.add_flag("--push", a.push, "Store the image in its registry, too");
   command.add_option("--compression", a.compression, "Of the layers (default: estargz)");
   command.add_option("--progress", a.progress, "auto, tty, plain, quiet or json")

@@ -106,12 +106,7 @@ Status SetField(const std::string& key, const std::string& value, BuildOutput& o
   } else if (key == "oci-mediatypes") {
     ASSIGN_OR_RETURN(output.oci_media_types, syntax::ParseBool(value));
   } else if (key == "force-compression") {
-    ASSIGN_OR_RETURN(const bool force, syntax::ParseBool(value));
-    if (force) {
-      return MakeError(StatusCode::kUnimplemented,
-                       "--output: force-compression=true would write the layers of base images "
-                       "anew; convert the base with starling convert instead");
-    }
+    ASSIGN_OR_RETURN(output.force_compression, syntax::ParseBool(value));
   } else if (key.starts_with(kAnnotation)) {
     output.annotations[key.substr(kAnnotation.size())] = value;
   } else {

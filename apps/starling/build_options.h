@@ -23,6 +23,7 @@ struct BuildOutput {
   bool as_directory = false;  // of OCI layouts
   std::optional<dockerfile::build::Compression> compression;
   std::optional<int> compression_level;
+  bool force_compression = false;  // of layers of bases, too
   std::optional<bool> oci_media_types;
   std::map<std::string, std::string> annotations;
 };

@@ -30,6 +30,7 @@
 #include "dockerfile/build/builder.h"
 #include "dockerfile/build/cache_image.h"
 #include "dockerfile/build/image_writer.h"
+#include "dockerfile/build/recompress.h"
 #include "dockerfile/build/result_cache.h"
 #include "dockerfile/build/scratch_directory.h"
 #include "dockerfile/context/download.h"
@@ -165,6 +166,7 @@ struct Settings {
   std::vector<oci::Platform> platforms;
   oci::Annotations annotations;
   bool docker_media_types = false;
+  bool force_compression = false;
 };
 
 Status ReadRunSettings(const BuildArguments& arguments, build::RunSettings& run) {
@@ -238,6 +240,7 @@ Status ReadOutputs(const BuildArguments& arguments, Settings& settings) {
     }
     settings.docker_media_types =
         settings.docker_media_types || !output.oci_media_types.value_or(true);
+    settings.force_compression = settings.force_compression || output.force_compression;
     settings.annotations.insert(output.annotations.begin(), output.annotations.end());
   }
   for (const std::string& text : arguments.annotations) {
@@ -714,7 +717,32 @@ class BuildRun {
       }
     }
     ASSIGN_OR_RETURN(one.image, build::DescribeImage(one.plan.image, one.tree, described));
+    if (settings_.force_compression) {
+      RETURN_IF_ERROR(Recompress(one, described, images, display));
+    }
     return WriteTrees(builder, one);
+  }
+
+  /// Lets the image have the layers of its base in the format of its own.
+  Status Recompress(PlatformBuild& one, const build::ImageOptions& described,
+                    build::BaseImages& bases, Progress& progress) {
+    const std::vector<build::BuiltImage> before = {one.image};
+    const std::optional<oci::RawManifest> no_index;
+    const auto source = build::OpenImage(*client_, bases, before, no_index);
+    ASSIGN_OR_RETURN(
+        const build::Tree tree,
+        build::Recompress(*client_, *source, one.tree, settings_.build.format, stop_, progress));
+    ASSIGN_OR_RETURN(one.image, build::DescribeImage(one.plan.image, tree, described));
+    // A name in containerd is for what can be run.
+    if (tree.snapshot == one.tree.snapshot ||
+        std::ranges::none_of(settings_.outputs, [](const BuildOutput& output) {
+          return output.type == BuildOutput::Type::kImage && !output.names.empty();
+        })) {
+      return OkStatus();
+    }
+    const std::vector<build::BuiltImage> after = {one.image};
+    return build::UnpackImage(*client_, *build::OpenImage(*client_, bases, after, no_index),
+                              one.image, arguments_.snapshotter, stop_, progress);
   }
 
   /// The image's own command, or the one that the arguments have, on a copy that nobody keeps.

@@ -123,6 +123,33 @@ expect "and as a tar" "$(grep -c '^app/greeting$' "$work/names")" 1
 build -t "$app:1" -o "type=oci,dest=$work/archive.tar" . >/dev/null
 expect "and as an OCI archive" "$(skopeo inspect "oci-archive:$work/archive.tar" | jq -r .Digest)" "$digest"
 
+# Layers of a base in the format of the own ones, written once.
+skopeo copy -q --dest-tls-verify=false "oci:$work/oci:plain" "docker://$REGISTRY/t/plain:1"
+printf 'FROM %s\nRUN echo own >/own\n' "$REGISTRY/t/plain:1" >Dockerfile.forced
+base_diff_ids=$(skopeo inspect --config "oci:$work/oci:plain" | jq -c .rootfs.diff_ids)
+for format in zstd estargz; do
+  output=type=image,compression=$format,force-compression=true
+  digest=$(build -t "$app:$format" --push -o "$output" -f Dockerfile.forced .)
+  expect "what an image of $format layers prints" "$(run "$app:$format" cat /data/kept /own)" $'changed\nown'
+  mark=$(registry_mark "$work")
+  expect "its digest once more" "$(build -t "$app:$format" --push -o "$output" -f Dockerfile.forced .)" "$digest"
+  expect "large blobs read for that" "$(registry_requests "$work" "$mark" | awk '$1 == "GET" && $4 > 100000' | wc -l)" 0
+  starling inspect --json "docker://$app:$format" >"$work/inspect.json"
+  skopeo inspect --tls-verify=false --config "docker://$app:$format" >"$work/config.json"
+  if [ "$format" = zstd ]; then
+    expect "its types" "$(skopeo inspect --tls-verify=false --raw "docker://$app:$format" | jq -r '[.layers[].mediaType] | unique | join(",")')" \
+      application/vnd.oci.image.layer.v1.tar+zstd
+    expect "diff IDs of the base" "$(jq -c --argjson base "$base_diff_ids" '.rootfs.diff_ids[:$base | length] == $base' "$work/config.json")" true
+  else
+    expect "its lazy layers" "$(jq -c '[.layers[].lazy] | unique' "$work/inspect.json")" "[true]"
+    skopeo copy -q --src-tls-verify=false "docker://$app:$format" "oci:$work/pulled:forced"
+    umoci unpack --image "$work/pulled:forced" "$work/forced" >/dev/null
+    umoci unpack --image "$work/oci:plain" "$work/plain" >/dev/null
+    expect "what differs in its files" "$(diff <(tree "$work/plain/rootfs") <(tree "$work/forced/rootfs") | grep '^[<>]' | cut -d' ' -f1,2)" "> own"
+  fi
+done
+rm Dockerfile.forced
+
 # RUN's mounts, and what it may reach.
 cat >Dockerfile.mounts <<D
 FROM $REGISTRY/t/base:1 AS tools
