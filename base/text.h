@@ -11,5 +11,10 @@ std::string_view TrimSpace(std::string_view text);
 std::string LowerCase(std::string_view text);
 /// Whether `text` is nothing but printable ASCII without spaces: fit for a header, and for a log.
 bool IsOneWord(std::string_view text);
+/// For a terminal: control characters, which whoever wrote the text may have put there, are shown
+/// and not obeyed.
+std::string Shown(std::string_view text);
+/// `text` as one word of a POSIX shell's command line: in quotes where it needs them.
+std::string ShellWord(std::string_view text);
 
 }  // namespace starling

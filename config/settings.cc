@@ -16,6 +16,7 @@ constexpr int64_t kMaxThreads = 256;
 constexpr int64_t kMaxBytes = int64_t{1} << 50;
 constexpr int64_t kMaxSeconds = 7 * 24 * 3600;
 constexpr int64_t kMaxRetries = 100;
+constexpr uint64_t kMaxFileBytes = 1 << 20;
 
 /// One file while it is read.
 class Reader {
@@ -613,6 +614,18 @@ Status Reader::ReadMirror(const std::string& registry, const toml::node& mirror)
 }
 
 }  // namespace
+
+StatusOr<ParsedSettings> ReadSettings(FileSystem& files, const std::optional<std::string>& file) {
+  const std::string path = file.value_or(std::string(kDefaultFile));
+  const StatusOr<Bytes> text = ReadFile(files, path, kMaxFileBytes);
+  if (text.ok()) {
+    return ParseSettings(AsText(*text), path);
+  }
+  if (!file && text.status().code() == StatusCode::kNotFound) {
+    return ParsedSettings();
+  }
+  return Annotate(text.status(), "configuration");
+}
 
 StatusOr<ParsedSettings> ParseSettings(std::string_view toml, std::string_view file) {
   ASSIGN_OR_RETURN(const toml::table document, ParseToml(toml, file));

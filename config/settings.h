@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/file_system.h"
 #include "base/log.h"
 #include "base/status.h"
 
@@ -131,6 +132,13 @@ struct ParsedSettings {
 /// and for a wish to skip verification, which is never done. `file` only names the text in
 /// messages.
 StatusOr<ParsedSettings> ParseSettings(std::string_view toml, std::string_view file);
+
+/// Where starlingd looks for its configuration when it is told of none.
+inline constexpr std::string_view kDefaultFile = "/etc/starling/config.toml";
+
+/// The settings in `file`, which then must exist; without it those in kDefaultFile, or the defaults
+/// when that is not there.
+StatusOr<ParsedSettings> ReadSettings(FileSystem& files, const std::optional<std::string>& file);
 
 /// A socket's or root's path must be absolute; `what` begins the message.
 Status CheckAbsolutePath(std::string_view what, std::string_view path);

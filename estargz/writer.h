@@ -14,6 +14,8 @@ namespace starling::estargz {
 
 inline constexpr uint64_t kMinChunkBytes = 4 << 10;
 inline constexpr uint64_t kMaxChunkBytes = 256 << 20;
+/// Where large files are cut if nobody says otherwise.
+inline constexpr uint64_t kDefaultChunkBytes = 4 << 20;
 inline constexpr uint64_t kMaxSharedMemberBytes = 4 << 20;
 
 enum class WriteFormat {
@@ -29,7 +31,7 @@ enum class WriteFormat {
 struct WriteOptions {
   WriteFormat format = WriteFormat::kEstargz;
   /// From kMinChunkBytes to kMaxChunkBytes.
-  uint64_t chunk_size_bytes = 4 << 20;
+  uint64_t chunk_size_bytes = kDefaultChunkBytes;
   /// Files share a member as long as it holds no more than this many bytes of tar, which makes
   /// layers of small files smaller. 0: each has its own, as every reader expects; shared members
   /// need one that knows "innerOffset", as stargz-snapshotter does for its

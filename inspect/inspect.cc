@@ -6,6 +6,8 @@
 
 #include "estargz/footer.h"
 #include "estargz/layer_tree.h"
+#include "layer/chunk_table.h"
+#include "layer/index_builder.h"
 #include "layer/toc_fetch.h"
 #include "oci/toc_digest.h"
 
@@ -54,6 +56,29 @@ void CountTree(const estargz::LayerTree& tree, LayerReport& report) {
   for (const estargz::Inode& inode : tree.inodes()) {
     report.content_bytes += S_ISREG(inode.mode) ? inode.size_bytes : 0;
   }
+  if (tree.no_prefetch()) {
+    report.landmark = Landmark::kNoPrefetch;
+  } else if (tree.prefetch_end()) {
+    report.landmark = Landmark::kPrefetch;
+    report.prefetch_bytes = *tree.prefetch_end();
+  }
+}
+
+/// What reads of the layer will cost, by the table that they go by.
+Status CountChunks(const estargz::LayerTree& tree, uint64_t blob_bytes, layer::Codec codec,
+                   LayerReport& report) {
+  ASSIGN_OR_RETURN(const layer::LayerIndex index, layer::BuildIndex(tree, blob_bytes, codec));
+  ASSIGN_OR_RETURN(const layer::ChunkTable table, layer::ChunkTable::Open(index.chunk_table));
+  report.data_bytes = table.data_size_bytes();
+  report.chunks = table.chunks().size();
+  for (const layer::ChunkRecord& chunk : table.chunks()) {
+    report.largest_chunk_bytes = std::max(report.largest_chunk_bytes, chunk.size_bytes);
+    report.huge_chunks += chunk.size_bytes > estargz::kDefaultChunkBytes ? 1 : 0;
+  }
+  for (const layer::MemberRecord& member : table.members()) {
+    report.largest_member_bytes = std::max(report.largest_member_bytes, member.blob_size);
+  }
+  return OkStatus();
 }
 
 /// The format that the footer tells; the one without a footer, when it tells nothing.
@@ -126,11 +151,18 @@ StatusOr<LayerReport> InspectLayer(oci::ImageSource& source, const oci::Descript
   report.format = FormatOf(blob, layer, LayerFormat::kUnknown);
   report.toc_digest = toc->json.digest;
   report.reason = AnnotationFault(layer, *toc);
-  StatusOr<estargz::LayerTree> tree = layer::BuildTree(*std::move(toc), {});
+  report.toc_bytes = toc->footer.toc_bytes;
+  const layer::Codec codec =
+      estargz::IsZstd(toc->footer.kind) ? layer::Codec::kZstd : layer::Codec::kGzip;
+  const StatusOr<estargz::LayerTree> tree = layer::BuildTree(*std::move(toc), {});
   if (!tree.ok()) {
     report.reason = MessageOf(tree.status());
   } else {
     CountTree(*tree, report);
+    const Status counted = CountChunks(*tree, blob.reader->SizeBytes(), codec, report);
+    if (!counted.ok()) {
+      report.reason = MessageOf(counted);
+    }
   }
   report.lazy = report.reason.empty();
   if (report.lazy) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "estargz/writer.h"
 #include "layer/toc_image.h"
 #include "oci/image_store.h"
 
@@ -22,12 +23,27 @@ enum class LayerFormat {
 };
 std::string_view NameOf(LayerFormat format);
 
+/// What a layer says of the order of its files.
+enum class Landmark {
+  kNone,
+  kPrefetch,    // its front is needed first
+  kNoPrefetch,  // nothing is
+};
+
 struct LayerReport {
   oci::Descriptor descriptor;
   LayerFormat format = LayerFormat::kUnknown;
   std::optional<oci::Digest> toc_digest;  // of the JSON of the TOC that the blob has
+  uint64_t toc_bytes = 0;                 // of that TOC, as stored
   uint64_t files = 0;                     // inodes of its tree
   uint64_t content_bytes = 0;             // of its regular files
+  uint64_t data_bytes = 0;                // of its data device: content and what fills its blocks
+  Landmark landmark = Landmark::kNone;
+  uint64_t prefetch_bytes = 0;  // stored bytes before the prefetch landmark
+  uint64_t chunks = 0;
+  uint64_t huge_chunks = 0;           // of more than estargz::kDefaultChunkBytes
+  uint64_t largest_chunk_bytes = 0;   // of content: what is decoded for one byte of it
+  uint64_t largest_member_bytes = 0;  // as stored: what is fetched for one byte
   bool lazy = false;
   std::string reason;  // why it would not be lazy; empty when it would
   std::string note;    // what lazy layers of this format ask of a client; mostly empty

@@ -124,8 +124,8 @@ StatusOr<std::vector<oci::Descriptor>> Referrers::List(const oci::Digest& subjec
   return found;
 }
 
-StatusOr<Artifact> Referrers::ReadNewest(const oci::Digest& subject, std::string_view type,
-                                         uint64_t limit_bytes) {
+StatusOr<oci::Manifest> Referrers::NewestManifest(const oci::Digest& subject,
+                                                  std::string_view type) {
   ASSIGN_OR_RETURN(std::vector<oci::Descriptor> found, List(subject, type));
   if (found.empty()) {
     return Explain(MakeError(StatusCode::kNotFound, fmt::format("none is of type {}", type)),
@@ -134,15 +134,23 @@ StatusOr<Artifact> Referrers::ReadNewest(const oci::Digest& subject, std::string
   // The last of equals, because clients append to the tag's index.
   std::ranges::reverse(found);
   const auto newest = std::ranges::max_element(found, {}, CreatedAt);
-  auto artifact = Read(subject, *newest, type, limit_bytes);
+  auto manifest = ReadManifest(subject, *newest, type);
+  return manifest.ok() ? std::move(manifest) : Explain(manifest.status(), subject);
+}
+
+StatusOr<Artifact> Referrers::ReadNewest(const oci::Digest& subject, std::string_view type,
+                                         uint64_t limit_bytes) {
+  ASSIGN_OR_RETURN(const oci::Manifest manifest, NewestManifest(subject, type));
+  auto artifact = ReadParts(subject, manifest, limit_bytes);
   return artifact.ok() ? std::move(artifact) : Explain(artifact.status(), subject);
 }
 
-StatusOr<Artifact> Referrers::Read(const oci::Digest& subject, const oci::Descriptor& entry,
-                                   std::string_view type, uint64_t limit_bytes) {
+StatusOr<oci::Manifest> Referrers::ReadManifest(const oci::Digest& subject,
+                                                const oci::Descriptor& entry,
+                                                std::string_view type) {
   const auto source = deps_.source(oci::ReferrersTagOf(subject));
   ASSIGN_OR_RETURN(const oci::RawManifest raw, source->ReadManifest(entry));
-  ASSIGN_OR_RETURN(const oci::Manifest manifest, oci::Manifest::Parse(raw.bytes, raw.media_type));
+  ASSIGN_OR_RETURN(oci::Manifest manifest, oci::Manifest::Parse(raw.bytes, raw.media_type));
   if (manifest.artifact_type != type || !manifest.subject || manifest.subject->digest != subject ||
       manifest.layers.empty()) {
     return MakeError(StatusCode::kDataLoss,
@@ -153,15 +161,21 @@ StatusOr<Artifact> Referrers::Read(const oci::Digest& subject, const oci::Descri
         StatusCode::kResourceExhausted,
         fmt::format("{} has {} blobs", entry.digest.ToString(), manifest.layers.size()));
   }
+  return manifest;
+}
+
+StatusOr<Artifact> Referrers::ReadParts(const oci::Digest& subject, const oci::Manifest& manifest,
+                                        uint64_t limit_bytes) {
   uint64_t left_bytes = limit_bytes;
   for (const oci::Descriptor& blob : manifest.layers) {
     if (blob.size_bytes > left_bytes) {
       return MakeError(StatusCode::kResourceExhausted,
-                       fmt::format("{} holds more than the {} bytes that are read",
-                                   entry.digest.ToString(), limit_bytes));
+                       fmt::format("the newest {} holds more than the {} bytes that are read",
+                                   manifest.artifact_type, limit_bytes));
     }
     left_bytes -= blob.size_bytes;
   }
+  const auto source = deps_.source(oci::ReferrersTagOf(subject));
   Artifact artifact{.type = manifest.artifact_type, .annotations = manifest.annotations};
   for (const oci::Descriptor& blob : manifest.layers) {
     BytesSink sink;

@@ -55,10 +55,12 @@ class Referrers {
   /// registry orders them; empty when there are none. Errors: kResourceExhausted beyond the limits;
   /// else the registry's.
   StatusOr<std::vector<oci::Descriptor>> List(const oci::Digest& subject, std::string_view type);
-  /// The newest artifact of `type` about `subject`, by its annotation "created", then the
-  /// registry's order. Errors: kNotFound when there is none; kResourceExhausted when its parts are
-  /// together larger than `limit_bytes`, or more than kMaxParts; kDataLoss when it is not what it
-  /// was listed as.
+  /// The manifest of the newest artifact of `type` about `subject`, by its annotation "created",
+  /// then the registry's order. Errors: kNotFound when there is none; kResourceExhausted when it
+  /// has more than kMaxParts parts; kDataLoss when it is not what it was listed as.
+  StatusOr<oci::Manifest> NewestManifest(const oci::Digest& subject, std::string_view type);
+  /// The same artifact with its parts. Errors also: kResourceExhausted when its parts are together
+  /// larger than `limit_bytes`.
   StatusOr<Artifact> ReadNewest(const oci::Digest& subject, std::string_view type,
                                 uint64_t limit_bytes);
   /// Stores `artifact` about `subject`, which names a manifest of the repository, and returns its
@@ -75,8 +77,10 @@ class Referrers {
   /// Empty when there is no such tag.
   StatusOr<oci::Index> ReadTagIndex(const oci::Digest& subject);
   Status AddToTagIndex(const oci::Digest& subject, const oci::Descriptor& entry);
-  StatusOr<Artifact> Read(const oci::Digest& subject, const oci::Descriptor& entry,
-                          std::string_view type, uint64_t limit_bytes);
+  StatusOr<oci::Manifest> ReadManifest(const oci::Digest& subject, const oci::Descriptor& entry,
+                                       std::string_view type);
+  StatusOr<Artifact> ReadParts(const oci::Digest& subject, const oci::Manifest& manifest,
+                               uint64_t limit_bytes);
   Status Explain(const Status& status, const oci::Digest& subject) const;
 
   const Dependencies deps_;

@@ -6,7 +6,7 @@
 #include "apps/starling/commands.h"
 #include "apps/starling/python_contexts.h"
 #include "apps/starling/recipe_options.h"
-#include "apps/starling/sizes.h"
+#include "base/size_text.h"
 #include "dockerfile/build/cache_mounts.h"
 #include "dockerfile/build/result_cache.h"
 #include "dockerfile/syntax/values.h"

@@ -35,6 +35,7 @@ void AddBuild(CLI::App& app, Run& chosen, int& exit_code);
 void AddRun(CLI::App& app, Run& chosen, int& exit_code,
             const std::vector<std::string>& command_words);
 void AddImage(CLI::App& app, Run& chosen, int& exit_code);
+void AddCheck(CLI::App& app, Run& chosen, int& exit_code);
 void AddCache(CLI::App& app, Run& chosen, int& exit_code);
 void AddDoctor(CLI::App& app, Run& chosen, int& exit_code);
 void AddSetup(CLI::App& app, Run& chosen, int& exit_code);

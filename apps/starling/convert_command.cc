@@ -8,8 +8,8 @@
 
 #include "apps/starling/commands.h"
 #include "apps/starling/progress_display.h"
-#include "apps/starling/sizes.h"
 #include "apps/starling/toolbox.h"
+#include "base/size_text.h"
 #include "base/temp_dir.h"
 #include "convert/convert.h"
 

@@ -7,8 +7,8 @@
 #include "apps/starling/exit_codes.h"
 #include "apps/starling/progress_display.h"
 #include "apps/starling/rate_limits.h"
-#include "apps/starling/sizes.h"
 #include "apps/starling/toolbox.h"
+#include "base/size_text.h"
 #include "containerd/content_source.h"
 #include "copy/copy.h"
 

@@ -3,8 +3,8 @@
 
 #include "apps/starling/artifacts.h"
 #include "apps/starling/commands.h"
-#include "apps/starling/sizes.h"
 #include "base/file_system.h"
+#include "base/size_text.h"
 #include "layer/gzip_index_artifact.h"
 #include "layer/gzip_index_store.h"
 #include "layer/layer_describer.h"

@@ -3,8 +3,9 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/starling/commands.h"
-#include "apps/starling/sizes.h"
 #include "apps/starling/toolbox.h"
+#include "base/size_text.h"
+#include "base/text.h"
 #include "inspect/inspect.h"
 
 namespace starling::cli {
@@ -62,7 +63,7 @@ void Print(const inspect::ImageReport& report) {
       std::printf(", %llu files of %s\n    TOC %s", static_cast<unsigned long long>(layer.files),
                   SizeText(layer.content_bytes).c_str(), layer.toc_digest->ToString().c_str());
     }
-    std::printf("\n    %s%s%s%s\n", layer.lazy ? "lazy" : "not lazy: ", layer.reason.c_str(),
+    std::printf("\n    %s%s%s%s\n", layer.lazy ? "lazy" : "not lazy: ", Shown(layer.reason).c_str(),
                 layer.note.empty() ? "" : " ", layer.note.c_str());
   }
 }
@@ -74,12 +75,9 @@ Status Inspect(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const auto toolbox, Toolbox::Make(arguments.registries, arguments.image));
   ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> source,
                    toolbox->OpenSource(arguments.image));
-  layer::TocImage toc_image([&]() -> StatusOr<std::shared_ptr<oci::ImageSource>> {
-    ASSIGN_OR_RETURN(const std::string name, layer::TocImage::NameFor(source->Name()));
-    return toolbox->OpenSource(name);
-  });
+  const auto toc_image = toolbox->TocImageOf(source);
   ASSIGN_OR_RETURN(const inspect::ImageReport report,
-                   inspect::InspectImage(*source, platform, &toc_image));
+                   inspect::InspectImage(*source, platform, toc_image.get()));
   if (arguments.json) {
     std::printf(
         "%s\n",

@@ -60,6 +60,7 @@ int main(int argc, char** argv) {
   cli::AddBuild(app, chosen, exit_code);
   cli::AddRun(app, chosen, exit_code, command_words);
   cli::AddImage(app, chosen, exit_code);
+  cli::AddCheck(app, chosen, exit_code);
   cli::AddCache(app, chosen, exit_code);
   cli::AddStatus(app, chosen);
   cli::AddTrace(app, chosen);

@@ -6,9 +6,9 @@
 
 #include "apps/starling/artifacts.h"
 #include "apps/starling/commands.h"
-#include "apps/starling/sizes.h"
 #include "apps/starling/toolbox.h"
 #include "base/clock.h"
+#include "base/size_text.h"
 #include "base/temp_dir.h"
 #include "layer/access_recorder.h"
 #include "layer/gzip_index_store.h"

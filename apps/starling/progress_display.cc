@@ -3,7 +3,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "apps/starling/sizes.h"
+#include "base/size_text.h"
 
 namespace starling::cli {
 namespace {

@@ -9,7 +9,8 @@
 
 #include "apps/starling/commands.h"
 #include "apps/starling/daemon_secret.h"
-#include "apps/starling/sizes.h"
+#include "base/size_text.h"
+#include "base/text.h"
 #include "containerd/image_layers.h"
 #include "control/remote_status.h"
 #include "layer/status.h"
@@ -68,23 +69,6 @@ std::string TimeText(layer::ReadTimes::Duration time) {
 std::string FileText(const layer::NamedRead& named) {
   const std::string name = named.file.empty() ? "(no file)" : named.file;
   return named.more_files == 0 ? name : fmt::format("{} and {} more", name, named.more_files);
-}
-
-/// For a terminal: what a layer's author may put into a name is shown, not obeyed.
-std::string Shown(std::string_view text) {
-  constexpr unsigned char kC1 = 0xc2;  // begins U+0080 to U+009f, too
-  std::string shown;
-  unsigned char before = 0;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f || (before == kC1 && byte >= 0x80 && byte < 0xa0)) {
-      shown += fmt::format("\\x{:02x}", byte);
-    } else {
-      shown += c;
-    }
-    before = byte;
-  }
-  return shown;
 }
 
 Json ToJson(const layer::ReadTimes& times) {

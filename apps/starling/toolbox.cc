@@ -79,6 +79,14 @@ StatusOr<std::vector<oci::BlobPlace>> Toolbox::BlobPlaces(const std::string& ima
   return registries_->BlobPlaces(reference);
 }
 
+std::unique_ptr<layer::TocImage> Toolbox::TocImageOf(std::shared_ptr<oci::ImageSource> image) {
+  return std::make_unique<layer::TocImage>(
+      [this, image = std::move(image)]() -> StatusOr<std::shared_ptr<oci::ImageSource>> {
+        ASSIGN_OR_RETURN(const std::string name, layer::TocImage::NameFor(image->Name()));
+        return OpenSource(name);
+      });
+}
+
 StatusOr<std::shared_ptr<registry::Referrers>> Toolbox::OpenReferrers(const std::string& image) {
   ASSIGN_OR_RETURN(const transport::ImageName name, transport::ImageName::Parse(image));
   if (name.kind != transport::Kind::kRegistry) {

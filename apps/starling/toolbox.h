@@ -8,6 +8,7 @@
 #include "apps/starling/commands.h"
 #include "base/executor.h"
 #include "credentials/sources.h"
+#include "layer/toc_image.h"
 #include "registry/client.h"
 #include "registry/curl_transport.h"
 #include "registry/referrers.h"
@@ -33,6 +34,8 @@ class Toolbox {
   StatusOr<std::vector<oci::BlobPlace>> BlobPlaces(const std::string& image);
   /// What is said about an image of a registry; kUnimplemented for one in files.
   StatusOr<std::shared_ptr<registry::Referrers>> OpenReferrers(const std::string& image);
+  /// The image that keeps the TOCs of another one's layers, opened when it is asked. Borrows this.
+  std::unique_ptr<layer::TocImage> TocImageOf(std::shared_ptr<oci::ImageSource> image);
   registry::Client& registries() { return *registries_; }
   /// Whatever waits for a registry ends with kCancelled, now and from now on. Threads: safe.
   void StopNetwork() { http_.Stop(); }

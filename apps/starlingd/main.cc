@@ -26,8 +26,6 @@ namespace {
 
 constexpr int kExitFailure = 1;
 constexpr int kExitUsage = 2;
-constexpr const char* kDefaultConfig = "/etc/starling/config.toml";
-constexpr uint64_t kMaxConfigBytes = 1 << 20;
 
 /// What the command line says; none: the configuration decides.
 struct Arguments {
@@ -49,8 +47,9 @@ std::pair<Arguments, std::optional<int>> ParseArguments(int argc, char** argv) {
       "remote snapshotter for containerd.",
       "starlingd");
   app.set_version_flag("--version,-v", "starlingd " STARLING_VERSION);
-  app.add_option("--config", arguments.config,
-                 std::string("configuration file (default ") + kDefaultConfig + ", if it exists)");
+  app.add_option(
+      "--config", arguments.config,
+      fmt::format("configuration file (default {}, if it exists)", config::kDefaultFile));
   app.add_option("--address", arguments.address,
                  "unix socket to serve on (default " + config::Settings().address + ")");
   app.add_option("--root", arguments.root,
@@ -71,16 +70,10 @@ std::pair<Arguments, std::optional<int>> ParseArguments(int argc, char** argv) {
   return {std::move(arguments), std::nullopt};
 }
 
-/// The file's settings with the command line's on top. A default file may be missing.
+/// The file's settings with the command line's on top.
 StatusOr<config::ParsedSettings> LoadSettings(const Arguments& arguments) {
-  const std::string file = arguments.config.value_or(kDefaultConfig);
-  config::ParsedSettings parsed;
-  const StatusOr<Bytes> text = ReadFile(RealFileSystem(), file, kMaxConfigBytes);
-  if (text.ok()) {
-    ASSIGN_OR_RETURN(parsed, config::ParseSettings(AsText(*text), file));
-  } else if (arguments.config.has_value() || text.status().code() != StatusCode::kNotFound) {
-    return Annotate(text.status(), "configuration");
-  }
+  ASSIGN_OR_RETURN(config::ParsedSettings parsed,
+                   config::ReadSettings(RealFileSystem(), arguments.config));
   config::Settings& settings = parsed.settings;
   settings.address = arguments.address.value_or(settings.address);
   settings.root = arguments.root.value_or(settings.root);

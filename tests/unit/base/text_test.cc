@@ -15,5 +15,21 @@ TEST(Text, IsTrimmedLoweredAndChecked) {
   }
 }
 
+TEST(Text, IsShownWithoutControlCharacters) {
+  EXPECT_EQ(Shown("/usr/lib/na\xc3\xafve x"), "/usr/lib/na\xc3\xafve x");
+  EXPECT_EQ(Shown("\x1b[2J\n\x7f"), "\\x1b[2J\\x0a\\x7f");
+  EXPECT_EQ(Shown("\xc2\x9b"
+                  "1m"),
+            "\xc2\\x9b1m")
+      << "U+009b begins a sequence, too";
+}
+
+TEST(Text, BecomesOneWordOfAShell) {
+  EXPECT_EQ(ShellWord("docker://a.b:5000/c_d:1-2@sha256:0"), "docker://a.b:5000/c_d:1-2@sha256:0");
+  EXPECT_EQ(ShellWord(""), "''");
+  EXPECT_EQ(ShellWord("a b"), "'a b'");
+  EXPECT_EQ(ShellWord("$(x)'y"), "'$(x)'\\''y'");
+}
+
 }  // namespace
 }  // namespace starling

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/file_system.h"
+#include "base/temp_dir.h"
 
 namespace starling::config {
 namespace {
@@ -143,6 +144,22 @@ TEST(ParseSettings, ReadsEveryKey) {
   want.metrics.address = "unix:/m.sock";
   EXPECT_EQ(parsed.settings, want);
   EXPECT_TRUE(parsed.warnings.empty());
+}
+
+TEST(ReadSettings, ReadsTheFileThatIsNamed) {
+  const StatusOr<TempDir> directory = TempDir::Make("/tmp", "starling-settings-");
+  ASSERT_TRUE(directory.ok()) << directory.status();
+  const std::string file = directory->path() / "c.toml";
+  const Status missing = ReadSettings(RealFileSystem(), file).status();
+  EXPECT_EQ(missing.code(), StatusCode::kNotFound);
+  EXPECT_NE(Describe(missing).find(file), std::string::npos) << Describe(missing);
+  ASSERT_TRUE(WriteFileAtomically(RealFileSystem(), file, AsBytes("root = \"/r\"\n"), 0600).ok());
+  const StatusOr<ParsedSettings> parsed = ReadSettings(RealFileSystem(), file);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->settings.root, "/r");
+  ASSERT_TRUE(WriteFileAtomically(RealFileSystem(), file, AsBytes("rot = 1\n"), 0600).ok());
+  const Status wrong = ReadSettings(RealFileSystem(), file).status();
+  EXPECT_NE(Describe(wrong).find(file + ":1:1: "), std::string::npos) << Describe(wrong);
 }
 
 TEST(ParseSettings, TakesAConfigurationOfStargz) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "estargz/writer.h"
+#include "layer/toc_fetch.h"
 #include "tests/support/gzip.h"
 #include "tests/support/lazy_image.h"
 #include "tests/support/memory_image.h"
@@ -171,6 +172,80 @@ TEST(InspectImage, CountsFilesAndContent) {
   EXPECT_EQ(report->layers[0].files, 3U) << "the root, a file and a directory";
   EXPECT_EQ(report->layers[0].content_bytes, 7U);
   EXPECT_EQ(report->layers[0].toc_digest, lazy.toc);
+}
+
+/// A file of so many bytes that all differ, as far as chunks of 4 KiB can tell.
+std::string TarOfFile(size_t size_bytes) {
+  std::string content(size_bytes, 'x');
+  for (size_t at = 0; at < size_bytes; at += 4096) {
+    content.replace(at, 8, fmt::format("{:08}", at));
+  }
+  return TarBuilder()
+      .Add({.name = "first", .content = "1"})
+      .Add({.name = "f", .content = content})
+      .Finish();
+}
+
+StatusOr<ImageReport> InspectWritten(std::string_view tar, estargz::WriteOptions options) {
+  SpanSource source(AsBytes(tar));
+  BytesSink sink;
+  options.threads = 1;
+  ASSIGN_OR_RETURN(const estargz::WrittenLayer written, estargz::WriteLayer(source, sink, options));
+  return InspectOne(oci::media_type::kOciLayerGzip, sink.bytes(),
+                    {{std::string(oci::annotation::kTocDigest), written.toc_digest.ToString()}});
+}
+
+TEST(InspectImage, CountsChunksAndFindsLandmarks) {
+  const auto cut = InspectWritten(TarOfFile(10000), {.chunk_size_bytes = 4096});
+  ASSERT_TRUE(cut.ok()) << Describe(cut.status());
+  const LayerReport& small = cut->layers[0];
+  EXPECT_EQ(small.chunks, 4U) << "one and three";
+  EXPECT_EQ(small.largest_chunk_bytes, 4096U);
+  EXPECT_EQ(small.huge_chunks, 0U);
+  EXPECT_EQ(small.landmark, Landmark::kNoPrefetch);
+  EXPECT_EQ(small.data_bytes, 4096U + 12288U) << "whole blocks";
+  EXPECT_GT(small.toc_bytes, 0U);
+
+  const auto huge = InspectWritten(TarOfFile(5 << 20),
+                                   {.chunk_size_bytes = 8 << 20, .prioritized_files = {"first"}});
+  ASSERT_TRUE(huge.ok()) << Describe(huge.status());
+  const LayerReport& large = huge->layers[0];
+  EXPECT_TRUE(large.lazy);
+  EXPECT_EQ(large.chunks, 2U);
+  EXPECT_EQ(large.largest_chunk_bytes, 5U << 20);
+  EXPECT_EQ(large.huge_chunks, 1U);
+  EXPECT_GT(large.largest_member_bytes, 1000U);
+  EXPECT_LT(large.largest_member_bytes, large.descriptor.size_bytes);
+  EXPECT_EQ(large.landmark, Landmark::kPrefetch);
+  EXPECT_GT(large.prefetch_bytes, 0U);
+  EXPECT_LT(large.prefetch_bytes, large.descriptor.size_bytes - large.largest_member_bytes);
+}
+
+TEST(InspectImage, ReadsNoMoreThanTails) {
+  MemoryImageSource source;
+  oci::Manifest manifest;
+  manifest.media_type = oci::media_type::kOciManifest;
+  manifest.config = source.Add(oci::media_type::kOciConfig, AsBytes("{}"));
+  std::string noise(3 << 20, '\0');
+  uint32_t state = 1;
+  for (char& c : noise) {
+    state = state * 1664525 + 1013904223;
+    c = static_cast<char>(state >> 24);
+  }
+  const LazyLayerBlob lazy =
+      *MakeLazyLayer(TarBuilder().Add({.name = "f", .content = noise}).Finish(), 1 << 20);
+  manifest.layers = {source.Add(oci::media_type::kOciLayerGzip, lazy.blob),
+                     source.Add(oci::media_type::kOciLayerGzip, ToBytes(Gzip(noise)))};
+  manifest.layers[0].annotations[std::string(oci::annotation::kTocDigest)] = lazy.toc.ToString();
+  source.SetTop(source.Add(manifest));
+  const auto report = InspectImage(source, {.os = "linux", .architecture = "amd64"});
+  ASSERT_TRUE(report.ok()) << Describe(report.status());
+  EXPECT_TRUE(report->layers[0].lazy);
+  EXPECT_FALSE(report->layers[1].lazy);
+  EXPECT_EQ(source.manifests_read(), 1);
+  EXPECT_EQ(source.blobs_streamed(), 0);
+  EXPECT_EQ(source.blobs_opened(), 2);
+  EXPECT_EQ(source.blob_bytes_read(), 2 * layer::kTailBytes + 512) << "tails, and a plain head";
 }
 
 TEST(InspectImage, NamesAMediaTypeThatIsNoLayer) {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-namespace starling::cli {
+namespace starling {
 
 /// "512 B", "3.4 MiB": for people.
 inline std::string SizeText(uint64_t bytes) {
@@ -22,4 +22,4 @@ inline std::string SizeText(uint64_t bytes) {
   return fmt::format("{:.1f} {}", amount, kUnits[unit]);
 }
 
-}  // namespace starling::cli
+}  // namespace starling
