@@ -179,6 +179,11 @@ void AddBuildOptions(CLI::App& command, BuildArguments& a) {
                      "/etc/ssl/certs/ca-certificates.crt");
   command.add_flag("--debug-shell", a.debug_shell,
                    "Open a shell in the place of a RUN that failed, on this terminal");
+  command.add_flag("--check-entrypoint", a.check_entrypoint,
+                   "Say whether the image executes the command behind its entrypoint, as far as "
+                   "its files tell, and fail where it does not");
+  command.add_flag("--verify-entrypoint", a.verify_entrypoint,
+                   "Fail unless it does so when it is run once, in a container that is removed");
   command.add_flag("--explain", a.explain,
                    "Print each step's cache key, and what has changed since it was done last");
   command.add_option(

@@ -17,6 +17,7 @@
 #include "apps/starling/build_options.h"
 #include "apps/starling/daemon_secret.h"
 #include "apps/starling/guard.h"
+#include "apps/starling/image_checks.h"
 #include "apps/starling/python_contexts.h"
 #include "apps/starling/recipe_options.h"
 #include "apps/starling/stop_on_signal.h"
@@ -393,6 +394,9 @@ class BuildRun {
       if (!planned.ok()) {
         return CannotBeBuilt(planned.status());
       }
+      if (recipe_ != nullptr) {
+        RETURN_IF_ERROR(CheckBasePlatform(*recipe_, *planned, platform));
+      }
       builds_.push_back({.plan = *std::move(planned)});
     }
     if (!arguments_.print.empty()) {
@@ -407,6 +411,7 @@ class BuildRun {
     RETURN_IF_ERROR(client_->Version().status());
     ASSIGN_OR_RETURN(containerd::ScopedLease lease,
                      containerd::ScopedLease::Take(*client_, LeaseId()));
+    RETURN_IF_ERROR(CheckPrograms(images));
     RETURN_IF_ERROR(ProvidePythons(images, scratch.path()));
     if (arguments_.explain) {
       return Explain(images);
@@ -523,6 +528,40 @@ class BuildRun {
       return MakeError(StatusCode::kFailedPrecondition,
                        fmt::format("--build-context {}: there is no {}; link it to python3", name,
                                    (bin / "python").native()));
+    }
+    return OkStatus();
+  }
+
+  Status CheckPrograms(build::BaseImages& images) {
+    for (PlatformBuild& one : builds_) {
+      if (recipe_ == nullptr) {
+        break;
+      }
+      const ShowNode show = [&](plan::NodeId node, const auto& look) {
+        return Show(one, images, node, look);
+      };
+      RETURN_IF_ERROR(
+          CheckBasePrograms(*recipe_, one.plan, images, arguments_.state_directory, show));
+    }
+    return OkStatus();
+  }
+
+  /// What the options ask of the entrypoint; of a recipe's own one, a warning.
+  Status CheckEntrypoint(build::Builder& builder, const PlatformBuild& one) const {
+    const plan::ImageDraft& image = one.plan.image;
+    if (arguments_.check_entrypoint || (recipe_ != nullptr && !image.entrypoint.empty())) {
+      ASSIGN_OR_RETURN(const dockerfile::entrypoint::Judgement judgement,
+                       JudgeEntrypoint(builder, one.tree, image));
+      const bool does_not = judgement.verdict == dockerfile::entrypoint::Verdict::kDoesNot;
+      if (does_not && arguments_.check_entrypoint) {
+        return MakeError(StatusCode::kFailedPrecondition, TextOf(judgement));
+      }
+      if ((does_not || arguments_.check_entrypoint) && !arguments_.quiet) {
+        std::fprintf(stderr, "entrypoint: %s\n", TextOf(judgement).c_str());
+      }
+    }
+    if (arguments_.verify_entrypoint && !image.entrypoint.empty()) {
+      return VerifyEntrypoint(builder, one.tree, image, stop_);
     }
     return OkStatus();
   }
@@ -699,6 +738,7 @@ class BuildRun {
       return tree.status();
     }
     one.tree = *std::move(tree);
+    RETURN_IF_ERROR(CheckEntrypoint(builder, one));
     if (arguments_.run) {
       RETURN_IF_ERROR(RunImage(builder, one));
     }

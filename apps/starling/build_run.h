@@ -24,6 +24,8 @@ struct BuildArguments {
   std::vector<std::string> secrets;
   std::vector<std::string> ssh;
   bool no_cache = false;
+  bool check_entrypoint = false;
+  bool verify_entrypoint = false;
   std::vector<std::string> no_cache_stages;
   std::vector<std::string> platforms;
   std::string network = "default";

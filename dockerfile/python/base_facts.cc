@@ -8,6 +8,11 @@ namespace starling::dockerfile::python {
 namespace {
 
 constexpr uint64_t kMaxRecordBytes = 64;
+constexpr std::string_view kPrograms = ".programs";
+
+std::string RecordOf(const BasePrograms& programs) {
+  return fmt::format("{}{}\n", programs.python ? "python " : "", programs.pip ? "pip" : "");
+}
 
 }  // namespace
 
@@ -41,6 +46,29 @@ Status BaseFacts::Remember(const oci::Digest& manifest, const BaseLibc& base) co
   const std::string text = base.minor ? fmt::format("{} 2.{}\n", NameOf(base.libc), *base.minor)
                                       : fmt::format("{}\n", NameOf(base.libc));
   return WriteFileAtomically(RealFileSystem(), directory_ / manifest.Hex(), AsBytes(text), 0600);
+}
+
+std::optional<BasePrograms> BaseFacts::FindPrograms(const oci::Digest& manifest) const {
+  const auto bytes = ReadFile(
+      RealFileSystem(), directory_ / (manifest.Hex() + std::string(kPrograms)), kMaxRecordBytes);
+  if (!bytes.ok()) {
+    return std::nullopt;
+  }
+  for (const BasePrograms& programs : {BasePrograms{false, false}, BasePrograms{false, true},
+                                       BasePrograms{true, false}, BasePrograms{true, true}}) {
+    if (AsText(*bytes) == RecordOf(programs)) {
+      return programs;
+    }
+  }
+  return std::nullopt;
+}
+
+Status BaseFacts::RememberPrograms(const oci::Digest& manifest,
+                                   const BasePrograms& programs) const {
+  RETURN_IF_ERROR(MakeDirectories(directory_, 0700));
+  return WriteFileAtomically(RealFileSystem(),
+                             directory_ / (manifest.Hex() + std::string(kPrograms)),
+                             AsBytes(RecordOf(programs)), 0600);
 }
 
 }  // namespace starling::dockerfile::python
