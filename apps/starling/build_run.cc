@@ -510,6 +510,8 @@ class BuildRun {
       }
     }
     settings_.plan.build.arguments.merge(rendered.build_arguments);
+    settings_.plan.labels.insert_or_assign(recipe::kBuilderVersionLabel,
+                                           std::to_string(recipe_->builder_version));
     return std::move(rendered.dockerfile);
   }
 

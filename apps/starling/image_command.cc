@@ -1,4 +1,5 @@
 #include <memory>
+#include <optional>
 
 #include "apps/starling/build_run.h"
 #include "apps/starling/commands.h"
@@ -18,6 +19,7 @@ struct Arguments {
   BuildArguments build;
   /// Of the options, without the base.
   recipe::Recipe steps;
+  std::optional<int> builder_version;
 };
 
 /// What an image begins with.
@@ -46,6 +48,7 @@ StatusOr<recipe::Recipe> FromRecipe(const Arguments& arguments) {
 Status RunImage(const Arguments& arguments, const Base& base, int& exit_code) {
   ASSIGN_OR_RETURN(recipe::Recipe whole, base(arguments));
   whole.steps.insert(whole.steps.end(), arguments.steps.steps.begin(), arguments.steps.steps.end());
+  whole.builder_version = arguments.builder_version.value_or(whole.builder_version);
   return RunBuild(arguments.build, &whole, exit_code);
 }
 
@@ -59,6 +62,9 @@ void AddImageFrom(CLI::App& image, Run& chosen, int& exit_code, const std::strin
   }
   AddStepOptions(command, arguments->steps);
   AddBuildOptions(command, arguments->build);
+  command.add_option("--builder-version", arguments->builder_version,
+                     "The behaviour of the builder that is meant (default: the recipe's, or the "
+                     "newest)");
   command.add_option("--context", arguments->build.path, "The directory of the main build context");
   command.callback([arguments, base, &chosen, &exit_code] {
     chosen = [arguments, base, &exit_code] { return RunImage(*arguments, base, exit_code); };

@@ -339,6 +339,16 @@ bool IsBase(const Step& step) {
 }  // namespace
 
 Status CheckRecipe(const Recipe& recipe) {
+  if (recipe.builder_version < kOldestBuilderVersion ||
+      recipe.builder_version > kNewestBuilderVersion) {
+    return MakeError(
+        StatusCode::kInvalidArgument,
+        fmt::format(
+            "/builder_version: {} is not a version of the builder that this program knows, "
+            "which are {} to {}{}",
+            recipe.builder_version, kOldestBuilderVersion, kNewestBuilderVersion,
+            recipe.builder_version > kNewestBuilderVersion ? "; a newer Starling may" : ""));
+  }
   if (recipe.steps.empty() || !IsBase(recipe.steps.front())) {
     return MakeError(StatusCode::kInvalidArgument,
                      "/steps/0: the first step must say what the image begins from: \"from\" or "

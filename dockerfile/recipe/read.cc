@@ -225,12 +225,20 @@ StatusOr<Recipe> Read(std::string_view text) {
     return Wrong("/version", fmt::format("{} is not a version that this program knows; it reads {}",
                                          version->dump(), kRecipeVersion));
   }
+  Recipe recipe;
+  if (const auto builder = document.find("builder_version"); builder != document.end()) {
+    constexpr int64_t kMost = 1'000'000;
+    if (!builder->is_number_integer() || *builder < 0 || *builder > kMost) {
+      return Wrong("/builder_version", "this must be a number of the builder's versions");
+    }
+    recipe.builder_version = builder->get<int>();
+  }
   const auto steps = document.find("steps");
   if (steps == document.end() || !steps->is_array()) {
     return Wrong("/steps", "this must be a list of steps");
   }
   for (const auto& [name, value] : document.items()) {
-    if (name != "version" && name != "steps") {
+    if (name != "version" && name != "builder_version" && name != "steps") {
       return Wrong(PointerPart(name), "there is no such member here");
     }
   }
@@ -239,7 +247,6 @@ StatusOr<Recipe> Read(std::string_view text) {
         StatusCode::kResourceExhausted,
         fmt::format("/steps: {} steps, at most {} are read", steps->size(), kMaxRecipeSteps));
   }
-  Recipe recipe;
   for (const Json& step : *steps) {
     ASSIGN_OR_RETURN(Step read, ReadStep(step, fmt::format("/steps/{}", recipe.steps.size()),
                                          std::type_identity<Step>{}));

@@ -14,6 +14,13 @@ namespace starling::dockerfile::recipe {
 /// The version of the format that is read and written.
 inline constexpr int kRecipeVersion = 1;
 
+/// What a recipe's steps become: a number for each way that differs in the instructions, the keys
+/// or the layers that come of the same recipe. docs/builder-versions.md says what each does.
+inline constexpr int kOldestBuilderVersion = 1;
+inline constexpr int kNewestBuilderVersion = 1;
+/// The label of images that have it.
+inline constexpr const char* kBuilderVersionLabel = "dev.starling.builder-version";
+
 /// NAME and VALUE, in order.
 using NamedValues = std::vector<std::pair<std::string, std::string>>;
 
@@ -220,6 +227,7 @@ using Step = std::variant<From, WholeDockerfile, Run, Copy, Env, Workdir, Entryp
 
 struct Recipe {
   std::vector<Step> steps;
+  int builder_version = kNewestBuilderVersion;
   bool operator==(const Recipe&) const = default;
 };
 

@@ -57,7 +57,9 @@ class FieldWriter {
 }  // namespace
 
 std::string WriteRecipe(const Recipe& recipe) {
-  Json document = {{"version", kRecipeVersion}, {"steps", Json::array()}};
+  Json document = {{"version", kRecipeVersion},
+                   {"builder_version", recipe.builder_version},
+                   {"steps", Json::array()}};
   for (const Step& step : recipe.steps) {
     Json object = Json::object();
     std::visit(

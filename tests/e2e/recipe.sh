@@ -38,6 +38,11 @@ refuse() {
 }
 refuse '/steps/1/packages/1: "-r" is an option' from-recipe - --print=json \
   <<<'{"version": 1, "steps": [{"step": "from", "image": "scratch"}, {"step": "pip", "packages": ["a", "-r"]}]}'
+refuse '/builder_version: 2 is not a version of the builder that this program knows, which are 1 to 1; a newer Starling may' \
+  from-scratch --builder-version 2 --print=json
+expect "the builder's version in a recipe" "$(starling image from-scratch --builder-version 1 --print=json | jq .builder_version)" 1
+expect "and on the image" "$(starling image from-scratch --label a=b --state-dir "$work/state" --print=config | jq -c .config.Labels)" \
+  '{"a":"b","dev.starling.builder-version":"1"}'
 refuse '/version: 2 is not' from-recipe - --print=json <<<'{"version": 2, "steps": []}'
 refuse 'CONTEXT:PATH:DESTINATION' from-scratch --copy a:b --print=json
 refuse 'one word or a JSON array' from-scratch --cmd 'a b' --print=json

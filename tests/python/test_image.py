@@ -165,6 +165,7 @@ STEPS = [
 def test_each_method_makes_its_step(project, base, make, step):
     recipe = make(base).recipe()
     assert recipe["version"] == 1
+    assert recipe["builder_version"] == 1
     assert recipe["steps"] == [{"step": "from", "image": "ubuntu:22.04"}, step]
 
 

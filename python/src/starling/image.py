@@ -34,6 +34,8 @@ Packages = Union[str, Sequence[str]]
 Step = Mapping[str, Any]
 
 RECIPE_VERSION = 1
+# What the names of debian_slim and micromamba stand for below belongs to them, too.
+BUILDER_VERSIONS = (1,)
 
 # Of a series, the version whose image debian_slim takes; others are taken as they are named.
 _DEBIAN_PYTHON = {
@@ -127,6 +129,20 @@ def _toml(path: Path) -> dict[str, Any]:
             raise InvalidError(f"{path}: {error}") from error
         return document
     raise InvalidError(f"reading {path.name} needs Python 3.11, or the package tomli")
+
+
+def _builder_version() -> int:
+    """That of the environment, or the newest."""
+    text = os.environ.get("STARLING_BUILDER_VERSION", "")
+    if not text:
+        return BUILDER_VERSIONS[-1]
+    known = ", ".join(map(str, BUILDER_VERSIONS))
+    if text not in known.split(", "):
+        raise InvalidError(
+            f"STARLING_BUILDER_VERSION: {text!r} is not a version of the builder that this package "
+            f"knows: {known}"
+        )
+    return int(text)
 
 
 def _file(path: StrPath, method: str) -> Path:
@@ -769,10 +785,16 @@ class Image:
             yield
 
     def recipe(self) -> dict[str, Any]:
-        """The recipe as JSON data. Same steps, same data; no value of a secret is in it."""
+        """The recipe as JSON data. Same steps, same data; no value of a secret is in it.
+
+        Its builder_version is STARLING_BUILDER_VERSION of the environment, or the newest."""
         steps = [*self._state.steps, *self._state.last_steps]
         copied: list[Any] = json.loads(json.dumps(steps))
-        return {"version": RECIPE_VERSION, "steps": copied}
+        return {
+            "version": RECIPE_VERSION,
+            "builder_version": _builder_version(),
+            "steps": copied,
+        }
 
     def to_dockerfile(self) -> str:
         """The Dockerfile that says the same."""

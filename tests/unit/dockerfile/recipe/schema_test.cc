@@ -69,6 +69,9 @@ TEST(RecipeSchema, SaysWhatIsRead) {
   std::ifstream file(STARLING_SOURCE_DIR "/docs/recipe.schema.json");
   const json schema = json::parse(file);
   EXPECT_EQ(schema.at("properties").at("version").at("const"), kRecipeVersion);
+  const json& builder = schema.at("properties").at("builder_version");
+  EXPECT_EQ(builder.at("minimum"), kOldestBuilderVersion);
+  EXPECT_EQ(builder.at("maximum"), kNewestBuilderVersion);
   CheckSteps(schema.at("properties").at("steps").at("items").at("oneOf"),
              std::type_identity<Step>{});
 }
