@@ -160,6 +160,10 @@ void AddBuildOptions(CLI::App& command, BuildArguments& a) {
                   "(all that this machine's has)")
       ->envname("STARLING_PYTHON_CPU")
       ->capture_default_str();
+  command.add_option("--provenance", a.provenance,
+                     "Attach what the image was made of and how: true, false, mode=min or mode=max "
+                     "(default: false)");
+  command.add_option("--attest", a.attestations, "type=provenance[,mode=min|max]: the same");
   command.add_option("--iidfile", a.image_id_file, "Write the image's digest to this file");
   command.add_option("--metadata-file", a.metadata_file,
                      "Write what was built as JSON to this file");

@@ -1,5 +1,6 @@
 #include "apps/starling/build_options.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 
@@ -212,6 +213,60 @@ StatusOr<BuildCache> ParseCacheTo(std::string_view text) {
 
 StatusOr<BuildCache> ParseCacheFrom(std::string_view text) {
   return ParseCache("cache-from", text, "src");
+}
+
+namespace {
+
+StatusOr<std::optional<ProvenanceOptions>> ProvenanceIn(
+    std::string_view option, const std::vector<std::pair<std::string, std::string>>& fields) {
+  ProvenanceOptions provenance;
+  bool is_disabled = false;
+  for (const auto& [key, value] : fields) {
+    if (key == "mode") {
+      if (value != "min" && value != "max") {
+        return MakeError(StatusCode::kInvalidArgument,
+                         fmt::format("--{}: mode={} is not one of min, max", option, value));
+      }
+      provenance.mode = value == "max" ? dockerfile::build::ProvenanceMode::kMax
+                                       : dockerfile::build::ProvenanceMode::kMin;
+    } else if (key == "builder-id") {
+      provenance.builder_id = value;
+    } else if (key == "version") {
+      if (value != "v1") {
+        return MakeError(StatusCode::kInvalidArgument,
+                         fmt::format("--{}: version={} is not v1", option, value));
+      }
+    } else if (key == "disabled") {
+      ASSIGN_OR_RETURN(is_disabled, syntax::ParseBool(value));
+    } else if (key != "type") {
+      return UnknownKey(option, key, {"type", "mode", "builder-id", "version", "disabled"});
+    }
+  }
+  return is_disabled ? std::nullopt : std::optional(std::move(provenance));
+}
+
+}  // namespace
+
+StatusOr<std::optional<ProvenanceOptions>> ParseProvenance(std::string_view text) {
+  if (text.find('=') == std::string_view::npos) {
+    ASSIGN_OR_RETURN(const bool is_wanted, syntax::ParseBool(text));
+    return is_wanted ? std::optional(ProvenanceOptions()) : std::nullopt;
+  }
+  ASSIGN_OR_RETURN(const auto fields, ParseFields("provenance", text));
+  return ProvenanceIn("provenance", fields);
+}
+
+StatusOr<std::optional<ProvenanceOptions>> ParseAttest(std::string_view text) {
+  ASSIGN_OR_RETURN(const auto fields, ParseFields("attest", text));
+  const auto type =
+      std::ranges::find(fields, "type", [](const auto& field) { return field.first; });
+  if (type == fields.end() || type->second != "provenance") {
+    return MakeError(StatusCode::kInvalidArgument,
+                     fmt::format("--attest: '{}' is not type=provenance, the only attestation that "
+                                 "is made here",
+                                 text));
+  }
+  return ProvenanceIn("attest", fields);
 }
 
 StatusOr<std::pair<std::string, std::string>> ReadSecret(std::string_view text) {

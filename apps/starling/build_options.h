@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "dockerfile/build/layer_format.h"
+#include "dockerfile/build/provenance.h"
 #include "runc/container_spec.h"
 
 namespace starling::cli {
@@ -47,6 +48,17 @@ struct BuildCache {
 StatusOr<BuildCache> ParseCacheTo(std::string_view text);
 /// "REFERENCE", "type=registry,ref=REFERENCE" or "type=local,src=DIRECTORY[,tag=TAG]".
 StatusOr<BuildCache> ParseCacheFrom(std::string_view text);
+
+/// --provenance.
+struct ProvenanceOptions {
+  dockerfile::build::ProvenanceMode mode = dockerfile::build::ProvenanceMode::kMin;
+  std::string builder_id;
+};
+
+/// "true", "false", "mode=min|max" or "mode=..,builder-id=URL"; nothing when there is to be none.
+StatusOr<std::optional<ProvenanceOptions>> ParseProvenance(std::string_view text);
+/// "type=provenance[,mode=min|max][,builder-id=URL][,disabled=true]".
+StatusOr<std::optional<ProvenanceOptions>> ParseAttest(std::string_view text);
 
 /// "id=NAME[,src=FILE|,env=VARIABLE]": the name and the secret itself.
 StatusOr<std::pair<std::string, std::string>> ReadSecret(std::string_view text);

@@ -62,11 +62,16 @@ constexpr const char* kWorkDirectory = "/run/starling-build";
 constexpr size_t kTarMagicOffset = 257;
 constexpr std::string_view kTarMagic = "ustar";
 
+std::chrono::sys_seconds Now() {
+  return std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
+}
+
 /// What is built: a Dockerfile, and the build's own context.
 struct Input {
   std::string name;  // of the Dockerfile, for messages
   std::string text;
   std::optional<build::LocalContext> context;
+  std::optional<build::Material> material;  // of a context from elsewhere
 };
 
 /// A Dockerfile, which may be a pipe: -f <(...).
@@ -123,21 +128,24 @@ StatusOr<Input> ReadInput(const BuildArguments& arguments, const std::filesystem
     return ReadStandardInput(arguments.file, scratch, stop);
   }
   std::filesystem::path directory = arguments.path;
+  Input input;
   ASSIGN_OR_RETURN(const auto git, syntax::ParseGitReference(arguments.path));
   if (git && !(git->like_local_path && std::filesystem::exists(directory))) {
     ASSIGN_OR_RETURN(const context::GitCheckout checkout,
                      context::CheckOut(*git, /*keep_git_directory=*/false, scratch / "git", stop));
     directory = checkout.directory;
+    input.material = build::MaterialOfCommit(arguments.path, checkout.commit);
   } else if (syntax::IsHttpUrl(arguments.path)) {
     const std::filesystem::path archive = scratch / "download";
-    RETURN_IF_ERROR(context::Download(arguments.path, archive, {}, stop).status());
+    ASSIGN_OR_RETURN(const oci::Digest digest,
+                     context::Download(arguments.path, archive, {}, stop));
+    input.material = build::MaterialOfDownload(arguments.path, digest);
     ASSIGN_OR_RETURN(const UniqueFd fd, RealFileSystem().Open(archive, O_RDONLY, 0));
     directory = scratch / "context";
     RETURN_IF_ERROR(context::UnpackContext(fd.get(), directory, stop));
   }
   const bool is_remote = directory.native() != arguments.path;
   std::filesystem::path dockerfile = directory / "Dockerfile";
-  Input input;
   if (arguments.file == kStandardInput) {
     FdSource source(STDIN_FILENO);
     ASSIGN_OR_RETURN(const Bytes bytes, ReadAll(source, syntax::kMaxDockerfileBytes));
@@ -168,6 +176,7 @@ struct Settings {
   oci::Annotations annotations;
   bool docker_media_types = false;
   bool force_compression = false;
+  std::optional<ProvenanceOptions> provenance;
 };
 
 Status ReadRunSettings(const BuildArguments& arguments, build::RunSettings& run) {
@@ -243,6 +252,23 @@ Status ReadOutputs(const BuildArguments& arguments, Settings& settings) {
         settings.docker_media_types || !output.oci_media_types.value_or(true);
     settings.force_compression = settings.force_compression || output.force_compression;
     settings.annotations.insert(output.annotations.begin(), output.annotations.end());
+  }
+  if (!arguments.provenance.empty()) {
+    ASSIGN_OR_RETURN(settings.provenance, ParseProvenance(arguments.provenance));
+  }
+  for (const std::string& text : arguments.attestations) {
+    ASSIGN_OR_RETURN(settings.provenance, ParseAttest(text));
+  }
+  if (settings.provenance && settings.docker_media_types) {
+    return MakeError(StatusCode::kInvalidArgument,
+                     "--provenance: Docker's media types have none for it; leave "
+                     "oci-mediatypes=false out");
+  }
+  if (settings.provenance && std::ranges::none_of(settings.outputs, [](const BuildOutput& output) {
+        return output.type == BuildOutput::Type::kImage || output.type == BuildOutput::Type::kOci;
+      })) {
+    return MakeError(StatusCode::kInvalidArgument,
+                     "--provenance: it is attached to an image, which no --output is");
   }
   for (const std::string& text : arguments.annotations) {
     ASSIGN_OR_RETURN(auto annotation, ParsePair("annotation", text));
@@ -349,6 +375,7 @@ struct PlatformBuild {
   std::map<std::string, build::LocalContext> pythons;
   build::BuiltImage image;
   build::Tree tree;
+  std::string provenance;  // if that is wanted
   /// For each --cache-to that is no inline one.
   std::vector<std::vector<build::CachedResult>> results;
 };
@@ -762,7 +789,41 @@ class BuildRun {
     if (settings_.force_compression) {
       RETURN_IF_ERROR(Recompress(one, described, images, display));
     }
+    if (settings_.provenance) {
+      AttachProvenance(one, builder.Materials(one.plan.root));
+    }
     return WriteTrees(builder, one);
+  }
+
+  void AttachProvenance(PlatformBuild& one, std::vector<build::Material> materials) const {
+    const syntax::BuildSettings& asked = settings_.plan.build;
+    build::BuildStory story{.mode = settings_.provenance->mode,
+                            .builder_id = settings_.provenance->builder_id,
+                            .context = input_.material,
+                            .file_name = std::filesystem::path(input_.name).filename(),
+                            .dockerfile = input_.text,
+                            .target = asked.target,
+                            .build_arguments = asked.arguments,
+                            .labels = settings_.plan.labels,
+                            .platform = one.plan.platform,
+                            .materials = std::move(materials),
+                            .invocation_id = {},
+                            .time = {}};
+    // With a time that is given, the same build is to say the same.
+    if (!settings_.build.source_date_epoch) {
+      story.invocation_id = settings_.build.build_id;
+      story.time = {started_, Now()};
+    }
+    one.provenance = build::ProvenanceOf(story, one.plan.graph, one.plan.root);
+    std::vector<std::string> names;
+    for (const BuildOutput& output : settings_.outputs) {
+      for (const std::string& name : output.names) {
+        if (std::ranges::find(names, name) == names.end()) {
+          names.push_back(name);
+        }
+      }
+    }
+    one.image.attestation = build::Attest(one.image, names, one.provenance);
   }
 
   /// Lets the image have the layers of its base in the format of its own.
@@ -941,7 +1002,7 @@ class BuildRun {
       images.push_back(std::move(one.image));
     }
     std::optional<oci::RawManifest> index;
-    if (images.size() > 1) {
+    if (images.size() > 1 || settings_.provenance) {
       index = build::DescribeIndex(images, settings_.annotations);
     }
     const std::unique_ptr<oci::ImageSource> source =
@@ -1002,10 +1063,16 @@ class BuildRun {
       RETURN_IF_ERROR(WriteFileAtomically(RealFileSystem(), arguments_.image_id_file,
                                           AsBytes(digest.ToString()), 0644));
     }
-    const nlohmann::ordered_json metadata = {
-        {"containerimage.digest", digest.ToString()},
-        {"containerimage.config.digest", config.ToString()},
-        {"image.name", fmt::format("{}", fmt::join(names, ","))}};
+    nlohmann::ordered_json metadata = {{"containerimage.digest", digest.ToString()},
+                                       {"containerimage.config.digest", config.ToString()},
+                                       {"image.name", fmt::format("{}", fmt::join(names, ","))}};
+    for (const PlatformBuild& one : builds_) {
+      if (settings_.provenance) {
+        metadata[builds_.size() == 1 ? "buildx.build.provenance"
+                                     : "buildx.build.provenance/" + one.plan.platform.ToString()] =
+            nlohmann::ordered_json::parse(one.provenance);
+      }
+    }
     if (!arguments_.metadata_file.empty()) {
       RETURN_IF_ERROR(WriteFileAtomically(RealFileSystem(), arguments_.metadata_file,
                                           AsBytes(metadata.dump(2) + "\n"), 0644));
@@ -1043,6 +1110,7 @@ class BuildRun {
   const BuildArguments& arguments_;
   const recipe::Recipe* const recipe_;  // null: there is a Dockerfile
   int& exit_code_;
+  const std::chrono::sys_seconds started_ = Now();
   Settings settings_;
   UniqueFd terminal_;  // for --debug-shell
   std::stop_token stop_;

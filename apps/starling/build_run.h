@@ -37,6 +37,8 @@ struct BuildArguments {
   std::string progress = "auto";
   bool quiet = false;
   std::vector<std::string> contexts;
+  std::string provenance;
+  std::vector<std::string> attestations;
   std::string image_id_file;
   std::string metadata_file;
   std::vector<std::string> cache_to;

@@ -120,6 +120,7 @@ struct Builder::State {
   std::optional<ScratchDirectory> sources;  // of what comes from elsewhere
   std::map<std::filesystem::path, std::unique_ptr<files::ContentDigests>> contents;
   std::vector<NodeState> nodes;
+  std::map<NodeId, Material> materials;
   std::optional<NodeId> failed;
 };
 
@@ -265,8 +266,12 @@ Status Builder::State::FindKeys(const std::vector<NodeId>& order, const std::sto
       if (IsRemote(planned.operation)) {
         listener.OnStart(node);
         ASSIGN_OR_RETURN(
-            state.directory,
+            FetchedSource fetched,
             FetchRemote(planned.operation, sources->path() / fmt::format("{}", node), stop));
+        state.directory = std::move(fetched.directory);
+        if (fetched.material) {
+          materials[node] = *std::move(fetched.material);
+        }
         state.is_done = true;
         listener.OnDone(node);
       }
@@ -647,6 +652,10 @@ StatusOr<std::vector<CachedResult>> Builder::Results(NodeId root, Which which) {
     }
   }
   return results;
+}
+
+std::vector<Material> Builder::Materials(NodeId root) const {
+  return MaterialsOf(state_->graph, root, state_->materials);
 }
 
 std::optional<NodeId> Builder::failed_node() const { return state_->failed; }

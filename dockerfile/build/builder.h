@@ -16,6 +16,7 @@
 #include "dockerfile/build/base_images.h"
 #include "dockerfile/build/cache_image.h"
 #include "dockerfile/build/layer_format.h"
+#include "dockerfile/build/provenance.h"
 #include "dockerfile/build/run_step.h"
 #include "dockerfile/build/tree.h"
 #include "dockerfile/plan/graph.h"
@@ -99,6 +100,9 @@ class Builder {
   /// from, or of those whose layers it has.
   enum class Which { kAll, kOwnLayers };
   StatusOr<std::vector<CachedResult>> Results(plan::NodeId root, Which which);
+
+  /// What comes from outside of all that `root` needs, once it is built.
+  std::vector<Material> Materials(plan::NodeId root) const;
 
   /// The keys of all that `root` needs, without executing a step. Contexts are read, downloads
   /// made.

@@ -50,6 +50,19 @@ oci::RawManifest RawOf(std::string_view type, const std::string& json) {
           .bytes = Bytes(bytes.begin(), bytes.end())};
 }
 
+/// A manifest and its configuration, with the labels by which the collector finds what they name.
+Status StoreManifest(containerd::Client& client, const oci::RawManifest& manifest,
+                     const oci::Manifest& parsed, const std::string& config,
+                     const containerd::Labels& config_labels) {
+  RETURN_IF_ERROR(client.PutContent(parsed.config, AsBytes(config), config_labels));
+  containerd::Labels labels = {{kConfigLabel, parsed.config.digest.ToString()}};
+  for (size_t i = 0; i < parsed.layers.size(); ++i) {
+    labels[fmt::format("containerd.io/gc.ref.content.l.{}", i)] =
+        parsed.layers[i].digest.ToString();
+  }
+  return client.PutContent(DescriptorOf(manifest), manifest.bytes, labels);
+}
+
 /// The layers' own blobs in containerd, all else in memory or at the bases.
 class BuiltImageSource : public containerd::ContentSource {
  public:
@@ -66,19 +79,22 @@ class BuiltImageSource : public containerd::ContentSource {
       if (image.manifest.digest == descriptor.digest) {
         return image.manifest;
       }
+      if (image.attestation && image.attestation->manifest.digest == descriptor.digest) {
+        return image.attestation->manifest;
+      }
     }
     return ContentSource::ReadManifest(descriptor);
   }
   Status ReadBlob(const oci::Descriptor& blob, ByteSink& sink) override {
-    if (const BuiltImage* image = WithConfig(blob)) {
-      return sink.Write(AsBytes(image->config));
+    if (const std::string* document = DocumentOf(blob)) {
+      return sink.Write(AsBytes(*document));
     }
     ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> other, OpenOther(blob));
     return other ? other->ReadBlob(blob, sink) : ContentSource::ReadBlob(blob, sink);
   }
   Status ReadBlobFrom(const oci::Descriptor& blob, uint64_t blob_offset, ByteSink& sink) override {
-    if (const BuiltImage* image = WithConfig(blob)) {
-      return sink.Write(AsBytes(image->config).subspan(blob_offset));
+    if (const std::string* document = DocumentOf(blob)) {
+      return sink.Write(AsBytes(*document).subspan(blob_offset));
     }
     ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> other, OpenOther(blob));
     return other ? other->ReadBlobFrom(blob, blob_offset, sink)
@@ -116,10 +132,20 @@ class BuiltImageSource : public containerd::ContentSource {
     const std::string origin = OriginOf(blob);
     return origin.empty() ? std::shared_ptr<oci::ImageSource>() : bases_.OpenOrigin(origin);
   }
-  const BuiltImage* WithConfig(const oci::Descriptor& blob) const {
+  /// A blob that is at hand; null for another.
+  const std::string* DocumentOf(const oci::Descriptor& blob) const {
     for (const BuiltImage& image : images_) {
       if (image.parsed.config.digest == blob.digest) {
-        return &image;
+        return &image.config;
+      }
+      if (!image.attestation) {
+        continue;
+      }
+      if (image.attestation->parsed.config.digest == blob.digest) {
+        return &image.attestation->config;
+      }
+      if (image.attestation->parsed.layers.front().digest == blob.digest) {
+        return &image.attestation->statement;
       }
     }
     return nullptr;
@@ -190,6 +216,15 @@ oci::RawManifest DescribeIndex(const std::vector<BuiltImage>& images,
     }
     index.manifests.push_back(std::move(descriptor));
   }
+  for (const BuiltImage& image : images) {
+    if (image.attestation) {
+      oci::Descriptor descriptor = DescriptorOf(image.attestation->manifest);
+      descriptor.platform = {.os = "unknown", .architecture = "unknown"};
+      descriptor.annotations = {{"vnd.docker.reference.digest", image.manifest.digest.ToString()},
+                                {"vnd.docker.reference.type", "attestation-manifest"}};
+      index.manifests.push_back(std::move(descriptor));
+    }
+  }
   return RawOf(index.media_type, index.ToJson());
 }
 
@@ -197,22 +232,27 @@ Status StoreImage(containerd::Client& client, const std::string& snapshotter,
                   const std::string& name, const std::vector<BuiltImage>& images,
                   const std::optional<oci::RawManifest>& index) {
   containerd::Labels index_labels;
-  for (size_t number = 0; number < images.size(); ++number) {
-    const BuiltImage& image = images[number];
+  const auto refer = [&index_labels](const oci::RawManifest& manifest) {
+    index_labels[fmt::format("containerd.io/gc.ref.content.m.{}", index_labels.size())] =
+        manifest.digest.ToString();
+  };
+  for (const BuiltImage& image : images) {
     containerd::Labels config_labels;
     if (!image.tree.snapshot.empty()) {
       config_labels[kSnapshotLabelPrefix + snapshotter] = image.tree.snapshot;
     }
-    RETURN_IF_ERROR(client.PutContent(image.parsed.config, AsBytes(image.config), config_labels));
-    containerd::Labels manifest_labels = {{kConfigLabel, image.parsed.config.digest.ToString()}};
-    for (size_t i = 0; i < image.parsed.layers.size(); ++i) {
-      manifest_labels[fmt::format("containerd.io/gc.ref.content.l.{}", i)] =
-          image.parsed.layers[i].digest.ToString();
-    }
     RETURN_IF_ERROR(
-        client.PutContent(DescriptorOf(image.manifest), image.manifest.bytes, manifest_labels));
-    index_labels[fmt::format("containerd.io/gc.ref.content.m.{}", number)] =
-        image.manifest.digest.ToString();
+        StoreManifest(client, image.manifest, image.parsed, image.config, config_labels));
+    refer(image.manifest);
+  }
+  for (const BuiltImage& image : images) {
+    if (const auto& attestation = image.attestation) {
+      RETURN_IF_ERROR(client.PutContent(attestation->parsed.layers.front(),
+                                        AsBytes(attestation->statement), {}));
+      RETURN_IF_ERROR(StoreManifest(client, attestation->manifest, attestation->parsed,
+                                    attestation->config, {}));
+      refer(attestation->manifest);
+    }
   }
   if (index) {
     RETURN_IF_ERROR(client.PutContent(DescriptorOf(*index), index->bytes, index_labels));

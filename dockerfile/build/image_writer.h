@@ -16,12 +16,21 @@
 
 namespace starling::dockerfile::build {
 
+/// What is said about an image beside it, in the same index.
+struct Attestation {
+  oci::RawManifest manifest;
+  oci::Manifest parsed;
+  std::string config;
+  std::string statement;  // its only layer
+};
+
 /// A built image: its documents.
 struct BuiltImage {
   oci::RawManifest manifest;
   oci::Manifest parsed;
   std::string config;
   Tree tree;
+  std::optional<Attestation> attestation = std::nullopt;
 };
 
 struct ImageOptions {
@@ -42,7 +51,7 @@ StatusOr<BuiltImage> DescribeImage(const plan::ImageDraft& draft, const Tree& tr
 StatusOr<std::vector<BuiltImage>> DescribeCache(const std::vector<CachedResult>& results,
                                                 const oci::Platform& platform);
 
-/// Several images of one name as an index, in order.
+/// The images of one name as an index, in order, their attestations behind them.
 oci::RawManifest DescribeIndex(const std::vector<BuiltImage>& images,
                                const oci::Annotations& annotations);
 

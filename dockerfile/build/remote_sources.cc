@@ -38,25 +38,31 @@ bool IsRemote(const plan::Operation& operation) {
          std::holds_alternative<plan::InlineSource>(operation);
 }
 
-StatusOr<std::filesystem::path> FetchRemote(const plan::Operation& operation,
-                                            const std::filesystem::path& directory,
-                                            const std::stop_token& stop) {
+StatusOr<FetchedSource> FetchRemote(const plan::Operation& operation,
+                                    const std::filesystem::path& directory,
+                                    const std::stop_token& stop) {
   if (const auto* git = std::get_if<plan::GitSource>(&operation)) {
     ASSIGN_OR_RETURN(const context::GitCheckout checkout,
                      context::CheckOut(git->reference, git->keep_git_directory, directory, stop));
-    return checkout.directory;
+    const std::string& ref = git->reference.ref;
+    return FetchedSource{
+        .directory = checkout.directory,
+        .material = MaterialOfCommit(git->reference.remote + (ref.empty() ? "" : "#" + ref),
+                                     checkout.commit)};
   }
   RETURN_IF_ERROR(MakeDirectories(directory, 0755));
+  FetchedSource fetched{.directory = directory};
   if (const auto* http = std::get_if<plan::HttpSource>(&operation)) {
-    RETURN_IF_ERROR(context::Download(http->url, directory / plan::FileNameOf(*http),
-                                      {.checksum = http->checksum}, stop)
-                        .status());
+    ASSIGN_OR_RETURN(const oci::Digest digest,
+                     context::Download(http->url, directory / plan::FileNameOf(*http),
+                                       {.checksum = http->checksum}, stop));
+    fetched.material = MaterialOfDownload(http->url, digest);
   } else {
     for (const plan::InlineSource::File& file : std::get<plan::InlineSource>(operation).files) {
       RETURN_IF_ERROR(WriteInlineFile(directory, file));
     }
   }
-  return directory;
+  return fetched;
 }
 
 }  // namespace starling::dockerfile::build

@@ -176,6 +176,27 @@ sed -i 's/^USER me/RUN --mount=type=cache,target=\/cache echo again >>\/cache\/r
 PASS=pa55-value build -t "$app:mounts" -f Dockerfile.mounts --secret "id=token,src=$work/token" --secret id=pass,env=PASS . >/dev/null
 expect "a cache outlives its build" "$(run "$app:mounts" cat /runs)" 2
 
+# What an image was made of and how, beside it.
+index=$(PASS=pa55-value build -t "$app:told" --push --provenance=mode=max --metadata-file "$work/metadata.json" --build-arg "https_proxy=http://me:pr0xy-secret@p" \
+  -f Dockerfile.mounts --secret "id=token,src=$work/token" --secret id=pass,env=PASS .)
+expect "an image with its provenance, run" "$(run "$app:told" cat /from-context)" hi
+skopeo inspect --tls-verify=false --raw "docker://$app:told" >"$work/index.json"
+expect "its index" "sha256:$(sha256sum <"$work/index.json" | cut -d' ' -f1)" "$index"
+expect "its entries" "$(jq -c '[.manifests[] | [.platform.os, .annotations["vnd.docker.reference.type"]]]' "$work/index.json")" \
+  '[["linux",null],["unknown","attestation-manifest"]]'
+image=$(jq -r '.manifests[0].digest' "$work/index.json")
+expect "what the second speaks of" "$(jq -r '.manifests[1].annotations["vnd.docker.reference.digest"]' "$work/index.json")" "$image"
+curl -s "http://$REGISTRY/v2/t/app/manifests/$(jq -r '.manifests[1].digest' "$work/index.json")" -H 'Accept: application/vnd.oci.image.manifest.v1+json' >"$work/attestation.json"
+curl -s "http://$REGISTRY/v2/t/app/blobs/$(jq -r '.layers[0].digest' "$work/attestation.json")" >"$work/statement.json"
+expect "its subject" "$(jq -r '.subject[0].digest.sha256' "$work/statement.json")" "${image#sha256:}"
+expect "its base" "$(jq -r '.predicate.buildDefinition.resolvedDependencies[].uri' "$work/statement.json" | cut -d'?' -f1)" "pkg:docker/$REGISTRY/t/base@1"
+expect "names of secrets, and no value" "$(jq -c '.predicate.buildDefinition.externalParameters.request.secrets' "$work/statement.json") \
+$(grep -c -e s3cret-token -e pa55-value -e pr0xy-secret "$work/statement.json")" '["pass","token"] 0'
+expect "the same in the metadata" "$(jq -c '."buildx.build.provenance"' "$work/metadata.json" | sha256sum)" "$(jq -c .predicate "$work/statement.json" | sha256sum)"
+starling copy "docker://$app:told" "oci:$work/pulled:told" >/dev/null 2>&1
+expect "the same in a copy" "$(sha256sum <"$work/pulled/blobs/sha256/$(jq -r '.layers[0].digest' "$work/attestation.json" | cut -d: -f2)")" \
+  "$(sha256sum <"$work/statement.json")"
+
 # Failures say where and why.
 cat >Dockerfile.bad <<D
 FROM $REGISTRY/t/base:1
@@ -221,6 +242,8 @@ expect_failure() {
 expect_failure "a missing file" 'missing: not found' -f Dockerfile.missing .
 expect_failure "a missing secret" 'secret token is required' -f <(printf 'FROM %s\nRUN --mount=type=secret,id=token,required true\n' "$REGISTRY/t/base:1") .
 expect_failure "an unknown owner" "no user is called 'nobody-here'" -f <(printf 'FROM %s\nCOPY --chown=nobody-here hello.txt /\n' "$REGISTRY/t/base:1") .
+expect_failure "another attestation" 'not type=provenance' --attest type=sbom .
+expect_failure "provenance of a directory" 'attached to an image' --provenance=true -o "type=local,dest=$work/none" .
 expect "what failures left" "$(leftovers | tr '\n' ' ')" "0 0 0 0 0 "
 
 # Stopped, and killed.

@@ -24,12 +24,14 @@ TEST(IsRemote, IsWhatMustBeBroughtFirst) {
 TEST(FetchRemote, WritesTheFilesOfADockerfile) {
   const TempDir directory = *TempDir::Make("/tmp", "remote-");
   const plan::InlineSource source{.files = {{"EOF", "content\n"}, {"other", ""}}};
-  const auto path = FetchRemote(source, directory.path() / "made", {});
-  ASSERT_TRUE(path.ok()) << path.status();
-  EXPECT_EQ(ReadWhole(*path / "EOF"), "content\n");
-  EXPECT_EQ(ReadWhole(*path / "other"), "");
+  const auto fetched = FetchRemote(source, directory.path() / "made", {});
+  ASSERT_TRUE(fetched.ok()) << fetched.status();
+  EXPECT_FALSE(fetched->material) << "it is in the Dockerfile";
+  const std::filesystem::path& path = fetched->directory;
+  EXPECT_EQ(ReadWhole(path / "EOF"), "content\n");
+  EXPECT_EQ(ReadWhole(path / "other"), "");
   struct stat attributes{};
-  ASSERT_EQ(::stat((*path / "EOF").c_str(), &attributes), 0);
+  ASSERT_EQ(::stat((path / "EOF").c_str(), &attributes), 0);
   EXPECT_EQ(attributes.st_mode & 07777U, 0644u);
 }
 
