@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "containerd/pull.h"
+#include "dockerfile/build/key_part_json.h"
 #include "oci/json_fields.h"
 
 namespace starling::dockerfile::build {
@@ -19,14 +20,10 @@ constexpr size_t kMaxImages = 1000;
 constexpr size_t kMaxTitleBytes = 1 << 10;
 
 Json JsonOf(const CacheRecord& record) {
-  Json parts = Json::array();
-  for (const plan::KeyPart& part : record.parts) {
-    parts.push_back({{"name", part.name}, {"value", part.value}});
-  }
   return {{"key", record.key.ToString()},
           {"layers", record.layers},
           {"title", record.title},
-          {"parts", std::move(parts)}};
+          {"parts", KeyPartsJson(record.parts)}};
 }
 
 StatusOr<CacheRecord> RecordOf(const Json& json, size_t layers) {
@@ -38,19 +35,7 @@ StatusOr<CacheRecord> RecordOf(const Json& json, size_t layers) {
     return MakeError(StatusCode::kDataLoss,
                      fmt::format("a record of {} layers in an image of {}", record.layers, layers));
   }
-  const Json* parts = oci::FindField(json, "parts");
-  if (parts == nullptr || !parts->is_array()) {
-    return MakeError(StatusCode::kDataLoss, "a record without parts");
-  }
-  for (const Json& entry : *parts) {
-    if (!entry.is_object()) {
-      return MakeError(StatusCode::kDataLoss, "a record with odd parts");
-    }
-    plan::KeyPart part;
-    ASSIGN_OR_RETURN(part.name, oci::TextField(entry, "name"));
-    ASSIGN_OR_RETURN(part.value, oci::TextField(entry, "value"));
-    record.parts.push_back(std::move(part));
-  }
+  ASSIGN_OR_RETURN(record.parts, KeyPartsIn(oci::FindField(json, "parts")));
   return record;
 }
 

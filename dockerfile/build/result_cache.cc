@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "dockerfile/build/key_part_json.h"
 #include "oci/json_fields.h"
 
 namespace starling::dockerfile::build {
@@ -61,13 +62,9 @@ Json JsonOf(const CachedResult& result) {
                       {"origin", layer.origin},
                       {"created", layer.created.time_since_epoch().count()}});
   }
-  Json parts = Json::array();
-  for (const plan::KeyPart& part : result.parts) {
-    parts.push_back({{"name", part.name}, {"value", part.value}});
-  }
   return {{"version", kRecordVersion},   {"key", result.key.ToString()},
           {"title", result.title},       {"snapshot", result.tree.snapshot},
-          {"layers", std::move(layers)}, {"parts", std::move(parts)}};
+          {"layers", std::move(layers)}, {"parts", KeyPartsJson(result.parts)}};
 }
 
 StatusOr<CachedResult> ParseRecord(ByteSpan bytes) {
@@ -93,10 +90,7 @@ StatusOr<CachedResult> ParseRecord(ByteSpan bytes) {
           std::chrono::sys_seconds(std::chrono::seconds(entry.at("created").get<int64_t>()));
       result.tree.layers.push_back(std::move(layer));
     }
-    for (const Json& entry : json.at("parts")) {
-      result.parts.push_back(
-          {.name = entry.at("name").get<std::string>(), .value = entry.at("value")});
-    }
+    ASSIGN_OR_RETURN(result.parts, KeyPartsIn(oci::FindField(json, "parts")));
   } catch (const Json::exception& error) {
     return MakeError(StatusCode::kDataLoss, error.what());
   }
