@@ -5,9 +5,9 @@
 #include <charconv>
 
 #include "credentials/program.h"
-#include "credentials/yaml.h"
 #include "oci/json_fields.h"
 #include "registry/url.h"
+#include "yaml/to_json.h"
 
 namespace starling::credentials {
 namespace {
@@ -134,11 +134,11 @@ StatusOr<milliseconds> ParseGoDuration(std::string_view text) {
 }
 
 StatusOr<std::vector<KubeletPlugin>> ReadKubeletPlugins(ByteSpan text) {
-  ASSIGN_OR_RETURN(const std::vector<std::string> documents, YamlToJson(AsText(text)));
+  ASSIGN_OR_RETURN(const std::vector<std::string> documents, yaml::ToJson(AsText(text)));
   if (documents.size() != 1) {
     return Wrong("it is not one document");
   }
-  const auto config = oci::ParseJsonObject(AsBytes(documents.front()), kMaxYamlBytes * 6, "text");
+  const auto config = oci::ParseJsonObject(AsBytes(documents.front()), yaml::kMaxBytes * 6, "text");
   if (!config.ok() || oci::TextField(*config, "kind").value_or("") != "CredentialProviderConfig" ||
       !oci::TextField(*config, "apiVersion").value_or("").starts_with("kubelet.config.k8s.io/v1")) {
     return Wrong("it is no CredentialProviderConfig of kubelet.config.k8s.io/v1");
@@ -214,7 +214,7 @@ KubeletPlugins::KubeletPlugins(FileSystem& files, const Clock& clock, Options op
       refused_(kMaxRefusedOfRepository) {}
 
 StatusOr<registry::Credentials> KubeletPlugins::Find(const registry::CredentialRequest& request) {
-  ASSIGN_OR_RETURN(const Bytes text, ReadFile(files_, options_.config_file, kMaxYamlBytes));
+  ASSIGN_OR_RETURN(const Bytes text, ReadFile(files_, options_.config_file, yaml::kMaxBytes));
   const auto plugins = ReadKubeletPlugins(text);
   if (!plugins.ok()) {
     return Annotate(plugins.status(), options_.config_file.string());
@@ -258,7 +258,7 @@ StatusOr<registry::Credentials> KubeletPlugins::Find(const registry::CredentialR
 void KubeletPlugins::Refused(const registry::CredentialRequest& request,
                              const registry::Credentials& refused) {
   refused_.Add(request, refused);
-  const auto text = ReadFile(files_, options_.config_file, kMaxYamlBytes);
+  const auto text = ReadFile(files_, options_.config_file, yaml::kMaxBytes);
   const auto plugins =
       text.ok() ? ReadKubeletPlugins(*text) : StatusOr<std::vector<KubeletPlugin>>(text.status());
   if (!plugins.ok()) {

@@ -6,8 +6,8 @@
 
 #include "base/hex.h"
 #include "credentials/docker_config.h"
-#include "credentials/yaml.h"
 #include "oci/json_fields.h"
+#include "yaml/to_json.h"
 
 namespace starling::credentials {
 namespace {
@@ -135,13 +135,13 @@ StatusOr<std::vector<std::filesystem::path>> FilesOf(const std::filesystem::path
 }  // namespace
 
 StatusOr<std::vector<PatternLogin>> ReadPullSecret(ByteSpan text) {
-  ASSIGN_OR_RETURN(const std::vector<std::string> documents, YamlToJson(AsText(text)));
+  ASSIGN_OR_RETURN(const std::vector<std::string> documents, yaml::ToJson(AsText(text)));
   std::vector<PatternLogin> logins;
   for (const std::string& document : documents) {
     if (document == "null") {  // between two "---"
       continue;
     }
-    const auto object = oci::ParseJsonObject(AsBytes(document), kMaxYamlBytes * 6, "secret");
+    const auto object = oci::ParseJsonObject(AsBytes(document), yaml::kMaxBytes * 6, "secret");
     if (!object.ok()) {
       return MakeError(StatusCode::kInvalidArgument, "it is no Secret");
     }
@@ -165,7 +165,7 @@ StatusOr<registry::Credentials> PullSecrets::Find(const registry::CredentialRequ
     }
     for (const std::filesystem::path& path : *paths) {
       ++count;
-      const auto text = ReadFile(files_, path, kMaxYamlBytes);
+      const auto text = ReadFile(files_, path, yaml::kMaxBytes);
       auto read =
           text.ok() ? ReadPullSecret(*text) : StatusOr<std::vector<PatternLogin>>(text.status());
       if (read.ok()) {

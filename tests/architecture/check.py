@@ -26,7 +26,7 @@ FENCES = {
     "google/protobuf": {"api", "snapshotter", "containerd", "apps"},
     "sqlite3.h": {"snapshotter"},
     "toml++": {"base"},
-    "yaml.h": {"credentials"},
+    "yaml.h": {"yaml"},
     "isa-l/": {"estargz"},
     "zlib.h": {"estargz"},
     "libdeflate.h": {"estargz"},

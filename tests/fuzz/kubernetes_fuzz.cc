@@ -9,9 +9,9 @@
 #include "credentials/json_edit.h"
 #include "credentials/kubelet_plugins.h"
 #include "credentials/pull_secrets.h"
-#include "credentials/yaml.h"
 #include "cri/pull_auth.h"
 #include "oci/json_fields.h"
+#include "yaml/to_json.h"
 
 namespace {
 
@@ -25,7 +25,7 @@ void Check(bool holds) {
 }
 
 void CheckYaml(std::string_view text) {
-  const auto documents = YamlToJson(text);
+  const auto documents = yaml::ToJson(text);
   if (!documents.ok()) {
     return;
   }

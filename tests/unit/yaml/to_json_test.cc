@@ -1,16 +1,16 @@
-#include "credentials/yaml.h"
+#include "yaml/to_json.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace starling::credentials {
+namespace starling::yaml {
 namespace {
 
 using testing::HasSubstr;
 using testing::Not;
 
 std::string Show(std::string_view text) {
-  const auto documents = YamlToJson(text);
+  const auto documents = ToJson(text);
   if (!documents.ok()) return Describe(documents.status());
   std::string shown;
   for (const std::string& document : *documents) {
@@ -19,7 +19,7 @@ std::string Show(std::string_view text) {
   return shown;
 }
 
-TEST(YamlToJson, ReadsWhatManifestsAreMadeOf) {
+TEST(ToJson, ReadsWhatManifestsAreMadeOf) {
   const struct {
     std::string_view text;
     std::string_view want;
@@ -40,9 +40,9 @@ TEST(YamlToJson, ReadsWhatManifestsAreMadeOf) {
   }
 }
 
-TEST(YamlToJson, RefusesWhatGrowsOrMeansMore) {
+TEST(ToJson, RefusesWhatGrowsOrMeansMore) {
   std::string deep = "a";
-  for (size_t level = 0; level <= kMaxYamlDepth; ++level) {
+  for (size_t level = 0; level <= kMaxDepth; ++level) {
     deep = "[" + deep + "]";
   }
   const struct {
@@ -60,7 +60,7 @@ TEST(YamlToJson, RefusesWhatGrowsOrMeansMore) {
       {"a: \"hunter2\n", "line 2:"},
       {"\xff\xfe hunter2", "line 1:"},
       {"{\"a\": hunter2}", "JSON"},
-      {std::string(kMaxYamlBytes + 1, ' '), "at most 4194304 are read"},
+      {std::string(kMaxBytes + 1, ' '), "at most 4194304 are read"},
   };
   for (const auto& c : cases) {
     const std::string shown = Show(c.text);
@@ -70,4 +70,4 @@ TEST(YamlToJson, RefusesWhatGrowsOrMeansMore) {
 }
 
 }  // namespace
-}  // namespace starling::credentials
+}  // namespace starling::yaml

@@ -1,4 +1,4 @@
-#include "credentials/yaml.h"
+#include "yaml/to_json.h"
 
 #include <yaml.h>
 
@@ -7,7 +7,7 @@
 #include "base/text.h"
 #include "oci/json_fields.h"
 
-namespace starling::credentials {
+namespace starling::yaml {
 namespace {
 
 /// libyaml's parser and the event that it gave last.
@@ -104,10 +104,10 @@ class Builder {
   }
 
   Status Open(const yaml_event_t& event, oci::Json empty) {
-    if (open_.size() >= kMaxYamlDepth) {
+    if (open_.size() >= kMaxDepth) {
       return MakeError(
           StatusCode::kResourceExhausted,
-          fmt::format("line {}: deeper than {} levels", event.start_mark.line + 1, kMaxYamlDepth));
+          fmt::format("line {}: deeper than {} levels", event.start_mark.line + 1, kMaxDepth));
     }
     const bool is_key =
         !open_.empty() && open_.back().value.is_object() && !open_.back().key.has_value();
@@ -145,14 +145,14 @@ class Builder {
 
 }  // namespace
 
-StatusOr<std::vector<std::string>> YamlToJson(std::string_view text) {
-  if (text.size() > kMaxYamlBytes) {
+StatusOr<std::vector<std::string>> ToJson(std::string_view text) {
+  if (text.size() > kMaxBytes) {
     return MakeError(StatusCode::kResourceExhausted,
-                     fmt::format("{} bytes, at most {} are read", text.size(), kMaxYamlBytes));
+                     fmt::format("{} bytes, at most {} are read", text.size(), kMaxBytes));
   }
   // JSON is YAML but for tabs, and its own parser knows its numbers.
   if (TrimSpace(text).starts_with('{')) {
-    const auto object = oci::ParseJsonObject(AsBytes(text), kMaxYamlBytes, "JSON");
+    const auto object = oci::ParseJsonObject(AsBytes(text), kMaxBytes, "JSON");
     if (!object.ok()) {
       return MakeError(StatusCode::kInvalidArgument, MessageOf(object.status()));
     }
@@ -169,4 +169,4 @@ StatusOr<std::vector<std::string>> YamlToJson(std::string_view text) {
   }
 }
 
-}  // namespace starling::credentials
+}  // namespace starling::yaml
