@@ -311,6 +311,10 @@ class Conversion {
     if (layer_options.spool_directory.empty()) {
       layer_options.spool_directory = spool_.path();
     }
+    if (const auto own = options_.prioritized_files.find(from.digest);
+        own != options_.prioritized_files.end()) {
+      layer_options.prioritized_files = own->second;
+    }
     ASSIGN_OR_RETURN(const estargz::WrittenLayer written,
                      ConvertLayer(source_, from, spool, layer_options, progress_, part));
     LayerResult result{.to = DescribeConverted(from, written), .diff_id = written.diff_id};

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
+#include <string>
 #include <vector>
 
 #include "base/progress.h"
@@ -11,6 +13,9 @@ namespace starling::convert {
 
 struct ConvertOptions {
   estargz::WriteOptions layer;
+  /// What is prioritized in a layer, by the digest that it has in the source, in the place of
+  /// `layer.prioritized_files`.
+  std::map<oci::Digest, std::vector<std::string>> prioritized_files;
   /// Empty: every platform of an index. Otherwise only these, and kNotFound if one is missing.
   std::vector<oci::Platform> platforms;
   /// Where finished layers wait to be sent, in a private directory that is always removed. Made

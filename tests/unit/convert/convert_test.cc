@@ -13,6 +13,7 @@
 namespace starling::convert {
 namespace {
 
+using std::literals::operator""s;
 using testing_support::Gunzip;
 using testing_support::MemoryImageDestination;
 using testing_support::MemoryImageSource;
@@ -146,6 +147,36 @@ TEST_F(ConvertImageTest, SmallFilesShareMembersWhenAsked) {
   ASSERT_TRUE(shared.ok()) << shared.status();
   ExpectValid(ManifestOf(destination_.top()));
   EXPECT_LT(shared->layers[0].to.size_bytes, alone->layers[0].to.size_bytes);
+}
+
+TEST_F(ConvertImageTest, PrioritizesFilesOfEachLayerAlone) {
+  const auto add_layer = [this](const std::string& content) {
+    return source_.Add(oci::media_type::kOciLayerTar,
+                       AsBytes(TarText({.name = "a", .content = content}) +
+                               TarText({.name = "b", .content = content}) + TarEnd()));
+  };
+  const oci::Descriptor lower = add_layer("lower");
+  const oci::Descriptor upper = add_layer("upper");
+  source_.SetTop(AddImage({lower, upper}, kAmd64));
+  options_.layer.prioritized_files = {"a"};
+  options_.prioritized_files = {{upper.digest, {"/b"}}};
+  const auto report = Convert();
+  ASSERT_TRUE(report.ok()) << report.status();
+  const auto order_of = [&](size_t layer) {
+    const auto tar =
+        Gunzip(destination_.content().at(report->layers[layer].to.digest).bytes).value_or("");
+    return std::pair(tar.find(".prefetch.landmark") > tar.find("a\0"s),
+                     tar.find(".prefetch.landmark") > tar.find("b\0"s));
+  };
+  EXPECT_EQ(order_of(0), std::pair(true, false));
+  EXPECT_EQ(order_of(1), std::pair(false, true));
+  options_.prioritized_files[lower.digest] = {};
+  const auto again = Convert();
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_NE(Gunzip(destination_.content().at(again->layers[0].to.digest).bytes)
+                .value_or("")
+                .find(".no.prefetch.landmark"),
+            std::string::npos);
 }
 
 TEST_F(ConvertImageTest, ConvertsAllPlatformsAndSharedLayersOnce) {
