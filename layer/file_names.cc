@@ -27,34 +27,21 @@ constexpr size_t kMaxPathBytes = 4096;
 
 }  // namespace
 
-std::vector<FilesOfRange> FindFiles(const erofs::ImageReader& index,
-                                    std::span<const DataRange> ranges) {
-  std::vector<FilesOfRange> files(ranges.size());
-  if (ranges.empty()) {
-    return files;
-  }
-  std::vector<std::vector<Found>> found(ranges.size());
+void VisitFiles(const erofs::ImageReader& index,
+                const std::function<void(erofs::Nid nid, const erofs::Attributes& file,
+                                         std::string path)>& visit) {
   std::set<erofs::Nid> seen = {index.root()};  // a damaged directory may contain itself
   std::vector<Directory> waiting = {{.nid = index.root(), .path = "/"}};
   const auto visit_file = [&](const Directory& directory,
                               const erofs::ImageReader::DirectoryEntry& entry) {
     const auto file = index.Stat(entry.nid);
-    if (!file.ok() || file->size_bytes == 0) {
-      return;
-    }
-    for (size_t i = 0; i < ranges.size(); ++i) {
-      if (file->data_address < ranges[i].end() &&
-          ranges[i].data_address < file->data_address + file->size_bytes) {
-        found[i].push_back({.data_address = file->data_address,
-                            .nid = entry.nid,
-                            .path = directory.path + std::string(entry.name)});
-      }
+    if (file.ok() && file->size_bytes > 0) {
+      visit(entry.nid, *file, directory.path + std::string(entry.name));
     }
   };
   while (!waiting.empty()) {
     const Directory directory = std::move(waiting.back());
     waiting.pop_back();
-    // What cannot be read has no names.
     (void)index.ReadDirectory(
         directory.nid, 0, [&](const erofs::ImageReader::DirectoryEntry& entry) {
           if (entry.name == "." || entry.name == "..") {
@@ -70,6 +57,23 @@ std::vector<FilesOfRange> FindFiles(const erofs::ImageReader& index,
           return true;
         });
   }
+}
+
+std::vector<FilesOfRange> FindFiles(const erofs::ImageReader& index,
+                                    std::span<const DataRange> ranges) {
+  std::vector<FilesOfRange> files(ranges.size());
+  if (ranges.empty()) {
+    return files;
+  }
+  std::vector<std::vector<Found>> found(ranges.size());
+  VisitFiles(index, [&](erofs::Nid nid, const erofs::Attributes& file, std::string path) {
+    for (size_t i = 0; i < ranges.size(); ++i) {
+      if (file.data_address < ranges[i].end() &&
+          ranges[i].data_address < file.data_address + file.size_bytes) {
+        found[i].push_back({.data_address = file.data_address, .nid = nid, .path = path});
+      }
+    }
+  });
   for (size_t i = 0; i < ranges.size(); ++i) {
     std::vector<Found>& in_range = found[i];
     std::ranges::sort(in_range, {}, [](const Found& file) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -8,6 +9,12 @@
 #include "layer/chunk_table.h"
 
 namespace starling::layer {
+
+/// Calls `visit` for every name of a regular file that has content, "/usr/bin/x", in no order that
+/// means something. What of the index cannot be read has no names.
+void VisitFiles(const erofs::ImageReader& index,
+                const std::function<void(erofs::Nid nid, const erofs::Attributes& file,
+                                         std::string path)>& visit);
 
 /// The files that a part of a layer's data is of.
 struct FilesOfRange {

@@ -1,7 +1,6 @@
 #include "layer/layer_opener.h"
 
 #include "estargz/layer_tree.h"
-#include "layer/index_builder.h"
 #include "layer/toc_fetch.h"
 
 namespace starling::layer {
@@ -63,6 +62,15 @@ StatusOr<OpenedLayer> OpenLayer(oci::ImageSource& source, const store::LayerKey&
     opened->fetched_bytes = own.bytes;
   }
   return opened;
+}
+
+StatusOr<LayerIndex> ReadIndex(oci::ImageSource& source, const oci::Descriptor& layer) {
+  ASSIGN_OR_RETURN(const oci::OpenedBlob blob, source.OpenBlob(layer, kTailBytes));
+  FetchCounters counters;
+  auto index =
+      IndexBlob(blob, {.layer = layer.digest, .promised = {}, .toc_image = nullptr}, counters);
+  return index.ok() ? std::move(index)
+                    : Annotate(index.status(), fmt::format("layer {}", layer.digest.ToString()));
 }
 
 store::LayerKey KeyOf(const estargz::GzipLayerIndex& description) {

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "estargz/gzip_layer_index.h"
+#include "layer/index_builder.h"
 #include "layer/lazy_layer.h"
 #include "layer/toc_image.h"
 #include "oci/image_store.h"
@@ -36,6 +37,10 @@ struct TocAccess {
 StatusOr<OpenedLayer> OpenLayer(oci::ImageSource& source, const store::LayerKey& key,
                                 uint64_t size_bytes, store::LayerStore& layers,
                                 FetchCounters& counters, const TocAccess& access = {});
+
+/// The index alone, as OpenLayer would store it: of a layer of a lazy format, whoever vouches for
+/// its TOC. Errors as OpenLayer.
+StatusOr<LayerIndex> ReadIndex(oci::ImageSource& source, const oci::Descriptor& layer);
 
 /// What a plain gzip layer is known by when its description is trusted.
 store::LayerKey KeyOf(const estargz::GzipLayerIndex& description);

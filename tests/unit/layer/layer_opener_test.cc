@@ -414,5 +414,24 @@ TEST_F(DescribedLayerTest, IsTheSameAfterARestart) {
   EXPECT_TRUE(AsText(*noise) == testing_support::Noise(300'000, 1));
 }
 
+TEST(ReadIndex, IsWhatOpeningStores) {
+  const TempDir directory = *TempDir::Make(testing::TempDir(), "read-index-");
+  const LazyLayerBlob layer = Layer(SmallTar());
+  LazyImage image;
+  (void)image.Add(layer);
+  const auto index = ReadIndex(image, {.digest = layer.digest, .size_bytes = layer.blob.size()});
+  ASSERT_TRUE(index.ok()) << index.status();
+  auto layers = store::LayerStore::Open(directory.path() / "store", RealFileSystem());
+  ASSERT_TRUE(layers.ok()) << layers.status();
+  FetchCounters counters;
+  const auto opened = OpenLayer(image, {.layer = layer.digest, .toc = layer.toc}, layer.blob.size(),
+                                **layers, counters);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  const ByteSpan stored = opened->stored->index();
+  EXPECT_TRUE(std::ranges::equal(index->image, stored));
+  EXPECT_EQ(ReadIndex(image, {.digest = oci::Digest::Of(AsBytes("none"))}).status().code(),
+            StatusCode::kNotFound);
+}
+
 }  // namespace
 }  // namespace starling::layer

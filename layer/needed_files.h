@@ -1,0 +1,35 @@
+/// Which files runs of an image needed, by an access profile.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "erofs/image_reader.h"
+#include "layer/access_profile.h"
+
+namespace starling::layer {
+
+/// A file of a layer that runs needed some of.
+struct NeededFile {
+  std::string path;  // from the layer's root, "/usr/bin/x", by one of its names
+  uint64_t size_bytes = 0;
+  uint64_t needed_bytes = 0;
+  std::chrono::milliseconds first_need{0};
+  uint32_t runs = 0;  // that needed what most runs needed of it
+
+  friend bool operator==(const NeededFile&, const NeededFile&) = default;
+};
+
+/// In the order in which they were first needed, then as they lie in the layer. `ranges` are as in
+/// a LayerAccess of the layer with this index.
+std::vector<NeededFile> FindNeededFiles(const erofs::ImageReader& index,
+                                        std::span<const AccessRange> ranges);
+
+/// Those of `files` that are worth their bytes when they are fetched whole before anybody asks, in
+/// their order: needed by at least half of the `runs`, and small or read for the most part.
+std::vector<NeededFile> WorthPrefetching(std::vector<NeededFile> files, uint32_t runs);
+
+}  // namespace starling::layer
