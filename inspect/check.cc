@@ -129,6 +129,11 @@ class Adviser {
                        .commands = std::move(commands)});
   }
 
+  std::vector<std::string> OptimizeCommands() const {
+    return {fmt::format("starling optimize {} -t {}", Quoted(), Target("fast")),
+            fmt::format("starling optimize {} --profile", Quoted())};
+  }
+
   void AdviseWhole() {
     const Sum whole = Count([](const LayerReport&, const LayerVerdict& verdict) {
       return verdict.treatment == Treatment::kWhole;
@@ -219,7 +224,7 @@ class Adviser {
                     "layers none has a prefetch landmark ({} have none at all)",
                     lazy.layers, without_any.layers),
         {{"lazyLayers", lazy.layers}, {"layersWithoutLandmark", without_any.layers}},
-        {fmt::format("starling profile record {0} && starling profile push {0}", Quoted())});
+        OptimizeCommands());
   }
 
   void AdvisePrefetch() {
@@ -232,8 +237,7 @@ class Adviser {
       Add("much-prefetch",
           fmt::format("its landmarks have {} ({} % of the image) fetched first",
                       SizeText(prefetch_bytes), percent),
-          {{"size", prefetch_bytes}},
-          {fmt::format("starling profile record {0} && starling profile push {0}", Quoted())});
+          {{"size", prefetch_bytes}}, OptimizeCommands());
     }
   }
 

@@ -12,11 +12,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <csignal>
+#include <span>
 
 #include "base/io.h"
 #include "base/pipe.h"
+#include "base/poll.h"
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
 
@@ -85,6 +88,7 @@ struct Plan {
   std::vector<char*> arguments;
   std::vector<char*> environment;
   int report_fd = -1;
+  std::array<int, 2> output_fds = {-1, -1};  // for standard output and error; -1: the caller's
 };
 
 std::vector<char*> PointersTo(const std::vector<std::string>& texts) {
@@ -170,6 +174,11 @@ bool MakeDirectory(const std::string& path) {
 /// The first process of its namespace: when it ends, so does everything in it.
 [[noreturn]] void Supervise(const Plan& plan) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  for (size_t i = 0; i < plan.output_fds.size(); ++i) {
+    if (plan.output_fds[i] >= 0) {
+      ::dup2(plan.output_fds[i], STDOUT_FILENO + static_cast<int>(i));
+    }
+  }
   // No descriptor of the server stays open here, above all none of its FUSE connections.
   ::dup2(plan.report_fd, kReportFd);
   ::fcntl(kReportFd, F_SETFD, FD_CLOEXEC);
@@ -216,29 +225,49 @@ bool MakeDirectory(const std::string& path) {
   }
 }
 
-/// Waits for the end of `process`, passing SIGTERM on.
-StatusOr<int> WaitFor(pid_t process) {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  const UniqueFd received(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
-  const UniqueFd ended(static_cast<int>(::syscall(SYS_pidfd_open, process, 0)));
-  int status = 0;
-  if (received.valid() && ended.valid()) {
-    pollfd polled[] = {{.fd = ended.get(), .events = POLLIN, .revents = 0},
-                       {.fd = received.get(), .events = POLLIN, .revents = 0}};
-    while (polled[0].revents == 0) {
-      if (::poll(polled, 2, -1) < 0 && errno != EINTR) {
-        break;
-      }
-      signalfd_siginfo signal{};
-      if (::read(received.get(), &signal, sizeof signal) == sizeof signal &&
-          signal.ssi_signo == SIGTERM) {
-        ::kill(process, SIGTERM);
-      }
+/// Passes on what a command prints, and looks for a text in it.
+class PrintedText {
+ public:
+  /// Borrows `wanted`, which is not empty.
+  PrintedText(UniqueFd from, int to, const std::string& wanted)
+      : from_(std::move(from)), to_(to), wanted_(wanted) {}
+
+  int fd() const { return from_.get(); }  // -1 once it has ended
+  bool was_found() const { return was_found_; }
+  /// Reads what is there; blocks when nothing is.
+  void Read() {
+    std::array<std::byte, kPartBytes> part{};
+    FdSource source(from_.get());
+    const StatusOr<size_t> size = source.Read(part);
+    if (!size.ok() || *size == 0) {
+      from_.Reset();
+      return;
+    }
+    const ByteSpan printed = ByteSpan(part).first(*size);
+    // Whoever reads ours may have gone; the command goes on.
+    (void)FdSink(to_).Write(printed);
+    last_ += AsText(printed);
+    was_found_ = was_found_ || last_.find(wanted_) != std::string::npos;
+    last_.erase(0, last_.size() - std::min(last_.size(), wanted_.size() - 1));
+  }
+  void ReadToEnd() {
+    while (from_.valid()) {
+      Read();
     }
   }
+
+ private:
+  static constexpr size_t kPartBytes = 16 << 10;
+
+  UniqueFd from_;
+  const int to_;
+  const std::string& wanted_;
+  std::string last_;  // too short to hold what is wanted
+  bool was_found_ = false;
+};
+
+StatusOr<int> Reap(pid_t process) {
+  int status = 0;
   while (::waitpid(process, &status, 0) < 0) {
     if (errno != EINTR) {
       return ErrnoError(errno, "wait for the command");
@@ -247,9 +276,71 @@ StatusOr<int> WaitFor(pid_t process) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : kSignalExitBase + WTERMSIG(status);
 }
 
+/// Waits until `process` has ended, passing SIGTERM on, or until what is waited for; true then.
+StatusOr<bool> WaitFor(pid_t process, const RunUntil& until, std::span<PrintedText> outputs) {
+  std::optional<std::chrono::steady_clock::time_point> deadline;
+  if (until.time) {
+    deadline = std::chrono::steady_clock::now() + *until.time;
+  }
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  const UniqueFd received(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+  const UniqueFd ended(static_cast<int>(::syscall(SYS_pidfd_open, process, 0)));
+  if (!received.valid() || !ended.valid()) {
+    return ErrnoError(errno, "watch the command");
+  }
+  for (;;) {
+    std::vector<pollfd> polled = {{.fd = ended.get(), .events = POLLIN, .revents = 0},
+                                  {.fd = received.get(), .events = POLLIN, .revents = 0}};
+    for (const PrintedText& output : outputs) {
+      polled.push_back({.fd = output.fd(), .events = POLLIN, .revents = 0});
+    }
+    ASSIGN_OR_RETURN(const bool is_ready, PollUntil(polled, deadline));
+    if (!is_ready) {
+      return true;
+    }
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      if (polled[2 + i].revents != 0) {
+        outputs[i].Read();
+      }
+      if (outputs[i].was_found()) {
+        return true;
+      }
+    }
+    signalfd_siginfo signal{};
+    if (::read(received.get(), &signal, sizeof signal) == sizeof signal &&
+        signal.ssi_signo == SIGTERM) {
+      ::kill(process, SIGTERM);
+    }
+    if (polled[0].revents != 0) {
+      return false;
+    }
+  }
+}
+
+/// Waits for the end of `process`, and brings it about when it is time.
+StatusOr<CommandEnd> WaitForEnd(pid_t process, const RunUntil& until,
+                                std::span<PrintedText> outputs) {
+  const StatusOr<bool> was_reached = WaitFor(process, until, outputs);
+  if (!was_reached.ok() || *was_reached) {
+    ::kill(process, SIGKILL);
+  }
+  ASSIGN_OR_RETURN(const int code, Reap(process));
+  RETURN_IF_ERROR(was_reached.status());
+  CommandEnd end{.exit_code = code, .was_reached = *was_reached};
+  // All that it started has ended with it, and so do the pipes.
+  for (PrintedText& output : outputs) {
+    output.ReadToEnd();
+    end.was_reached = end.was_reached || output.was_found();
+  }
+  return end;
+}
+
 }  // namespace
 
-StatusOr<int> RunInImage(const ImageCommand& command) {
+StatusOr<CommandEnd> RunInImage(const ImageCommand& command, const RunUntil& until) {
   if (command.arguments.empty()) {
     return MakeError(StatusCode::kInvalidArgument, "no command to run");
   }
@@ -257,6 +348,15 @@ StatusOr<int> RunInImage(const ImageCommand& command) {
   Plan plan = MakePlan(command, scratch.path());
   ASSIGN_OR_RETURN(Pipe pipe, MakePipe());
   plan.report_fd = pipe.write_end.get();
+  std::vector<PrintedText> outputs;
+  std::vector<UniqueFd> output_ends;
+  for (size_t i = 0; i < plan.output_fds.size() && !until.printed.empty(); ++i) {
+    ASSIGN_OR_RETURN(Pipe output, MakePipe());
+    plan.output_fds[i] = output.write_end.get();
+    output_ends.push_back(std::move(output.write_end));
+    outputs.emplace_back(std::move(output.read_end), STDOUT_FILENO + static_cast<int>(i),
+                         until.printed);
+  }
   const auto process = static_cast<pid_t>(
       ::syscall(SYS_clone, CLONE_NEWNS | CLONE_NEWPID | SIGCHLD, nullptr, nullptr, nullptr, 0));
   if (process < 0) {
@@ -266,16 +366,17 @@ StatusOr<int> RunInImage(const ImageCommand& command) {
     Supervise(plan);
   }
   pipe.write_end.Reset();
+  output_ends.clear();
   FdSource source(pipe.read_end.get());
   Report report;
   const StatusOr<size_t> reported =
       ReadFully(source, std::as_writable_bytes(std::span(&report, 1)));
-  ASSIGN_OR_RETURN(const int code, WaitFor(process));
+  ASSIGN_OR_RETURN(const CommandEnd end, WaitForEnd(process, until, outputs));
   if (reported.ok() && *reported == sizeof report) {
     return ErrnoError(report.error,
                       fmt::format("{}: {}", command.arguments.front(), NameOf(report.step)));
   }
-  return code;
+  return end;
 }
 
 }  // namespace starling::mount

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <chrono>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,12 +18,26 @@ struct ImageCommand {
   std::string working_directory;         // in the image; empty: its root
 };
 
+/// When a command that would go on is ended, whichever comes first.
+struct RunUntil {
+  std::optional<std::chrono::milliseconds> time;  // it has run so long
+  /// It has printed this on one of its standard streams, which are pipes then; what it prints is
+  /// passed on. Empty: they stay the caller's.
+  std::string printed;
+};
+
+struct CommandEnd {
+  int exit_code = 0;
+  /// What RunUntil says came first, and the exit code means nothing.
+  bool was_reached = false;
+};
+
 /// Runs a command with the image as its root: in mount and process namespaces of its own, on a
 /// writable layer in memory, with the host's devices, network and user. No security boundary.
 /// Blocks until it ends; then all that it started is gone, and nothing stays mounted. SIGTERM is
 /// passed on to it and SIGINT left to the terminal: the caller has blocked both in all threads.
-/// Returns the exit code as a shell does: 128 + number for a signal. Errors: kPermissionDenied
+/// The exit code is as a shell's: 128 + number for a signal. Errors: kPermissionDenied
 /// without root; kNotFound when the image has no such command; else what the kernel refused.
-StatusOr<int> RunInImage(const ImageCommand& command);
+StatusOr<CommandEnd> RunInImage(const ImageCommand& command, const RunUntil& until = {});
 
 }  // namespace starling::mount

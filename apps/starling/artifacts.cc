@@ -32,4 +32,12 @@ oci::Annotations CreatedNow() {
   return {{std::string(registry::kCreatedAnnotation), Rfc3339(SystemClock().WallTime())}};
 }
 
+StatusOr<oci::Descriptor> AttachProfile(registry::Referrers& referrers,
+                                        const oci::Descriptor& image,
+                                        const layer::AccessProfile& profile) {
+  return referrers.Attach(image, {.type = std::string(layer::kAccessProfileType),
+                                  .parts = {{.content = ToBytes(profile.ToJson())}},
+                                  .annotations = CreatedNow()});
+}
+
 }  // namespace starling::cli

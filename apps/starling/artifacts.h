@@ -4,6 +4,7 @@
 #include <string>
 
 #include "apps/starling/toolbox.h"
+#include "layer/access_profile.h"
 #include "oci/image_store.h"
 #include "registry/referrers.h"
 
@@ -17,5 +18,10 @@ oci::Descriptor SubjectOf(const oci::SelectedImage& image);
 
 /// The annotation of an artifact that is made now.
 oci::Annotations CreatedNow();
+
+/// Attaches what runs of the image needed; the artifact's descriptor.
+StatusOr<oci::Descriptor> AttachProfile(registry::Referrers& referrers,
+                                        const oci::Descriptor& image,
+                                        const layer::AccessProfile& profile);
 
 }  // namespace starling::cli

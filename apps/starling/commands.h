@@ -19,6 +19,7 @@ void AddMount(CLI::App& app, Run& chosen);
 void AddUmount(CLI::App& app, Run& chosen);
 void AddInspect(CLI::App& app, Run& chosen);
 void AddConvert(CLI::App& app, Run& chosen);
+void AddOptimize(CLI::App& app, Run& chosen);
 void AddProfile(CLI::App& app, Run& chosen);
 void AddIndex(CLI::App& app, Run& chosen);
 void AddUpgrade(CLI::App& app, Run& chosen);

@@ -50,6 +50,7 @@ int main(int argc, char** argv) {
   cli::AddUmount(app, chosen);
   cli::AddInspect(app, chosen);
   cli::AddConvert(app, chosen);
+  cli::AddOptimize(app, chosen);
   cli::AddProfile(app, chosen);
   cli::AddIndex(app, chosen);
   cli::AddLogin(app, chosen);

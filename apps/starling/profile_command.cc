@@ -1,21 +1,14 @@
-#include <pthread.h>
-#include <signal.h>
-
 #include <cstdio>
 #include <memory>
 
 #include "apps/starling/artifacts.h"
 #include "apps/starling/commands.h"
+#include "apps/starling/recorded_run.h"
 #include "apps/starling/toolbox.h"
-#include "base/clock.h"
+#include "base/file_system.h"
 #include "base/size_text.h"
-#include "base/temp_dir.h"
-#include "layer/access_recorder.h"
 #include "layer/gzip_index_store.h"
 #include "layer/profile_store.h"
-#include "mount/image_mount.h"
-#include "mount/image_process.h"
-#include "oci/image_config.h"
 
 namespace starling::cli {
 namespace {
@@ -115,10 +108,7 @@ Status Push(const Arguments& arguments) {
                                                     ? StoreOf(arguments).Find(image.digest)
                                                     : ReadProfile(arguments.file));
   RETURN_IF_ERROR(CheckImage(profile, image));
-  ASSIGN_OR_RETURN(const oci::Descriptor artifact,
-                   referrers->Attach(image, {.type = std::string(layer::kAccessProfileType),
-                                             .parts = {{.content = ToBytes(profile.ToJson())}},
-                                             .annotations = CreatedNow()}));
+  ASSIGN_OR_RETURN(const oci::Descriptor artifact, AttachProfile(*referrers, image, profile));
   std::printf("%s\n", artifact.digest.ToString().c_str());
   return OkStatus();
 }
@@ -161,58 +151,27 @@ Status Export(const Arguments& arguments) {
   return WriteProfile(profile, arguments.file);
 }
 
-StatusOr<oci::ImageConfig> ReadConfig(oci::ImageSource& source, const oci::Descriptor& blob) {
-  if (blob.size_bytes > oci::kMaxConfigBytes) {
-    return MakeError(StatusCode::kResourceExhausted, "the image's configuration is too large");
-  }
-  BytesSink sink;
-  RETURN_IF_ERROR(source.ReadBlob(blob, sink));
-  return oci::ImageConfig::Parse(sink.bytes());
-}
-
 Status Record(const Arguments& arguments) {
-  // Before any thread starts, so that a stop signal ends the command and not the recording.
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  LeaveStopSignalsToCommand();
   ASSIGN_OR_RETURN(const oci::Platform platform, PlatformOf(arguments.platform));
-  ASSIGN_OR_RETURN(const TempDir view, TempDir::Make("/tmp", "starling-record-"));
-  const auto recorder = std::make_shared<layer::AccessRecorder>(SystemClock());
   ASSIGN_OR_RETURN(const auto toolbox, Toolbox::Make(arguments.registries, arguments.image));
   ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> source,
                    toolbox->OpenSource(arguments.image));
-  ASSIGN_OR_RETURN(
-      const std::unique_ptr<mount::ImageMount> shown,
-      mount::ImageMount::Start({.root = std::filesystem::path(arguments.root) / "mount" / "record",
-                                .directory = view.path(),
-                                .platform = platform,
-                                .gzip_indexes = std::filesystem::path(arguments.root) /
-                                                layer::GzipIndexStore::kDirectoryName,
-                                .recorder = recorder},
-                               source, RealFileSystem()));
-  ASSIGN_OR_RETURN(const oci::ImageConfig config,
-                   ReadConfig(*source, shown->image().manifest.config));
-  ASSIGN_OR_RETURN(const int code,
-                   mount::RunInImage({.image = view.path(),
-                                      .arguments = arguments.command.empty() ? config.command()
-                                                                             : arguments.command,
-                                      .environment = config.environment(),
-                                      .working_directory = config.working_directory()}));
-  ASSIGN_OR_RETURN(const AccessProfile run, recorder->Snapshot(shown->image().raw_manifest.digest));
-  ASSIGN_OR_RETURN(const AccessProfile merged, StoreOf(arguments).Add(run));
+  const std::filesystem::path root(arguments.root);
+  ASSIGN_OR_RETURN(const RecordedRun run,
+                   RecordRun(source, {.root = root / "mount" / "record",
+                                      .gzip_indexes = root / layer::GzipIndexStore::kDirectoryName,
+                                      .platform = platform,
+                                      .command = arguments.command,
+                                      .until = {}}));
+  ASSIGN_OR_RETURN(const AccessProfile merged, StoreOf(arguments).Add(run.profile));
   if (!arguments.file.empty()) {
-    RETURN_IF_ERROR(WriteProfile(run, arguments.file));
+    RETURN_IF_ERROR(WriteProfile(run.profile, arguments.file));
   }
   std::fprintf(stderr, "this run needed %s in %zu ranges; %u runs are known\n",
-               SizeText(run.needed_bytes()).c_str(), run.range_count(), merged.runs());
-  return code == 0 ? OkStatus()
-                   : MakeError(StatusCode::kAborted,
-                               fmt::format("{} ended with exit code {}; what it read was recorded",
-                                           arguments.command.empty() ? "the image's command"
-                                                                     : arguments.command.front(),
-                                           code));
+               SizeText(run.profile.needed_bytes()).c_str(), run.profile.range_count(),
+               merged.runs());
+  return CheckEnd(run, "what it read was recorded");
 }
 
 }  // namespace

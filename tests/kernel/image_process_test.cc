@@ -28,11 +28,12 @@ class ImageProcessTest : public testing_support::PrivateMountsFixture {
     std::ofstream(Image() / "etc/plain") << "text";
   }
   std::filesystem::path Image() const { return directory_.path() / "image"; }
-  StatusOr<int> Run(const std::string& script) const {
+  StatusOr<CommandEnd> Run(const std::string& script, const RunUntil& until = {}) const {
     return RunInImage({.image = Image(),
                        .arguments = {"sh", "-c", script},
                        .environment = {"PATH=/nowhere:/bin", "COLOR=blue"},
-                       .working_directory = "/work"});
+                       .working_directory = "/work"},
+                      until);
   }
   static std::string MountsOf() {
     std::ifstream file("/proc/self/mountinfo");
@@ -63,9 +64,10 @@ TEST_F(ImageProcessTest, RunsWithTheImageAsItsRoot) {
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
-    const auto code = Run(c.script);
-    ASSERT_TRUE(code.ok()) << Describe(code.status());
-    EXPECT_EQ(*code, c.want);
+    const auto end = Run(c.script);
+    ASSERT_TRUE(end.ok()) << Describe(end.status());
+    EXPECT_EQ(end->exit_code, c.want);
+    EXPECT_FALSE(end->was_reached);
   }
   std::ifstream plain(Image() / "etc/plain");
   EXPECT_EQ(std::string(std::istreambuf_iterator<char>(plain), {}), "text");
@@ -110,10 +112,67 @@ TEST_F(ImageProcessTest, PassesAStopSignalOn) {
   ASSERT_EQ(pthread_sigmask(SIG_BLOCK, &signals, &before), 0);
   // It is pending already, so it arrives whatever the command has come to.
   ::kill(::getpid(), SIGTERM);
-  const auto code = Run("trap 'exit 9' TERM; while :; do busybox sleep 0.1; done");
+  const auto end = Run("trap 'exit 9' TERM; while :; do busybox sleep 0.1; done");
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  ASSERT_TRUE(code.ok()) << Describe(code.status());
-  EXPECT_TRUE(*code == 9 || *code == 128 + SIGTERM) << *code;
+  ASSERT_TRUE(end.ok()) << Describe(end.status());
+  EXPECT_TRUE(end->exit_code == 9 || end->exit_code == 128 + SIGTERM) << end->exit_code;
+}
+
+TEST_F(ImageProcessTest, IsEndedWhenItIsTime) {
+  const struct {
+    std::string_view name;
+    std::string script;
+    RunUntil until;
+    bool want;
+    std::string out;
+    std::string error;
+  } cases[] = {
+      {"a time",
+       "busybox sleep 1000 & busybox sleep 1000",
+       {.time = std::chrono::milliseconds(1)},
+       true,
+       "",
+       ""},
+      {"its own end first", "true", {.time = std::chrono::hours(1)}, false, "", ""},
+      {"a text",
+       "echo ready to serve; busybox sleep 1000",
+       {.printed = "ready to"},
+       true,
+       "ready to serve\n",
+       ""},
+      {"a text in parts, without an end",
+       "busybox printf 'some re'; busybox sleep 0.1; busybox printf ady; busybox sleep 1000",
+       {.printed = "ready"},
+       true,
+       "some ready",
+       ""},
+      {"a text on standard error",
+       "echo x; echo ready >&2; busybox sleep 1000",
+       {.printed = "ready"},
+       true,
+       "x\n",
+       "ready\n"},
+      {"a text as the last thing", "echo ready", {.printed = "ready"}, true, "ready\n", ""},
+      {"another text", "echo red; echo y; exit 3", {.printed = "ready"}, false, "red\ny\n", ""},
+      {"more than a pipe holds",
+       "busybox head -c 200000 /dev/zero | busybox tr '\\0' x",
+       {.printed = "ready"},
+       false,
+       std::string(200000, 'x'),
+       ""},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    testing::internal::CaptureStdout();
+    testing::internal::CaptureStderr();
+    const auto end = Run(c.script, c.until);
+    const std::string out = testing::internal::GetCapturedStdout();
+    const std::string error = testing::internal::GetCapturedStderr();
+    ASSERT_TRUE(end.ok()) << Describe(end.status());
+    EXPECT_EQ(end->was_reached, c.want);
+    EXPECT_EQ(out, c.out);
+    EXPECT_EQ(error, c.error);
+  }
 }
 
 }  // namespace

@@ -210,6 +210,9 @@ TEST(Check, MissesWhatSaysWhatIsNeededFirst) {
   ASSERT_THAT(IdsOf(report), ElementsAre("no-first-needs"));
   EXPECT_THAT(report.advice[0].numbers,
               UnorderedElementsAre(Pair("lazyLayers", 3), Pair("layersWithoutLandmark", 2)));
+  EXPECT_THAT(report.advice[0].commands,
+              ElementsAre("starling optimize a -t docker.io/library/a:latest-fast",
+                          "starling optimize a --profile"));
   const CheckReport attached =
       Check(silent, {.attached = Circumstances::Attached{.profile = true}}, "a");
   ASSERT_THAT(IdsOf(attached), ElementsAre("attached-profile"));
