@@ -111,7 +111,7 @@ expect "an eviction to less than is pinned" "$status" 4
 expect "what a pinned layer holds after it" "$(held_of "$layer")" "$held"
 stop_process "$STARLINGD_PID"
 start_starlingd "$work"
-wait_until 15 "containerd's return to the snapshotter" ctr snapshots --snapshotter stargz ls
+await_snapshotter
 drop_caches
 run c5 /bin/sh -c 'cd / && sha256sum -c /tmp/sums' >/dev/null
 [ "$(held_of "$layer")" -ge "$held" ] || fail "a pin was not honoured after a restart"

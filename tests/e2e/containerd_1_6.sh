@@ -109,8 +109,7 @@ stop_process "$STARLINGD_PID" || fail "starlingd did not stop"
 expect "mounts of a stopped starlingd" "$(mounts_below "$work/starling")" ""
 mark=$(registry_mark "$work")
 start_starlingd "$work"
-# The socket was away, so containerd dials it again, after a pause that gRPC chooses.
-wait_until 15 "containerd's return to the snapshotter" ctr snapshots --snapshotter stargz ls
+await_snapshotter
 expect "a container after the restart" \
   "$(ctr run --rm --snapshotter stargz "$lazy" c5 /bin/cat /data/kept)" changed
 expect "requests after the restart" "$(registry_cost "$work" "$mark")" "0 0"

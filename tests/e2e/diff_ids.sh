@@ -82,6 +82,7 @@ mark=$(registry_mark "$work")
 stop_process "$STARLINGD_PID" || fail "starlingd did not stop"
 start_starlingd "$work"
 wait_until 30 "the error after a restart" told_one
+await_snapshotter
 expect "blob requests after a restart, but for the configuration" \
   "$(registry_requests "$work" "$mark" | grep -c "blobs/" || true)" 0
 expect "a container after a restart" "$(ctr run --rm --snapshotter stargz "$REGISTRY/t/image:lie" again cat /data/kept)" changed

@@ -225,6 +225,12 @@ C
   wait_until 30 "containerd's first answer" "${bin:+$bin/}ctr" -a "$CONTAINERD_ADDRESS" version
 }
 
+# await_snapshotter: after starlingd's socket was away, containerd dials it again after a pause that gRPC chooses, and
+# fails whatever is asked meanwhile.
+await_snapshotter() {
+  wait_until 20 "containerd's return to the snapshotter" ctr snapshots --snapshotter stargz ls
+}
+
 # seconds NAME COMMAND...: runs it and sets NAME_seconds.
 seconds() {
   local name=$1 start end

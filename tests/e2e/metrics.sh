@@ -224,7 +224,7 @@ start_process "$work/other.log" "$python" -c 'import socket, sys, time
 s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("127.0.0.1", int(sys.argv[1]))); s.listen(); print("here", flush=True); s.accept()' "$port"
 wait_until 20 "the other process" grep -q here "$work/other.log"
 start_starlingd "$work"
-wait_until 20 "containerd's return to the snapshotter" ctr snapshots --snapshotter stargz ls
+await_snapshotter
 expect_match "what the log says" "$(grep 'metrics are not served' "$work/starlingd.log")" 'another process listens there'
 stop_process "$STARLINGD_PID"
 

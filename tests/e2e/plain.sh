@@ -122,7 +122,7 @@ expect "output of a container" \
 stop_process "$STARLINGD_PID" || fail "starlingd did not stop"
 mark=$(registry_mark "$work")
 start_starlingd "$work/old"
-wait_until 15 "containerd's return to the snapshotter" ctr snapshots --snapshotter stargz ls
+await_snapshotter
 expect "a container after the restart" \
   "$(ctr run --rm --snapshotter stargz "$plain" c2 /bin/cat /data/kept)" changed
 expect "requests after the restart" "$(registry_cost "$work" "$mark")" "0 0"

@@ -90,6 +90,7 @@ starlingd_settings='[fetch]
 background = false
 record_profiles = false'
 start_starlingd "$work"
+await_snapshotter
 pull
 expect "output without recording" "$(run off "$read_some")" $'changed\nowned'
 remove

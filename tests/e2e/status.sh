@@ -115,7 +115,7 @@ ctr images rm "$REGISTRY/t/again:1" >/dev/null
 held=$(starling status "$image" --json | jq '.images[0].heldSize')
 stop_process "$STARLINGD_PID"
 start_starlingd "$work"
-wait_until 15 "containerd's return to the snapshotter" ctr snapshots --snapshotter stargz ls
+await_snapshotter
 starling status "$image" --json >"$work/status.json"
 expect "held after a restart" "$(value '.images[0].heldSize')" "$held"
 expect "fetched since the restart" "$(value '.images[0].fetchedSize')" 0
@@ -141,7 +141,7 @@ printf 'server = "http://%s"\n[host."http://%s"]\ncapabilities = ["pull", "resol
   >"$work/certs.d/${REGISTRY/:/_}_/hosts.toml"
 starlingd_settings+=$'\n[registry]\nconfig_path = "'$work$'/certs.d"'
 start_starlingd "$work"
-wait_until 15 "containerd's return to the snapshotter" ctr snapshots --snapshotter stargz ls
+await_snapshotter
 ctr run --rm --snapshotter stargz "$image" c3 /bin/cat /big1/12 >/dev/null
 starling status "$image" --json >"$work/status.json"
 expect "the places of the layer that was read" \
