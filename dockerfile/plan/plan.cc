@@ -31,6 +31,8 @@ constexpr std::array<std::string_view, 5> kProxyNames = {"http_proxy", "https_pr
                                                          "no_proxy", "all_proxy"};
 /// Longer titles say no more.
 constexpr size_t kMaxTitleBytes = 500;
+/// Stages that stand on each other are made on one stack.
+constexpr size_t kMaxStageDepth = 200;
 
 bool IsProxyName(std::string_view name) {
   return std::find(kProxyNames.begin(), kProxyNames.end(), LowerCase(name)) != kProxyNames.end();
@@ -348,8 +350,14 @@ class Planner {
   }
 
   Checked<NodeId> StageFiles(size_t index) {
+    if (depth_ == kMaxStageDepth) {
+      return ProblemAt(place_.range,
+                       fmt::format("more than {} stages stand on each other here", kMaxStageDepth));
+    }
     const Place here = place_;
+    ++depth_;
     auto problem = MakeStage(index);
+    --depth_;
     place_ = here;
     if (problem) {
       return *std::move(problem);
@@ -1214,6 +1222,8 @@ class Planner {
   std::map<std::string, ResolvedImage> images_;
   Graph graph_;
   size_t size_bytes_ = 0;
+  /// Stages that are being made, the target included.
+  size_t depth_ = 1;
   Place place_;
 };
 

@@ -291,18 +291,37 @@ TEST_F(MakePlanTest, IsBoundedWhateverItsLinesSay) {
   const std::string large =
       "FROM scratch AS s0\nENV L=" + std::string(60'000, 'x') + "\nENV A=$L$L$L$L$L$L$L$L\n";
   std::string stages;
+  std::string copies = "FROM scratch\n";
   for (int i = 1; i < 900; ++i) {
-    stages += fmt::format("FROM s{} AS s{}\n", i - 1, i);
+    stages += fmt::format("FROM s0 AS s{}\n", i);
+    copies += fmt::format("COPY --from=s{} / /\n", i);
   }
   const std::pair<const char*, std::string> cases[] = {
       {"environments of steps", large + repeated("RUN x\n", 1000)},
       {"history", large + repeated("LABEL a=$A\n", 1000)},
       {"files", large + repeated("COPY <<F /f\n$A\nF\n", 1000)},
-      {"stages on stages", large + "LABEL a=$A\n" + stages}};
+      {"stages on a stage", large + "LABEL a=$A\n" + stages + copies}};
   for (const auto& [name, text] : cases) {
     EXPECT_THAT(Refusal(text), HasSubstr("the steps up to here take more than")) << name;
   }
   EXPECT_EQ(Refusal(large + repeated("RUN x\n", 100)), "accepted");
+}
+
+TEST_F(MakePlanTest, BoundsHowManyStagesStandOnEachOther) {
+  const auto tower = [](std::string_view line, int count) {
+    std::string text = "FROM scratch AS s0\nRUN x\n";
+    for (int i = 1; i < count; ++i) {
+      text += fmt::format(fmt::runtime(line), i - 1, i);
+    }
+    return text;
+  };
+  for (const std::string_view line :
+       {"FROM s{0} AS s{1}\n", "FROM scratch AS s{1}\nCOPY --from=s{0} / /\n",
+        "FROM scratch AS s{1}\nRUN --mount=from=s{0},target=/m x\n"}) {
+    EXPECT_EQ(Refusal(tower(line, 200)), "accepted") << line;
+    EXPECT_THAT(Refusal(tower(line, 201)), HasSubstr("more than 200 stages stand on each other"))
+        << line;
+  }
 }
 
 TEST_F(MakePlanTest, TitlesCountTheStepsOfAStage) {
