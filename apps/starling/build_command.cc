@@ -183,6 +183,11 @@ void AddBuildOptions(CLI::App& command, BuildArguments& a) {
                      "/etc/ssl/certs/ca-certificates.crt");
   command.add_flag("--debug-shell", a.debug_shell,
                    "Open a shell in the place of a RUN that failed, on this terminal");
+  command.add_option("--lock", a.lock,
+                     "Write which images, Pythons, downloads and commits were used to this file");
+  command.add_flag("--locked", a.locked,
+                   "Use what the file of --lock (default: starling.lock) says, and nothing that it "
+                   "does not have");
   command.add_flag("--check-entrypoint", a.check_entrypoint,
                    "Say whether the image executes the command behind its entrypoint, as far as "
                    "its files tell, and fail where it does not");

@@ -38,6 +38,8 @@
 #include "dockerfile/context/git_checkout.h"
 #include "dockerfile/context/local_context.h"
 #include "dockerfile/files/copy.h"
+#include "dockerfile/lock/pinned_images.h"
+#include "dockerfile/lock/pins.h"
 #include "dockerfile/plan/plan.h"
 #include "dockerfile/plan/print.h"
 #include "dockerfile/recipe/render.h"
@@ -51,6 +53,7 @@ namespace {
 
 namespace build = dockerfile::build;
 namespace context = dockerfile::context;
+namespace lock = dockerfile::lock;
 namespace plan = dockerfile::plan;
 namespace recipe = dockerfile::recipe;
 namespace syntax = dockerfile::syntax;
@@ -123,22 +126,28 @@ StatusOr<Input> ReadStandardInput(const std::string& file, const std::filesystem
 
 /// The build's context and Dockerfile, wherever they are.
 StatusOr<Input> ReadInput(const BuildArguments& arguments, const std::filesystem::path& scratch,
-                          const std::stop_token& stop) {
+                          lock::Pins& pins, const std::stop_token& stop) {
   if (arguments.path == kStandardInput) {
     return ReadStandardInput(arguments.file, scratch, stop);
   }
   std::filesystem::path directory = arguments.path;
   Input input;
-  ASSIGN_OR_RETURN(const auto git, syntax::ParseGitReference(arguments.path));
+  ASSIGN_OR_RETURN(auto git, syntax::ParseGitReference(arguments.path));
   if (git && !(git->like_local_path && std::filesystem::exists(directory))) {
+    const std::string name = lock::Pins::NameOf(*git);
+    RETURN_IF_ERROR(pins.Pin(*git));
     ASSIGN_OR_RETURN(const context::GitCheckout checkout,
                      context::CheckOut(*git, /*keep_git_directory=*/false, scratch / "git", stop));
+    pins.NoteRepository(name, checkout.commit);
     directory = checkout.directory;
     input.material = build::MaterialOfCommit(arguments.path, checkout.commit);
   } else if (syntax::IsHttpUrl(arguments.path)) {
     const std::filesystem::path archive = scratch / "download";
+    plan::HttpSource source{.url = arguments.path, .checksum = {}};
+    RETURN_IF_ERROR(pins.Pin(source));
     ASSIGN_OR_RETURN(const oci::Digest digest,
-                     context::Download(arguments.path, archive, {}, stop));
+                     context::Download(source.url, archive, {.checksum = source.checksum}, stop));
+    pins.NoteDownload(source.url, digest);
     input.material = build::MaterialOfDownload(arguments.path, digest);
     ASSIGN_OR_RETURN(const UniqueFd fd, RealFileSystem().Open(archive, O_RDONLY, 0));
     directory = scratch / "context";
@@ -399,6 +408,7 @@ class BuildRun {
     stop_ = signals.token();
     ASSIGN_OR_RETURN(const build::ScratchDirectory scratch,
                      build::ScratchDirectory::Make(arguments_.state_directory / "contexts"));
+    RETURN_IF_ERROR(ReadLock());
     ASSIGN_OR_RETURN(const syntax::Dockerfile dockerfile, ReadDockerfile(scratch.path()));
     if (PrintsSource()) {
       return PrintSource(dockerfile);
@@ -415,15 +425,23 @@ class BuildRun {
     const std::stop_callback stop_network(stop_, [this] { toolbox_->StopNetwork(); });
     build::BaseImages images(
         [this](const std::string& reference) { return toolbox_->OpenSource(reference); });
+    lock::PinnedImages pinned(
+        pins_, images, [&images](const plan::BaseImage& image) -> StatusOr<oci::Digest> {
+          ASSIGN_OR_RETURN(const auto found, images.Find({.reference = image.reference,
+                                                          .platform = image.platform,
+                                                          .manifest = image.manifest}));
+          return found->selected.top.digest;
+        });
     for (const oci::Platform& platform : settings_.platforms) {
       settings_.plan.build.target_platform = platform;
-      auto planned = plan::MakePlan(dockerfile, settings_.plan, images);
+      auto planned = plan::MakePlan(dockerfile, settings_.plan, pinned);
       if (!planned.ok()) {
         return CannotBeBuilt(planned.status());
       }
       if (recipe_ != nullptr) {
         RETURN_IF_ERROR(CheckBasePlatform(*recipe_, *planned, platform));
       }
+      RETURN_IF_ERROR(pins_.PinSources(planned->graph));
       builds_.push_back({.plan = *std::move(planned)});
     }
     if (!arguments_.print.empty()) {
@@ -449,6 +467,7 @@ class BuildRun {
     }
     RETURN_IF_ERROR(Deliver(images));
     RETURN_IF_ERROR(ExportCaches(images));
+    RETURN_IF_ERROR(WriteLock());
     if (recipe_ == nullptr) {
       WarnOfLint(dockerfile);
     }
@@ -516,7 +535,7 @@ class BuildRun {
   /// Of the file, or of the recipe.
   StatusOr<syntax::Dockerfile> ReadDockerfile(const std::filesystem::path& scratch) {
     if (recipe_ == nullptr) {
-      ASSIGN_OR_RETURN(input_, ReadInput(arguments_, scratch, stop_));
+      ASSIGN_OR_RETURN(input_, ReadInput(arguments_, scratch, pins_, stop_));
       return syntax::ParseDockerfile(input_.text);
     }
     ASSIGN_OR_RETURN(recipe::RenderedRecipe rendered, recipe::RenderRecipe(*recipe_));
@@ -559,6 +578,50 @@ class BuildRun {
                                    (bin / "python").native()));
     }
     return OkStatus();
+  }
+
+  Status ReadLock() {
+    if (!arguments_.locked) {
+      return OkStatus();
+    }
+    const std::string file = LockFile();
+    const auto bytes = ReadFile(RealFileSystem(), file, lock::kMaxLockBytes);
+    if (!bytes.ok()) {
+      return Annotate(bytes.status(), "--locked");
+    }
+    auto read = lock::ParseLock(*bytes);
+    if (!read.ok()) {
+      return Annotate(read.status(), file);
+    }
+    pins_ = lock::Pins(*std::move(read), file);
+    return OkStatus();
+  }
+
+  Status WriteLock() const {
+    if (arguments_.locked || arguments_.lock.empty()) {
+      return OkStatus();
+    }
+    return WriteFileAtomically(RealFileSystem(), arguments_.lock,
+                               AsBytes(lock::WriteLock(pins_.used())), 0644);
+  }
+
+  std::string LockFile() const {
+    return arguments_.lock.empty() ? "starling.lock" : arguments_.lock;
+  }
+
+  void NoteSources(const build::Builder& builder, const plan::Graph& graph) {
+    for (const auto& [node, material] : builder.Fetched()) {
+      const plan::Operation& operation = graph.nodes[node].operation;
+      if (const auto* http = std::get_if<plan::HttpSource>(&operation)) {
+        if (const auto digest =
+                oci::Digest::Parse(fmt::format("{}:{}", material.algorithm, material.digest));
+            digest.ok()) {
+          pins_.NoteDownload(http->url, *digest);
+        }
+      } else if (const auto* git = std::get_if<plan::GitSource>(&operation)) {
+        pins_.NoteRepository(lock::Pins::NameOf(git->reference), material.digest);
+      }
+    }
   }
 
   Status CheckPrograms(build::BaseImages& images) {
@@ -615,7 +678,8 @@ class BuildRun {
         }));
         return found;
       };
-      ASSIGN_OR_RETURN(one.pythons, contexts.Provide(one.plan, named, scratch, look_at, stop_));
+      ASSIGN_OR_RETURN(one.pythons,
+                       contexts.Provide(one.plan, named, scratch, look_at, pins_, stop_));
     }
     return OkStatus();
   }
@@ -767,6 +831,7 @@ class BuildRun {
       return tree.status();
     }
     one.tree = *std::move(tree);
+    NoteSources(builder, one.plan.graph);
     RETURN_IF_ERROR(CheckEntrypoint(builder, one));
     if (arguments_.run) {
       RETURN_IF_ERROR(RunImage(builder, one));
@@ -1115,6 +1180,7 @@ class BuildRun {
   UniqueFd terminal_;  // for --debug-shell
   std::stop_token stop_;
   Input input_;
+  lock::Pins pins_;
   std::unique_ptr<Toolbox> toolbox_;
   std::optional<containerd::Client> client_;
   std::vector<PlatformBuild> builds_;

@@ -24,6 +24,9 @@ struct BuildArguments {
   std::vector<std::string> secrets;
   std::vector<std::string> ssh;
   bool no_cache = false;
+  /// A file that says what names stand for: written, or with `locked` obeyed.
+  std::string lock;
+  bool locked = false;
   bool check_entrypoint = false;
   bool verify_entrypoint = false;
   std::vector<std::string> no_cache_stages;

@@ -96,9 +96,29 @@ StatusOr<python::ReleaseTable::Wanted> PythonContexts::WantedOf(const plan::Plan
   return *wanted;
 }
 
+StatusOr<python::Release> PythonContexts::Choose(const python::ReleaseTable::Wanted& wanted,
+                                                 const python::ReleaseSource& source,
+                                                 dockerfile::lock::Pins& pins) const {
+  const std::string name = fmt::format("{} {} {} v{}", wanted.version, wanted.architecture,
+                                       python::NameOf(wanted.libc), wanted.cpu);
+  ASSIGN_OR_RETURN(const std::optional<dockerfile::lock::LockedPython> pinned, pins.Python(name));
+  python::ReleaseTable table = table_;
+  if (pinned) {
+    // What a lock names may be used, as what a table names.
+    RETURN_IF_ERROR(Annotate(table.Add(fmt::format("{}  {}\n", pinned->digest.Hex(), pinned->file)),
+                             arguments_.lock));
+  }
+  ASSIGN_OR_RETURN(python::Release release,
+                   table.Choose(wanted, [&](const python::Release& candidate) {
+                     return (!pinned || candidate.file == pinned->file) && source.Has(candidate);
+                   }));
+  pins.NotePython(name, {.file = release.file, .digest = release.digest});
+  return release;
+}
+
 StatusOr<std::map<std::string, build::LocalContext>> PythonContexts::Provide(
     const plan::Plan& plan, const std::map<std::string, std::string>& named,
-    const std::filesystem::path& scratch, const LookAt& look_at,
+    const std::filesystem::path& scratch, const LookAt& look_at, dockerfile::lock::Pins& pins,
     const std::stop_token& stop) const {
   const python::TreeStore store = PythonTrees(arguments_.state_directory);
   const python::ReleaseSource source(
@@ -115,10 +135,7 @@ StatusOr<std::map<std::string, build::LocalContext>> PythonContexts::Provide(
       if (python::IsBelow(plan.graph, context, plan.root)) {
         RETURN_IF_ERROR(CheckPath(plan.image));
       }
-      ASSIGN_OR_RETURN(const python::Release release,
-                       table_.Choose(wanted, [&source](const python::Release& candidate) {
-                         return source.Has(candidate);
-                       }));
+      ASSIGN_OR_RETURN(const python::Release release, Choose(wanted, source, pins));
       const auto say = [this](const std::string& place) {
         if (!arguments_.quiet) {
           std::fprintf(stderr, "Python from %s\n", place.c_str());

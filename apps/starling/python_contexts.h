@@ -11,6 +11,7 @@
 #include "apps/starling/build_run.h"
 #include "base/status.h"
 #include "dockerfile/build/builder.h"
+#include "dockerfile/lock/pins.h"
 #include "dockerfile/plan/plan.h"
 #include "dockerfile/python/libc.h"
 #include "dockerfile/python/release_table.h"
@@ -39,13 +40,18 @@ class PythonContexts {
   using LookAt = std::function<StatusOr<dockerfile::python::BaseLibc>(
       dockerfile::plan::NodeId node, const std::string& architecture)>;
   /// The directories of those in `named` that `plan` needs, by name: each is a Python that runs on
-  /// what it is put on. Blocks; fetches what is not there yet. kFailedPrecondition where none runs.
+  /// what it is put on, and the one of `pins` where they say it. Blocks; fetches what is not there
+  /// yet. kFailedPrecondition where none runs.
   StatusOr<std::map<std::string, dockerfile::build::LocalContext>> Provide(
       const dockerfile::plan::Plan& plan, const std::map<std::string, std::string>& named,
-      const std::filesystem::path& scratch, const LookAt& look_at,
+      const std::filesystem::path& scratch, const LookAt& look_at, dockerfile::lock::Pins& pins,
       const std::stop_token& stop) const;
 
  private:
+  /// The release that fits, or the one of the lock if that fits.
+  StatusOr<dockerfile::python::Release> Choose(
+      const dockerfile::python::ReleaseTable::Wanted& wanted,
+      const dockerfile::python::ReleaseSource& source, dockerfile::lock::Pins& pins) const;
   explicit PythonContexts(const BuildArguments& arguments) : arguments_(arguments) {}
   StatusOr<dockerfile::python::CpuLevel> CpuFor(const std::string& architecture) const;
   StatusOr<dockerfile::python::ReleaseTable::Wanted> WantedOf(const dockerfile::plan::Plan& plan,

@@ -654,6 +654,8 @@ StatusOr<std::vector<CachedResult>> Builder::Results(NodeId root, Which which) {
   return results;
 }
 
+const std::map<NodeId, Material>& Builder::Fetched() const { return state_->materials; }
+
 std::vector<Material> Builder::Materials(NodeId root) const {
   return MaterialsOf(state_->graph, root, state_->materials);
 }

@@ -103,6 +103,8 @@ class Builder {
 
   /// What comes from outside of all that `root` needs, once it is built.
   std::vector<Material> Materials(plan::NodeId root) const;
+  /// Of that, the downloads and repositories, by their nodes.
+  const std::map<plan::NodeId, Material>& Fetched() const;
 
   /// The keys of all that `root` needs, without executing a step. Contexts are read, downloads
   /// made.

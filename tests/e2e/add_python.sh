@@ -147,16 +147,33 @@ expect "the layer from a mirror" "$(layer_of six:1 1)" "$(layer_of three:1 1)"
 printf 'FROM scratch\nADD root.tar /\nCOPY --link --from=p /python/. /usr/local\n' >"$work/Dockerfile.p"
 build four:1 build -f "$work/Dockerfile.p" --build-context p=python://3.12.3 --python-cpu native "$empty"
 expect "the layer on a base that was built" "$(layer_of four:1 1)" "$(layer_of one:1 1)"
+cd "$work"
 PYTHONPATH=$here/../../python/src python3 -B - "$REGISTRY/base:1" "$REGISTRY/five:1" "${common[@]:2}" <<'P' >"$work/five.out" 2>"$work/five.log" ||
 import sys
 
 import starling
 
-starling.Image.from_registry(sys.argv[1], add_python="3.12").run_commands("python -V >/version").push(sys.argv[2], options=sys.argv[3:])
+starling.Image.from_registry(sys.argv[1], add_python="3.12").run_commands("python -V >/version").push(
+    sys.argv[2], lock="starling.lock", options=sys.argv[3:])
 P
   fail "$(tail -n 20 "$work/five.log")"
 expect "an image from Python" "$(in_image five:1 cat /version)" "Python 3.12.3"
 expect "its layer" "$(layer_of five:1 1)" "$(layer_of one:1 1)"
+# Its lock names the release, so that it may be used without a table, and no other.
+python_file=$(basename "$archives"/cpython-3.12.3+20240415-x86_64-unknown-linux-gnu*)
+expect "the release in the lock" "$(jq -c .pythons starling.lock)" \
+  "{\"3.12 amd64 gnu v1\":{\"file\":\"$python_file\",\"digest\":\"sha256:$(sha256sum "$archives/$python_file" | cut -d' ' -f1)\"}}"
+(
+  unset STARLING_PYTHON_TABLE
+  refused "a release that is in no table" "3.12" image from-registry "$REGISTRY/base:1" --add-python 3.12
+  build locked:1 image from-registry "$REGISTRY/base:1" --add-python 3.12 --locked
+)
+expect "the layer of the lock" "$(layer_of locked:1 1)" "$(layer_of one:1 1)"
+refused "a version that the lock does not have" "Python 3.11 amd64 gnu v1 is not in starling.lock; build once with --lock" \
+  image from-registry "$REGISTRY/base:1" --add-python 3.11 --locked
+sed "s/\"digest\": \"sha256:...../\"digest\": \"sha256:00000/" starling.lock >other.lock
+refused "a release with another digest than the table's" "other.lock: .*${python_file/+/.} is known with another digest" \
+  image from-registry "$REGISTRY/base:1" --add-python 3.12 --locked --lock other.lock
 
 # For another machine than this one: no step of it runs.
 mkdir -p "$work/arm/lib" && touch "$work/arm/lib/ld-linux-aarch64.so.1"

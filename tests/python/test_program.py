@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +74,25 @@ def test_failures_are_exceptions(program, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ProgramError, match="is not in PATH"):
         Image.from_scratch().build()
+
+
+@pytest.mark.parametrize(
+    ("keywords", "options"),
+    [
+        ({}, []),
+        ({"lock": "app.lock"}, ["--lock", "app.lock"]),
+        ({"lock": Path("app.lock"), "locked": True}, ["--lock", "app.lock", "--locked"]),
+        ({"locked": True}, ["--locked"]),
+    ],
+)
+def test_locks_are_options_of_the_program(program, keywords, options):
+    image = Image.from_scratch()
+    for call in (image.build, lambda **k: image.push("h/a:1", **k), lambda **k: image.run(**k)):
+        call(**keywords)
+        arguments = program.call()["arguments"]
+        found = [
+            word
+            for i, word in enumerate(arguments)
+            if word in ("--lock", "--locked") or (i and arguments[i - 1] == "--lock")
+        ]
+        assert found == options

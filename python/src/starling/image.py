@@ -131,6 +131,11 @@ def _toml(path: Path) -> dict[str, Any]:
     raise InvalidError(f"reading {path.name} needs Python 3.11, or the package tomli")
 
 
+def _lock_options(lock: StrPath | None, locked: bool) -> list[str]:
+    options = [] if lock is None else ["--lock", os.fspath(lock)]
+    return [*options, "--locked"] if locked else options
+
+
 def _builder_version() -> int:
     """That of the environment, or the newest."""
     text = os.environ.get("STARLING_BUILDER_VERSION", "")
@@ -806,10 +811,16 @@ class Image:
         tag: str | None = None,
         *,
         contexts: Mapping[str, StrPath] | None = None,
+        lock: StrPath | None = None,
+        locked: bool = False,
         options: Sequence[str] = (),
     ) -> str:
-        """Builds the image, names it `tag`, and returns its digest. `contexts` are further named
-        build contexts, `options` further ones of `starling build`."""
+        """Builds the image, names it `tag`, and returns its digest.
+
+        `contexts` are further named build contexts. What the names of images, Pythons, downloads
+        and branches stood for is written to the file `lock`; with `locked`, they stand for what it
+        (or starling.lock) says. `options` are further ones of `starling build`."""
+        options = [*_lock_options(lock, locked), *options]
         with tempfile.TemporaryDirectory(prefix="starling-") as directory:
             result = Path(directory, "image")
             self._call("build", tag, [*options, "--iidfile", str(result)], contexts)
@@ -820,21 +831,27 @@ class Image:
         tag: str,
         *,
         contexts: Mapping[str, StrPath] | None = None,
+        lock: StrPath | None = None,
+        locked: bool = False,
         options: Sequence[str] = (),
     ) -> str:
         """Builds the image and stores it in the registry that `tag` names."""
-        return self.build(tag, contexts=contexts, options=[*options, "--push"])
+        return self.build(
+            tag, contexts=contexts, lock=lock, locked=locked, options=[*options, "--push"]
+        )
 
     def run(
         self,
         *command: str,
         contexts: Mapping[str, StrPath] | None = None,
+        lock: StrPath | None = None,
+        locked: bool = False,
         options: Sequence[str] = (),
     ) -> None:
         """Builds the image and runs it (its own command, if none is given) in a container that is
         removed afterwards."""
         end = ["--", *command] if command else []
-        self._call("run", None, options, contexts, end)
+        self._call("run", None, [*_lock_options(lock, locked), *options], contexts, end)
 
     def _json(self) -> str:
         return json.dumps(self.recipe(), ensure_ascii=False, indent=2) + "\n"

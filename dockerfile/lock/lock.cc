@@ -1,0 +1,149 @@
+#include "dockerfile/lock/lock.h"
+
+#include <algorithm>
+#include <functional>
+#include <set>
+#include <vector>
+
+#include "base/text.h"
+#include "oci/json_fields.h"
+
+namespace starling::dockerfile::lock {
+namespace {
+
+using oci::Json;
+
+constexpr int kMaxDepth = 4;
+constexpr size_t kShortestCommit = 40;  // SHA-1
+constexpr size_t kLongestCommit = 64;   // SHA-256
+
+Status Wrong(const std::string& pointer, const std::string& message) {
+  return MakeError(StatusCode::kInvalidArgument, pointer + ": " + message);
+}
+
+StatusOr<oci::Digest> ReadDigest(const Json& value, const std::string& pointer) {
+  if (!value.is_string()) {
+    return Wrong(pointer, "this must be a digest");
+  }
+  auto digest = oci::Digest::Parse(value.get<std::string>());
+  if (!digest.ok()) {
+    return Wrong(pointer, std::string(MessageOf(digest.status())));
+  }
+  return digest;
+}
+
+StatusOr<std::string> ReadCommit(const Json& value, const std::string& pointer) {
+  const std::string commit = value.is_string() ? value.get<std::string>() : "";
+  if ((commit.size() != kShortestCommit && commit.size() != kLongestCommit) ||
+      commit.find_first_not_of("0123456789abcdef") != std::string::npos) {
+    return Wrong(pointer, "this must be a whole commit");
+  }
+  return commit;
+}
+
+StatusOr<LockedPython> ReadPython(const Json& value, const std::string& pointer) {
+  if (!value.is_object() || value.size() != 2 || !value.contains("file") ||
+      !value.contains("digest")) {
+    return Wrong(pointer, R"(this must be an object with "file" and "digest")");
+  }
+  LockedPython python;
+  if (!value["file"].is_string() || !IsOneWord(value["file"].get<std::string>()) ||
+      value["file"].get<std::string>().find('/') != std::string::npos) {
+    return Wrong(pointer + "/file", "this must be the name of a file");
+  }
+  python.file = value["file"].get<std::string>();
+  ASSIGN_OR_RETURN(python.digest, ReadDigest(value["digest"], pointer + "/digest"));
+  return python;
+}
+
+/// The member `name` of `document`, an object of entries that `read` reads.
+template <typename Value, typename Read>
+Status ReadEntries(const Json& document, const char* name, std::map<std::string, Value>& entries,
+                   const Read& read) {
+  const auto found = document.find(name);
+  if (found == document.end()) {
+    return OkStatus();
+  }
+  if (!found->is_object()) {
+    return Wrong(fmt::format("/{}", name), "this must be an object");
+  }
+  for (const auto& [key, value] : found->items()) {
+    ASSIGN_OR_RETURN(Value entry, read(value, fmt::format("/{}/{}", name, key)));
+    entries.insert_or_assign(key, std::move(entry));
+  }
+  return OkStatus();
+}
+
+StatusOr<Lock> Read(std::string_view text) {
+  std::vector<std::set<std::string>> open_objects;
+  std::string problem;
+  const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    if (depth > kMaxDepth && problem.empty()) {
+      problem = fmt::format("nested more than {} deep", kMaxDepth);
+    }
+    if (!problem.empty()) {
+      return false;
+    }
+    if (event == Json::parse_event_t::object_start) {
+      open_objects.emplace_back();
+    } else if (event == Json::parse_event_t::object_end && !open_objects.empty()) {
+      open_objects.pop_back();
+    } else if (event == Json::parse_event_t::key &&
+               !open_objects.back().insert(parsed.get<std::string>()).second) {
+      problem = fmt::format("\"{}\" is there twice in one object", parsed.get<std::string>());
+    }
+    return true;
+  };
+  const Json document = Json::parse(text.begin(), text.end(), watch, /*allow_exceptions=*/false);
+  if (!problem.empty()) {
+    return MakeError(StatusCode::kInvalidArgument, problem);
+  }
+  if (!document.is_object()) {
+    return MakeError(StatusCode::kInvalidArgument, "not a JSON object");
+  }
+  for (const auto& [name, value] : document.items()) {
+    if (name != "version" && name != "images" && name != "pythons" && name != "downloads" &&
+        name != "repositories") {
+      return Wrong("/" + name, "there is no such member here");
+    }
+  }
+  const auto version = document.find("version");
+  if (version == document.end() || !version->is_number_integer() || *version != kLockVersion) {
+    return Wrong("/version", fmt::format("this program reads version {}", kLockVersion));
+  }
+  Lock lock;
+  RETURN_IF_ERROR(ReadEntries(document, "images", lock.images, ReadDigest));
+  RETURN_IF_ERROR(ReadEntries(document, "pythons", lock.pythons, ReadPython));
+  RETURN_IF_ERROR(ReadEntries(document, "downloads", lock.downloads, ReadDigest));
+  RETURN_IF_ERROR(ReadEntries(document, "repositories", lock.repositories, ReadCommit));
+  return lock;
+}
+
+}  // namespace
+
+StatusOr<Lock> ParseLock(ByteSpan json) {
+  if (json.size() > kMaxLockBytes) {
+    return MakeError(StatusCode::kResourceExhausted,
+                     fmt::format("{} bytes, at most {} are read", json.size(), kMaxLockBytes));
+  }
+  return Read(AsText(json));
+}
+
+std::string WriteLock(const Lock& lock) {
+  Json document = {{"version", kLockVersion}};
+  for (const auto& [reference, digest] : lock.images) {
+    document["images"][reference] = digest.ToString();
+  }
+  for (const auto& [wanted, python] : lock.pythons) {
+    document["pythons"][wanted] = {{"file", python.file}, {"digest", python.digest.ToString()}};
+  }
+  for (const auto& [url, digest] : lock.downloads) {
+    document["downloads"][url] = digest.ToString();
+  }
+  for (const auto& [reference, commit] : lock.repositories) {
+    document["repositories"][reference] = commit;
+  }
+  return document.dump(2, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace starling::dockerfile::lock
