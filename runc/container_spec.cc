@@ -227,10 +227,22 @@ Json Seccomp() {
           {"syscalls", std::move(calls)}};
 }
 
-Json ResourcesJson(const Resources& resources, Security security) {
+Json ResourcesJson(const ContainerSpec& spec) {
+  const Resources& resources = spec.resources;
   Json out = Json::object();
   // The devices that every container has are runc's to add.
-  out["devices"] = Json::array({{{"allow", security == Security::kInsecure}, {"access", "rwm"}}});
+  Json devices =
+      Json::array({{{"allow", spec.security == Security::kInsecure}, {"access", "rwm"}}});
+  for (const Device& device : spec.devices) {
+    if (device.type != 'p') {
+      devices.push_back({{"allow", true},
+                         {"type", std::string(1, device.type)},
+                         {"major", device.major},
+                         {"minor", device.minor},
+                         {"access", device.access}});
+    }
+  }
+  out["devices"] = std::move(devices);
   if (resources.memory_bytes) {
     // Swap would only make it slow before it fails.
     out["memory"] = {{"limit", *resources.memory_bytes}, {"swap", *resources.memory_bytes}};
@@ -245,6 +257,40 @@ Json ResourcesJson(const Resources& resources, Security security) {
   return out;
 }
 
+Json Devices(const std::vector<Device>& devices) {
+  Json out = Json::array();
+  for (const Device& device : devices) {
+    Json entry = {{"path", device.path}, {"type", std::string(1, device.type)}};
+    if (device.type != 'p') {
+      entry["major"] = device.major;
+      entry["minor"] = device.minor;
+    }
+    const auto add = [&entry](const char* name, const std::optional<uint32_t>& value) {
+      if (value) {
+        entry[name] = *value;
+      }
+    };
+    add("fileMode", device.mode);
+    add("uid", device.uid);
+    add("gid", device.gid);
+    out.push_back(std::move(entry));
+  }
+  return out;
+}
+
+/// By the points at which they run, in order.
+Json Hooks(const std::vector<Hook>& hooks) {
+  Json out = Json::object();
+  for (const Hook& hook : hooks) {
+    Json entry = {{"path", hook.path}, {"args", hook.arguments}, {"env", hook.environment}};
+    if (hook.timeout_seconds) {
+      entry["timeout"] = *hook.timeout_seconds;
+    }
+    out[hook.point].push_back(std::move(entry));
+  }
+  return out;
+}
+
 Json Linux(const ContainerSpec& spec) {
   Json namespaces = Json::array({{{"type", "pid"}},
                                  {{"type", "ipc"}},
@@ -254,8 +300,10 @@ Json Linux(const ContainerSpec& spec) {
   if (spec.network == Network::kNone) {
     namespaces.push_back({{"type", "network"}});
   }
-  Json out = {{"namespaces", std::move(namespaces)},
-              {"resources", ResourcesJson(spec.resources, spec.security)}};
+  Json out = {{"namespaces", std::move(namespaces)}, {"resources", ResourcesJson(spec)}};
+  if (!spec.devices.empty()) {
+    out["devices"] = Devices(spec.devices);
+  }
   if (!spec.cgroups_path.empty()) {
     out["cgroupsPath"] = spec.cgroups_path;
   }
@@ -275,6 +323,9 @@ StatusOr<std::string> MakeConfig(const ContainerSpec& spec, uint64_t available_c
                  {"root", {{"path", spec.root.native()}, {"readonly", false}}},
                  {"mounts", Mounts(spec)},
                  {"linux", Linux(spec)}};
+  if (!spec.hooks.empty()) {
+    config["hooks"] = Hooks(spec.hooks);
+  }
   if (!spec.hostname.empty()) {
     config["hostname"] = spec.hostname;
   }

@@ -52,6 +52,27 @@ struct Resources {
   std::optional<uint64_t> processes;
 };
 
+/// A device file that is made in the container.
+struct Device {
+  std::string path;
+  char type = 'c';  // or 'b', 'p'
+  int64_t major = 0;
+  int64_t minor = 0;
+  std::optional<uint32_t> mode;
+  std::optional<uint32_t> uid;
+  std::optional<uint32_t> gid;
+  std::string access = "rwm";  // what the control group allows
+};
+
+/// A program of the machine that runs at a point of the container's life.
+struct Hook {
+  std::string point;  // "createContainer"
+  std::string path;
+  std::vector<std::string> arguments;
+  std::vector<std::string> environment;
+  std::optional<int64_t> timeout_seconds;
+};
+
 /// One command in a container of its own.
 struct ContainerSpec {
   std::filesystem::path root;  // mounted, writable
@@ -64,6 +85,8 @@ struct ContainerSpec {
   Security security = Security::kSandbox;
   std::vector<Mount> mounts;  // over the usual ones: /proc, /dev, /sys and below
   uint64_t shm_bytes = 64 << 20;
+  std::vector<Device> devices;  // beside the usual ones
+  std::vector<Hook> hooks;
   std::vector<ProcessLimit> limits;
   Resources resources;
   std::string cgroups_path;  // empty: runc's own choice

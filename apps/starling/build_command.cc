@@ -172,7 +172,11 @@ void AddBuildOptions(CLI::App& command, BuildArguments& a) {
                      "type=local,dest=DIRECTORY or type=inline[,mode=min|max]");
   command.add_option("--cache-from", a.cache_from,
                      "Use them: REFERENCE, or type=local,src=DIRECTORY");
-  command.add_option("--allow", a.allowed, "security.insecure or network.host");
+  command.add_option("--allow", a.allowed,
+                     "security.insecure, network.host, device, or device=VENDOR/CLASS[=NAME]");
+  command.add_option("--cdi-spec-dir", a.device_directories,
+                     "Where the devices of RUN --device are described (default: /etc/cdi and "
+                     "/var/run/cdi)");
   command.add_option("--shm-size", a.shm_size, "Of RUN's /dev/shm (default: 64MB)");
   command.add_option("--ulimit", a.ulimits, "NAME=SOFT[:HARD] of RUN");
   command.add_option("-m,--memory", a.memory, "That each RUN may use, such as 2GB");

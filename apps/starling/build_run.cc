@@ -61,6 +61,7 @@ namespace syntax = dockerfile::syntax;
 constexpr std::string_view kStandardInput = "-";
 /// Over which each step has its own, in a name space of its own.
 constexpr const char* kWorkDirectory = "/run/starling-build";
+constexpr std::string_view kDeviceEntitlement = "device=";
 /// A tar begins with a name and has this in its header; what else is on standard input is text.
 constexpr size_t kTarMagicOffset = 257;
 constexpr std::string_view kTarMagic = "ustar";
@@ -207,11 +208,20 @@ Status ReadRunSettings(const BuildArguments& arguments, build::RunSettings& run)
   for (const std::string& entitlement : arguments.allowed) {
     if (entitlement == "security.insecure") {
       run.allow_insecure = true;
+    } else if (entitlement == "device") {
+      run.allow_all_devices = true;
+    } else if (entitlement.starts_with(kDeviceEntitlement)) {
+      run.allowed_devices.insert(entitlement.substr(kDeviceEntitlement.size()));
     } else if (entitlement != "network.host") {
       return MakeError(
           StatusCode::kInvalidArgument,
-          fmt::format("--allow: '{}' is not one of network.host, security.insecure", entitlement));
+          fmt::format("--allow: '{}' is not one of network.host, security.insecure, device, "
+                      "device=NAME",
+                      entitlement));
     }
+  }
+  if (!arguments.device_directories.empty()) {
+    run.device_directories = arguments.device_directories;
   }
   for (const std::string& text : arguments.ulimits) {
     ASSIGN_OR_RETURN(runc::ProcessLimit limit, ParseUlimit(text));

@@ -47,6 +47,7 @@ struct BuildArguments {
   std::vector<std::string> cache_to;
   std::vector<std::string> cache_from;
   std::vector<std::string> allowed;
+  std::vector<std::filesystem::path> device_directories;
   std::string shm_size;
   std::vector<std::string> ulimits;
   std::string memory;

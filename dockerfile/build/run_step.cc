@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,6 +21,7 @@
 #include "dockerfile/files/copy.h"
 #include "dockerfile/files/root_walk.h"
 #include "dockerfile/files/users.h"
+#include "dockerfile/syntax/values.h"
 
 namespace starling::dockerfile::build {
 namespace {
@@ -37,6 +39,8 @@ constexpr mode_t kSocketMode = 0600;
 constexpr std::array<const char*, 6> kCertificateVariables = {
     "SSL_CERT_FILE", "CURL_CA_BUNDLE",      "REQUESTS_CA_BUNDLE",
     "PIP_CERT",      "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO"};
+/// Of a description: its devices need not be allowed by each build.
+constexpr const char* kAllowAnnotation = "org.mobyproject.buildkit.device.autoallow";
 constexpr const char* kCaBundleTarget = "/run/starling/ca-certificates.crt";
 
 /// What a step's process does.
@@ -66,6 +70,75 @@ StatusOr<UniqueFd> OpenInTree(const std::filesystem::path& root, const std::stri
 std::filesystem::path StateOf(const std::filesystem::path& state_directory,
                               const std::string& build_id) {
   return state_directory / "runc" / build_id;
+}
+
+std::vector<std::string> Names(const std::vector<std::filesystem::path>& paths) {
+  return {paths.begin(), paths.end()};
+}
+
+/// The device that a description means: what it leaves out is as on this machine.
+StatusOr<runc::Device> DeviceOf(const cdi::DeviceNode& node, const runc::User& user) {
+  runc::Device device{.path = node.path, .mode = node.mode, .uid = node.uid, .gid = node.gid};
+  if (!node.access.empty()) {
+    device.access = node.access;
+  }
+  if (!node.type.empty()) {
+    device.type = node.type.front() == 'u' ? 'c' : node.type.front();
+  }
+  if (node.type.empty() || (device.type != 'p' && !(node.major && node.minor))) {
+    const std::string& path = node.host_path.empty() ? node.path : node.host_path;
+    struct stat attributes{};
+    if (::stat(path.c_str(), &attributes) != 0) {
+      return ErrnoError(errno, fmt::format("device {}", path));
+    }
+    const char type = S_ISCHR(attributes.st_mode)    ? 'c'
+                      : S_ISBLK(attributes.st_mode)  ? 'b'
+                      : S_ISFIFO(attributes.st_mode) ? 'p'
+                                                     : '\0';
+    if (type == '\0' || (!node.type.empty() && type != device.type)) {
+      return MakeError(StatusCode::kFailedPrecondition,
+                       fmt::format("device {}: it is not what its description says", path));
+    }
+    device.type = type;
+    device.major = major(attributes.st_rdev);
+    device.minor = minor(attributes.st_rdev);
+  } else {
+    device.major = node.major.value_or(0);
+    device.minor = node.minor.value_or(0);
+  }
+  // A user other than root could not open it.
+  if (!device.uid && user.uid > 0) {
+    device.uid = user.uid;
+  }
+  if (!device.gid && user.gid > 0) {
+    device.gid = user.gid;
+  }
+  return device;
+}
+
+Status Apply(const cdi::Edits& edits, runc::ContainerSpec& spec) {
+  spec.environment.insert(spec.environment.end(), edits.environment.begin(),
+                          edits.environment.end());
+  for (const cdi::DeviceNode& node : edits.nodes) {
+    ASSIGN_OR_RETURN(runc::Device device, DeviceOf(node, spec.user));
+    spec.devices.push_back(std::move(device));
+  }
+  for (const cdi::Mount& mount : edits.mounts) {
+    spec.mounts.push_back({.destination = mount.container_path,
+                           .type = mount.type,
+                           .source = mount.host_path,
+                           .options = mount.options});
+  }
+  for (const cdi::Hook& hook : edits.hooks) {
+    spec.hooks.push_back({.point = hook.name,
+                          .path = hook.path,
+                          .arguments = hook.arguments,
+                          .environment = hook.environment,
+                          .timeout_seconds = hook.timeout_seconds});
+  }
+  spec.user.additional_gids.insert(spec.user.additional_gids.end(), edits.additional_gids.begin(),
+                                   edits.additional_gids.end());
+  return OkStatus();
 }
 
 }  // namespace
@@ -324,10 +397,7 @@ Status RunSteps::Check(const plan::Run& run) const {
   if (run.security == syntax::Security::kInsecure && !options_.settings.allow_insecure) {
     return refuse("security=insecure is not allowed; build with --allow security.insecure");
   }
-  if (!run.devices.empty()) {
-    return refuse(
-        fmt::format("device {}: devices cannot be given to a step", run.devices.front().name));
-  }
+  RETURN_IF_ERROR(DevicesOf(run).status());
   for (const plan::RunMount& mount : run.mounts) {
     const bool is_there = mount.type == syntax::MountType::kSecret
                               ? options_.settings.secrets.contains(mount.id)
@@ -345,6 +415,38 @@ Status RunSteps::Check(const plan::Run& run) const {
     }
   }
   return OkStatus();
+}
+
+const cdi::Devices& RunSteps::Devices() const {
+  std::call_once(devices_read_,
+                 [this] { devices_ = cdi::Devices::Read(options_.settings.device_directories); });
+  return devices_;
+}
+
+StatusOr<std::vector<std::string>> RunSteps::DevicesOf(const plan::Run& run) const {
+  const RunSettings& settings = options_.settings;
+  std::vector<std::string> names;
+  for (const syntax::Device& device : run.devices) {
+    ASSIGN_OR_RETURN(const std::vector<cdi::Devices::Found> found, Devices().Find(device.name));
+    if (found.empty() && device.required) {
+      return MakeError(StatusCode::kFailedPrecondition,
+                       fmt::format("there is no device {}; {} have none", device.name,
+                                   fmt::join(Names(settings.device_directories), " and ")));
+    }
+    for (const cdi::Devices::Found& one : found) {
+      const auto allows = one.annotations.find(kAllowAnnotation);
+      const std::string kind = one.name.substr(0, one.name.find('='));
+      if (!settings.allow_all_devices && !settings.allowed_devices.contains(one.name) &&
+          !settings.allowed_devices.contains(kind) &&
+          (allows == one.annotations.end() || !syntax::ParseBool(allows->second).value_or(false))) {
+        return MakeError(StatusCode::kFailedPrecondition,
+                         fmt::format("device {} is not allowed; build with --allow device={}",
+                                     one.name, one.name));
+      }
+      names.push_back(one.name);
+    }
+  }
+  return names;
 }
 
 StatusOr<int> RunSteps::InContainer(const plan::Run& run, const StepFiles& files,
@@ -384,6 +486,11 @@ StatusOr<int> RunSteps::InContainer(const plan::Run& run, const StepFiles& files
   spec.resources = options_.settings.resources;
   if (!options_.settings.cgroup_parent.empty()) {
     spec.cgroups_path = options_.settings.cgroup_parent + "/" + id;
+  }
+  if (!run.devices.empty()) {
+    ASSIGN_OR_RETURN(const std::vector<std::string> devices, DevicesOf(run));
+    ASSIGN_OR_RETURN(const cdi::Edits edits, Devices().EditsFor(devices));
+    RETURN_IF_ERROR(Apply(edits, spec));
   }
   return process(id, std::move(spec));
 }

@@ -4,12 +4,15 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "cdi/devices.h"
 #include "dockerfile/build/cache_mounts.h"
 #include "dockerfile/build/layer_maker.h"
 #include "dockerfile/plan/graph.h"
@@ -36,6 +39,11 @@ struct RunSettings {
   runc::Resources resources;
   std::string cgroup_parent;
   bool allow_insecure = false;
+  /// Where the devices of RUN --device are described, and which a step may have: "KIND=NAME" or
+  /// "KIND".
+  std::vector<std::filesystem::path> device_directories = {"/etc/cdi", "/var/run/cdi"};
+  bool allow_all_devices = false;
+  std::set<std::string> allowed_devices;
   /// A bundle of certificates that processes trust, too (SSL_CERT_FILE and its kin), only while
   /// they run.
   std::optional<std::filesystem::path> ca_bundle;
@@ -85,7 +93,16 @@ class RunSteps {
                             const Process& process);
   void DebugShell(const std::string& id, runc::ContainerSpec spec, int exit_code,
                   const std::stop_token& stop) const;
+  /// The full names of all that `run` asks for and that is there. kFailedPrecondition for one that
+  /// is required and not there, or not allowed.
+  StatusOr<std::vector<std::string>> DevicesOf(const plan::Run& run) const;
+
+  /// Read when a step asks for one.
+  const cdi::Devices& Devices() const;
+
   const Options options_;
+  mutable std::once_flag devices_read_;
+  mutable cdi::Devices devices_;
   runc::Runner runner_;
   CacheMounts caches_;
   std::atomic<uint64_t> count_ = 0;

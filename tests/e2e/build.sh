@@ -176,6 +176,25 @@ sed -i 's/^USER me/RUN --mount=type=cache,target=\/cache echo again >>\/cache\/r
 PASS=pa55-value build -t "$app:mounts" -f Dockerfile.mounts --secret "id=token,src=$work/token" --secret id=pass,env=PASS . >/dev/null
 expect "a cache outlives its build" "$(run "$app:mounts" cat /runs)" 2
 
+# Devices, as their vendors describe them.
+mkdir "$work/cdi"
+cat >"$work/cdi/v.yaml" <<'D'
+cdiVersion: "0.6.0"
+kind: vendor.test/thing
+devices:
+- name: one
+  containerEdits:
+    env: [THING=one]
+    deviceNodes: [{path: /dev/thing, hostPath: /dev/full}]
+D
+printf 'FROM %s\nRUN --device=vendor.test/thing,required echo "$THING" >/thing; ls /dev/thing >>/thing\n' "$REGISTRY/t/base:1" >Dockerfile.device
+build -t "$app:device" -f Dockerfile.device --cdi-spec-dir "$work/cdi" --allow device=vendor.test/thing=one . >/dev/null
+expect "what a step has of a device, and what is left of it" "$(run "$app:device" sh -c 'cat /thing; ls /dev/thing 2>/dev/null; true')" $'one\n/dev/thing'
+! starling build --address "$CONTAINERD_ADDRESS" --state-dir "$work/state" -f Dockerfile.device --cdi-spec-dir "$work/cdi" . >"$work/out" 2>"$work/error" || fail "a device that is not allowed"
+expect_match "its place" "$(cat "$work/error")" 'Dockerfile.device:2'
+expect_match "how to allow it" "$(tail -n 1 "$work/error")" 'device vendor.test/thing=one is not allowed; build with --allow device=vendor.test/thing=one'
+rm Dockerfile.device
+
 # What an image was made of and how, beside it.
 index=$(PASS=pa55-value build -t "$app:told" --push --provenance=mode=max --metadata-file "$work/metadata.json" --build-arg "https_proxy=http://me:pr0xy-secret@p" \
   -f Dockerfile.mounts --secret "id=token,src=$work/token" --secret id=pass,env=PASS .)

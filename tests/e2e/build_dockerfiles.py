@@ -24,6 +24,7 @@ SECRET = ["--secret", "id=mysecret,src={work}/secret"]
 ALPINE_FOR_BUSYBOX = ["--build-context", "busybox=docker-image://{registry}/alpine"]
 ARGUMENTS = {
     "testCopyChownCreateDest": ["--build-arg", "group=user"],
+    "testDeviceRunEnv": ["--cdi-spec-dir", "{work}/cdi"],
     "testDockerfileAddChownExpand": ["--build-arg", "group=nobody"],
     "testGlobalArg": ["--build-arg", "tag=latest"],
     "testNamedImageContext#1": ALPINE_FOR_BUSYBOX,
@@ -78,7 +79,6 @@ NOT_RUN = {
     "testAddGitChecksumCache": FRAGMENT,
     "testCopyChownExistingDir": FRAGMENT,
     "testDefaultPathEnvOnWindows": NETWORK,
-    "testDeviceRunEnv": "devices cannot be given to a step",
     "testDockerfileCheckHostname": "it gives the steps a name of the host",
     "testExcludedFilesOnCopy#2": FRAGMENT,
     "testExcludedFilesOnCopy#3": FRAGMENT,
@@ -202,6 +202,10 @@ def main():
     work = pathlib.Path(options.work)
     work.mkdir(parents=True)
     (work / "secret").write_text("pw")
+    (work / "cdi").mkdir()
+    (work / "cdi" / "vendor1.json").write_text(json.dumps({
+        "cdiVersion": "0.6.0", "kind": "vendor1.com/device", "annotations": {"org.mobyproject.buildkit.device.autoallow": "true"},
+        "devices": [{"name": "foo", "containerEdits": {"env": ["FOO=injected"]}}]}))
     agent = socket.socket(socket.AF_UNIX)
     agent.bind(str(work / "agent"))
     agent.listen()

@@ -19,6 +19,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using testing_support::FakeContainerd;
 using testing_support::ReadWhole;
 using testing_support::Shell;
@@ -278,6 +279,42 @@ TEST_F(BuilderTest, AFailureNamesItsStepAndLeavesNothing) {
   EXPECT_EQ(notes_->output(), "why\n");
   EXPECT_EQ(notes_->Count("done"), 1u);
   EXPECT_EQ(Leftovers(), 0u);
+}
+
+TEST_F(BuilderTest, GivesAStepTheDevicesThatAreAllowed) {
+  std::filesystem::create_directory(Path("cdi"));
+  std::ofstream(Path("cdi/one.yaml")) << fmt::format(
+      R"(cdiVersion: 0.6.0
+kind: v.com/c
+containerEdits: {{env: [ALL=every]}}
+devices:
+- name: one
+  containerEdits:
+    env: [ONE=1]
+    deviceNodes: [{{path: /dev/mine, hostPath: /dev/fuse, permissions: r}}]
+    mounts: [{{hostPath: {}, containerPath: /opt/mine, options: [rbind, ro]}}]
+    additionalGids: [77]
+    hooks: [{{hookName: createRuntime, path: /bin/touch, args: [touch, {}]}}]
+)",
+      Path("context/data").native(), Path("hooked").native());
+  const std::string text =
+      std::string(kBase) +
+      "RUN --device=v.com/c=one,required --device=v.com/c=missing echo $ALL $ONE >/result; "
+      "cat /opt/mine/file >>/result; id -G >>/result; "
+      "(: </dev/mine) && echo read >>/result; (: >/dev/mine) || echo refused >>/result\n";
+  settings_ = Settings();
+  settings_->run.device_directories = {Path("cdi")};
+  EXPECT_EQ(Build(text).status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(notes_->failure(), HasSubstr("--allow device=v.com/c=one"));
+  settings_->run.allowed_devices = {"v.com/c"};
+  const auto tree = Build(text);
+  ASSERT_TRUE(tree.ok()) << tree.status() << notes_->output();
+  EXPECT_EQ(result_, "every 1\ncontent\n0 77\nread\nrefused\n");
+  EXPECT_TRUE(std::filesystem::exists(Path("hooked")));
+  EXPECT_THAT(files_, Not(HasSubstr("./opt")));
+  EXPECT_EQ(Build(std::string(kBase) + "RUN --device=v.com/c=two,required true\n").status().code(),
+            StatusCode::kFailedPrecondition);
+  EXPECT_THAT(notes_->failure(), HasSubstr("there is no device v.com/c=two"));
 }
 
 TEST_F(BuilderTest, StopsInTheMiddleOfAStep) {

@@ -123,6 +123,40 @@ TEST(MakeConfig, MountsComeOverTheUsualOnes) {
   EXPECT_EQ(config["mounts"].size(), 8U);
 }
 
+TEST(MakeConfig, GivesDevicesAndRunsHooks) {
+  const Json none = ConfigOf({.arguments = {"true"}});
+  EXPECT_FALSE(none["linux"].contains("devices"));
+  EXPECT_FALSE(none.contains("hooks"));
+  const Json config = ConfigOf({.arguments = {"true"},
+                                .devices = {{.path = "/dev/gpu0",
+                                             .type = 'c',
+                                             .major = 195,
+                                             .minor = 3,
+                                             .mode = 0660,
+                                             .uid = 7,
+                                             .gid = 8,
+                                             .access = "rw"},
+                                            {.path = "/dev/queue", .type = 'p'}},
+                                .hooks = {{.point = "createContainer",
+                                           .path = "/usr/bin/setup",
+                                           .arguments = {"setup", "--fast"},
+                                           .environment = {"A=b"},
+                                           .timeout_seconds = 5},
+                                          {.point = "createContainer", .path = "/usr/bin/next"}}});
+  EXPECT_EQ(config["linux"]["devices"],
+            Json::parse(R"([{"path": "/dev/gpu0", "type": "c", "major": 195, "minor": 3,
+                             "fileMode": 432, "uid": 7, "gid": 8},
+                            {"path": "/dev/queue", "type": "p"}])"));
+  EXPECT_EQ(config["linux"]["resources"]["devices"],
+            Json::parse(R"([{"allow": false, "access": "rwm"},
+                            {"allow": true, "type": "c", "major": 195, "minor": 3,
+                             "access": "rw"}])"));
+  EXPECT_EQ(config["hooks"], Json::parse(R"({"createContainer": [
+                             {"path": "/usr/bin/setup", "args": ["setup", "--fast"],
+                              "env": ["A=b"], "timeout": 5},
+                             {"path": "/usr/bin/next", "args": [], "env": []}]})"));
+}
+
 TEST(MakeConfig, LimitsWhatIsLimited) {
   const Json free = ConfigOf({.arguments = {"true"}})["linux"];
   EXPECT_EQ(free["resources"].size(), 1U) << "devices";
