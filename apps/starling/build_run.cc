@@ -554,6 +554,7 @@ class BuildRun {
       ASSIGN_OR_RETURN(const context::LocalContext local,
                        context::OpenDirectory(arguments_.path, ""));
       input_.context = {.directory = local.directory, .ignore_file = local.ignore_file};
+      RETURN_IF_ERROR(IgnoreAsTheRecipe(*input_.context));
     }
     for (const std::string& name : rendered.contexts) {
       if (name.starts_with(kPythonContextName)) {
@@ -569,6 +570,21 @@ class BuildRun {
     settings_.plan.labels.insert_or_assign(recipe::kBuilderVersionLabel,
                                            std::to_string(recipe_->builder_version));
     return std::move(rendered.dockerfile);
+  }
+
+  /// Patterns of the recipe go before the context's ignore file.
+  Status IgnoreAsTheRecipe(build::LocalContext& main_context) const {
+    const auto* whole = std::get_if<recipe::WholeDockerfile>(&recipe_->steps.front());
+    if (whole == nullptr || !whole->ignore) {
+      return OkStatus();
+    }
+    std::vector<syntax::IgnorePattern> patterns;
+    for (const std::string& text : *whole->ignore) {
+      patterns.push_back({.text = text});
+    }
+    ASSIGN_OR_RETURN(syntax::IgnoreFile ignore, syntax::IgnoreFile::FromPatterns(patterns));
+    main_context.ignore_file = std::make_shared<const syntax::IgnoreFile>(std::move(ignore));
+    return OkStatus();
   }
 
   /// A recipe's Python is a release, unless the command line has something else for it.

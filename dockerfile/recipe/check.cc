@@ -56,7 +56,7 @@ class StepChecker {
     for (const auto& [name, value] : step.build_arguments) {
       RETURN_IF_ERROR(Text("/build_arguments", value));
     }
-    return OkStatus();
+    return step.ignore ? Ignore(*step.ignore) : OkStatus();
   }
   Status operator()(const Run& step) const {
     RETURN_IF_ERROR(NotEmpty("/commands", step.commands));
@@ -75,15 +75,7 @@ class StepChecker {
     if (!step.destination.starts_with('/')) {
       return Wrong("/destination", "this must be an absolute path in the image");
     }
-    std::vector<syntax::IgnorePattern> patterns;
-    for (size_t i = 0; i < step.ignore.size(); ++i) {
-      RETURN_IF_ERROR(OneLine(fmt::format("/ignore/{}", i), step.ignore[i]));
-      patterns.push_back({.text = step.ignore[i]});
-    }
-    if (const auto parsed = syntax::IgnoreFile::FromPatterns(patterns); !parsed.ok()) {
-      return Wrong("/ignore", MessageOf(parsed.status()));
-    }
-    return OkStatus();
+    return Ignore(step.ignore);
   }
   Status operator()(const Env& step) const {
     for (const auto& [name, value] : step.variables) {
@@ -195,10 +187,24 @@ class StepChecker {
   Status operator()(const DockerfileLines& step) const {
     RETURN_IF_ERROR(NotEmpty("/lines", step.lines));
     RETURN_IF_ERROR(Texts("/lines", step.lines));
-    return step.context ? Context("/context", *step.context) : OkStatus();
+    if (step.context) {
+      RETURN_IF_ERROR(Context("/context", *step.context));
+    }
+    return Secrets(step.secrets);
   }
 
  private:
+  Status Ignore(const std::vector<std::string>& ignore) const {
+    std::vector<syntax::IgnorePattern> patterns;
+    for (size_t i = 0; i < ignore.size(); ++i) {
+      RETURN_IF_ERROR(OneLine(fmt::format("/ignore/{}", i), ignore[i]));
+      patterns.push_back({.text = ignore[i]});
+    }
+    if (const auto parsed = syntax::IgnoreFile::FromPatterns(patterns); !parsed.ok()) {
+      return Wrong("/ignore", MessageOf(parsed.status()));
+    }
+    return OkStatus();
+  }
   Status Wrong(const std::string& member, std::string_view message) const {
     return MakeError(StatusCode::kInvalidArgument,
                      fmt::format("{}{}: {}", pointer_, member, message));

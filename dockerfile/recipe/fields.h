@@ -28,6 +28,7 @@ void DescribeStep(Visitor& visit, T& step) {
     Required(visit, "text", step.text);
     Optional(visit, "target", step.target);
     Optional(visit, "build_arguments", step.build_arguments);
+    Optional(visit, "ignore", step.ignore);
   } else if constexpr (std::is_same_v<S, Run>) {
     Required(visit, "commands", step.commands);
     Optional(visit, "secrets", step.secrets);
@@ -95,6 +96,7 @@ void DescribeStep(Visitor& visit, T& step) {
     static_assert(std::is_same_v<S, DockerfileLines>);
     Required(visit, "lines", step.lines);
     Optional(visit, "context", step.context);
+    Optional(visit, "secrets", step.secrets);
   }
 }
 

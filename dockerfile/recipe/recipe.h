@@ -54,6 +54,8 @@ struct WholeDockerfile {
   std::string text;
   std::optional<std::string> target;
   NamedValues build_arguments;
+  /// What is left out of the main build context, instead of what its ignore file says.
+  std::optional<std::vector<std::string>> ignore;
   bool operator==(const WholeDockerfile&) const = default;
 };
 
@@ -213,11 +215,13 @@ struct PythonFunction {
   bool operator==(const PythonFunction&) const = default;
 };
 
-/// Instructions as text. COPY without --from is of `context`, or of the main one.
+/// Instructions as text. COPY without --from is of `context`, or of the main one; each RUN has the
+/// secrets.
 struct DockerfileLines {
   static constexpr std::string_view kStep = "dockerfile_lines";
   std::vector<std::string> lines;
   std::optional<std::string> context;
+  std::vector<SecretVariable> secrets;
   bool operator==(const DockerfileLines&) const = default;
 };
 

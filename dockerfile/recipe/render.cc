@@ -340,46 +340,60 @@ class Renderer {
                            "\"dockerfile\" step for several stages");
     }
     const auto& instructions = parsed.stages.front().instructions;
-    if (step.context) {
-      ASSIGN_OR_RETURN(text, TakeFrom(*step.context, instructions, text));
-    }
+    ASSIGN_OR_RETURN(text, WithFlags(step, instructions, text));
     Append(std::string_view(text).substr(kBase.size()));
     steps_.back().instructions = instructions.size();
     return OkStatus();
   }
 
-  /// `text` with `--from=context` in each COPY that names no source.
-  StatusOr<std::string> TakeFrom(const std::string& context,
-                                 const std::vector<syntax::Instruction>& instructions,
-                                 std::string_view text) {
-    contexts_.insert(context);
+  /// `text` with what the step says in flags: `--from` of its context in each COPY that names no
+  /// source, its secrets in each RUN.
+  StatusOr<std::string> WithFlags(const DockerfileLines& step,
+                                  const std::vector<syntax::Instruction>& instructions,
+                                  std::string_view text) {
+    if (step.context) {
+      contexts_.insert(*step.context);
+    }
     const std::vector<size_t> lines = LineOffsets(text);
+    const std::string secrets = SecretMounts(step.secrets);
     std::string result;
     size_t done = 0;
     for (const syntax::Instruction& instruction : instructions) {
+      std::string flags;
       if (const auto* copy = std::get_if<syntax::Copy>(&instruction.value)) {
-        if (!copy->from && !copy->transfer.sources.empty()) {
-          const syntax::Position& keyword_end = instruction.keyword.range.end;
-          const size_t end = lines[static_cast<size_t>(keyword_end.line)] +
-                             static_cast<size_t>(keyword_end.column) - 1;
-          result += text.substr(done, end - done);
-          result += " --from=" + context;
-          done = end;
+        if (step.context && !copy->from && !copy->transfer.sources.empty()) {
+          flags = "--from=" + *step.context;
         }
-      } else if (const auto* add = std::get_if<syntax::Add>(&instruction.value)) {
-        for (const syntax::Text& source : add->transfer.sources) {
-          const auto git = syntax::ParseGitReference(source.value);
-          if (!syntax::IsHttpUrl(source.value) && !(git.ok() && *git)) {
-            return MakeError(StatusCode::kInvalidArgument,
-                             fmt::format("{}/lines: ADD has no --from, so {} cannot come from the "
-                                         "context \"{}\"; write COPY",
-                                         pointer_, source.value, context));
-          }
-        }
+      } else if (std::holds_alternative<syntax::Run>(instruction.value)) {
+        flags = TrimSpace(secrets);
+      } else if (const auto* add = std::get_if<syntax::Add>(&instruction.value);
+                 add != nullptr && step.context) {
+        RETURN_IF_ERROR(CheckAdd(*add, *step.context));
+      }
+      if (!flags.empty()) {
+        const syntax::Position& keyword_end = instruction.keyword.range.end;
+        const size_t end = lines[static_cast<size_t>(keyword_end.line)] +
+                           static_cast<size_t>(keyword_end.column) - 1;
+        result += text.substr(done, end - done);
+        result += " " + flags;
+        done = end;
       }
     }
     result += text.substr(done);
     return result;
+  }
+
+  Status CheckAdd(const syntax::Add& add, const std::string& context) const {
+    for (const syntax::Text& source : add.transfer.sources) {
+      const auto git = syntax::ParseGitReference(source.value);
+      if (!syntax::IsHttpUrl(source.value) && !(git.ok() && *git)) {
+        return MakeError(StatusCode::kInvalidArgument,
+                         fmt::format("{}/lines: ADD has no --from, so {} cannot come from the "
+                                     "context \"{}\"; write COPY",
+                                     pointer_, source.value, context));
+      }
+    }
+    return OkStatus();
   }
 
   Status Write(const Run& step) {

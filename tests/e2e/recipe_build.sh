@@ -94,6 +94,17 @@ image = (
     .add_local_file("file", "/w/")
 )
 options = ["--address", os.environ["CONTAINERD_ADDRESS"], "--state-dir", sys.argv[2] + "/state"]
+os.mkdir("whole")
+open("whole/file", "w").close()
+with open("whole/Dockerfile", "w") as file:
+    file.write(f"FROM {sys.argv[1]}\nCOPY . /all/\n")
+with open("whole/.dockerignore", "w") as file:
+    file.write("file\n")
+open("whole/left.out", "w").close()
+whole = starling.Image.from_dockerfile("whole/Dockerfile", context_dir="whole", ignore=["*.out", ".dockerignore"]).dockerfile_commands(
+    'RUN printf %s "$MODE$TOKEN" | tr a-z A-Z >/lines && ls /all >>/lines',
+    env={"MODE": "m"}, secrets=[starling.Secret.from_dict({"TOKEN": "t"})])
+whole.build("whole:1", options=options)
 print(image.build("python:1", options=options), flush=True)
 image.run("cat", "/w/file", options=[*options, "-q"])
 P
@@ -101,6 +112,8 @@ expect_match "the digest" "$(cat "$work/python.out")" "sha256:[0-9a-f]{64}"
 app=docker.io/library/python:1
 expect "lines in a variable" "$(read_file /said)" $'one\ntwo $x!?'
 expect "the last file" "$(read_file /w/file)" "from Python"
+app=docker.io/library/whole:1
+expect "lines with a secret, and what a Dockerfile has for a context" "$(read_file /lines)" $'MTDockerfile\nfile'
 expect "what a run from Python prints" "$(tail -n 1 "$work/python.out")" "from Python"
 
 # By options: the same step, so it is there already; and a run ends as its command does.

@@ -120,6 +120,19 @@ STEPS = [
         {"step": "dockerfile_lines", "lines": ["COPY app.py /"], "context": HERE},
     ),
     (
+        lambda i: i.dockerfile_commands("RUN a", secrets=[TOKEN]),
+        {"step": "dockerfile_lines", "lines": ["RUN a"], "secrets": SECRETS},
+    ),
+    (
+        lambda i: i.dockerfile_commands("COPY a /", "RUN b", context_dir="src", secrets=[TOKEN]),
+        {
+            "step": "dockerfile_lines",
+            "lines": ["COPY a /", "RUN b"],
+            "context": HERE,
+            "secrets": SECRETS,
+        },
+    ),
+    (
         lambda i: i.add_local_file("app.py", "/root/", copy=True),
         {"step": "copy", "source": path("app.py"), "destination": "/root/"},
     ),
@@ -246,6 +259,17 @@ def test_bases(project, real_program):
         "src/Dockerfile", target="build", build_args={"A": "1"}, add_python="3.12"
     )
     assert whole.to_dockerfile().startswith("FROM ubuntu:22.04 AS build\nRUN make\nCOPY --link")
+    ignores = [
+        (None, "absent"),
+        ([], []),
+        (["*.pyc", "!a.pyc"], ["*.pyc", "!a.pyc"]),
+        (FilePatternMatcher("data"), ["data"]),
+        (lambda p: p.suffix == ".txt", ["data/b.txt"]),
+    ]
+    for ignore, patterns in ignores:
+        image = Image.from_dockerfile("src/Dockerfile", context_dir="src", ignore=ignore)
+        assert image.recipe()["steps"][0].get("ignore", "absent") == patterns
+        assert image.to_dockerfile().startswith("FROM ubuntu:22.04 AS build\n")
     setup = Image.from_registry("alpine", setup_dockerfile_commands=["RUN a"])
     assert setup.to_dockerfile() == "FROM alpine\nRUN a\n"
 

@@ -260,12 +260,14 @@ class Image:
         context_dir: StrPath | None = None,
         build_args: Mapping[str, str] | None = None,
         target: str | None = None,
+        ignore: Ignore | None = None,
         secret: Secret | None = None,
         force_build: bool = False,
         add_python: str | None = None,
     ) -> Image:
         """What a Dockerfile makes. `context_dir` is its build context (default: the working
-        directory), whose .dockerignore counts; `secret` is for the registry of its images."""
+        directory), whose .dockerignore counts unless `ignore` says what is left out, as in
+        add_local_dir; `secret` is for the registry of its images."""
         file = _file(path, "from_dockerfile")
         context = _directory(context_dir if context_dir is not None else ".", "from_dockerfile")
         try:
@@ -278,6 +280,8 @@ class Image:
             target=target,
             build_arguments=dict(build_args) if build_args else None,
         )
+        if ignore is not None:
+            step["ignore"] = patterns_of(ignore, context)
         image = cls(
             _State(
                 steps=(step,),
@@ -673,9 +677,11 @@ class Image:
         *dockerfile_commands: Packages,
         context_dir: StrPath | None = None,
         force_build: bool = False,
+        env: Mapping[str, str | None] | None = None,
+        secrets: Sequence[Secret] = (),
     ) -> Image:
         """Instructions as in a Dockerfile. COPY is from `context_dir` (default: the working
-        directory)."""
+        directory); each RUN has `env` and `secrets` in its environment."""
         lines: list[str] = []
         for item in dockerfile_commands:
             lines.extend([item] if isinstance(item, str) else item)
@@ -684,14 +690,17 @@ class Image:
         copies = any(
             re.match(r"\s*(copy|add)\b", line, re.I) for line in "\n".join(lines).split("\n")
         )
+        image, uses = self._use(secrets, env)
         if context_dir is None and not copies:
-            return self._with(_step("dockerfile_lines", lines=lines), force_build=force_build)
+            step = _step("dockerfile_lines", lines=lines, secrets=uses)
+            return image._with(step, force_build=force_build)
         directory = _directory(
             context_dir if context_dir is not None else ".", "dockerfile_commands"
         )
-        image, name = self._context(directory)
+        image, name = image._context(directory)
         return image._with(
-            _step("dockerfile_lines", lines=lines, context=name), force_build=force_build
+            _step("dockerfile_lines", lines=lines, context=name, secrets=uses),
+            force_build=force_build,
         )
 
     def add_local_file(

@@ -167,6 +167,14 @@ TEST(RenderDockerfile, WritesTheInstructionsOfEachStep) {
                              "COPY <<X /g", "h", "X", "ADD https://example.com/i /j"]})",
        .want = "copy --from=local-1 a /b\nCOPY --from=local-1 --chown=1 c /d\n"
                "COPY --from=x e /f\nCOPY <<X /g\nh\nX\nADD https://example.com/i /j\n"},
+      {.name = "lines with secrets",
+       .steps = R"({"step": "dockerfile_lines", "secrets": [{"id": "x.A", "variable": "A"}],
+                   "lines": ["run a", "RUN --network=none b \\\n c", "RUN <<X", "d", "X",
+                             "RUN [\"e\"]", "COPY f /"]})",
+       .want = "run --mount=type=secret,id=x.A,env=A,required=true a\n"
+               "RUN --mount=type=secret,id=x.A,env=A,required=true --network=none b \\\n c\n"
+               "RUN --mount=type=secret,id=x.A,env=A,required=true <<X\nd\nX\n"
+               "RUN --mount=type=secret,id=x.A,env=A,required=true [\"e\"]\nCOPY f /\n"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);

@@ -20,12 +20,12 @@ json ShapeOf(const ContextPath& /*member*/) { return {{"$ref", "#/$defs/contextP
 json ShapeOf(const SecretVariable& /*member*/) { return {{"$ref", "#/$defs/secretVariable"}}; }
 json ShapeOf(const NamedValues& /*member*/) { return {{"$ref", "#/$defs/namedValues"}}; }
 template <typename T>
-json ShapeOf(const std::optional<T>& /*member*/) {
-  return ShapeOf(T{});
-}
-template <typename T>
 json ShapeOf(const std::vector<T>& /*member*/) {
   return {{"type", "array"}, {"items", ShapeOf(T{})}};
+}
+template <typename T>
+json ShapeOf(const std::optional<T>& /*member*/) {
+  return ShapeOf(T{});
 }
 
 struct SchemaOfStep {
