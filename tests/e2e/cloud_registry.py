@@ -4,11 +4,12 @@
 cloud_registry.py LAYOUT TAG DIR
     prints its host:port, then serves until it is killed
 Below DIR: `web-identity` is the token that STS takes, `google.pub` the public key of the service account
-me@project.example; `secrets` gets every secret that is given out, a line each.
+me@project.example; `accounts` has USER:PASSWORD lines of the other registries; `secrets` gets every secret that is given out, a line each.
     http://ANY-HOST/sts     STS, AssumeRoleWithWebIdentity
     http://ANY-HOST/ecr     ECR, GetAuthorizationToken, for keys of STS or AKIDSTATIC; checks Signature Version 4
     http://ANY-HOST/google  Google's token endpoint; checks the grant's signature, claims and times
-    any other path          a registry: with a login of ECR (Basic) at *.amazonaws.com, or by a token at *.pkg.dev
+    any other path          a registry that has the image in every repository: with a login of ECR (Basic) at *.amazonaws.com, by a
+                            token at *.pkg.dev; at other hosts for everybody, but in repositories private/* by a token for an account
 Logins of ECR end after 30 seconds. Each request is a line: METHOD HOST PATH STATUS.
 """
 
@@ -147,6 +148,8 @@ class Handler(layout_registry.Handler):
             else:
                 return True
             return False
+        if not self.host.endswith(".pkg.dev") and not self.route.startswith("/v2/private/"):
+            return True
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if expiry.get(token, 0) > time.time():
             return True
@@ -155,14 +158,18 @@ class Handler(layout_registry.Handler):
 
     def token(self):
         user, _, secret = self.login().partition(":")
-        if user != "oauth2accesstoken" or expiry.get(secret, 0) <= time.time():
+        if self.host.endswith(".pkg.dev"):
+            known = user == "oauth2accesstoken" and expiry.get(secret, 0) > time.time()
+        else:
+            known = f"{user}:{secret}" in (DIRECTORY / "accounts").read_text().splitlines()
+        if not known:
             return self.answer(401)
         return self.answer_json(200, {"token": new_secret("registry-token")})
 
     def read(self):
         if not self.may_read():
             return None
-        match = re.fullmatch(r"/v2/app/(manifests|blobs)/(.+)", self.route)
+        match = re.fullmatch(r"/v2/[a-z0-9/._-]+/(manifests|blobs)/(.+)", self.route)
         if not match:
             return self.answer(404)
         if match[1] == "blobs":

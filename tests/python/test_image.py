@@ -219,31 +219,6 @@ def test_projects_are_read_here(project, base):
         base.uv_sync()
 
 
-def test_images_of_the_guide(project, real_program):
-    """What a reader of the guide to existing images writes."""
-    sklearn = Image.from_registry("huanjason/scikit-learn")
-    assert (
-        sklearn.uv_pip_install("polars", "datasette")
-        .to_dockerfile()
-        .endswith("--link-mode=copy datasette polars\n")
-    )
-    assert "python-3.11" in Image.from_registry("ubuntu:22.04", add_python="3.11").to_dockerfile()
-    valhalla = Image.from_registry("gisops/valhalla:latest", add_python="3.12")
-    assert "COPY --link --from=python-3.12 /python/. /usr/local" in valhalla.to_dockerfile()
-    ecr = Image.from_aws_ecr(
-        "000000000000.dkr.ecr.us-east-1.amazonaws.com/my-private-registry:latest",
-        secret=Secret.from_name("my-aws-secret"),
-    ).pip_install("torch", "huggingface")
-    assert ecr.to_dockerfile().endswith("pip install huggingface torch\n")
-    assert Image.from_dockerfile("src/Dockerfile").to_dockerfile().startswith("FROM ubuntu")
-    entry = Image.debian_slim().pip_install("foo").entrypoint(["/usr/bin/my_entrypoint.sh"])
-    assert entry.to_dockerfile().endswith('ENTRYPOINT ["/usr/bin/my_entrypoint.sh"]\n')
-    public = Image.from_registry(
-        "public.ecr.aws/modal/estargz-example-images:text-generation-v1-esgz"
-    )
-    assert public.to_dockerfile().count("\n") == 1
-
-
 def test_bases(project, real_program):
     text = Image.debian_slim("3.12").to_dockerfile()
     assert text.startswith("FROM python:3.12.10-slim-bookworm\n")
