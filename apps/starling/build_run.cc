@@ -669,7 +669,7 @@ class BuildRun {
     const plan::ImageDraft& image = one.plan.image;
     if (arguments_.check_entrypoint || (recipe_ != nullptr && !image.entrypoint.empty())) {
       ASSIGN_OR_RETURN(const dockerfile::entrypoint::Judgement judgement,
-                       JudgeEntrypoint(builder, one.tree, image));
+                       JudgeEntrypoint(builder, one.tree, image, arguments_.state_directory));
       const bool does_not = judgement.verdict == dockerfile::entrypoint::Verdict::kDoesNot;
       if (does_not && arguments_.check_entrypoint) {
         return MakeError(StatusCode::kFailedPrecondition, TextOf(judgement));

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/text.h"
+#include "dockerfile/entrypoint/judgements.h"
 #include "dockerfile/files/root_walk.h"
 #include "dockerfile/python/base_facts.h"
 #include "dockerfile/recipe/needs.h"
@@ -139,15 +140,21 @@ Status CheckBasePrograms(const recipe::Recipe& recipe, const plan::Plan& plan,
 }
 
 StatusOr<entrypoint::Judgement> JudgeEntrypoint(build::Builder& builder, const build::Tree& tree,
-                                                const plan::ImageDraft& image) {
+                                                const plan::ImageDraft& image,
+                                                const std::filesystem::path& state_directory) {
+  const entrypoint::Start start{.entrypoint = image.entrypoint,
+                                .search_path = SearchPathOf(image),
+                                .working_directory = image.working_directory};
+  const entrypoint::Judgements kept(state_directory / "entrypoints");
+  if (auto known = kept.Find(tree.snapshot, start)) {
+    return *std::move(known);
+  }
   entrypoint::Judgement judgement;
   RETURN_IF_ERROR(builder.Look(tree, [&](const std::filesystem::path& root) -> Status {
-    ASSIGN_OR_RETURN(judgement,
-                     entrypoint::Judge(root, {.entrypoint = image.entrypoint,
-                                              .search_path = SearchPathOf(image),
-                                              .working_directory = image.working_directory}));
+    ASSIGN_OR_RETURN(judgement, entrypoint::Judge(root, start));
     return OkStatus();
   }));
+  RETURN_IF_ERROR(kept.Remember(tree.snapshot, start, judgement));
   return judgement;
 }
 

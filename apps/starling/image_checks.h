@@ -30,10 +30,11 @@ Status CheckBasePrograms(const dockerfile::recipe::Recipe& recipe,
                          const dockerfile::plan::Plan& plan, dockerfile::build::BaseImages& images,
                          const std::filesystem::path& state_directory, const ShowNode& show);
 
-/// Whether the image executes the command behind its entrypoint, as far as its files tell.
+/// Whether the image executes the command behind its entrypoint, as far as its files tell. What was
+/// seen is kept below `state_directory`.
 StatusOr<dockerfile::entrypoint::Judgement> JudgeEntrypoint(
     dockerfile::build::Builder& builder, const dockerfile::build::Tree& tree,
-    const dockerfile::plan::ImageDraft& image);
+    const dockerfile::plan::ImageDraft& image, const std::filesystem::path& state_directory);
 /// "/usr/bin/x does not execute the command behind it: line 3: .."
 std::string TextOf(const dockerfile::entrypoint::Judgement& judgement);
 

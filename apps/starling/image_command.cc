@@ -71,11 +71,23 @@ void AddImageFrom(CLI::App& image, Run& chosen, int& exit_code, const std::strin
   });
 }
 
+/// An option between packages ends their list for the parser, so that it does not know it.
+std::string FailureMessage(const CLI::App* app, const CLI::Error& error) {
+  std::string message = CLI::FailureMessage::simple(app, error);
+  if (app->got_subcommand("image") && dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    message +=
+        "What pip or apt-get is to be told is no package; write the command: --run 'python -m pip "
+        "install --pre NAME'.\n";
+  }
+  return message;
+}
+
 }  // namespace
 
 void AddImage(CLI::App& app, Run& chosen, int& exit_code) {
   CLI::App& image = *app.add_subcommand("image", "Describe an image by options: each is one step");
   image.require_subcommand(1);
+  app.failure_message(FailureMessage);
   image.footer(
       "Example: starling image from-registry ubuntu:22.04 --add-python 3.11 --pip-install polars "
       "-t app --print=dockerfile\n"

@@ -58,6 +58,7 @@ std::string_view BaseName(std::string_view path) { return path.substr(path.rfind
 
 std::vector<Word> WordsOf(const std::vector<std::string>& texts) {
   std::vector<Word> words;
+  words.reserve(texts.size());
   for (const std::string& text : texts) {
     words.push_back({.kind = Word::Kind::kText, .text = text});
   }

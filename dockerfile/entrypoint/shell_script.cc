@@ -131,11 +131,10 @@ class Walk {
         std::any_of(command.words.begin() + 1, command.words.end(), [](const Word& word) {
           return word.kind == Word::Kind::kArguments || word.kind == Word::Kind::kSplitArguments;
         });
-    static const auto& kHarmless = *new std::vector<std::string_view>{
+    static const auto& harmless = *new std::vector<std::string_view>{
         "echo", "printf", "[", "test", ":", "local", "export", "set", "getopt", "logger", "true"};
     if (uses && arguments.has_rest &&
-        std::find(kHarmless.begin(), kHarmless.end(), command.words.front().text) ==
-            kHarmless.end()) {
+        std::find(harmless.begin(), harmless.end(), command.words.front().text) == harmless.end()) {
       elsewhere_line_ = command.line;
       elsewhere_ = why;
     }

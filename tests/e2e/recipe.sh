@@ -44,6 +44,8 @@ expect "the builder's version in a recipe" "$(starling image from-scratch --buil
 expect "and on the image" "$(starling image from-scratch --label a=b --state-dir "$work/state" --print=config | jq -c .config.Labels)" \
   '{"a":"b","dev.starling.builder-version":"1"}'
 refuse '/version: 2 is not' from-recipe - --print=json <<<'{"version": 2, "steps": []}'
+refuse "not expected: --pre.*no package; write the command: --run 'python -m pip install --pre NAME'" \
+  from-scratch --pip-install polars --pre --print=json
 refuse 'CONTEXT:PATH:DESTINATION' from-scratch --copy a:b --print=json
 refuse 'one word or a JSON array' from-scratch --cmd 'a b' --print=json
 refuse 'NAME=VALUE' from-scratch --env A --print=json
