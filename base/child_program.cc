@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <mutex>
 
 #include "base/poll.h"
 #include "base/unique_fd.h"
@@ -16,6 +17,8 @@ extern char** environ;
 
 namespace starling {
 namespace {
+
+std::mutex g_starting;  // leaf; of the whole process, as its descriptors are
 
 /// Borrowed texts as exec wants them.
 std::vector<char*> Pointers(std::vector<std::string>& texts) {
@@ -36,6 +39,9 @@ void AddDescriptor(posix_spawn_file_actions_t& actions, int from, int to) {
 }
 
 }  // namespace
+
+NoProgramStarts::NoProgramStarts() { g_starting.lock(); }
+NoProgramStarts::~NoProgramStarts() { g_starting.unlock(); }
 
 StatusOr<ChildProgram> ChildProgram::Start(const Call& call) {
   posix_spawn_file_actions_t actions;
@@ -63,9 +69,13 @@ StatusOr<ChildProgram> ChildProgram::Start(const Call& call) {
   arguments.insert(arguments.end(), call.arguments.begin(), call.arguments.end());
   std::vector<std::string> environment = call.environment.value_or(std::vector<std::string>());
   pid_t pid = -1;
-  const int error =
-      posix_spawnp(&pid, call.program.c_str(), &actions, &attributes, Pointers(arguments).data(),
-                   call.environment ? Pointers(environment).data() : environ);
+  int error = 0;
+  {
+    const NoProgramStarts starting;  // but this one, which has executed when posix_spawn returns
+    error =
+        posix_spawnp(&pid, call.program.c_str(), &actions, &attributes, Pointers(arguments).data(),
+                     call.environment ? Pointers(environment).data() : environ);
+  }
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   if (error != 0) {

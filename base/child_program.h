@@ -12,6 +12,16 @@
 
 namespace starling {
 
+/// While one exists, no ChildProgram is between its fork and its exec, where it has all of this
+/// process's descriptors: what is closed meanwhile is open nowhere. Held for a moment only.
+class NoProgramStarts {
+ public:
+  NoProgramStarts();
+  ~NoProgramStarts();
+  NoProgramStarts(const NoProgramStarts&) = delete;
+  NoProgramStarts& operator=(const NoProgramStarts&) = delete;
+};
+
 /// A program that runs beside this one, in a process group of its own, with default signals and no
 /// descriptor but its own three. Whatever happens, neither it nor what is left of its group
 /// outlives this object. Threads: one at a time, except that Signal is safe while another waits.

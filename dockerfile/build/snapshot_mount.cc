@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/child_program.h"
 #include "base/log.h"
 #include "base/unique_fd.h"
 
@@ -20,6 +21,7 @@ using containerd::Mount;
 
 constexpr std::string_view kLower = "lowerdir=";
 constexpr std::string_view kUpper = "upperdir=";
+constexpr std::string_view kWork = "workdir=";
 /// mount(2) takes a page of options.
 constexpr size_t kMaxOptionBytes = 4000;
 
@@ -104,6 +106,16 @@ Status MountOverlay(const Mount& mount, const std::filesystem::path& at) {
 
 }  // namespace
 
+std::vector<std::string> OverlayOptions(const Mount& mount) {
+  std::vector<std::string> options;
+  for (const std::string& option : mount.options) {
+    if (!option.starts_with(kLower) && !option.starts_with(kUpper) && !option.starts_with(kWork)) {
+      options.push_back(option);
+    }
+  }
+  return options;
+}
+
 StatusOr<SnapshotDirectories> DirectoriesOf(const std::vector<Mount>& mounts) {
   SnapshotDirectories directories;
   if (mounts.size() == 1 && mounts[0].type == "bind") {
@@ -153,6 +165,8 @@ Status SnapshotMount::Unmount() {
   if (at_.empty()) {
     return OkStatus();
   }
+  // Of another step, it would hold what this one has just closed.
+  const NoProgramStarts quiet;
   if (::umount2(at_.c_str(), UMOUNT_NOFOLLOW) != 0) {
     return ErrnoError(errno, fmt::format("unmount {}", at_.native()));
   }

@@ -17,6 +17,9 @@ struct SnapshotDirectories {
   std::vector<std::filesystem::path> lower;  // top first
 };
 
+/// The options of an overlay's mount but for its directories.
+std::vector<std::string> OverlayOptions(const containerd::Mount& mount);
+
 /// Of the mounts of an overlay snapshotter: one overlay, or one bind mount where there is a single
 /// directory. kUnimplemented for all others: they do not tell what a step has changed.
 StatusOr<SnapshotDirectories> DirectoriesOf(const std::vector<containerd::Mount>& mounts);

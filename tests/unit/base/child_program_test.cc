@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
+#include <thread>
 
 #include "base/io.h"
 #include "base/unique_fd.h"
@@ -108,6 +110,21 @@ TEST(ChildProgram, NamesTheProgramThatIsNotThere) {
   const auto child = ChildProgram::Start({.program = "/nowhere/at-all", .arguments = {}});
   EXPECT_EQ(child.status().code(), StatusCode::kNotFound);
   EXPECT_THAT(std::string(MessageOf(child.status())), testing::HasSubstr("/nowhere/at-all"));
+}
+
+TEST(NoProgramStarts, HoldsThemBack) {
+  std::atomic<bool> is_held = true;
+  std::thread starter;
+  {
+    const NoProgramStarts quiet;
+    starter = std::thread([&] {
+      EXPECT_TRUE(ChildProgram::Start({.program = "true"}).ok());
+      EXPECT_FALSE(is_held);
+    });
+    std::this_thread::yield();
+    is_held = false;
+  }
+  starter.join();
 }
 
 }  // namespace
