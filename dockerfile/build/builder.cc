@@ -62,6 +62,18 @@ struct NodeState {
   std::filesystem::path directory;  // of files from elsewhere
 };
 
+/// What steps that are under way know of each other. Threads: safe.
+class StepsUnderWay {
+ public:
+  virtual ~StepsUnderWay() = default;
+  /// A step's files are there: what needs nothing else of it may begin.
+  virtual void OnWritten(NodeId node, const LayerMaker::Written& files) = 0;
+  /// A step's files while its layer is being stored; nothing once it is done.
+  virtual std::optional<LayerMaker::Written> Unfinished(NodeId node) = 0;
+  /// Waits for a step's end. kCancelled when the build ends before that.
+  virtual Status WaitFor(NodeId node) = 0;
+};
+
 struct Builder::State {
   State(containerd::Client& the_client, const plan::Graph& the_graph, BaseImages& the_images,
         BuildSettings the_settings, BuildListener& the_listener, Progress& the_pulls)
@@ -95,13 +107,20 @@ struct Builder::State {
   StatusOr<std::optional<CachedResult>> FindResult(NodeId node, const std::stop_token& stop);
   CachedResult ResultOf(NodeId node, Tree tree) const;
 
-  Status Execute(NodeId node, const std::stop_token& stop);
-  Status ExecuteStep(NodeId node, const std::stop_token& stop);
-  StatusOr<Tree> Work(NodeId node, const std::stop_token& stop);
+  Status Execute(NodeId node, StepsUnderWay& others, const std::stop_token& stop);
+  Status ExecuteStep(NodeId node, StepsUnderWay& others, const std::stop_token& stop);
+  StatusOr<Tree> Work(NodeId node, StepsUnderWay& others, const std::stop_token& stop);
+  /// The layer of `node` on `base`, which may still be stored.
+  StatusOr<Tree> MakeLayer(NodeId node, NodeId base, StepsUnderWay& others,
+                           const LayerMaker::Work& work,
+                           const std::vector<std::string>& read_first = {});
   Status Pull(NodeId node, const plan::ImageSource& image, const std::stop_token& stop);
-  StatusOr<Tree> Run(NodeId node, const plan::Run& run, const std::stop_token& stop);
-  StatusOr<Tree> Copy(NodeId node, const plan::Copy& copy, const std::stop_token& stop);
-  StatusOr<Tree> MakeDirectory(const plan::MakeDirectory& directory);
+  StatusOr<Tree> Run(NodeId node, const plan::Run& run, StepsUnderWay& others,
+                     const std::stop_token& stop);
+  StatusOr<Tree> Copy(NodeId node, const plan::Copy& copy, StepsUnderWay& others,
+                      const std::stop_token& stop);
+  StatusOr<Tree> MakeDirectory(NodeId node, const plan::MakeDirectory& directory,
+                               StepsUnderWay& others);
   /// Trees that one step reads, shown to it alone.
   using Views = std::map<NodeId, std::unique_ptr<LayerMaker::View>>;
   StatusOr<std::filesystem::path> PathOf(NodeId node, Views& views);
@@ -409,8 +428,24 @@ Status Builder::State::Pull(NodeId node, const plan::ImageSource& source,
   return OkStatus();
 }
 
-StatusOr<Tree> Builder::State::Run(NodeId node, const plan::Run& run, const std::stop_token& stop) {
-  return maker.Make(nodes[run.base].tree, LayerMaker::Sees::kBase, [&](const StepFiles& files) {
+StatusOr<Tree> Builder::State::MakeLayer(NodeId node, NodeId base, StepsUnderWay& others,
+                                         const LayerMaker::Work& work,
+                                         const std::vector<std::string>& read_first) {
+  const auto on_written = [&](const LayerMaker::Written& files) { others.OnWritten(node, files); };
+  if (std::optional<LayerMaker::Written> files = others.Unfinished(base)) {
+    return maker.MakeOn({.files = *std::move(files),
+                         .wait = [&]() -> StatusOr<Tree> {
+                           RETURN_IF_ERROR(others.WaitFor(base));
+                           return nodes[base].tree;
+                         }},
+                        work, read_first, on_written);
+  }
+  return maker.Make(nodes[base].tree, LayerMaker::Sees::kBase, work, read_first, on_written);
+}
+
+StatusOr<Tree> Builder::State::Run(NodeId node, const plan::Run& run, StepsUnderWay& others,
+                                   const std::stop_token& stop) {
+  return MakeLayer(node, run.base, others, [&](const StepFiles& files) {
     Views views;
     return runs.Run(
         run, files, [&](NodeId input) { return PathOf(input, views); },
@@ -419,7 +454,7 @@ StatusOr<Tree> Builder::State::Run(NodeId node, const plan::Run& run, const std:
   });
 }
 
-StatusOr<Tree> Builder::State::Copy(NodeId node, const plan::Copy& copy,
+StatusOr<Tree> Builder::State::Copy(NodeId node, const plan::Copy& copy, StepsUnderWay& others,
                                     const std::stop_token& stop) {
   if (copy.link && !nodes[node].is_forced) {
     ASSIGN_OR_RETURN(const std::optional<CachedResult> known, cache.FindAlone(nodes[node].parts));
@@ -431,43 +466,42 @@ StatusOr<Tree> Builder::State::Copy(NodeId node, const plan::Copy& copy,
       }
     }
   }
-  const auto sees = copy.link ? LayerMaker::Sees::kNothing : LayerMaker::Sees::kBase;
-  return maker.Make(
-      nodes[copy.base].tree, sees,
-      [&](const StepFiles& files) -> StatusOr<LayerMaker::Cleanup> {
-        Views views;
-        files::CopyRequest request;
-        for (const plan::CopySource& planned : copy.sources) {
-          files::CopySource source = SourceOf(planned.input, planned.path);
-          ASSIGN_OR_RETURN(source.root, PathOf(planned.input, views));
-          source.is_pattern = planned.is_pattern;
-          source.unpack = planned.unpack;
-          request.sources.push_back(std::move(source));
-        }
-        request.destination = copy.destination;
-        request.chmod = copy.chmod;
-        request.exclude = copy.exclude;
-        request.parents = copy.parents;
-        request.date_made_directories = copy.link;
-        if (!copy.chown.empty()) {
-          // A layer of its own does not see who there is: names are those of the base
-          // all the same.
-          std::filesystem::path names = files.root;
-          if (copy.link) {
-            ASSIGN_OR_RETURN(names, PathOf(copy.base, views));
-          }
-          ASSIGN_OR_RETURN(request.owner, files::FindOwner(names, copy.chown));
-        }
-        RETURN_IF_ERROR(files::CopyFiles(request, files.root, stop).status());
-        return LayerMaker::Cleanup();
-      },
-      ReadFirst(copy));
+  const auto work = [&](const StepFiles& files) -> StatusOr<LayerMaker::Cleanup> {
+    Views views;
+    files::CopyRequest request;
+    for (const plan::CopySource& planned : copy.sources) {
+      files::CopySource source = SourceOf(planned.input, planned.path);
+      ASSIGN_OR_RETURN(source.root, PathOf(planned.input, views));
+      source.is_pattern = planned.is_pattern;
+      source.unpack = planned.unpack;
+      request.sources.push_back(std::move(source));
+    }
+    request.destination = copy.destination;
+    request.chmod = copy.chmod;
+    request.exclude = copy.exclude;
+    request.parents = copy.parents;
+    request.date_made_directories = copy.link;
+    if (!copy.chown.empty()) {
+      // A layer of its own does not see who there is: names are those of the base
+      // all the same.
+      std::filesystem::path names = files.root;
+      if (copy.link) {
+        ASSIGN_OR_RETURN(names, PathOf(copy.base, views));
+      }
+      ASSIGN_OR_RETURN(request.owner, files::FindOwner(names, copy.chown));
+    }
+    RETURN_IF_ERROR(files::CopyFiles(request, files.root, stop).status());
+    return LayerMaker::Cleanup();
+  };
+  return copy.link
+             ? maker.Make(nodes[copy.base].tree, LayerMaker::Sees::kNothing, work, ReadFirst(copy))
+             : MakeLayer(node, copy.base, others, work, ReadFirst(copy));
 }
 
-StatusOr<Tree> Builder::State::MakeDirectory(const plan::MakeDirectory& directory) {
-  return maker.Make(
-      nodes[directory.base].tree, LayerMaker::Sees::kBase,
-      [&](const StepFiles& files) -> StatusOr<LayerMaker::Cleanup> {
+StatusOr<Tree> Builder::State::MakeDirectory(NodeId node, const plan::MakeDirectory& directory,
+                                             StepsUnderWay& others) {
+  return MakeLayer(
+      node, directory.base, others, [&](const StepFiles& files) -> StatusOr<LayerMaker::Cleanup> {
         ASSIGN_OR_RETURN(const files::UserRecord user, files::FindUser(files.root, directory.user));
         RETURN_IF_ERROR(
             files::MakeDirectory(files.root, directory.path, {.uid = user.uid, .gid = user.gid}));
@@ -475,18 +509,20 @@ StatusOr<Tree> Builder::State::MakeDirectory(const plan::MakeDirectory& director
       });
 }
 
-StatusOr<Tree> Builder::State::Work(NodeId node, const std::stop_token& stop) {
+StatusOr<Tree> Builder::State::Work(NodeId node, StepsUnderWay& others,
+                                    const std::stop_token& stop) {
   const plan::Operation& operation = graph.nodes[node].operation;
   if (const auto* run = std::get_if<plan::Run>(&operation)) {
-    return Run(node, *run, stop);
+    return Run(node, *run, others, stop);
   }
   if (const auto* copy = std::get_if<plan::Copy>(&operation)) {
-    return Copy(node, *copy, stop);
+    return Copy(node, *copy, others, stop);
   }
-  return MakeDirectory(std::get<plan::MakeDirectory>(operation));
+  return MakeDirectory(node, std::get<plan::MakeDirectory>(operation), others);
 }
 
-Status Builder::State::ExecuteStep(NodeId node, const std::stop_token& stop) {
+Status Builder::State::ExecuteStep(NodeId node, StepsUnderWay& others,
+                                   const std::stop_token& stop) {
   NodeState& state = nodes[node];
   ASSIGN_OR_RETURN(const UniqueFd lock,
                    LockStep(settings.state_directory / "steps", state.key, stop));
@@ -498,18 +534,18 @@ Status Builder::State::ExecuteStep(NodeId node, const std::stop_token& stop) {
       return OkStatus();
     }
   }
-  ASSIGN_OR_RETURN(state.tree, Work(node, stop));
+  ASSIGN_OR_RETURN(state.tree, Work(node, others, stop));
   return cache.Put(ResultOf(node, state.tree));
 }
 
-Status Builder::State::Execute(NodeId node, const std::stop_token& stop) {
+Status Builder::State::Execute(NodeId node, StepsUnderWay& others, const std::stop_token& stop) {
   listener.OnStart(node);
   const plan::Operation& operation = graph.nodes[node].operation;
   Status done;
   if (const auto* image = std::get_if<plan::ImageSource>(&operation)) {
     done = Pull(node, *image, stop);
   } else if (MakesLayer(operation)) {
-    done = ExecuteStep(node, stop);
+    done = ExecuteStep(node, others, stop);
   }
   if (done.ok()) {
     nodes[node].is_done = true;
@@ -520,8 +556,17 @@ Status Builder::State::Execute(NodeId node, const std::stop_token& stop) {
   return done;
 }
 
-/// Executes steps on several threads, each as soon as its inputs are done.
-class Builder::Execution {
+/// Whether a step needs nothing of `node` but to stand on its files.
+bool OnlyStandsOn(const plan::Operation& operation, NodeId node) {
+  const auto* copy = std::get_if<plan::Copy>(&operation);
+  const std::vector<NodeId> inputs = plan::InputsOf(operation);
+  return plan::BaseOf(operation) == node && std::ranges::count(inputs, node) == 1 &&
+         !(copy != nullptr && copy->link);
+}
+
+/// Executes steps on several threads, each as soon as its inputs are done, or its base's files are
+/// there.
+class Builder::Execution : private StepsUnderWay {
  public:
   Execution(State& state, const std::vector<NodeId>& steps, const std::stop_token& stop)
       : state_(state), stop_callback_(stop, [this] { RequestStop(); }) {
@@ -577,7 +622,7 @@ class Builder::Execution {
       ready_.pop_front();
       mutex_.Unlock();
       const Status done = stop_.stop_requested() ? MakeError(StatusCode::kCancelled, "stopped")
-                                                 : state_.Execute(node, stop_.get_token());
+                                                 : state_.Execute(node, *this, stop_.get_token());
       mutex_.Lock();
       Note(node, done);
     }
@@ -594,13 +639,48 @@ class Builder::Execution {
       }
       stop_.request_stop();
     } else {
+      done_.insert(node);
       for (const NodeId dependent : dependents_[node]) {
-        if (--missing_inputs_[dependent] == 0) {
-          ready_.push_back(dependent);
+        if (!has_begun_early_.contains(dependent) ||
+            plan::BaseOf(state_.graph.nodes[dependent].operation) != node) {
+          NoteInput(dependent);
         }
       }
     }
+    written_.erase(node);
     changed_.NotifyAll();
+  }
+
+  void NoteInput(NodeId dependent) EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (--missing_inputs_[dependent] == 0) {
+      ready_.push_back(dependent);
+    }
+  }
+
+  void OnWritten(NodeId node, const LayerMaker::Written& files) override {
+    MutexLock lock(mutex_);
+    written_[node] = files;
+    for (const NodeId dependent : dependents_[node]) {
+      if (OnlyStandsOn(state_.graph.nodes[dependent].operation, node)) {
+        has_begun_early_.insert(dependent);
+        NoteInput(dependent);
+      }
+    }
+    changed_.NotifyAll();
+  }
+
+  std::optional<LayerMaker::Written> Unfinished(NodeId node) override {
+    MutexLock lock(mutex_);
+    const auto found = written_.find(node);
+    return found == written_.end() ? std::nullopt : std::optional(found->second);
+  }
+
+  Status WaitFor(NodeId node) override {
+    MutexLock lock(mutex_);
+    while (!done_.contains(node) && result_.ok()) {
+      changed_.Wait(mutex_);
+    }
+    return done_.contains(node) ? OkStatus() : MakeError(StatusCode::kCancelled, "stopped");
   }
 
   State& state_;
@@ -610,6 +690,9 @@ class Builder::Execution {
   std::deque<NodeId> ready_ GUARDED_BY(mutex_);
   std::map<NodeId, size_t> missing_inputs_ GUARDED_BY(mutex_);
   std::map<NodeId, std::vector<NodeId>> dependents_ GUARDED_BY(mutex_);
+  std::map<NodeId, LayerMaker::Written> written_ GUARDED_BY(mutex_);  // and not done
+  std::set<NodeId> has_begun_early_ GUARDED_BY(mutex_);               // before its base was done
+  std::set<NodeId> done_ GUARDED_BY(mutex_);
   size_t left_ GUARDED_BY(mutex_) = 0;
   Status result_ GUARDED_BY(mutex_);
   std::stop_callback<std::function<void()>> stop_callback_;  // last: it uses the others

@@ -1,9 +1,11 @@
 #include "dockerfile/build/layer_maker.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <utility>
@@ -61,6 +63,67 @@ bool IsBelow(const std::vector<std::filesystem::path>& lower, const std::string&
   });
 }
 
+/// Of what others can stand on: an overlay's.
+void Tell(const LayerMaker::OnWritten& on_written, std::shared_ptr<const void> snapshot,
+          const std::vector<containerd::Mount>& mounts, const StepFiles& files) {
+  if (on_written && mounts[0].type == "overlay") {
+    on_written({.snapshot = std::move(snapshot),
+                .upper = files.upper,
+                .lower = files.lower,
+                .options = OverlayOptions(mounts[0])});
+  }
+}
+
+bool OnOneDisk(const std::filesystem::path& a, const std::filesystem::path& b) {
+  struct stat of_a{};
+  struct stat of_b{};
+  return ::stat(a.c_str(), &of_a) == 0 && ::stat(b.c_str(), &of_b) == 0 &&
+         of_a.st_dev == of_b.st_dev;
+}
+
+/// Owner, mode and times of a directory.
+Status CopyAttributes(const std::filesystem::path& from, const std::filesystem::path& to) {
+  struct stat attributes{};
+  if (::stat(from.c_str(), &attributes) != 0) {
+    return ErrnoError(errno, from.native());
+  }
+  const std::array<timespec, 2> times = {attributes.st_atim, attributes.st_mtim};
+  if (::chown(to.c_str(), attributes.st_uid, attributes.st_gid) != 0 ||
+      ::chmod(to.c_str(), attributes.st_mode & 07777U) != 0 ||
+      ::utimensat(AT_FDCWD, to.c_str(), times.data(), 0) != 0) {
+    return ErrnoError(errno, to.native());
+  }
+  return OkStatus();
+}
+
+/// All that is in `from` into the empty directory `to` of the same disk. What overlayfs noted of
+/// the layers below stays true: they are the same.
+Status MoveFiles(const std::filesystem::path& from, const std::filesystem::path& to) {
+  std::vector<std::filesystem::path> names;
+  std::error_code error;
+  for (std::filesystem::directory_iterator at(from, error), end; !error && at != end;
+       at.increment(error)) {
+    names.push_back(at->path().filename());
+  }
+  if (error) {
+    return ErrnoError(error.value(), from.native());
+  }
+  struct stat attributes{};
+  if (::stat(from.c_str(), &attributes) != 0) {
+    return ErrnoError(errno, from.native());
+  }
+  for (const std::filesystem::path& name : names) {
+    if (::rename((from / name).c_str(), (to / name).c_str()) != 0) {
+      return ErrnoError(errno, (from / name).native());
+    }
+  }
+  RETURN_IF_ERROR(CopyAttributes(from, to));
+  // Moving has set the time.
+  const std::array<timespec, 2> times = {attributes.st_atim, attributes.st_mtim};
+  return ::utimensat(AT_FDCWD, to.c_str(), times.data(), 0) == 0 ? OkStatus()
+                                                                 : ErrnoError(errno, to.native());
+}
+
 class MountedView : public LayerMaker::View {
  public:
   MountedView(std::unique_ptr<ActiveSnapshot> snapshot, SnapshotMount mount)
@@ -98,17 +161,20 @@ std::filesystem::path LayerMaker::MountPoint(const std::string& key) const {
 }
 
 StatusOr<Tree> LayerMaker::Make(const Tree& base, Sees sees, const Work& work,
-                                const std::vector<std::string>& read_first) {
+                                const std::vector<std::string>& read_first,
+                                const OnWritten& on_written) {
   const std::string key = NewKey();
   ASSIGN_OR_RETURN(const std::vector<containerd::Mount> mounts,
                    client_.PrepareSnapshot(options_.snapshotter, key, base.snapshot, {}));
-  ActiveSnapshot snapshot(client_, options_.snapshotter, key);
+  const auto snapshot = std::make_shared<ActiveSnapshot>(client_, options_.snapshotter, key);
   Layer layer;
   RETURN_IF_ERROR(RunWithPrivateMounts(options_.work_directory, [&]() -> Status {
-    ASSIGN_OR_RETURN(layer, Change(key, mounts, sees, work, read_first));
+    ASSIGN_OR_RETURN(
+        layer, Change(key, mounts, sees, work, read_first,
+                      [&](const StepFiles& files) { Tell(on_written, snapshot, mounts, files); }));
     return OkStatus();
   }));
-  return Commit(base, std::move(layer), snapshot);
+  return Commit(base, std::move(layer), *snapshot);
 }
 
 template <typename Snapshot>
@@ -162,7 +228,8 @@ Status LayerMaker::Try(const Tree& base, const std::function<Status(const StepFi
 /// Does the work on the prepared snapshot and stores what it has changed.
 StatusOr<Layer> LayerMaker::Change(const std::string& key,
                                    const std::vector<containerd::Mount>& mounts, Sees sees,
-                                   const Work& work, const std::vector<std::string>& read_first) {
+                                   const Work& work, const std::vector<std::string>& read_first,
+                                   const std::function<void(const StepFiles&)>& on_written) {
   ASSIGN_OR_RETURN(const SnapshotDirectories directories, DirectoriesOf(mounts));
   if (!directories.upper) {
     return MakeError(StatusCode::kInternal, "the snapshotter's mount cannot be written to");
@@ -181,7 +248,79 @@ StatusOr<Layer> LayerMaker::Change(const std::string& key,
   if (cleanup) {
     RETURN_IF_ERROR(cleanup(files));
   }
+  on_written(files);
   return Store(files, read_first);
+}
+
+/// Does the work on what `base` has and writes to `upper`, an empty directory beside which there is
+/// room for one more.
+StatusOr<LayerMaker::Cleanup> LayerMaker::WorkAbove(const Written& base,
+                                                    const std::filesystem::path& upper,
+                                                    const std::string& key, const Work& work) {
+  StepFiles files{.root = MountPoint(key), .upper = upper, .lower = {base.upper}};
+  files.lower.insert(files.lower.end(), base.lower.begin(), base.lower.end());
+  const std::filesystem::path overlay_work = upper.parent_path() / "work";
+  if (::mkdir(overlay_work.c_str(), 0700) != 0) {
+    return ErrnoError(errno, overlay_work.native());
+  }
+  std::vector<std::string> lower;
+  for (const std::filesystem::path& directory : files.lower) {
+    lower.push_back(directory);
+  }
+  containerd::Mount overlay{.type = "overlay", .source = "overlay", .options = base.options};
+  overlay.options.push_back(fmt::format("lowerdir={}", fmt::join(lower, ":")));
+  overlay.options.push_back("upperdir=" + upper.native());
+  overlay.options.push_back("workdir=" + overlay_work.native());
+  ASSIGN_OR_RETURN(SnapshotMount mount, SnapshotMount::Make({overlay}, files.root));
+  ASSIGN_OR_RETURN(Cleanup cleanup, work(files));
+  RETURN_IF_ERROR(mount.Unmount());
+  return cleanup;
+}
+
+StatusOr<Tree> LayerMaker::MakeOn(const UnfinishedBase& base, const Work& work,
+                                  const std::vector<std::string>& read_first,
+                                  const OnWritten& on_written) {
+  // A place on the snapshotter's disk, until there is a snapshot of the base.
+  const std::string scratch_key = NewKey();
+  ASSIGN_OR_RETURN(const std::vector<containerd::Mount> scratch_mounts,
+                   client_.PrepareSnapshot(options_.snapshotter, scratch_key, "", {}));
+  const ActiveSnapshot scratch(client_, options_.snapshotter, scratch_key);
+  ASSIGN_OR_RETURN(const SnapshotDirectories place, DirectoriesOf(scratch_mounts));
+  if (!place.upper || !OnOneDisk(*place.upper, base.files.upper)) {
+    ASSIGN_OR_RETURN(const Tree tree, base.wait());
+    return Make(tree, Sees::kBase, work, read_first, on_written);
+  }
+  const std::filesystem::path written = *place.upper / "upper";
+  if (::mkdir(written.c_str(), 0755) != 0) {
+    return ErrnoError(errno, written.native());
+  }
+  RETURN_IF_ERROR(CopyAttributes(base.files.upper, written));
+  Tree tree;
+  Layer layer;
+  std::shared_ptr<ActiveSnapshot> snapshot;
+  const auto make = [&]() -> Status {
+    ASSIGN_OR_RETURN(const Cleanup cleanup, WorkAbove(base.files, written, scratch_key, work));
+    ASSIGN_OR_RETURN(tree, base.wait());
+    const std::string key = NewKey();
+    ASSIGN_OR_RETURN(const std::vector<containerd::Mount> mounts,
+                     client_.PrepareSnapshot(options_.snapshotter, key, tree.snapshot, {}));
+    snapshot = std::make_shared<ActiveSnapshot>(client_, options_.snapshotter, key);
+    ASSIGN_OR_RETURN(const SnapshotDirectories directories, DirectoriesOf(mounts));
+    if (!directories.upper) {
+      return MakeError(StatusCode::kInternal, "the snapshotter's mount cannot be written to");
+    }
+    RETURN_IF_ERROR(MoveFiles(written, *directories.upper));
+    const StepFiles files{
+        .root = *directories.upper, .upper = *directories.upper, .lower = directories.lower};
+    if (cleanup) {
+      RETURN_IF_ERROR(cleanup(files));
+    }
+    Tell(on_written, snapshot, mounts, files);
+    ASSIGN_OR_RETURN(layer, Store(files, read_first));
+    return OkStatus();
+  };
+  RETURN_IF_ERROR(RunWithPrivateMounts(options_.work_directory, make));
+  return Commit(tree, std::move(layer), *snapshot);
 }
 
 StatusOr<Layer> LayerMaker::Store(const StepFiles& files,

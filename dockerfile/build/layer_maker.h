@@ -48,10 +48,33 @@ class LayerMaker {
   using Work = std::function<StatusOr<Cleanup>(const StepFiles&)>;
   enum class Sees { kBase, kNothing };
 
+  /// What a step has written and what it stands on, while its layer is being stored. Nothing of it
+  /// changes any more, and none of the directories moves.
+  struct Written {
+    /// As long as this is held, they are there.
+    std::shared_ptr<const void> snapshot;
+    std::filesystem::path upper;
+    std::vector<std::filesystem::path> lower;  // top first
+    std::vector<std::string> options;          // of such an overlay's mount
+  };
+  using OnWritten = std::function<void(const Written&)>;
+  /// A base whose layer is being stored.
+  struct UnfinishedBase {
+    Written files;
+    /// Blocks until it is stored, and says under which name.
+    std::function<StatusOr<Tree>()> wait;
+  };
+
   /// `base` with one layer more, of which `read_first` is as in LayerFormat. The work is done with
   /// mounts of its own. After an error nothing is left of it. Blocks.
+  /// `on_written` hears of it before that is stored, where others can stand on it already.
   StatusOr<Tree> Make(const Tree& base, Sees sees, const Work& work,
-                      const std::vector<std::string>& read_first = {});
+                      const std::vector<std::string>& read_first = {},
+                      const OnWritten& on_written = nullptr);
+  /// The same on a base that is not stored yet: the work is done meanwhile. What it has written is
+  /// moved into the base's snapshot then.
+  StatusOr<Tree> MakeOn(const UnfinishedBase& base, const Work& work,
+                        const std::vector<std::string>& read_first, const OnWritten& on_written);
 
   /// `base` with the topmost layer of `other`: the same blob, with its files in a snapshot of this
   /// base. Only for a layer that was made without looking at what lies below it. Blocks.
@@ -70,8 +93,12 @@ class LayerMaker {
  private:
   std::string NewKey();
   std::filesystem::path MountPoint(const std::string& key) const;
+  /// `on_written` is told of the step's files.
   StatusOr<Layer> Change(const std::string& key, const std::vector<containerd::Mount>& mounts,
-                         Sees sees, const Work& work, const std::vector<std::string>& read_first);
+                         Sees sees, const Work& work, const std::vector<std::string>& read_first,
+                         const std::function<void(const StepFiles&)>& on_written);
+  StatusOr<Cleanup> WorkAbove(const Written& base, const std::filesystem::path& upper,
+                              const std::string& key, const Work& work);
   StatusOr<Layer> Store(const StepFiles& files, const std::vector<std::string>& read_first);
   /// `base` with this layer, whose files the active snapshot has.
   template <typename Snapshot>

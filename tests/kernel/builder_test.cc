@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/mount.h>
 
+#include <atomic>
 #include <fstream>
 
 #include "base/temp_dir.h"
@@ -39,6 +40,18 @@ class Notes : public BuildListener {
   void OnOutput(plan::NodeId /*node*/, runc::Stream, std::string_view text) override {
     MutexLock lock(mutex_);
     output_ += text;
+    changed_.NotifyAll();
+  }
+  /// Whether a step says `text` within a minute.
+  bool WaitForOutput(std::string_view text) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    MutexLock lock(mutex_);
+    while (output_.find(text) == std::string::npos) {
+      if (!changed_.WaitUntil(mutex_, end)) {
+        return false;
+      }
+    }
+    return true;
   }
   /// How often steps that make layers were done, or found.
   size_t Count(const std::string& what) {
@@ -63,6 +76,7 @@ class Notes : public BuildListener {
   }
   const plan::Graph& graph_;
   Mutex mutex_;  // leaf
+  Condition changed_;
   std::map<std::string, size_t> counts_ GUARDED_BY(mutex_);
   std::string output_ GUARDED_BY(mutex_);
   std::string failure_ GUARDED_BY(mutex_);
@@ -315,6 +329,79 @@ devices:
   EXPECT_EQ(Build(std::string(kBase) + "RUN --device=v.com/c=two,required true\n").status().code(),
             StatusCode::kFailedPrecondition);
   EXPECT_THAT(notes_->failure(), HasSubstr("there is no device v.com/c=two"));
+}
+
+/// Steps that each change what the ones before have left, in all ways.
+constexpr const char* kSteps =
+    "RUN mkdir /d /e && echo one >/d/f && ln /d/f /d/g && echo gone >/e/gone\n"
+    "RUN rm /e/gone && ls -A /e >/e/left && echo two >>/d/f\n"
+    "WORKDIR /d/deep\n"
+    "RUN rm -r /d && mkdir /d && echo three >/d/f && busybox chmod 700 /d\n"
+    "COPY data /e/data\n"
+    "RUN rm -r /e/data && cat /d/f >/result; ls /d /e >>/result\n";
+
+TEST_F(BuilderTest, AStepRunsWhileTheLayerBelowIsStored) {
+  settings_ = Settings();
+  // The layer of the first RUN, behind the layer and the record of COPY.
+  std::atomic<int> begun = 0;
+  bool was_seen = false;
+  containerd_.Before("content.Begin", [&] {
+    if (++begun == 3) {
+      was_seen = notes_->WaitForOutput("second has run");
+    }
+  });
+  const auto tree = Build(std::string(kBase) +
+                          "RUN echo first >/first\nRUN cat /first >/result; echo second has run\n");
+  ASSERT_TRUE(tree.ok()) << tree.status();
+  EXPECT_TRUE(was_seen);
+  EXPECT_EQ(result_, "first\n");
+  EXPECT_EQ(Leftovers(), 0U);
+  std::vector<oci::Digest> diff_ids;
+  for (const Layer& layer : tree->layers) {
+    diff_ids.push_back(layer.diff_id);
+  }
+  EXPECT_EQ(tree->snapshot, oci::ChainIds(diff_ids).back().ToString());
+}
+
+TEST_F(BuilderTest, StepsWriteTheSameWheneverLayersAreStored) {
+  settings_ = Settings();
+  settings_->source_date_epoch = 1;
+  const auto first = Build(std::string(kBase) + kSteps);
+  ASSERT_TRUE(first.ok()) << first.status();
+  const std::string result = result_;
+  EXPECT_EQ(result, "three\n/d:\ndeep\nf\n\n/e:\nleft\n");
+  // Once more, onto snapshots that are there already; then one step after the other.
+  for (const size_t steps_at_once : {4, 1}) {
+    settings_->build_id = NewBuildId();
+    settings_->steps_at_once = steps_at_once;
+    containerd_.Change([](FakeContainerd::State& state) {
+      std::erase_if(state.blobs, [](const auto& blob) {
+        return blob.second.labels.contains("starling.dev/build.key");
+      });
+    });
+    const auto again = Build(std::string(kBase) + kSteps);
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(notes_->Count("cached"), 0U);
+    EXPECT_EQ(again->snapshot, first->snapshot);
+    EXPECT_TRUE(again->layers == first->layers);
+    EXPECT_EQ(result_, result);
+    EXPECT_EQ(Leftovers(), 0U);
+  }
+}
+
+TEST_F(BuilderTest, ALayerThatCannotBeStoredEndsTheStepOnIt) {
+  settings_ = Settings();
+  std::atomic<int> begun = 0;
+  containerd_.Before("content.Begin", [&] {
+    if (++begun == 3) {
+      EXPECT_TRUE(notes_->WaitForOutput("second begins"));
+      containerd_.FailNext("content.Commit", {grpc::StatusCode::RESOURCE_EXHAUSTED, "no room"});
+    }
+  });
+  const auto tree =
+      Build(std::string(kBase) + "RUN echo first >/first\nRUN echo second begins; sleep 1000\n");
+  EXPECT_THAT(std::string(MessageOf(tree.status())), HasSubstr("no room"));
+  EXPECT_EQ(Leftovers(), 0U);
 }
 
 TEST_F(BuilderTest, StopsInTheMiddleOfAStep) {
