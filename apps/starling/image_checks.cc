@@ -72,14 +72,14 @@ class Deadline {
 
 Status CheckBasePlatform(const recipe::Recipe& recipe, const plan::Plan& plan,
                          const oci::Platform& target) {
+  const auto* from = std::get_if<recipe::From>(&recipe.steps.front());
   const plan::NodeId bottom = BottomOf(plan.graph, plan.root);
   const auto* image = std::get_if<plan::ImageSource>(&plan.graph.nodes[bottom].operation);
-  if (image == nullptr) {
+  if (from == nullptr || image == nullptr) {
     return OkStatus();
   }
   oci::Platform wanted = target;
-  if (const auto* from = std::get_if<recipe::From>(&recipe.steps.front());
-      from != nullptr && from->platform) {
+  if (from->platform) {
     ASSIGN_OR_RETURN(wanted, oci::Platform::Parse(*from->platform));
   }
   if (oci::MatchScore(wanted, image->platform) > 0) {

@@ -15,7 +15,8 @@
 
 namespace starling::cli {
 
-/// Whether what the result stands on runs where it is to run: kFailedPrecondition where not.
+/// Whether the image of a `from` step runs where it is to run: kFailedPrecondition where not. A
+/// whole Dockerfile may say otherwise, as elsewhere.
 Status CheckBasePlatform(const dockerfile::recipe::Recipe& recipe,
                          const dockerfile::plan::Plan& plan, const oci::Platform& target);
 

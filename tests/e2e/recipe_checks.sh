@@ -54,6 +54,9 @@ expect_refusal "a base of another platform" \
   starling image from-registry "$REGISTRY/t/arm:1" --env A=b -q --platform linux/amd64 "${common[@]}"
 starling image from-registry "$REGISTRY/t/arm:1" --env A=b -q --platform linux/arm64 "${common[@]}" >/dev/null
 echo "ok: for its own platform it is built"
+printf 'FROM --platform=linux/arm64 %s\n' "$REGISTRY/t/arm:1" >"$work/Dockerfile.other"
+starling image from-dockerfile "$work/Dockerfile.other" --env A=b -q --platform linux/amd64 "${common[@]}" >/dev/null
+echo "ok: and where a Dockerfile says so"
 
 # Entrypoints: what their text tells, and what they do.
 # try NAME OPTIONS...: a recipe whose entrypoint is the script on standard input.
