@@ -1,19 +1,16 @@
 #include "control/remote_cache.h"
 
-#include <grpcpp/grpcpp.h>
-
 #include <chrono>
-#include <filesystem>
 
 #include "api/starling/control/v1/cache.grpc.pb.h"
 #include "control/call_errors.h"
+#include "control/channel.h"
 
 namespace starling::control {
 namespace {
 
 // A store of many layers is opened and looked at, or evicted of, in less.
 constexpr std::chrono::minutes kCallTimeout(5);
-constexpr int kMaxMessageBytes = 64 << 20;
 
 StatusOr<store::LayerKey> KeyOf(const std::string& layer, const std::string& toc) {
   store::LayerKey key;
@@ -45,13 +42,8 @@ StatusOr<layer::CachedLayer> FromProto(const v1::Layer& from) {
 
 class RemoteCache : public layer::Cache {
  public:
-  explicit RemoteCache(const std::string& address) : address_(address) {
-    grpc::ChannelArguments arguments;
-    arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
-    channel_ = grpc::CreateCustomChannel("unix://" + std::filesystem::absolute(address).string(),
-                                         grpc::InsecureChannelCredentials(), arguments);
-    stub_ = v1::Cache::NewStub(channel_);
-  }
+  explicit RemoteCache(const std::string& address)
+      : address_(address), stub_(v1::Cache::NewStub(ConnectTo(address))) {}
 
   StatusOr<layer::CacheState> List() override {
     v1::ListResponse response;
@@ -144,7 +136,6 @@ class RemoteCache : public layer::Cache {
   }
 
   const std::string address_;
-  std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Cache::Stub> stub_;
 };
 

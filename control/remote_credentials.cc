@@ -1,20 +1,17 @@
 #include "control/remote_credentials.h"
 
-#include <grpcpp/grpcpp.h>
-
 #include <chrono>
-#include <filesystem>
 
 #include "api/starling/control/v1/credentials.grpc.pb.h"
 #include "control/call_errors.h"
+#include "control/channel.h"
 
 namespace starling::control {
 
 Status RememberSecret(const std::string& address, const std::string& registry,
                       const std::string& repository, const std::string& secret) {
   constexpr std::chrono::seconds kTimeout(10);
-  const auto stub = v1::Credentials::NewStub(grpc::CreateChannel(
-      "unix://" + std::filesystem::absolute(address).string(), grpc::InsecureChannelCredentials()));
+  const auto stub = v1::Credentials::NewStub(ConnectTo(address));
   v1::RememberRequest request;
   request.set_registry(registry);
   request.set_repository(repository);

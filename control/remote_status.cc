@@ -1,12 +1,10 @@
 #include "control/remote_status.h"
 
-#include <grpcpp/grpcpp.h>
-
 #include <chrono>
-#include <filesystem>
 
 #include "api/starling/control/v1/status.grpc.pb.h"
 #include "control/call_errors.h"
+#include "control/channel.h"
 #include "control/status_messages.h"
 
 namespace starling::control {
@@ -17,10 +15,7 @@ constexpr std::chrono::minutes kCallTimeout(1);
 class RemoteStatus : public layer::StatusSource {
  public:
   explicit RemoteStatus(const std::string& address)
-      : address_(address),
-        stub_(v1::Status::NewStub(
-            grpc::CreateChannel("unix://" + std::filesystem::absolute(address).string(),
-                                grpc::InsecureChannelCredentials()))) {}
+      : address_(address), stub_(v1::Status::NewStub(ConnectTo(address))) {}
 
   StatusOr<std::vector<layer::LayerStatus>> Layers() override {
     grpc::ClientContext context;
