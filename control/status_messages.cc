@@ -109,6 +109,15 @@ v1::LayerStatus ToProto(const layer::LayerStatus& status) {
   for (const layer::NamedRead& read : status.worst_reads) {
     *to.add_worst_reads() = ToProto(read);
   }
+  to.set_waiting_reads(use.waiting.reads);
+  for (const layer::NamedWait& wait : status.waits) {
+    v1::WaitingRead& part = *to.add_longest_waits();
+    part.set_data_address(wait.read.range.data_address);
+    part.set_size_bytes(wait.read.range.size_bytes);
+    part.set_waited_nanoseconds(ToNanoseconds(wait.read.waited));
+    part.set_file(wait.file);
+    part.set_more_files(wait.more_files);
+  }
   for (const layer::BlobSources::Health& health : status.places) {
     v1::LayerStatus::Place& place = *to.add_places();
     place.set_name(health.name);
@@ -172,6 +181,14 @@ StatusOr<layer::LayerStatus> FromProto(const v1::LayerStatus& from) {
     ASSIGN_OR_RETURN(layer::NamedRead named, FromProto(read));
     use.stalls.worst.push_back(named.read);
     status.worst_reads.push_back(std::move(named));
+  }
+  use.waiting.reads = from.waiting_reads();
+  for (const v1::WaitingRead& part : from.longest_waits()) {
+    const layer::LayerUse::WaitingRead read{
+        .range = {.data_address = part.data_address(), .size_bytes = part.size_bytes()},
+        .waited = FromNanoseconds(part.waited_nanoseconds())};
+    use.waiting.longest.push_back(read);
+    status.waits.push_back({.read = read, .file = part.file(), .more_files = part.more_files()});
   }
   for (const v1::LayerStatus::Place& place : from.places()) {
     layer::BlobSources::Health health{.name = place.name(),

@@ -1,6 +1,7 @@
 #include "layer/layer_tally.h"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 
 namespace starling::layer {
@@ -45,11 +46,17 @@ void LayerTally::OnCame(uint32_t chunk, Purpose purpose) {
                                        std::memory_order_relaxed);
 }
 
-void LayerTally::OnWaited(const SlowRead& read) {
+void LayerTally::OnWaits(const void* id, DataRange range, ReadTimes::TimePoint begun) {
+  MutexLock lock(mutex_);
+  waiting_[id] = {.range = range, .at = begun};
+}
+
+void LayerTally::OnWaited(const void* id, const SlowRead& read) {
   const auto longer = [](const SlowRead& a, const SlowRead& b) {
     return a.times.total() > b.times.total();
   };
   MutexLock lock(mutex_);
+  waiting_.erase(id);
   ++stalls_.reads;
   stalls_.failed += read.failed ? 1 : 0;
   stalls_.times.queue += read.times.queue;
@@ -65,7 +72,8 @@ void LayerTally::OnWaited(const SlowRead& read) {
 }
 
 LayerUse LayerTally::Use(const ChunkTable& table,
-                         const std::function<bool(uint32_t chunk)>& is_present) const {
+                         const std::function<bool(uint32_t chunk)>& is_present,
+                         ReadTimes::TimePoint now) const {
   LayerUse use{.blob_bytes = table.blob_size_bytes()};
   const std::span<const ChunkRecord> chunks = table.chunks();
   std::vector<bool> has_all(table.members().size(), true);
@@ -95,6 +103,13 @@ LayerUse LayerTally::Use(const ChunkTable& table,
   }
   MutexLock lock(mutex_);
   use.stalls = stalls_;
+  use.waiting.reads = waiting_.size();
+  std::vector<LayerUse::WaitingRead>& longest = use.waiting.longest;
+  for (const auto& [id, begun] : waiting_) {
+    longest.push_back({.range = begun.range, .waited = now - begun.at});
+  }
+  std::ranges::stable_sort(longest, std::greater(), &LayerUse::WaitingRead::waited);
+  longest.resize(std::min(longest.size(), kWorst));
   return use;
 }
 

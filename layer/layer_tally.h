@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -34,6 +35,17 @@ struct LayerUse {
     friend bool operator==(const Stalls&, const Stalls&) = default;
   };
 
+  struct WaitingRead {
+    DataRange range;
+    ReadTimes::Duration waited{};
+    friend bool operator==(const WaitingRead&, const WaitingRead&) = default;
+  };
+  struct Waiting {
+    uint64_t reads = 0;                // now
+    std::vector<WaitingRead> longest;  // longest first
+    friend bool operator==(const Waiting&, const Waiting&) = default;
+  };
+
   uint64_t blob_bytes = 0;       // compressed
   uint64_t held_blob_bytes = 0;  // of its members of which everything is held
   uint64_t total_bytes = 0;      // of files' content, as all that follows
@@ -43,6 +55,7 @@ struct LayerUse {
   std::array<Fetched, kPurposes.size()> fetched{};
   std::array<Came, kPurposes.size()> came{};
   Stalls stalls;
+  Waiting waiting;
 
   uint64_t fetched_bytes() const;
   friend bool operator==(const LayerUse&, const LayerUse&) = default;
@@ -64,17 +77,23 @@ class LayerTally {
   void OnNeeded(uint32_t chunk) noexcept;
   /// A chunk that was fetched for `purpose` is held; the first time counts.
   void OnCame(uint32_t chunk, Purpose purpose);
-  void OnWaited(const SlowRead& read);
+  /// A read begins to wait, and has waited; `id` is the same, and no other's meanwhile.
+  void OnWaits(const void* id, DataRange range, ReadTimes::TimePoint begun);
+  void OnWaited(const void* id, const SlowRead& read);
 
   /// `is_present` tells of a chunk whether it is held.
-  LayerUse Use(const ChunkTable& table,
-               const std::function<bool(uint32_t chunk)>& is_present) const;
+  LayerUse Use(const ChunkTable& table, const std::function<bool(uint32_t chunk)>& is_present,
+               ReadTimes::TimePoint now) const;
 
  private:
   static constexpr uint32_t kWordBits = 64;
 
   bool IsNeeded(uint32_t chunk) const;
 
+  struct Begun {
+    DataRange range;
+    ReadTimes::TimePoint at;
+  };
   struct Fetched {
     std::atomic<uint64_t> requests = 0;
     std::atomic<uint64_t> bytes = 0;
@@ -84,6 +103,7 @@ class LayerTally {
   std::vector<std::atomic<uint8_t>> came_;     // a Purpose plus 1; 0: not in this process
   mutable Mutex mutex_;                        // leaf
   LayerUse::Stalls stalls_ GUARDED_BY(mutex_);
+  std::map<const void*, Begun> waiting_ GUARDED_BY(mutex_);
 };
 
 }  // namespace starling::layer

@@ -385,7 +385,7 @@ void LazyLayer::NoteFetchedWhole() {
 }
 
 LayerUse LazyLayer::Use() const {
-  return tally_.Use(table_, [this](uint32_t chunk) { return stored_->IsPresent(chunk); });
+  return tally_.Use(table_, [this](uint32_t chunk) { return stored_->IsPresent(chunk); }, Now());
 }
 
 bool LazyLayer::WasRead(uint32_t chunk) const {
@@ -437,8 +437,12 @@ void LazyLayer::Read(DataRange range, oci::FetchClass fetch_class, ReadDone done
       counters.waiting_reads.fetch_add(1, std::memory_order_relaxed);
     });
   }
-  Start(
-      std::make_shared<Request>(range, chunks, fetch_class, Wants::kBytes, std::move(done), Now()));
+  const auto request =
+      std::make_shared<Request>(range, chunks, fetch_class, Wants::kBytes, std::move(done), Now());
+  if (fetch_class == oci::FetchClass::kDemand) {
+    tally_.OnWaits(request.get(), range, request->started);
+  }
+  Start(request);
 }
 
 /// Answers one of Read or MakePresent; once for each.
@@ -453,7 +457,7 @@ void LazyLayer::Reply(Request& request, StatusOr<Bytes> answer) {
       MutexLock lock(request.mutex);
       read.times = ReadTimes::Of(request.started, request.moments, Now());
     }
-    tally_.OnWaited(read);
+    tally_.OnWaited(&request, read);
     if (slow_reads_) {
       slow_reads_->Add(read);
     }

@@ -32,6 +32,7 @@ LayerUse ImageStatus::Sum() const {
       sum.came[i].bytes += use.came[i].bytes;
       sum.came[i].needed_bytes += use.came[i].needed_bytes;
     }
+    sum.waiting.reads += use.waiting.reads;
     sum.stalls.reads += use.stalls.reads;
     sum.stalls.failed += use.stalls.failed;
     sum.stalls.times.queue += use.stalls.times.queue;
@@ -51,6 +52,17 @@ std::vector<NamedRead> ImageStatus::WorstReads() const {
                            [](const NamedRead& named) { return named.read.times.total(); });
   worst.resize(std::min(worst.size(), LayerTally::kWorst));
   return worst;
+}
+
+std::vector<NamedWait> ImageStatus::LongestWaits() const {
+  std::vector<NamedWait> longest;
+  for (const LayerStatus& status : layers) {
+    longest.insert(longest.end(), status.waits.begin(), status.waits.end());
+  }
+  std::ranges::stable_sort(longest, std::greater(),
+                           [](const NamedWait& wait) { return wait.read.waited; });
+  longest.resize(std::min(longest.size(), LayerTally::kWorst));
+  return longest;
 }
 
 std::vector<ImageStatus> ByImage(const std::vector<LayerStatus>& layers) {

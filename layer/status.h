@@ -24,6 +24,15 @@ struct NamedRead {
   friend bool operator==(const NamedRead&, const NamedRead&) = default;
 };
 
+/// A read that waits, with the name of what is read.
+struct NamedWait {
+  LayerUse::WaitingRead read;
+  std::string file;  // as NamedRead's
+  uint64_t more_files = 0;
+
+  friend bool operator==(const NamedWait&, const NamedWait&) = default;
+};
+
 /// One layer that is shown.
 struct LayerStatus {
   store::LayerKey key;
@@ -38,6 +47,7 @@ struct LayerStatus {
   std::optional<FetchDecision> decision;
   LayerUse use;
   std::vector<NamedRead> worst_reads;  // those of `use`
+  std::vector<NamedWait> waits;        // the longest of those in `use`
   std::vector<BlobSources::Health> places;
 
   /// Compressed bytes that its use has cost: what came in this process, or what is held of an
@@ -55,10 +65,12 @@ struct ImageStatus {
 
   uint64_t complete_layers() const;
   uint64_t cost_bytes() const;
-  /// What becomes of all their bytes. Its worst reads are empty.
+  /// What becomes of all their bytes. Its single reads are empty.
   LayerUse Sum() const;
   /// The worst of all, longest first.
   std::vector<NamedRead> WorstReads() const;
+  /// The reads that wait longest, longest first.
+  std::vector<NamedWait> LongestWaits() const;
 
   friend bool operator==(const ImageStatus&, const ImageStatus&) = default;
 };

@@ -138,6 +138,7 @@ class HostStatus : public layer::StatusSource {
     std::vector<layer::LayerStatus> layers = layers_();
     for (layer::LayerStatus& status : layers) {
       status.worst_reads = Named(status.use.stalls.worst);
+      status.waits = NamedWaits(status.key, status.use.waiting.longest);
     }
     return layers;
   }
@@ -167,6 +168,25 @@ class HostStatus : public layer::StatusSource {
         named[places[i]].file = files[i].first;
         named[places[i]].more_files = files[i].more_files;
       }
+    }
+    return named;
+  }
+
+  std::vector<layer::NamedWait> NamedWaits(
+      const LayerKey& key, std::span<const layer::LayerUse::WaitingRead> reads) const {
+    if (reads.empty()) {
+      return {};
+    }
+    std::vector<layer::DataRange> ranges;
+    std::vector<layer::NamedWait> named;
+    for (const layer::LayerUse::WaitingRead& read : reads) {
+      ranges.push_back(read.range);
+      named.push_back({.read = read, .file = {}});
+    }
+    const std::vector<layer::FilesOfRange> files = names_(key, ranges);
+    for (size_t i = 0; i < files.size(); ++i) {
+      named[i].file = files[i].first;
+      named[i].more_files = files[i].more_files;
     }
     return named;
   }

@@ -64,6 +64,11 @@ inline layer::LayerStatus SomeLayer(uint64_t number, std::vector<std::string> im
     status.use.came[i] = {.bytes = 20 * (i + 1), .needed_bytes = 5 * (i + 1)};
   }
   status.use.stalls = {.reads = 2, .failed = 1, .times = status.worst_reads[0].read.times};
+  status.waits = {{.read = {.range = {.data_address = 77, .size_bytes = 5},
+                            .waited = std::chrono::milliseconds(1234)},
+                   .file = "/etc/waits",
+                   .more_files = 6}};
+  status.use.waiting = {.reads = 3, .longest = {status.waits[0].read}};
   for (const layer::NamedRead& named : status.worst_reads) {
     status.use.stalls.worst.push_back(named.read);
   }

@@ -34,7 +34,7 @@ class LayerTallyTest : public testing::Test {
     table_ = *ChunkTable::Open(bytes_);
   }
   LayerUse Use(const std::set<uint32_t>& present) const {
-    return tally_.Use(*table_, [&](uint32_t chunk) { return present.contains(chunk); });
+    return tally_.Use(*table_, [&](uint32_t chunk) { return present.contains(chunk); }, kNow);
   }
   static SlowRead Waited(milliseconds network, bool failed = false) {
     return {.layer = {},
@@ -43,6 +43,8 @@ class LayerTallyTest : public testing::Test {
             .ended = {},
             .failed = failed};
   }
+
+  static constexpr ReadTimes::TimePoint kNow{std::chrono::hours(1)};
 
   Bytes bytes_;
   std::optional<ChunkTable> table_;
@@ -102,9 +104,9 @@ TEST_F(LayerTallyTest, AddsUpWhatWasFetched) {
 
 TEST_F(LayerTallyTest, KeepsTheWorstReads) {
   for (int i = 1; i <= 20; ++i) {
-    tally_.OnWaited(Waited(milliseconds(i * 7 % 20)));
+    tally_.OnWaited(&tally_, Waited(milliseconds(i * 7 % 20)));
   }
-  tally_.OnWaited(Waited(milliseconds(100), /*failed=*/true));
+  tally_.OnWaited(&tally_, Waited(milliseconds(100), /*failed=*/true));
   const LayerUse::Stalls stalls = Use({}).stalls;
   EXPECT_EQ(stalls.reads, 21U);
   EXPECT_EQ(stalls.failed, 1U);
@@ -115,6 +117,25 @@ TEST_F(LayerTallyTest, KeepsTheWorstReads) {
   for (size_t i = 1; i < stalls.worst.size(); ++i) {
     EXPECT_EQ(stalls.worst[i], Waited(milliseconds(20 - i)));
   }
+}
+
+TEST_F(LayerTallyTest, TellsOfReadsThatWait) {
+  const int ids[10] = {};
+  for (uint64_t i = 0; i < 10; ++i) {
+    tally_.OnWaits(&ids[i], {.data_address = i, .size_bytes = 1}, kNow - milliseconds(100 + i));
+  }
+  tally_.OnWaited(&ids[9], Waited(milliseconds(5)));
+  const LayerUse::Waiting waiting = Use({}).waiting;
+  EXPECT_EQ(waiting.reads, 9U);
+  ASSERT_EQ(waiting.longest.size(), LayerTally::kWorst);
+  EXPECT_EQ(waiting.longest[0],
+            (LayerUse::WaitingRead{.range = {.data_address = 8, .size_bytes = 1},
+                                   .waited = milliseconds(108)}));
+  EXPECT_EQ(waiting.longest.back().waited, milliseconds(101));
+  for (const int& id : ids) {
+    tally_.OnWaited(&id, Waited(milliseconds(5)));
+  }
+  EXPECT_EQ(Use({}).waiting, LayerUse::Waiting());
 }
 
 }  // namespace
