@@ -1,47 +1,17 @@
 #include "base/terminal.h"
 
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
-#include <sys/signalfd.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include <cerrno>
 
+#include "base/held_signals.h"
 #include "base/io.h"
-#include "base/unique_fd.h"
 
 namespace starling {
 namespace {
-
-/// Has signals wait in a descriptor.
-class HeldSignals {
- public:
-  HeldSignals() {
-    sigset_t signals;
-    sigemptyset(&signals);
-    for (const int signal : {SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGTSTP}) {
-      sigaddset(&signals, signal);
-    }
-    pthread_sigmask(SIG_BLOCK, &signals, &before_);
-    fd_.Reset(::signalfd(-1, &signals, SFD_CLOEXEC));
-  }
-  HeldSignals(const HeldSignals&) = delete;
-  HeldSignals& operator=(const HeldSignals&) = delete;
-  ~HeldSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
-  int fd() const { return fd_.get(); }
-  /// Takes a signal that came: it has done its work by ending the question.
-  void Take() const {
-    signalfd_siginfo taken{};
-    (void)!::read(fd(), &taken, sizeof taken);
-  }
-
- private:
-  sigset_t before_{};
-  UniqueFd fd_;
-};
 
 class HiddenInput {
  public:
@@ -68,7 +38,7 @@ StatusOr<std::string> ReadLine(int fd, const HeldSignals& signals) {
       return ErrnoError(errno, "poll");
     }
     if (entries[1].revents != 0) {
-      signals.Take();
+      (void)signals.Take();
       return MakeError(StatusCode::kCancelled, "interrupted");
     }
     if (entries[0].revents == 0) {
@@ -97,7 +67,7 @@ StatusOr<std::string> AskOnTerminal(int fd, std::string_view prompt, Echo echo) 
     return ErrnoError(errno, "terminal");
   }
   FdSink terminal(fd);
-  const HeldSignals signals;
+  const HeldSignals signals({SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGTSTP});
   if (echo == Echo::kShown) {
     RETURN_IF_ERROR(terminal.Write(AsBytes(prompt)));
     return ReadLine(fd, signals);

@@ -24,6 +24,7 @@ void AddProfile(CLI::App& app, Run& chosen);
 void AddIndex(CLI::App& app, Run& chosen);
 void AddUpgrade(CLI::App& app, Run& chosen);
 void AddStatus(CLI::App& app, Run& chosen);
+void AddTop(CLI::App& app, Run& chosen);
 void AddTrace(CLI::App& app, Run& chosen);
 void AddConfig(CLI::App& app, Run& chosen);
 void AddLogin(CLI::App& app, Run& chosen);

@@ -64,6 +64,7 @@ int main(int argc, char** argv) {
   cli::AddCheck(app, chosen, exit_code);
   cli::AddCache(app, chosen, exit_code);
   cli::AddStatus(app, chosen);
+  cli::AddTop(app, chosen);
   cli::AddTrace(app, chosen);
   cli::AddDoctor(app, chosen, exit_code);
   cli::AddSetup(app, chosen, exit_code);

@@ -1,4 +1,3 @@
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,7 +7,7 @@
 #include <set>
 
 #include "apps/starling/commands.h"
-#include "apps/starling/daemon_secret.h"
+#include "apps/starling/status_text.h"
 #include "base/size_text.h"
 #include "base/text.h"
 #include "containerd/image_layers.h"
@@ -23,82 +22,15 @@ using Json = nlohmann::ordered_json;
 using layer::LayerUse;
 
 struct Arguments {
-  std::string address = kDaemonSocket;
+  StatusPlace place;
   std::string containerd = "/run/containerd/containerd.sock";
-  std::string root;
-  std::string mount;
   std::string image;
   std::string cause;
   bool json = false;
-
-  bool is_of_mount() const { return !root.empty() || !mount.empty(); }
 };
-
-StatusOr<std::string> SocketOf(const Arguments& arguments) {
-  if (!arguments.root.empty()) {
-    return std::filesystem::path(arguments.root) / kMountSocketName;
-  }
-  if (!arguments.mount.empty()) {
-    ASSIGN_OR_RETURN(const std::filesystem::path root, FindMountRoot(arguments.mount));
-    return root / kMountSocketName;
-  }
-  return arguments.address;
-}
 
 void PrintJson(const Json& json) {
   std::printf("%s\n", json.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
-}
-
-/// RFC 3339, to the millisecond.
-std::string FormatTimestamp(std::chrono::system_clock::time_point time) {
-  const auto milliseconds =
-      std::chrono::floor<std::chrono::milliseconds>(time.time_since_epoch()).count();
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(seconds), milliseconds % 1000);
-}
-
-double Seconds(layer::ReadTimes::Duration time) {
-  return std::chrono::duration<double>(time).count();
-}
-
-std::string TimeText(layer::ReadTimes::Duration time) {
-  const double seconds = Seconds(time);
-  return seconds < 1 ? fmt::format("{:.0f} ms", seconds * 1000) : fmt::format("{:.1f} s", seconds);
-}
-
-std::string FileText(const layer::NamedRead& named) {
-  const std::string name = named.file.empty() ? "(no file)" : named.file;
-  return named.more_files == 0 ? name : fmt::format("{} and {} more", name, named.more_files);
-}
-
-Json ToJson(const layer::ReadTimes& times) {
-  return {{"totalSeconds", Seconds(times.total())},
-          {"networkSeconds", Seconds(times.network)},
-          {"decodeSeconds", Seconds(times.decode)},
-          {"diskSeconds", Seconds(times.disk)},
-          {"queueSeconds", Seconds(times.queue)}};
-}
-
-Json ToJson(const layer::NamedRead& named) {
-  const layer::SlowRead& read = named.read;
-  Json json = {{"ended", FormatTimestamp(read.ended)},
-               {"cause", NameOf(read.times.cause())},
-               {"file", named.file},
-               {"moreFiles", named.more_files},
-               {"layer", read.layer.layer.ToString()},
-               {"dataAddress", read.range.data_address},
-               {"size", read.range.size_bytes},
-               {"failed", read.failed}};
-  json.update(ToJson(read.times));
-  return json;
-}
-
-Json ReadsToJson(const std::vector<layer::NamedRead>& reads) {
-  Json json = Json::array();
-  for (const layer::NamedRead& named : reads) {
-    json.push_back(ToJson(named));
-  }
-  return json;
 }
 
 /// What a layer and an image tell alike.
@@ -122,6 +54,7 @@ Json UseToJson(const LayerUse& use, uint64_t cost_bytes) {
                {"came", std::move(came)}};
   const auto rate = layer::AheadHitRate(use);
   json["prefetchHitRate"] = rate ? Json(*rate) : Json();
+  json["waitingReads"] = use.waiting.reads;
   json["stalls"] = {{"reads", use.stalls.reads}, {"failed", use.stalls.failed}};
   json["stalls"].update(ToJson(use.stalls.times));
   return json;
@@ -160,6 +93,7 @@ Json ToJson(const layer::ImageStatus& image) {
                {"completeLayers", image.complete_layers()}};
   json.update(UseToJson(image.Sum(), image.cost_bytes()));
   json["worstReads"] = ReadsToJson(image.WorstReads());
+  json["longestWaits"] = WaitsToJson(image.LongestWaits());
   json["layers"] = std::move(layers);
   return json;
 }
@@ -215,6 +149,10 @@ void PrintReads(const std::vector<layer::NamedRead>& reads) {
 
 void PrintDetails(const layer::ImageStatus& image) {
   PrintReads(image.WorstReads());
+  for (const layer::NamedWait& wait : image.LongestWaits()) {
+    std::printf("    %8s  waits    %s\n", TimeText(wait.read.waited).c_str(),
+                Shown(FileText(wait)).c_str());
+  }
   for (const layer::LayerStatus& status : image.layers) {
     std::printf("  %s\n    %s of %s%s, %s needed\n", status.key.layer.ToString().c_str(),
                 SizeText(status.use.held_bytes).c_str(), SizeText(status.use.total_bytes).c_str(),
@@ -261,10 +199,10 @@ bool IsNamed(const layer::ImageStatus& image, const std::string& name) {
 }
 
 Status ShowStatus(const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const std::string socket, SocketOf(arguments));
+  ASSIGN_OR_RETURN(const std::string socket, SocketOf(arguments.place));
   ASSIGN_OR_RETURN(std::vector<layer::LayerStatus> layers,
                    control::ConnectToStatus(socket)->Layers());
-  if (!arguments.is_of_mount()) {
+  if (!arguments.place.is_of_mount()) {
     AddImagesOfContainerd(arguments.containerd, layers);
   }
   std::vector<layer::ImageStatus> images = layer::ByImage(layers);
@@ -299,7 +237,7 @@ Status ShowStatus(const Arguments& arguments) {
 }
 
 Status ShowTrace(const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const std::string socket, SocketOf(arguments));
+  ASSIGN_OR_RETURN(const std::string socket, SocketOf(arguments.place));
   ASSIGN_OR_RETURN(layer::TracedReads traced, control::ConnectToStatus(socket)->SlowReads());
   if (!arguments.cause.empty()) {
     std::erase_if(traced.reads, [&](const layer::NamedRead& named) {
@@ -325,18 +263,6 @@ Status ShowTrace(const Arguments& arguments) {
   return OkStatus();
 }
 
-void AddWhere(CLI::App& command, Arguments& arguments) {
-  command.add_option("--address", arguments.address, "starlingd's socket")
-      ->envname("STARLING_ADDRESS")
-      ->capture_default_str();
-  CLI::Option* mount = command.add_option("--mount", arguments.mount,
-                                          "Of the image that `starling mount` shows there");
-  CLI::Option* root =
-      command.add_option("--root", arguments.root, "Of the `starling mount` with this --root");
-  mount->excludes(root);
-  command.add_flag("--json", arguments.json, "Print JSON");
-}
-
 }  // namespace
 
 void AddStatus(CLI::App& app, Run& chosen) {
@@ -344,7 +270,8 @@ void AddStatus(CLI::App& app, Run& chosen) {
   CLI::App& command = *app.add_subcommand(
       "status", "How images fare: what is held, needed and saved, and what reads waited for");
   command.add_option("IMAGE", arguments->image, "With its layers and its worst reads");
-  AddWhere(command, *arguments);
+  AddStatusPlace(command, arguments->place);
+  command.add_flag("--json", arguments->json, "Print JSON");
   command
       .add_option("--containerd", arguments->containerd,
                   "containerd's socket, asked for the images that use the layers of starlingd")
@@ -361,7 +288,8 @@ void AddTrace(CLI::App& app, Run& chosen) {
       *app.add_subcommand("trace", "The latest reads that waited long, and what for");
   command.add_option("--cause", arguments->cause, "Those alone that waited for this most")
       ->check(CLI::IsMember({"network", "decode", "disk", "queue"}));
-  AddWhere(command, *arguments);
+  AddStatusPlace(command, arguments->place);
+  command.add_flag("--json", arguments->json, "Print JSON");
   command.footer("Example: starling trace --cause network");
   command.callback(
       [arguments, &chosen] { chosen = [arguments] { return ShowTrace(*arguments); }; });

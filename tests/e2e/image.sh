@@ -57,6 +57,18 @@ make_image() {
   rm -rf "$work"/layer[123]
 }
 
+# add_large_layers DIR: two more layers for the image of make_image, /big1 and /big2, each with 12 files of 2 MiB of noise.
+add_large_layers() {
+  local work=$1 layer file
+  for layer in 1 2; do
+    mkdir -p "$work/tree/big$layer"
+    for file in $(seq 1 12); do head -c $((2 << 20)) /dev/urandom >"$work/tree/big$layer/$file"; done
+    tar -C "$work/tree" -cf "$work/big$layer.tar" .
+    umoci raw add-layer --image "$work/oci:plain" "$work/big$layer.tar"
+    rm -rf "$work/tree" "$work/big$layer.tar"
+  done
+}
+
 # layer_digests LAYOUT:TAG: the digests of its layers, bottom first, a line each.
 layer_digests() {
   skopeo inspect "oci:$1" | jq -r '.Layers[]'

@@ -15,13 +15,7 @@ python=/usr/bin/python3
 
 mebibyte=$((1 << 20))
 make_image "$work"
-for layer in 1 2; do
-  mkdir -p "$work/tree/big$layer"
-  for file in $(seq 1 12); do head -c $((2 * mebibyte)) /dev/urandom >"$work/tree/big$layer/$file"; done
-  tar -C "$work/tree" -cf "$work/big$layer.tar" .
-  umoci raw add-layer --image "$work/oci:plain" "$work/big$layer.tar"
-  rm -rf "$work/tree" "$work/big$layer.tar"
-done
+add_large_layers "$work"
 start_registry "$work"
 image=$REGISTRY/t/image:1-esgz
 starling convert "oci:$work/oci:plain" "docker://$image" >/dev/null
