@@ -25,7 +25,6 @@ namespace {
 constexpr uint64_t kMaxLogBytes = 1 << 20;
 constexpr uint64_t kMaxAnswerBytes = 16 << 20;
 constexpr size_t kPieceBytes = 64 << 10;
-constexpr int kSignalBase = 128;
 
 /// Becomes readable once a stop is asked for.
 class StopEvent {

@@ -590,9 +590,14 @@ class Builder::Execution : private StepsUnderWay {
   }
 
   Status Finish() {
+    size_t count = state_.settings.steps_at_once;
+    {
+      MutexLock lock(mutex_);
+      count = std::min(count, left_);
+    }
     {
       std::vector<std::jthread> threads;
-      const size_t count = std::min(state_.settings.steps_at_once, left_);
+      threads.reserve(count);
       for (size_t i = 0; i < count; ++i) {
         threads.emplace_back([this, i] {
           SetThreadName(fmt::format("step-{}", i));
@@ -600,6 +605,7 @@ class Builder::Execution : private StepsUnderWay {
         });
       }
     }
+    MutexLock lock(mutex_);
     return result_;
   }
 

@@ -263,10 +263,7 @@ StatusOr<LayerMaker::Cleanup> LayerMaker::WorkAbove(const Written& base,
   if (::mkdir(overlay_work.c_str(), 0700) != 0) {
     return ErrnoError(errno, overlay_work.native());
   }
-  std::vector<std::string> lower;
-  for (const std::filesystem::path& directory : files.lower) {
-    lower.push_back(directory);
-  }
+  const std::vector<std::string> lower(files.lower.begin(), files.lower.end());
   containerd::Mount overlay{.type = "overlay", .source = "overlay", .options = base.options};
   overlay.options.push_back(fmt::format("lowerdir={}", fmt::join(lower, ":")));
   overlay.options.push_back("upperdir=" + upper.native());

@@ -188,6 +188,7 @@ Status UnpackImage(containerd::Client& client, oci::ImageSource& source, const B
                    const std::string& snapshotter, const std::stop_token& stop,
                    Progress& progress) {
   std::vector<oci::Digest> diff_ids;
+  diff_ids.reserve(image.tree.layers.size());
   for (const Layer& layer : image.tree.layers) {
     diff_ids.push_back(layer.diff_id);
   }
