@@ -24,8 +24,9 @@ app=$REGISTRY/t/app
 
 # build ARGUMENTS...: the image's digest.
 build() {
-  starling build -q --progress plain --address "$CONTAINERD_ADDRESS" --state-dir "$work/state" "$@" 2>"$work/build.log.$BASHPID" ||
-    fail "starling build $*: $(tail -n 20 "$work/build.log.$BASHPID")"
+  local log=$work/build.log.$BASHPID
+  starling build -q --progress plain --address "$CONTAINERD_ADDRESS" --state-dir "$work/state" "$@" 2>"$log" ||
+    fail "starling build $*: $(tail -n 20 "$log")"
 }
 # built ARGUMENTS...: the same, with all that it says.
 built() {

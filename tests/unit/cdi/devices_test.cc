@@ -11,7 +11,6 @@ namespace starling::cdi {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 class DevicesTest : public ::testing::Test {
