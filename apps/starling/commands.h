@@ -27,6 +27,8 @@ void AddStatus(CLI::App& app, Run& chosen);
 void AddTop(CLI::App& app, Run& chosen);
 void AddTrace(CLI::App& app, Run& chosen);
 void AddConfig(CLI::App& app, Run& chosen);
+/// `completion` and `manual`: what they print is made of all commands of `app`.
+void AddManual(CLI::App& app, Run& chosen);
 void AddLogin(CLI::App& app, Run& chosen);
 void AddLogout(CLI::App& app, Run& chosen);
 

@@ -72,6 +72,7 @@ int main(int argc, char** argv) {
   cli::AddCopy(app, chosen, exit_code);
   cli::AddTags(app, chosen, exit_code);
   cli::AddDelete(app, chosen, exit_code);
+  cli::AddManual(app, chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -20,6 +20,7 @@
 #include "confine/system_calls.h"
 #include "keeper/descriptors.h"
 #include "keeper/keeper.h"
+#include "manual/man_page.h"
 
 namespace starling {
 namespace {
@@ -46,6 +47,12 @@ std::pair<Arguments, std::optional<int>> ParseArguments(int argc, char** argv) {
       "Shows the layers of container images while they are still in the registry: a "
       "remote snapshotter for containerd.",
       "starlingd");
+  app.footer(
+      "It is told what to do by containerd, and by starling(1) on the same socket; its "
+      "configuration "
+      "is\n/etc/starling/config.toml. SIGHUP has the program on the disk take over, SIGTERM "
+      "unmounts "
+      "and ends.\nExample: starlingd --config /etc/starling/config.toml --log-level debug");
   app.set_version_flag("--version,-v", "starlingd " STARLING_VERSION);
   app.add_option(
       "--config", arguments.config,
@@ -62,10 +69,19 @@ std::pair<Arguments, std::optional<int>> ParseArguments(int argc, char** argv) {
   add_role(keeper::kServerOption, arguments.server_state);
   add_role(keeper::kCheckOption, arguments.check_state);
   add_role(keeper::kResumeOption, arguments.resume_state);
+  bool print_man_page = false;
+  app.add_flag("--print-man-page", print_man_page)->group("");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return {std::move(arguments), app.exit(error) == 0 ? 0 : kExitUsage};
+  }
+  if (print_man_page) {
+    const std::string page = manual::ManPage(
+        manual::DescribeCommand(app),
+        {.section = 8, .version = "starlingd " STARLING_VERSION, .date = "", .above = ""});
+    std::fputs(page.c_str(), stdout);
+    return {std::move(arguments), 0};
   }
   return {std::move(arguments), std::nullopt};
 }

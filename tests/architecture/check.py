@@ -36,7 +36,7 @@ FENCES = {
     "re2/": {"dockerfile/syntax", "snapshotter"},
     "openssl/": {"credentials", "oci"},
     "seccomp.h": {"confine"},
-    "CLI/": {"apps"},
+    "CLI/": {"apps", "manual"},
 }
 
 # Sources without a unit test of their own name, and what tests them instead.
