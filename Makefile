@@ -1,6 +1,6 @@
 # The two commands of the README (`make demo`, `make test`) and the parts they are made of.
 SHELL := /bin/bash
-.PHONY: help deps build release test soak check-format format lint fuzz bench demo install clean
+.PHONY: help deps build release deb tarball reproducible test soak check-format format lint fuzz bench demo install clean
 
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
@@ -15,7 +15,10 @@ help:
 	@echo "make test      install what is missing, build, and run every test"
 	@echo "make deps      only install the packages"
 	@echo "make release   build build/release/apps/{starlingd,starling}"
-	@echo "make install   copy them to $(PREFIX)/bin"
+	@echo "make install   copy them, their manual pages, completions and units below $(PREFIX)"
+	@echo "make deb       a Debian package in build/packages"
+	@echo "make tarball   an archive that brings its libraries, in build/packages"
+	@echo "make reproducible  build twice in different directories, and compare the packages"
 	@echo "make soak      kill and replace the daemon below readers for SECONDS=600 seconds, on both data planes"
 	@echo "make lint      clang-format, clang-tidy and thread-safety analysis (clang 19)"
 	@echo "make fuzz      run every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) seconds"
@@ -45,7 +48,16 @@ demo: release
 	bench/demo.sh build/release/apps
 
 install: release
-	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin build/release/apps/starlingd/starlingd build/release/apps/starling/starling
+	packaging/stage.sh $(CURDIR) $(CURDIR)/build/release "$(DESTDIR)" $(PREFIX)
+
+deb: release
+	packaging/deb.sh build/release build/packages
+
+tarball: release
+	packaging/tarball.sh build/release build/packages
+
+reproducible: deb tarball
+	packaging/reproducible.sh build/packages
 
 format:
 	git ls-files '*.h' '*.cc' | xargs clang-format-19 -i

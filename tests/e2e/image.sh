@@ -73,3 +73,29 @@ add_large_layers() {
 layer_digests() {
   skopeo inspect "oci:$1" | jq -r '.Layers[]'
 }
+
+# make_layers_image DIR LAYERS: an OCI layout $1/oci with the tag `plain`, and what it has in $1/expected: a program, files
+# that are small enough to be read again and again (warm-*), and files of which a read needs the registry each time
+# (cold-*, half); what kill_loop.py reads.
+make_layers_image() {
+  local work=$1 expected=$1/expected layers=$2 i
+  mkdir -p "$expected"/{bin,many}
+  cp "$(command -v busybox)" "$expected/bin/busybox"
+  for ((i = 1; i <= 200; i++)); do echo "$i" >"$expected/many/$i"; done
+  ln -s many/7 "$expected/link"
+  : >"$expected/warm-empty"
+  tar -C "$expected" -cf "$work/1.tar" .
+  for ((i = 2; i <= layers; i++)); do
+    mkdir "$work/layer"
+    head -c 700000 /dev/urandom >"$work/layer/warm-$i"
+    [ $((i % 3)) != 0 ] || head -c 24000000 /dev/urandom >"$work/layer/cold-$i"
+    [ "$i" != 2 ] || head -c 24000000 /dev/urandom >"$work/layer/half"
+    tar -C "$work/layer" -cf "$work/$i.tar" $(ls "$work/layer")
+    cp -a "$work/layer/." "$expected/"
+    rm -r "$work/layer"
+  done
+  umoci init --layout "$work/oci"
+  umoci new --image "$work/oci:plain"
+  for ((i = 1; i <= layers; i++)); do umoci raw add-layer --image "$work/oci:plain" "$work/$i.tar"; done
+  umoci config --image "$work/oci:plain" --config.cmd /bin/busybox --os linux --architecture amd64
+}

@@ -5,32 +5,14 @@
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 . "$here/lib.sh"
+. "$here/image.sh"
 work=$(mktemp -d /tmp/starling-e2e.XXXXXX)
 trap 'release_all "$work"' EXIT
 seconds=$((${STARLING_SOAK_SECONDS:-30} / 4))
 
-# An image of 12 layers, enough for a merged chain: a program, files that are read in the beginning and again, and files
-# of which every read asks the registry; and one that is read in part before the registry goes away.
+# With what is read in part before the registry goes away.
 expected=$work/expected
-mkdir -p "$expected"/{bin,many}
-cp "$(command -v busybox)" "$expected/bin/busybox"
-for ((i = 1; i <= 200; i++)); do echo $i >"$expected/many/$i"; done
-ln -s many/7 "$expected/link"
-: >"$expected/warm-empty"
-tar -C "$expected" -cf "$work/1.tar" .
-for ((i = 2; i <= 12; i++)); do
-  mkdir "$work/layer"
-  head -c 700000 /dev/urandom >"$work/layer/warm-$i"
-  [ $((i % 3)) != 0 ] || head -c 24000000 /dev/urandom >"$work/layer/cold-$i"
-  [ $i != 2 ] || head -c 24000000 /dev/urandom >"$work/layer/half"
-  tar -C "$work/layer" -cf "$work/$i.tar" $(ls "$work/layer")
-  cp -a "$work/layer/." "$expected/"
-  rm -r "$work/layer"
-done
-umoci init --layout "$work/oci"
-umoci new --image "$work/oci:plain"
-for ((i = 1; i <= 12; i++)); do umoci raw add-layer --image "$work/oci:plain" "$work/$i.tar"; done
-umoci config --image "$work/oci:plain" --config.cmd /bin/busybox --os linux --architecture amd64
+make_layers_image "$work" 12
 start_registry "$work"
 image=$REGISTRY/t/image:esgz
 starling convert "oci:$work/oci:plain" "oci:$work/lazy:esgz" >/dev/null

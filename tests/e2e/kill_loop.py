@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Reads a lazily mounted tree and calls the snapshotter while starlingd's server is killed or replaced.
 
-    kill_loop.py --tree DIR --expected DIR --lock-file FILE --seconds N [--reload] [--no-kill] [--held]
+    kill_loop.py --tree DIR --expected DIR --lock-file FILE --seconds N [--reload] [--reload-by COMMAND] [--no-kill] [--held]
                  [--call COMMAND]... [--call-through COMMAND]...
 
 Eight processes read at random, with descriptors from before and from now: pread, open, stat, readdir, readlink, mmap,
 and programs that are executed; each answer is compared with the same file below --expected. Before a read the file's
-pages are dropped, so that the server is asked. --held: reads only files named warm*. --lock-file: starlingd's, where it
+pages are dropped, so that the server is asked. --held: reads only files named warm*. --reload-by: what has the server
+replaced, instead of the signal to the keeper. --lock-file: starlingd's, where it
 writes who serves. --call: a shell command that calls starlingd, repeated all the time, {} in it a number; it may fail
 when it was under way at a kill. --call-through: the same, but another program (containerd) keeps a connection, and
 waits with it as long as it likes. Prints one JSON object; exit code 1 when a read failed or differed, or a call failed
@@ -163,7 +164,9 @@ class Killer(threading.Thread):
             time.sleep(choice.uniform(0.05, 0.3))
             start = time.monotonic()
             is_reload = self.arguments.reload and (self.arguments.no_kill or choice.random() < 0.3)
-            if is_reload:
+            if is_reload and self.arguments.reload_by:
+                subprocess.run(self.arguments.reload_by, shell=True, check=True, stdout=subprocess.DEVNULL)
+            elif is_reload:
                 os.kill(keeper, signal.SIGHUP)
                 # Some are killed on the way.
                 if not self.arguments.no_kill and choice.random() < 0.5:
@@ -220,6 +223,7 @@ def main():
     parser.add_argument("--lock-file", required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--reload", action="store_true")
+    parser.add_argument("--reload-by")
     parser.add_argument("--no-kill", action="store_true")
     parser.add_argument("--held", action="store_true")
     parser.add_argument("--call", action="append", default=[])
