@@ -10,19 +10,19 @@ make_machine() {
   tree=$(realpath "$here/../..")
   mkdir -p "$1"
   mount -t tmpfs machine "$1"
-  mkdir "$1"/{upper,work,root,state}
+  mkdir "$1"/{upper,work,root} "$1.state"
   mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
   for directory in proc sys dev tmp; do mount --rbind "/$directory" "$1/root/$directory"; done
   case $tree in
     /tmp/*) ;;
     *) mkdir -p "$1/root$tree" && mount --rbind "$tree" "$1/root$tree" ;;
   esac
-  # On a file system that overlayfs can write to.
-  cp -a /var/lib/dpkg /var/lib/systemd "$1/state/"
-  mount --bind "$1/state" "$1/root/var/lib"
+  # On a disk that overlayfs can write to.
+  cp -a /var/lib/dpkg /var/lib/systemd "$1.state/"
+  mount --bind "$1.state" "$1/root/var/lib"
   mount -t tmpfs run "$1/root/run"
   mkdir -p "$1"/root/run/{systemd/system,lock}
-  install -m 0755 "$here/systemctl.py" "$1/root/usr/local/bin/systemctl"
+  install -m 0755 "$here/systemctl.py" "$1/root/usr/bin/systemctl"
   # What images of containers leave out or forbid, a machine has.
   rm -rf "$1/root/usr/sbin/policy-rc.d" "$1/root/etc/dpkg/dpkg.cfg.d"
 }

@@ -8,6 +8,7 @@ import pathlib
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -53,9 +54,18 @@ def start(unit):
     os.chroot(f"/proc/{machine}/root")
     os.chdir("/")
     log = open(f"/var/log/{unit}.log", "ab")
+    environment = dict(os.environ)
+    ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    if "notify" in lines_of(unit, "Type"):
+        environment["NOTIFY_SOCKET"] = str(STATE / (unit + ".notify"))
+        pathlib.Path(environment["NOTIFY_SOCKET"]).unlink(missing_ok=True)
+        ready.bind(environment["NOTIFY_SOCKET"])
+        ready.settimeout(40)
     process = subprocess.Popen(shlex.split(lines_of(unit, "ExecStart")[0]), stdin=subprocess.DEVNULL, stdout=log,
-                               stderr=log, start_new_session=True)
+                               stderr=log, start_new_session=True, env=environment)
     (STATE / unit).write_text(str(process.pid))
+    while "NOTIFY_SOCKET" in environment and "READY=1" not in ready.recv(4096).decode().split("\n"):
+        pass
 
 
 def stop(unit):
@@ -79,7 +89,8 @@ def main():
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     if not words or words[0] in ("daemon-reload", "list-units", "enable", "disable"):
         return 0
-    action, units = words[0], words[1:]
+    action = words[0]
+    units = [unit if "." in unit else unit + ".service" for unit in words[1:]]
     for unit in units:
         if action in ("is-active", "is-enabled"):
             is_it = main_pid(unit) is not None if action == "is-active" else unit == "starling.service"
