@@ -7,7 +7,8 @@
 namespace starling::manual {
 namespace {
 
-// A validator that knows all values says "{one,two}" behind the type's name; one that translates them
+// A validator that knows all values says "{one,two}" behind the type's name; one that translates
+// them
 // "{one->1,two->2} OR {1,2}".
 std::vector<std::string> ChoicesOf(std::string_view type) {
   std::vector<std::string> choices;

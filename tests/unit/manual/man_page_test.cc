@@ -72,7 +72,8 @@ TEST(ManPageTest, OfACommandWithCommandsNamesTheirPages) {
   EXPECT_THAT(page, HasSubstr(".SH COMMANDS\n.TP\n\\fBprog\\-run\\fR(8)\nRuns 'it'\n"));
   EXPECT_THAT(page, HasSubstr("\\fBprog\\fR [\\fIOPTIONS\\fR] \\fICOMMAND\\fR ...\n"));
   EXPECT_THAT(page, Not(HasSubstr("SEE ALSO")));
-  EXPECT_THAT(ManPage(command.commands[1].commands[0], {}), HasSubstr("How (one of json,\\: text)\n"));
+  EXPECT_THAT(ManPage(command.commands[1].commands[0], {}),
+              HasSubstr("How (one of json,\\: text)\n"));
 }
 
 }  // namespace
