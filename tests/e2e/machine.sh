@@ -1,4 +1,4 @@
-# A machine to install things on: a view of this one in which everything is there, and what is changed is in memory.
+# A machine to install things on: a view of this one in which everything is there, and what is changed is in DIR and goes with it.
 # To be sourced by scripts that run in a mount namespace of their own, with private propagation.
 # shellcheck shell=bash
 
@@ -12,7 +12,9 @@ make_machine() {
   mount -t tmpfs machine "$1"
   mkdir "$1"/{upper,work,root} "$1.state"
   mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
-  for directory in proc sys dev tmp; do mount --rbind "/$directory" "$1/root/$directory"; done
+  for directory in proc sys dev; do mount --rbind "/$directory" "$1/root/$directory"; done
+  # Not what others have mounted there, which they could not unmount any more.
+  mount --bind /tmp "$1/root/tmp"
   case $tree in
     /tmp/*) ;;
     *) mkdir -p "$1/root$tree" && mount --rbind "$tree" "$1/root$tree" ;;
