@@ -17,39 +17,66 @@ broken=0
 tsan_targets="unit_base_test unit_erofs_test unit_estargz_test unit_estargz_writer_test unit_fuse_test
   unit_layer_test unit_registry_test unit_store_test"
 
-# run_phase PRESET TARGETS CTEST_ARGUMENTS...
-run_phase() {
-  local preset=$1 targets=$2
-  shift 2
-  echo "== $preset: build"
-  if ! cmake --preset "$preset" >"$results/$preset-configure.log" 2>&1; then
-    tail -n 40 "$results/$preset-configure.log"
-    broken=1
-    return
+targets_of() {
+  case $1 in
+    dev) echo all ;;
+    asan) echo sanitized_tests ;;
+    tsan) echo "$tsan_targets" ;;
+  esac
+}
+
+# build PRESET: its errors go to standard error.
+build() {
+  if ! cmake --preset "$1" >"$results/$1-configure.log" 2>&1; then
+    tail -n 40 "$results/$1-configure.log" >&2
+    return 1
   fi
-  if ! cmake --build --preset "$preset" -j"$jobs" --target $targets >"$results/$preset-build.log" 2>&1; then
-    grep -E -A 20 'FAILED|error' "$results/$preset-build.log" | head -n 60
-    broken=1
-    return
+  if ! cmake --build --preset "$1" -j"$jobs" --target $(targets_of "$1") >"$results/$1-build.log" 2>&1; then
+    grep -E -A 20 'FAILED|error' "$results/$1-build.log" | head -n 60 >&2
+    return 1
   fi
+}
+
+# run_tests PRESET CTEST_ARGUMENTS...
+run_tests() {
+  local preset=$1
+  shift
   echo "== $preset: test"
   ctest --test-dir "build/$preset" --output-on-failure --no-tests=error -j"$jobs" \
     --output-junit "$PWD/$results/$preset.xml" "$@" | grep -v -E '^ *(Start|[0-9]+/[0-9]+ Test +#[0-9]+: .* Passed)'
   [ "${PIPESTATUS[0]}" = 0 ] || broken=1
 }
 
-for phase in ${STARLING_TEST_PHASES:-dev asan tsan}; do
+read -ra phases <<<"${STARLING_TEST_PHASES:-dev asan tsan}"
+for phase in "${phases[@]}"; do
+  [ -n "$(targets_of "$phase")" ] || { echo "unknown phase $phase" >&2; exit 2; }
+done
+case " ${phases[*]} " in
+  *" dev "*)
+    echo "== peers: containerd 2.3 and nerdctl"
+    tests/e2e/tools.sh >/dev/null || broken=1
+    ;;
+esac
+# End-to-end tests wait more than they compute: what the next phases need is built beside them.
+exec {built}< <(
+  for phase in "${phases[@]}"; do
+    if build "$phase"; then echo "$phase ok"; else echo "$phase failed"; fi
+    renice -n 15 $BASHPID >/dev/null
+  done
+)
+for phase in "${phases[@]}"; do
+  echo "== $phase: build"
+  read -r _ status <&"$built"
+  if [ "$status" != ok ]; then
+    broken=1
+    continue
+  fi
   case $phase in
-    dev)
-      echo "== peers: containerd 2.3 and nerdctl"
-      tests/e2e/tools.sh >/dev/null || broken=1
-      run_phase dev all
-      ;;
-    asan) run_phase asan sanitized_tests -L '^(unit|fuzz-replay|kernel|integration)$' ;;
+    dev) run_tests dev ;;
+    asan) run_tests asan -L '^(unit|fuzz-replay|kernel|integration)$' ;;
     # The modules with threads of their own. Debian's gRPC and Abseil are not instrumented, so code that
     # passes their objects between threads shows races that are none.
-    tsan) run_phase tsan "$tsan_targets" -L '^unit$' -R '^unit\.(base|erofs|estargz|estargz_writer|fuse|layer|registry|store)\.' ;;
-    *) echo "unknown phase $phase" >&2; exit 2 ;;
+    tsan) run_tests tsan -L '^unit$' -R '^unit\.(base|erofs|estargz|estargz_writer|fuse|layer|registry|store)\.' ;;
   esac
 done
 
