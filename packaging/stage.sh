@@ -17,6 +17,7 @@ install -d "$share/bash-completion/completions" "$share/zsh/vendor-completions" 
 "$starling" completion fish >"$share/fish/vendor_completions.d/starling.fish"
 install -D -m 0644 -t "$share/doc/starling" "$source/README.md" "$source/SECURITY.md" "$source/CHANGELOG.md"
 install -D -m 0644 -t "$share/doc/starling/docs" "$source"/docs/*.md "$source"/docs/*.json "$source"/docs/*.svg
+install -D -m 0644 -t "$share/doc/starling/docs/pictures" "$source"/docs/pictures/*.svg
 "$source/packaging/sbom.py" "$source" "$build" >"$share/doc/starling/starling.spdx.json"
 # systemd looks for units that are not of a package of the system below /usr/local, too.
 install -d "$root$prefix/lib/systemd/system"
