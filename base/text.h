@@ -14,6 +14,8 @@ bool IsOneWord(std::string_view text);
 /// For a terminal: control characters, which whoever wrote the text may have put there, are shown
 /// and not obeyed.
 std::string Shown(std::string_view text);
+/// For a part of a URL: everything but letters, digits and "-._~" as %XX.
+std::string PercentEncode(std::string_view text);
 /// `text` as one word of a POSIX shell's command line: in quotes where it needs them.
 std::string ShellWord(std::string_view text);
 

@@ -1,6 +1,6 @@
 #include "base/timestamp.h"
 
-#include <chrono>
+#include <fmt/chrono.h>
 
 namespace starling {
 namespace {
@@ -78,6 +78,11 @@ std::optional<int64_t> ParseTimestamp(std::string_view text) {
   }
   const int64_t days = std::chrono::sys_days(date).time_since_epoch().count();
   return days * 86400 + hour * 3600 + minute * 60 + second - *zone;
+}
+
+std::string TimestampText(std::chrono::system_clock::time_point time) {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
+                     fmt::gmtime(std::chrono::system_clock::to_time_t(time)));
 }
 
 }  // namespace starling

@@ -1,6 +1,5 @@
 #include "containerd/client.h"
 
-#include <fmt/chrono.h>
 #include <google/protobuf/empty.pb.h>
 #include <grpcpp/grpcpp.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include "api/containerd/services/namespaces/v1/namespaces.grpc.pb.h"
 #include "api/containerd/services/snapshots/v1/snapshots.grpc.pb.h"
 #include "api/containerd/services/version/v1/version.grpc.pb.h"
+#include "base/timestamp.h"
 #include "containerd/channel.h"
 
 namespace starling::containerd {
@@ -157,14 +157,12 @@ StatusOr<std::map<std::string, Client::Snapshotter>> Client::Snapshotters() {
 StatusOr<std::string> Client::CreateLease(std::chrono::seconds lifetime, const std::string& id) {
   Stubs::Context context(*this);
   leases::CreateRequest request;
-  const auto expires = std::chrono::time_point_cast<std::chrono::seconds>(
-      std::chrono::system_clock::now() + lifetime);
   request.set_id(!id.empty()
                      ? id
                      : fmt::format("starling-{}",
                                    std::chrono::system_clock::now().time_since_epoch().count()));
   (*request.mutable_labels())[kExpireLabel] =
-      fmt::format("{:%FT%TZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(expires)));
+      TimestampText(std::chrono::system_clock::now() + lifetime);
   leases::CreateResponse response;
   RETURN_IF_ERROR(Stubs::Result(*this, stubs_->leases_->Create(&context, request, &response),
                                 "create a lease"));

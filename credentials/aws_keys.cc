@@ -304,7 +304,7 @@ StatusOr<AwsKeys> AwsKeySource::OfInstance() const {
   if (names.status != 200) {
     return ErrorOfService(names, what, {token});
   }
-  ASSIGN_OR_RETURN(const HttpResponse response, get(roles + registry::PercentEncode(role)));
+  ASSIGN_OR_RETURN(const HttpResponse response, get(roles + PercentEncode(role)));
   if (response.status != 200) {
     return ErrorOfService(response, what, {token});
   }

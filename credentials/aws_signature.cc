@@ -45,7 +45,7 @@ std::string CanonicalPath(std::string_view path) {
   std::string canonical;
   for (size_t at = 0; at < path.size();) {
     const size_t slash = std::min(path.find('/', at), path.size());
-    canonical += registry::PercentEncode(path.substr(at, slash - at));
+    canonical += PercentEncode(path.substr(at, slash - at));
     canonical += slash < path.size() ? "/" : "";
     at = slash + 1;
   }
@@ -55,7 +55,7 @@ std::string CanonicalPath(std::string_view path) {
 std::string CanonicalQuery(const AwsRequest& request) {
   std::vector<std::pair<std::string, std::string>> encoded;
   for (const auto& [name, value] : request.query) {
-    encoded.emplace_back(registry::PercentEncode(name), registry::PercentEncode(value));
+    encoded.emplace_back(PercentEncode(name), PercentEncode(value));
   }
   std::ranges::sort(encoded);
   std::string canonical;

@@ -152,7 +152,7 @@ StatusOr<std::string> AzureCredentials::OfApplication() const {
   RETURN_IF_ERROR(CheckEncrypted(authority, "AZURE_AUTHORITY_HOST"));
   const std::string what = fmt::format("{}, tenant {}", authority, registry::Printable(tenant, 60));
   const auto response = deps_.web.Ask(FormRequest(
-      fmt::format("{}/{}/oauth2/v2.0/token", authority, registry::PercentEncode(tenant)), fields));
+      fmt::format("{}/{}/oauth2/v2.0/token", authority, PercentEncode(tenant)), fields));
   if (!response.ok()) {
     return Annotate(response.status(), what);
   }
@@ -165,9 +165,9 @@ StatusOr<std::string> AzureCredentials::OfMachine() const {
   std::string url = fmt::format(
       "http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01"
       "&resource={}",
-      registry::PercentEncode(kResource));
+      PercentEncode(kResource));
   if (const std::string& client = deps_.environment.Get("AZURE_CLIENT_ID"); !client.empty()) {
-    url += "&client_id=" + registry::PercentEncode(client);
+    url += "&client_id=" + PercentEncode(client);
   }
   const auto response = deps_.web.AskNearby(
       {.url = std::move(url), .headers = {{.name = "Metadata", .value = "true"}}});

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "base/text.h"
 #include "registry/api_error.h"
 #include "registry/url.h"
 
@@ -56,7 +57,7 @@ HttpRequest FormRequest(std::string url, const std::vector<FormField>& fields) {
   std::string body;
   for (const FormField& field : fields) {
     body += body.empty() ? "" : "&";
-    body += fmt::format("{}={}", field.name, registry::PercentEncode(field.value));
+    body += fmt::format("{}={}", field.name, PercentEncode(field.value));
   }
   request.body = ToBytes(body);
   return request;

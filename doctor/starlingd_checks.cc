@@ -19,21 +19,6 @@ constexpr size_t kMaxSocketPath = 107;
 
 std::string Octal(mode_t mode) { return fmt::format("{:04o}", mode & 07777); }
 
-std::string ShellWord(const std::string& text) {
-  const bool is_plain = !text.empty() && std::ranges::all_of(text, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           std::string_view("/._-+:@").find(c) != std::string_view::npos;
-  });
-  if (is_plain) {
-    return text;
-  }
-  std::string quoted = "'";
-  for (const char c : text) {
-    quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  }
-  return quoted + "'";
-}
-
 setup::Wanted Setting(std::string table, std::string key, setup::TomlValue value) {
   setup::WantedKey wanted{{}, std::move(key), std::move(value)};
   if (!table.empty()) {

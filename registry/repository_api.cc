@@ -4,6 +4,8 @@
 #include <future>
 #include <utility>
 
+#include "base/text.h"
+
 namespace starling::registry {
 namespace {
 

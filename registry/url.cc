@@ -112,20 +112,6 @@ bool IsLoopback(std::string_view host) {
   return strcasecmp(name.c_str(), "localhost") == 0;
 }
 
-std::string PercentEncode(std::string_view text) {
-  std::string encoded;
-  for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                       c == '-' || c == '.' || c == '_' || c == '~';
-    if (plain) {
-      encoded.push_back(c);
-    } else {
-      encoded += fmt::format("%{:02X}", static_cast<unsigned char>(c));
-    }
-  }
-  return encoded;
-}
-
 std::string Printable(std::string_view text, size_t limit) {
   std::string clean;
   for (const char c : text.substr(0, limit)) {

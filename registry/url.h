@@ -40,8 +40,6 @@ class Url {
 std::string HostAndPort(const Url& url);
 /// 127.0.0.0/8, ::1 and localhost; `host` without port and brackets.
 bool IsLoopback(std::string_view host);
-/// Everything but letters, digits and "-._~" as %XX.
-std::string PercentEncode(std::string_view text);
 /// Bytes from outside, fit for a message: printable ASCII, at most `limit` of them.
 std::string Printable(std::string_view text, size_t limit);
 

@@ -31,5 +31,9 @@ TEST(Text, BecomesOneWordOfAShell) {
   EXPECT_EQ(ShellWord("$(x)'y"), "'$(x)'\\''y'");
 }
 
+TEST(PercentEncode, KeepsOnlyUnreserved) {
+  EXPECT_EQ(PercentEncode("a:b/c ~&="), "a%3Ab%2Fc%20~%26%3D");
+}
+
 }  // namespace
 }  // namespace starling

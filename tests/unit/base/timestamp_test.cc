@@ -48,5 +48,12 @@ TEST(ParseTimestamp, ReadsRfc3339) {
   }
 }
 
+TEST(TimestampText, IsUtcInWholeSeconds) {
+  const std::chrono::system_clock::time_point leap_day{std::chrono::seconds(1709210096)};
+  EXPECT_EQ(TimestampText(leap_day), "2024-02-29T12:34:56Z");
+  EXPECT_EQ(TimestampText(leap_day + std::chrono::milliseconds(999)), "2024-02-29T12:34:56Z");
+  EXPECT_EQ(TimestampText({}), "1970-01-01T00:00:00Z");
+}
+
 }  // namespace
 }  // namespace starling

@@ -68,9 +68,5 @@ TEST(IsLoopback, KnowsTheMachineItself) {
   }
 }
 
-TEST(PercentEncode, KeepsOnlyUnreserved) {
-  EXPECT_EQ(PercentEncode("a:b/c ~&="), "a%3Ab%2Fc%20~%26%3D");
-}
-
 }  // namespace
 }  // namespace starling::registry
