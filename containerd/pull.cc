@@ -4,6 +4,7 @@
 #include <random>
 
 #include "api/snapshot_labels.h"
+#include "base/progress_sink.h"
 #include "containerd/content_labels.h"
 #include "containerd/scoped_lease.h"
 #include "oci/image_config.h"
@@ -324,24 +325,7 @@ class Pull {
       return OkStatus();
     }
     RETURN_IF_ERROR(writer.status());
-    struct CountingSink : ByteSink {
-      Status Write(ByteSpan bytes) override {
-        if (stop.stop_requested()) {
-          return MakeError(StatusCode::kCancelled, "stopped");
-        }
-        RETURN_IF_ERROR(next.Write(bytes));
-        progress.Advance(part, bytes.size());
-        return OkStatus();
-      }
-      CountingSink(ByteSink& next_sink, Progress& listener, const std::string& name,
-                   const std::stop_token& token)
-          : next(next_sink), progress(listener), part(name), stop(token) {}
-      ByteSink& next;
-      Progress& progress;
-      const std::string& part;
-      const std::stop_token& stop;
-    };
-    CountingSink sink(**writer, progress_, part, options_.stop);
+    ProgressSink sink(**writer, progress_, part, options_.stop);
     RETURN_IF_ERROR(source_.ReadBlob(layer, sink));
     return (*writer)->Commit(SourceLabels());
   }

@@ -4,6 +4,7 @@
 
 #include "base/byte_pipe.h"
 #include "base/file_system.h"
+#include "base/progress_sink.h"
 #include "estargz/footer.h"
 #include "oci/toc_digest.h"
 
@@ -16,23 +17,6 @@ constexpr size_t kPipeBytes = 8 << 20;
 // Of zstd:chunked blobs, by its two writers: they tell where things are in the former blob.
 constexpr std::string_view kFormerPrefixes[] = {"io.containers.zstd-chunked.",
                                                 "io.github.containers.zstd-chunked."};
-
-/// Tells `progress` of what passes.
-class CountingSink : public ByteSink {
- public:
-  CountingSink(ByteSink& next, Progress& progress, const std::string& part)
-      : next_(next), progress_(progress), part_(part) {}
-  Status Write(ByteSpan bytes) override {
-    RETURN_IF_ERROR(next_.Write(bytes));
-    progress_.Advance(part_, bytes.size());
-    return OkStatus();
-  }
-
- private:
-  ByteSink& next_;
-  Progress& progress_;
-  const std::string& part_;
-};
 
 estargz::FooterKind FooterOf(estargz::WriteFormat format) {
   switch (format) {
@@ -59,7 +43,7 @@ StatusOr<estargz::WrittenLayer> ConvertLayer(oci::ImageSource& source, const oci
   RETURN_IF_ERROR(RunPiped(
       "layer-in", kPipeBytes,
       [&](ByteSink& pipe) {
-        CountingSink counting(pipe, progress, part);
+        ProgressSink counting(pipe, progress, part);
         return source.ReadBlob(from, counting);
       },
       [&](ByteSource& pipe) {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/byte_pipe.h"
+#include "base/progress_sink.h"
 #include "containerd/pull.h"
 #include "convert/layer_conversion.h"
 #include "dockerfile/plan/keys.h"
@@ -24,28 +25,6 @@ constexpr const char* kDescriptorLabel = "starling.dev/build.descriptor";
 constexpr size_t kMaxLabelBytes = 4000;
 /// The download goes on while the writer compresses.
 constexpr size_t kPipeBytes = 8 << 20;
-
-/// Tells `progress` of what passes, and ends with a stop.
-class WatchedSink : public ByteSink {
- public:
-  WatchedSink(ByteSink& next, Progress& progress, const std::string& part,
-              const std::stop_token& stop)
-      : next_(next), progress_(progress), part_(part), stop_(stop) {}
-  Status Write(ByteSpan bytes) override {
-    if (stop_.stop_requested()) {
-      return MakeError(StatusCode::kCancelled, "stopped");
-    }
-    RETURN_IF_ERROR(next_.Write(bytes));
-    progress_.Advance(part_, bytes.size());
-    return OkStatus();
-  }
-
- private:
-  ByteSink& next_;
-  Progress& progress_;
-  const std::string& part_;
-  const std::stop_token& stop_;
-};
 
 oci::Digest KeyOf(const oci::Digest& blob, const LayerFormat& format) {
   std::vector<plan::KeyPart> parts = {
@@ -108,7 +87,7 @@ StatusOr<WrittenBlob> Write(containerd::Client& client, oci::ImageSource& source
   RETURN_IF_ERROR(RunPiped(
       "layer-in", kPipeBytes,
       [&](ByteSink& pipe) {
-        WatchedSink watched(pipe, progress, part, stop);
+        ProgressSink watched(pipe, progress, part, stop);
         return source.ReadBlob(layer.blob, watched);
       },
       [&](ByteSource& pipe) -> Status {
