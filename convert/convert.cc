@@ -70,11 +70,6 @@ bool IsAttestation(const oci::Descriptor& entry) {
 
 std::string ShortName(const oci::Digest& digest) { return digest.Hex().substr(0, 12); }
 
-oci::RawManifest Encode(const std::string& media_type, const std::string& json) {
-  return {
-      .media_type = media_type, .digest = oci::Digest::Of(AsBytes(json)), .bytes = ToBytes(json)};
-}
-
 enum class Position { kTop, kInIndex };
 
 /// One call of ConvertImage. Threads: one; a second one sends the layer before.
@@ -144,7 +139,7 @@ class Conversion {
     // that is no longer in this index, so that it would speak of nothing.
     index.media_type = oci::media_type::kOciIndex;
     index.manifests = std::move(entries);
-    return Encode(index.media_type, index.ToJson());
+    return oci::MakeRawManifest(index.media_type, index.ToJson());
   }
 
   /// All entries, or those for the platforms asked for, in the index's order.
@@ -241,7 +236,7 @@ class Conversion {
       layer.media_type = MediaTypeOf(options_.layer.format);
     }
     RETURN_IF_ERROR(SendBytes(manifest.config, AsBytes(config_json)));
-    return Encode(manifest.media_type, manifest.ToJson());
+    return oci::MakeRawManifest(manifest.media_type, manifest.ToJson());
   }
 
   /// Before any layer is converted, which may take long.

@@ -64,6 +64,13 @@ class Selection {
 
 }  // namespace
 
+RawManifest MakeRawManifest(std::string_view media_type, std::string_view json) {
+  const ByteSpan bytes = AsBytes(json);
+  return {.media_type = std::string(media_type),
+          .digest = Digest::Of(bytes),
+          .bytes = Bytes(bytes.begin(), bytes.end())};
+}
+
 Status ImageSource::ReadBlobFrom(const Descriptor& blob, uint64_t blob_offset, ByteSink& sink) {
   SkippingSink rest(sink, blob_offset);
   return ReadBlob(blob, rest);

@@ -20,6 +20,9 @@ struct RawManifest {
   Bytes bytes;
 };
 
+/// `json`, of the type `media_type`, with its digest.
+RawManifest MakeRawManifest(std::string_view media_type, std::string_view json);
+
 /// A repository of a registry that holds a blob: "docker.io", "library/ubuntu".
 struct BlobOrigin {
   std::string registry;

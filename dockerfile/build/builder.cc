@@ -96,7 +96,6 @@ struct Builder::State {
         nodes(graph.nodes.size()) {}
 
   /// `root` and all that it needs, inputs first.
-  std::vector<NodeId> NeededBy(NodeId root) const;
   Status FindKeys(const std::vector<NodeId>& order, const std::stop_token& stop);
   StatusOr<std::vector<plan::KeyPart>> PartsOf(NodeId node);
   files::ContentDigests& ContentsOf(const std::filesystem::path& directory);
@@ -142,19 +141,6 @@ struct Builder::State {
   std::map<NodeId, Material> materials;
   std::optional<NodeId> failed;
 };
-
-std::vector<NodeId> Builder::State::NeededBy(NodeId root) const {
-  std::set<NodeId> needed = {root};
-  // Inputs stand before what needs them.
-  for (NodeId node = root + 1; node-- > 0;) {
-    if (needed.contains(node)) {
-      for (const NodeId input : plan::InputsOf(graph.nodes[node].operation)) {
-        needed.insert(input);
-      }
-    }
-  }
-  return {needed.begin(), needed.end()};
-}
 
 files::CopySource Builder::State::SourceOf(NodeId input, const std::string& path) const {
   files::CopySource source;
@@ -713,7 +699,7 @@ Builder::~Builder() = default;
 
 StatusOr<Tree> Builder::Build(NodeId root, const std::stop_token& stop) {
   state_->failed.reset();
-  const std::vector<NodeId> order = state_->NeededBy(root);
+  const std::vector<NodeId> order = plan::NeededBy(state_->graph, root);
   RETURN_IF_ERROR(state_->FindKeys(order, stop));
   ASSIGN_OR_RETURN(const std::vector<NodeId> steps, state_->FindSteps(root, order, stop));
   RETURN_IF_ERROR(Execution(*state_, steps, stop).Finish());
@@ -723,7 +709,7 @@ StatusOr<Tree> Builder::Build(NodeId root, const std::stop_token& stop) {
 StatusOr<std::vector<CachedResult>> Builder::Results(NodeId root, Which which) {
   std::vector<NodeId> wanted;
   if (which == Which::kAll) {
-    wanted = state_->NeededBy(root);
+    wanted = plan::NeededBy(state_->graph, root);
   } else {
     for (std::optional<NodeId> node = root; node;
          node = plan::BaseOf(state_->graph.nodes[*node].operation)) {
@@ -752,7 +738,7 @@ std::vector<Material> Builder::Materials(NodeId root) const {
 std::optional<NodeId> Builder::failed_node() const { return state_->failed; }
 
 StatusOr<std::vector<KeyReport>> Builder::Explain(NodeId root, const std::stop_token& stop) {
-  const std::vector<NodeId> order = state_->NeededBy(root);
+  const std::vector<NodeId> order = plan::NeededBy(state_->graph, root);
   RETURN_IF_ERROR(state_->FindKeys(order, stop));
   std::vector<KeyReport> reports;
   for (const NodeId node : order) {

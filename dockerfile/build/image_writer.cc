@@ -43,13 +43,6 @@ std::string OciTypeOf(const std::string& type) {
   return type;
 }
 
-oci::RawManifest RawOf(std::string_view type, const std::string& json) {
-  const ByteSpan bytes = AsBytes(json);
-  return {.media_type = std::string(type),
-          .digest = oci::Digest::Of(bytes),
-          .bytes = Bytes(bytes.begin(), bytes.end())};
-}
-
 /// A manifest and its configuration, with the labels by which the collector finds what they name.
 Status StoreManifest(containerd::Client& client, const oci::RawManifest& manifest,
                      const oci::Manifest& parsed, const std::string& config,
@@ -187,7 +180,7 @@ StatusOr<BuiltImage> DescribeImage(const plan::ImageDraft& draft, const Tree& tr
       .digest = oci::Digest::Of(AsBytes(image.config)),
       .size_bytes = image.config.size()};
   image.parsed.annotations = options.annotations;
-  image.manifest = RawOf(image.parsed.media_type, image.parsed.ToJson());
+  image.manifest = oci::MakeRawManifest(image.parsed.media_type, image.parsed.ToJson());
   return image;
 }
 
@@ -225,7 +218,7 @@ oci::RawManifest DescribeIndex(const std::vector<BuiltImage>& images,
       index.manifests.push_back(std::move(descriptor));
     }
   }
-  return RawOf(index.media_type, index.ToJson());
+  return oci::MakeRawManifest(index.media_type, index.ToJson());
 }
 
 Status StoreImage(containerd::Client& client, const std::string& snapshotter,

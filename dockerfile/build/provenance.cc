@@ -1,13 +1,13 @@
 #include "dockerfile/build/provenance.h"
 
-#include <fmt/chrono.h>
-
 #include <algorithm>
 #include <set>
 #include <utility>
 
 #include "base/text.h"
+#include "base/timestamp.h"
 #include "dockerfile/plan/print.h"
+#include "dockerfile/syntax/variables.h"
 #include "oci/json_fields.h"
 #include "oci/reference.h"
 
@@ -21,24 +21,6 @@ constexpr const char* kInTotoType = "application/vnd.in-toto+json";
 constexpr const char* kPredicateTypeAnnotation = "in-toto.io/predicate-type";
 constexpr size_t kSha256HexDigits = 64;
 constexpr uint64_t kMaxGraphBytes = uint64_t{1} << 30;
-/// Predefined arguments that say how the network is reached, passwords included.
-constexpr std::string_view kProxyArguments[] = {"http_proxy", "https_proxy", "ftp_proxy",
-                                                "no_proxy", "all_proxy"};
-
-/// As in a part of a URL.
-std::string Escaped(std::string_view text) {
-  std::string escaped;
-  for (const char c : text) {
-    const bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                          (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
-    if (is_plain) {
-      escaped += c;
-    } else {
-      escaped += fmt::format("%{:02X}", static_cast<unsigned char>(c));
-    }
-  }
-  return escaped;
-}
 
 /// A package URL. Source: github.com/package-url/purl-spec, types docker and oci.
 std::string PackageUrl(const std::string& name, const oci::Platform& platform,
@@ -53,43 +35,27 @@ std::string PackageUrl(const std::string& name, const oci::Platform& platform,
     }
     url = "pkg:docker/" + repository;
     if (!reference->tag().empty()) {
-      url += "@" + Escaped(reference->tag());
+      url += "@" + PercentEncode(reference->tag());
     }
   } else {
     // Of a layout: "oci:DIRECTORY:TAG". The directory is this machine's own affair.
     const std::string place = name.substr(0, name.rfind(':'));
-    url = "pkg:oci/" + Escaped(place.substr(place.find_last_of(":/") + 1));
+    url = "pkg:oci/" + PercentEncode(place.substr(place.find_last_of(":/") + 1));
   }
   url += "?";
   if (digest) {
     url += "digest=" + digest->ToString() + "&";
   }
-  return url + "platform=" + Escaped(platform.ToString());
+  return url + "platform=" + PercentEncode(platform.ToString());
 }
 
 Json JsonOf(const Material& material) {
   return {{"uri", material.uri}, {"digest", {{material.algorithm, material.digest}}}};
 }
 
-std::string TimeText(std::chrono::sys_seconds time) {
-  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(time.time_since_epoch().count()));
-}
-
-std::set<plan::NodeId> NeededBy(const plan::Graph& graph, plan::NodeId root) {
-  std::set<plan::NodeId> needed = {root};
-  for (plan::NodeId node = root + 1; node-- > 0;) {
-    if (needed.contains(node)) {
-      for (const plan::NodeId input : plan::InputsOf(graph.nodes[node].operation)) {
-        needed.insert(input);
-      }
-    }
-  }
-  return needed;
-}
-
 /// What is asked of all who build it.
 Json RequestOf(const BuildStory& story, const plan::Graph& graph,
-               const std::set<plan::NodeId>& needed) {
+               const std::vector<plan::NodeId>& needed) {
   Json request = {{"frontend", "dockerfile"}, {"platform", story.platform.ToString()}};
   if (!story.target.empty()) {
     request["target"] = story.target;
@@ -117,7 +83,7 @@ Json RequestOf(const BuildStory& story, const plan::Graph& graph,
   }
   Json arguments = Json::object();
   for (const auto& [name, value] : story.build_arguments) {
-    if (std::ranges::find(kProxyArguments, LowerCase(name)) == std::end(kProxyArguments)) {
+    if (!syntax::IsProxyArgument(name)) {
       arguments["build-arg:" + name] = value;
     }
   }
@@ -185,7 +151,7 @@ std::vector<Material> MaterialsOf(const plan::Graph& graph, plan::NodeId root,
       materials.push_back(std::move(material));
     }
   };
-  for (const plan::NodeId node : NeededBy(graph, root)) {
+  for (const plan::NodeId node : plan::NeededBy(graph, root)) {
     if (const auto* image = std::get_if<plan::ImageSource>(&graph.nodes[node].operation)) {
       add({.uri = PackageUrl(image->reference, image->platform, image->manifest),
            .algorithm = "sha256",
@@ -198,7 +164,7 @@ std::vector<Material> MaterialsOf(const plan::Graph& graph, plan::NodeId root,
 }
 
 std::string ProvenanceOf(const BuildStory& story, const plan::Graph& graph, plan::NodeId root) {
-  const std::set<plan::NodeId> needed = NeededBy(graph, root);
+  const std::vector<plan::NodeId> needed = plan::NeededBy(graph, root);
   Json source = {{"path", story.file_name}};
   Json dependencies = Json::array();
   if (story.context) {
@@ -231,8 +197,8 @@ std::string ProvenanceOf(const BuildStory& story, const plan::Graph& graph, plan
     metadata["invocationId"] = story.invocation_id;
   }
   if (story.time) {
-    metadata["startedOn"] = TimeText(story.time->first);
-    metadata["finishedOn"] = TimeText(story.time->second);
+    metadata["startedOn"] = TimestampText(story.time->first);
+    metadata["finishedOn"] = TimestampText(story.time->second);
   }
   metadata["starling_hermetic"] = !is(ReachesNetwork);
   metadata["starling_completeness"] = {{"request", is_complete},
@@ -284,10 +250,8 @@ Attestation Attest(const BuiltImage& image, const std::vector<std::string>& name
                                .digest = oci::Digest::Of(AsBytes(attestation.config)),
                                .size_bytes = attestation.config.size()};
   attestation.parsed.layers = {std::move(statement)};
-  const std::string manifest = attestation.parsed.ToJson();
-  attestation.manifest = {.media_type = attestation.parsed.media_type,
-                          .digest = oci::Digest::Of(AsBytes(manifest)),
-                          .bytes = ToBytes(manifest)};
+  attestation.manifest =
+      oci::MakeRawManifest(attestation.parsed.media_type, attestation.parsed.ToJson());
   return attestation;
 }
 

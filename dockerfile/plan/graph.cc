@@ -1,5 +1,7 @@
 #include "dockerfile/plan/graph.h"
 
+#include <set>
+
 namespace starling::dockerfile::plan {
 
 std::string FileNameOf(const HttpSource& source) {
@@ -42,6 +44,18 @@ std::vector<NodeId> InputsOf(const Operation& operation) {
     }
   }
   return inputs;
+}
+
+std::vector<NodeId> NeededBy(const Graph& graph, NodeId root) {
+  std::set<NodeId> needed = {root};
+  for (NodeId node = root + 1; node-- > 0;) {
+    if (needed.contains(node)) {
+      for (const NodeId input : InputsOf(graph.nodes[node].operation)) {
+        needed.insert(input);
+      }
+    }
+  }
+  return {needed.begin(), needed.end()};
 }
 
 }  // namespace starling::dockerfile::plan

@@ -159,6 +159,8 @@ struct Graph {
 std::string FileNameOf(const HttpSource& source);
 /// The nodes that `operation` takes files from, each as often as it does, the base first.
 std::vector<NodeId> InputsOf(const Operation& operation);
+/// `root` and all that it takes files from, directly or not, inputs first.
+std::vector<NodeId> NeededBy(const Graph& graph, NodeId root);
 /// The node whose layers lie below those that `operation` makes; nothing for a source.
 std::optional<NodeId> BaseOf(const Operation& operation);
 

@@ -1,7 +1,6 @@
 #include "dockerfile/plan/plan.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <utility>
 
@@ -27,16 +26,10 @@ using syntax::Text;
 
 constexpr std::string_view kScratch = "scratch";
 constexpr std::string_view kPatternCharacters = "*?[\\";
-constexpr std::array<std::string_view, 5> kProxyNames = {"http_proxy", "https_proxy", "ftp_proxy",
-                                                         "no_proxy", "all_proxy"};
 /// Longer titles say no more.
 constexpr size_t kMaxTitleBytes = 500;
 /// Stages that stand on each other are made on one stack.
 constexpr size_t kMaxStageDepth = 200;
-
-bool IsProxyName(std::string_view name) {
-  return std::find(kProxyNames.begin(), kProxyNames.end(), LowerCase(name)) != kProxyNames.end();
-}
 
 bool HasNode(const Instruction& instruction) {
   return std::holds_alternative<syntax::Run>(instruction.value) ||
@@ -1025,7 +1018,7 @@ class Planner {
       }
     }
     for (const auto& [name, value] : settings_.build.arguments) {
-      if (IsProxyName(name) && !names.contains(name)) {
+      if (syntax::IsProxyArgument(name) && !names.contains(name)) {
         run.proxies.push_back(fmt::format("{}={}", name, value));
       }
     }

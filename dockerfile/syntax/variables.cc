@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/text.h"
+
 namespace starling::dockerfile::syntax {
 namespace {
 
@@ -70,6 +72,12 @@ void Scope::SetArg(const std::string& name, const std::optional<std::string>& va
   if (value) {
     Put(arguments_, name, *value);
   }
+}
+
+bool IsProxyArgument(std::string_view name) {
+  constexpr std::string_view kNames[] = {"http_proxy", "https_proxy", "ftp_proxy", "no_proxy",
+                                         "all_proxy"};
+  return std::ranges::find(kNames, LowerCase(name)) != std::end(kNames);
 }
 
 StatusOr<std::string> ExpandIn(const Scope& scope, std::string_view text, char escape) {

@@ -70,6 +70,10 @@ class Scope {
   size_t set_bytes_ = 0;
 };
 
+/// Whether `name` is a predefined argument that says how the network is reached, a password perhaps
+/// included: it is in no key, no history and no provenance.
+bool IsProxyArgument(std::string_view name);
+
 /// What is known before the first line is read.
 struct BuildSettings {
   BuildArguments arguments;

@@ -43,6 +43,19 @@ TEST(BaseOf, IsWhatLayersAreMadeOn) {
   EXPECT_EQ(BaseOf(MakeDirectory{.base = 3}), NodeId{3});
 }
 
+TEST(NeededBy, FollowsInputsAndLeavesTheRestOut) {
+  Graph graph;
+  graph.nodes.resize(7);
+  graph.nodes[2].operation = plan::Run{.base = 0};
+  graph.nodes[3].operation = MakeDirectory{.base = 1};
+  graph.nodes[4].operation = Copy{.base = 2, .sources = {CopySource{.input = 0}}};
+  graph.nodes[5].operation = MakeDirectory{.base = 4};
+  graph.nodes[6].operation = MakeDirectory{.base = 4};
+  EXPECT_THAT(NeededBy(graph, 5), ElementsAre(0, 2, 4, 5));
+  EXPECT_THAT(NeededBy(graph, 3), ElementsAre(1, 3));
+  EXPECT_THAT(NeededBy(graph, 0), ElementsAre(0));
+}
+
 TEST(FileNameOf, IsTheLastPartOfThePath) {
   const std::pair<const char*, const char*> cases[] = {{"https://host/a/b.tar", "b.tar"},
                                                        {"https://host/a/b.tar?x=/y#z", "b.tar"},
