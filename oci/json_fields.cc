@@ -1,6 +1,7 @@
 #include "oci/json_fields.h"
 
 #include <limits>
+#include <set>
 
 namespace starling::oci {
 namespace {
@@ -54,6 +55,37 @@ StatusOr<Json> ParseJsonObject(ByteSpan text, uint64_t limit_bytes, std::string_
   }
   if (!document.is_object()) {
     return MakeError(StatusCode::kDataLoss, fmt::format("{}: not a JSON object", what));
+  }
+  return document;
+}
+
+StatusOr<Json> ParseStrictJsonObject(ByteSpan text, int max_depth) {
+  std::vector<std::set<std::string>> open_objects;
+  std::string problem;
+  const auto watch = [&](int depth, Json::parse_event_t event, const Json& parsed) {
+    if (depth > max_depth && problem.empty()) {
+      problem = fmt::format("nested more than {} deep", max_depth);
+    }
+    if (!problem.empty()) {
+      return false;
+    }
+    if (event == Json::parse_event_t::object_start) {
+      open_objects.emplace_back();
+    } else if (event == Json::parse_event_t::object_end && !open_objects.empty()) {
+      open_objects.pop_back();
+    } else if (event == Json::parse_event_t::key &&
+               !open_objects.back().insert(parsed.get<std::string>()).second) {
+      problem = fmt::format("\"{}\" is there twice in one object", parsed.get<std::string>());
+    }
+    return true;
+  };
+  const std::string_view view = AsText(text);
+  Json document = Json::parse(view.begin(), view.end(), watch, /*allow_exceptions=*/false);
+  if (!problem.empty()) {
+    return MakeError(StatusCode::kInvalidArgument, problem);
+  }
+  if (!document.is_object()) {
+    return MakeError(StatusCode::kInvalidArgument, "not a JSON object");
   }
   return document;
 }

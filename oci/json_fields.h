@@ -22,6 +22,11 @@ inline constexpr size_t kMaxJsonDepth = 64;
 /// Errors: kResourceExhausted when it is too large, kDataLoss when it is no such object.
 StatusOr<Json> ParseJsonObject(ByteSpan text, uint64_t limit_bytes, std::string_view what);
 
+/// The same for what people write by hand, where a mistake must not go unnoticed: kInvalidArgument,
+/// in words that name no file, also for a member that is there twice in one object, and for more
+/// than `max_depth` levels.
+StatusOr<Json> ParseStrictJsonObject(ByteSpan text, int max_depth);
+
 /// The member `key`; null when it is absent or null. Borrowed from `object`.
 const Json* FindField(const Json& object, const char* key);
 /// A text; empty when absent.

@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <functional>
-#include <set>
-#include <vector>
 
 #include "base/text.h"
+#include "dockerfile/syntax/git_reference.h"
 #include "oci/json_fields.h"
 
 namespace starling::dockerfile::lock {
@@ -14,8 +13,6 @@ namespace {
 using oci::Json;
 
 constexpr int kMaxDepth = 4;
-constexpr size_t kShortestCommit = 40;  // SHA-1
-constexpr size_t kLongestCommit = 64;   // SHA-256
 
 Status Wrong(const std::string& pointer, const std::string& message) {
   return MakeError(StatusCode::kInvalidArgument, pointer + ": " + message);
@@ -34,8 +31,7 @@ StatusOr<oci::Digest> ReadDigest(const Json& value, const std::string& pointer) 
 
 StatusOr<std::string> ReadCommit(const Json& value, const std::string& pointer) {
   const std::string commit = value.is_string() ? value.get<std::string>() : "";
-  if ((commit.size() != kShortestCommit && commit.size() != kLongestCommit) ||
-      commit.find_first_not_of("0123456789abcdef") != std::string::npos) {
+  if (!syntax::IsWholeCommit(commit)) {
     return Wrong(pointer, "this must be a whole commit");
   }
   return commit;
@@ -74,33 +70,8 @@ Status ReadEntries(const Json& document, const char* name, std::map<std::string,
   return OkStatus();
 }
 
-StatusOr<Lock> Read(std::string_view text) {
-  std::vector<std::set<std::string>> open_objects;
-  std::string problem;
-  const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (depth > kMaxDepth && problem.empty()) {
-      problem = fmt::format("nested more than {} deep", kMaxDepth);
-    }
-    if (!problem.empty()) {
-      return false;
-    }
-    if (event == Json::parse_event_t::object_start) {
-      open_objects.emplace_back();
-    } else if (event == Json::parse_event_t::object_end && !open_objects.empty()) {
-      open_objects.pop_back();
-    } else if (event == Json::parse_event_t::key &&
-               !open_objects.back().insert(parsed.get<std::string>()).second) {
-      problem = fmt::format("\"{}\" is there twice in one object", parsed.get<std::string>());
-    }
-    return true;
-  };
-  const Json document = Json::parse(text.begin(), text.end(), watch, /*allow_exceptions=*/false);
-  if (!problem.empty()) {
-    return MakeError(StatusCode::kInvalidArgument, problem);
-  }
-  if (!document.is_object()) {
-    return MakeError(StatusCode::kInvalidArgument, "not a JSON object");
-  }
+StatusOr<Lock> Read(ByteSpan json) {
+  ASSIGN_OR_RETURN(const Json document, oci::ParseStrictJsonObject(json, kMaxDepth));
   for (const auto& [name, value] : document.items()) {
     if (name != "version" && name != "images" && name != "pythons" && name != "downloads" &&
         name != "repositories") {
@@ -126,7 +97,7 @@ StatusOr<Lock> ParseLock(ByteSpan json) {
     return MakeError(StatusCode::kResourceExhausted,
                      fmt::format("{} bytes, at most {} are read", json.size(), kMaxLockBytes));
   }
-  return Read(AsText(json));
+  return Read(json);
 }
 
 std::string WriteLock(const Lock& lock) {

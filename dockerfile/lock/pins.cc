@@ -24,11 +24,6 @@ std::string WithoutUser(const std::string& url) {
   return url.substr(0, begin) + url.substr(at + 1);
 }
 
-bool IsWholeCommit(const std::string& text) {
-  return (text.size() == 40 || text.size() == 64) &&
-         text.find_first_not_of("0123456789abcdef") == std::string::npos;
-}
-
 }  // namespace
 
 std::string Pins::NameOf(const syntax::GitReference& reference) {
@@ -97,11 +92,12 @@ Status Pins::Pin(syntax::GitReference& reference) const {
   }
   const std::string name = NameOf(reference);
   const std::optional<std::string> commit = Find(lock_->repositories, name);
-  const std::string& named = IsWholeCommit(reference.ref) ? reference.ref : reference.checksum;
+  const std::string& named =
+      syntax::IsWholeCommit(reference.ref) ? reference.ref : reference.checksum;
   if (commit && !commit->starts_with(named)) {
     return Differs("the commit of " + name, *commit, named);
   }
-  if (IsWholeCommit(reference.ref) || IsWholeCommit(reference.checksum)) {
+  if (syntax::IsWholeCommit(reference.ref) || syntax::IsWholeCommit(reference.checksum)) {
     return OkStatus();
   }
   if (!commit) {

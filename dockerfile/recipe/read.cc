@@ -1,6 +1,5 @@
 #include "dockerfile/recipe/read.h"
 
-#include <set>
 #include <type_traits>
 
 #include "dockerfile/recipe/check.h"
@@ -183,39 +182,8 @@ StatusOr<Step> ReadStep(const Json& object, const std::string& pointer,
   return step;
 }
 
-/// The document, when no object in it has a member twice and it is not too deep.
-StatusOr<Json> ReadDocument(std::string_view text) {
-  std::vector<std::set<std::string>> open_objects;
-  std::string problem;
-  const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (depth > kMaxDepth && problem.empty()) {
-      problem = fmt::format("nested more than {} deep", kMaxDepth);
-    }
-    if (!problem.empty()) {
-      return false;
-    }
-    if (event == Json::parse_event_t::object_start) {
-      open_objects.emplace_back();
-    } else if (event == Json::parse_event_t::object_end && !open_objects.empty()) {
-      open_objects.pop_back();
-    } else if (event == Json::parse_event_t::key &&
-               !open_objects.back().insert(parsed.get<std::string>()).second) {
-      problem = fmt::format("\"{}\" is there twice in one object", parsed.get<std::string>());
-    }
-    return true;
-  };
-  Json document = Json::parse(text.begin(), text.end(), watch, /*allow_exceptions=*/false);
-  if (!problem.empty()) {
-    return MakeError(StatusCode::kInvalidArgument, problem);
-  }
-  if (!document.is_object()) {
-    return MakeError(StatusCode::kInvalidArgument, "not a JSON object");
-  }
-  return document;
-}
-
-StatusOr<Recipe> Read(std::string_view text) {
-  ASSIGN_OR_RETURN(const Json document, ReadDocument(text));
+StatusOr<Recipe> Read(ByteSpan json) {
+  ASSIGN_OR_RETURN(const Json document, oci::ParseStrictJsonObject(json, kMaxDepth));
   const auto version = document.find("version");
   if (version == document.end()) {
     return Wrong("/version",
@@ -264,7 +232,7 @@ StatusOr<Recipe> ParseRecipe(ByteSpan json) {
         StatusCode::kResourceExhausted,
         fmt::format("recipe: {} bytes, at most {} are read", json.size(), kMaxRecipeBytes));
   }
-  auto recipe = Read(AsText(json));
+  auto recipe = Read(json);
   if (!recipe.ok()) {
     return Annotate(recipe.status(), "recipe");
   }

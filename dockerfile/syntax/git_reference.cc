@@ -132,6 +132,13 @@ StatusOr<std::optional<GitReference>> ParseGitReference(std::string_view text) {
   return reference;
 }
 
+bool IsWholeCommit(std::string_view text) {
+  constexpr size_t kSha1Digits = 40;
+  constexpr size_t kSha256Digits = 64;
+  return (text.size() == kSha1Digits || text.size() == kSha256Digits) &&
+         text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
 bool IsHttpUrl(std::string_view text) {
   return text.starts_with("http://") || text.starts_with("https://");
 }

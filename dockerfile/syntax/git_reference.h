@@ -32,6 +32,9 @@ struct GitReference {
 /// Errors: kInvalidArgument for keys that are unknown or contradict each other.
 StatusOr<std::optional<GitReference>> ParseGitReference(std::string_view text);
 
+/// Whether `text` is a commit's whole name, SHA-1 or SHA-256, in lower case.
+bool IsWholeCommit(std::string_view text);
+
 /// Whether `text` is an http or https URL.
 bool IsHttpUrl(std::string_view text);
 

@@ -32,6 +32,33 @@ TEST(ParseJsonObject, RefusesWhatIsNoBoundedObject) {
   }
 }
 
+TEST(ParseStrictJsonObject, SaysWhatIsWrong) {
+  constexpr int kMaxDepth = 3;
+  const struct {
+    std::string_view name;
+    std::string text;
+    std::string_view want;
+  } cases[] = {
+      {"object", R"({"a":{"b":1},"c":{"b":2}})", ""},
+      {"same name further in", R"({"a":{"a":{"a":1}}})", ""},
+      {"member twice", R"({"a":1,"b":2,"a":3})", "\"a\" is there twice in one object"},
+      {"member twice further in", R"({"a":[{"b":1,"b":1}]})", "\"b\" is there twice in one object"},
+      {"too deep", R"({"a":[[[1]]]})", "nested more than 3 deep"},
+      {"list", "[]", "not a JSON object"},
+      {"cut off", R"({"a":)", "not a JSON object"},
+      {"empty", "", "not a JSON object"},
+      {"trailing bytes", "{} {}", "not a JSON object"},
+      {"deeper than any stack", std::string(1'000'000, '['), "nested more than 3 deep"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto parsed = ParseStrictJsonObject(AsBytes(c.text), kMaxDepth);
+    EXPECT_EQ(MessageOf(parsed.status()), c.want);
+    EXPECT_EQ(parsed.status().code(),
+              c.want.empty() ? StatusCode::kOk : StatusCode::kInvalidArgument);
+  }
+}
+
 TEST(SizeField, IsANonNegativeInteger) {
   EXPECT_EQ(*SizeField(Parsed(R"({"n":0})"), "n"), 0U);
   EXPECT_EQ(*SizeField(Parsed(R"({"n":9223372036854775807})"), "n"), 9223372036854775807U);

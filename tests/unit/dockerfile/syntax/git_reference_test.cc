@@ -8,6 +8,16 @@ namespace {
 
 using ::testing::HasSubstr;
 
+TEST(IsWholeCommit, IsSha1OrSha256InLowerCase) {
+  const std::string digits = "0123456789abcdef0123456789abcdef01234567";
+  EXPECT_TRUE(IsWholeCommit(digits));
+  EXPECT_TRUE(IsWholeCommit(digits + "0123456789abcdef01234567"));
+  for (const std::string& other : {std::string(), digits.substr(1), digits + "0",
+                                   digits.substr(1) + "A", digits.substr(1) + "g"}) {
+    EXPECT_FALSE(IsWholeCommit(other)) << other;
+  }
+}
+
 TEST(ParseGitReference, ReadsRemotesRefsAndDirectories) {
   const struct {
     std::string_view text, remote, ref, subdirectory, name;
