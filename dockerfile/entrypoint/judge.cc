@@ -217,12 +217,11 @@ class Judging {
 
   /// A program that is none of those that are known.
   Judgement OfFile(std::vector<Word> words, const std::string& path) {
-    const auto is_executable = IsExecutable(path);
     const bool from_script = !file_.empty();
     if (!from_script) {
       file_ = path;
     }
-    if (!is_executable) {
+    if (!files::OpenProgram(root_, path).valid()) {
       return {Verdict::kDoesNot, path, "it is not executable; give it the mode 755"};
     }
     const auto text = ReadFile(path, kMaxScriptBytes);
@@ -285,20 +284,8 @@ class Judging {
     return OfScript(path, std::move(words));
   }
 
-  bool IsExecutable(const std::string& path) const {
-    const auto file = files::OpenInRoot(root_, path, O_PATH);
-    struct stat info{};
-    return file.ok() && ::fstat(file->get(), &info) == 0 && S_ISREG(info.st_mode) &&
-           (info.st_mode & 0111U) != 0;
-  }
-
   /// The path of a regular file in the image; empty for none.
   std::string Find(const std::string& name) const {
-    const auto is_file = [this](const std::string& path) {
-      const auto file = files::OpenInRoot(root_, path, O_PATH);
-      struct stat info{};
-      return file.ok() && ::fstat(file->get(), &info) == 0 && S_ISREG(info.st_mode);
-    };
     if (name.find('/') != std::string::npos) {
       const std::string path =
           name.starts_with('/')
@@ -308,14 +295,16 @@ class Judging {
                  name)
                     .lexically_normal()
                     .native();
-      return is_file(path) ? path : "";
+      const auto file = files::OpenInRoot(root_, path, O_PATH);
+      struct stat info{};
+      return file.ok() && ::fstat(file->get(), &info) == 0 && S_ISREG(info.st_mode) ? path : "";
     }
     std::string_view rest = start_.search_path;
     while (!rest.empty()) {
       const size_t end = std::min(rest.find(':'), rest.size());
       const std::string path = std::string(rest.substr(0, end)) + "/" + name;
       rest.remove_prefix(std::min(end + 1, rest.size()));
-      if (path.starts_with('/') && is_file(path) && IsExecutable(path)) {
+      if (path.starts_with('/') && files::OpenProgram(root_, path).valid()) {
         return path;
       }
     }

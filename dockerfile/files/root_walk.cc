@@ -88,6 +88,14 @@ StatusOr<UniqueFd> OpenInRoot(int root, std::string_view path, uint64_t flags) {
   return OpenResolved(root, path, flags, RESOLVE_IN_ROOT);
 }
 
+UniqueFd OpenProgram(int root, std::string_view path) {
+  auto file = OpenInRoot(root, path, O_PATH | O_CLOEXEC);
+  struct stat info{};
+  const bool is_program = file.ok() && ::fstat(file->get(), &info) == 0 && S_ISREG(info.st_mode) &&
+                          (info.st_mode & 0111U) != 0;
+  return is_program ? *std::move(file) : UniqueFd();
+}
+
 StatusOr<UniqueFd> OpenWithoutLinks(int directory, std::string_view path, uint64_t flags) {
   return OpenResolved(directory, path, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
 }

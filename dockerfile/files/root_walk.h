@@ -21,6 +21,10 @@ StatusOr<UniqueFd> OpenRoot(const std::filesystem::path& root);
 /// ".." lead nowhere else. `flags` as of open(2). Source: openat2(2), RESOLVE_IN_ROOT.
 StatusOr<UniqueFd> OpenInRoot(int root, std::string_view path, uint64_t flags);
 
+/// The program at `path`, found as OpenInRoot does: a regular file that somebody may execute.
+/// Opened without being read (O_PATH); an invalid descriptor for none.
+UniqueFd OpenProgram(int root, std::string_view path);
+
 /// Opens `path` below `directory` if no link is on the way and it ends in none.
 StatusOr<UniqueFd> OpenWithoutLinks(int directory, std::string_view path, uint64_t flags);
 

@@ -14,15 +14,6 @@
 namespace starling::dockerfile::python {
 namespace {
 
-/// The opened program, not to be read; an invalid descriptor for none.
-UniqueFd OpenProgram(int root, const std::string& path) {
-  auto file = files::OpenInRoot(root, path, O_PATH | O_CLOEXEC);
-  struct stat info{};
-  const bool is_program = file.ok() && ::fstat(file->get(), &info) == 0 && S_ISREG(info.st_mode) &&
-                          (info.st_mode & 0111U) != 0;
-  return is_program ? *std::move(file) : UniqueFd();
-}
-
 /// Where what `file` names lies, behind all links, relative to the root at `root_path`.
 std::string PathBehindLinks(int file, const std::string& root_path) {
   std::array<char, PATH_MAX> link{};
@@ -70,11 +61,11 @@ StatusOr<BasePrograms> FindPrograms(const std::filesystem::path& root,
     if (!directory.starts_with('/')) {
       continue;
     }
-    found.pip = found.pip || OpenProgram(opened.get(), directory + "/pip").valid();
+    found.pip = found.pip || files::OpenProgram(opened.get(), directory + "/pip").valid();
     if (found.python) {
       continue;
     }
-    const UniqueFd python = OpenProgram(opened.get(), directory + "/python");
+    const UniqueFd python = files::OpenProgram(opened.get(), directory + "/python");
     if (python.valid()) {
       found.python = true;
       const std::string behind_links = PathBehindLinks(python.get(), root_path);

@@ -72,6 +72,19 @@ TEST_F(RootWalkTest, OpensLikeAProcessInTheTree) {
   }
 }
 
+TEST_F(RootWalkTest, OpensProgramsOnly) {
+  Run("mkdir -p to/bin to/etc; touch to/bin/tool to/bin/text; chmod 755 to/bin/tool; chmod 644 "
+      "to/bin/text; "
+      "ln -s /bin/tool to/etc/link; ln -s nowhere to/bin/dangling");
+  const auto root = OpenRoot(to());
+  for (const char* path : {"/bin/tool", "bin/tool", "/etc/link", "/../bin/tool"}) {
+    EXPECT_TRUE(OpenProgram(root->get(), path).valid()) << path;
+  }
+  for (const char* path : {"/bin/text", "/bin/dangling", "/bin/none", "/bin", "/"}) {
+    EXPECT_FALSE(OpenProgram(root->get(), path).valid()) << path;
+  }
+}
+
 TEST(PartsOf, HasNoEmptyParts) {
   EXPECT_THAT(PartsOf("//a/./b/../c/"), ElementsAre("a", "b", "..", "c"));
   EXPECT_THAT(PartsOf("/"), IsEmpty());
