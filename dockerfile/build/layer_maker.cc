@@ -81,17 +81,21 @@ bool OnOneDisk(const std::filesystem::path& a, const std::filesystem::path& b) {
          of_a.st_dev == of_b.st_dev;
 }
 
-/// Owner, mode and times of a directory.
-Status CopyAttributes(const std::filesystem::path& from, const std::filesystem::path& to) {
+StatusOr<struct stat> AttributesOf(const std::filesystem::path& directory) {
   struct stat attributes{};
-  if (::stat(from.c_str(), &attributes) != 0) {
-    return ErrnoError(errno, from.native());
+  if (::stat(directory.c_str(), &attributes) != 0) {
+    return ErrnoError(errno, directory.native());
   }
+  return attributes;
+}
+
+/// Owner, mode and times.
+Status SetAttributes(const std::filesystem::path& directory, const struct stat& attributes) {
   const std::array<timespec, 2> times = {attributes.st_atim, attributes.st_mtim};
-  if (::chown(to.c_str(), attributes.st_uid, attributes.st_gid) != 0 ||
-      ::chmod(to.c_str(), attributes.st_mode & 07777U) != 0 ||
-      ::utimensat(AT_FDCWD, to.c_str(), times.data(), 0) != 0) {
-    return ErrnoError(errno, to.native());
+  if (::chown(directory.c_str(), attributes.st_uid, attributes.st_gid) != 0 ||
+      ::chmod(directory.c_str(), attributes.st_mode & 07777U) != 0 ||
+      ::utimensat(AT_FDCWD, directory.c_str(), times.data(), 0) != 0) {
+    return ErrnoError(errno, directory.native());
   }
   return OkStatus();
 }
@@ -108,20 +112,14 @@ Status MoveFiles(const std::filesystem::path& from, const std::filesystem::path&
   if (error) {
     return ErrnoError(error.value(), from.native());
   }
-  struct stat attributes{};
-  if (::stat(from.c_str(), &attributes) != 0) {
-    return ErrnoError(errno, from.native());
-  }
+  ASSIGN_OR_RETURN(const struct stat attributes,
+                   AttributesOf(from));  // before moving sets its time
   for (const std::filesystem::path& name : names) {
     if (::rename((from / name).c_str(), (to / name).c_str()) != 0) {
       return ErrnoError(errno, (from / name).native());
     }
   }
-  RETURN_IF_ERROR(CopyAttributes(from, to));
-  // Moving has set the time.
-  const std::array<timespec, 2> times = {attributes.st_atim, attributes.st_mtim};
-  return ::utimensat(AT_FDCWD, to.c_str(), times.data(), 0) == 0 ? OkStatus()
-                                                                 : ErrnoError(errno, to.native());
+  return SetAttributes(to, attributes);
 }
 
 class MountedView : public LayerMaker::View {
@@ -291,7 +289,8 @@ StatusOr<Tree> LayerMaker::MakeOn(const UnfinishedBase& base, const Work& work,
   if (::mkdir(written.c_str(), 0755) != 0) {
     return ErrnoError(errno, written.native());
   }
-  RETURN_IF_ERROR(CopyAttributes(base.files.upper, written));
+  ASSIGN_OR_RETURN(const struct stat attributes, AttributesOf(base.files.upper));
+  RETURN_IF_ERROR(SetAttributes(written, attributes));
   Tree tree;
   Layer layer;
   std::shared_ptr<ActiveSnapshot> snapshot;
