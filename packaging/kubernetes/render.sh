@@ -13,4 +13,4 @@ metadata:
     pod-security.kubernetes.io/enforce: privileged
 ---
 Y
-"$("$here/../../tests/e2e/manifests.sh")/manifests" render "$here/chart" "$@"
+"$("$here/../../tests/e2e/go_program.sh" manifests)" render "$here/chart" "$@"

@@ -7,7 +7,7 @@ here=$(dirname "$(realpath "$0")")
 . "$here/lib.sh"
 . "$here/image.sh"
 bin=$("$here/tools.sh")
-crictl=$("$here/crictl.sh")/crictl
+crictl=$("$here/go_program.sh" crictl sigs.k8s.io/cri-tools/cmd/crictl)
 work=$(mktemp -d /tmp/starling-e2e.XXXXXX)
 trap 'release_all "$work"' EXIT
 

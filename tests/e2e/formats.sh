@@ -5,7 +5,7 @@ set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 . "$here/lib.sh"
 . "$here/image.sh"
-peers=$("$here/peers.sh") || exit 77
+peers=$("$here/go_program.sh" peers) || exit 77
 work=$(mktemp -d /tmp/starling-e2e.XXXXXX)
 before_release() {
   for directory in "$work"/at*; do starling umount "$directory" 2>/dev/null || true; done

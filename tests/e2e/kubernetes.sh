@@ -7,8 +7,8 @@ here=$(dirname "$(realpath "$0")")
 . "$here/lib.sh"
 . "$here/image.sh"
 . "$here/build_bases.sh"
-crictl=$("$here/crictl.sh")/crictl
-manifests=$("$here/manifests.sh")/manifests
+crictl=$("$here/go_program.sh" crictl sigs.k8s.io/cri-tools/cmd/crictl)
+manifests=$("$here/go_program.sh" manifests)
 work=$(mktemp -d /tmp/starling-e2e.XXXXXX)
 trap 'release_all "$work"' EXIT
 packaging=$(realpath "$here/../../packaging")
