@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <map>
+#include <ranges>
 #include <set>
 #include <utility>
 #include <vector>
@@ -138,7 +139,10 @@ class HostStatus : public layer::StatusSource {
     std::vector<layer::LayerStatus> layers = layers_();
     for (layer::LayerStatus& status : layers) {
       status.worst_reads = Named(status.use.stalls.worst);
-      status.waits = NamedWaits(status.key, status.use.waiting.longest);
+      for (const layer::LayerUse::WaitingRead& read : status.use.waiting.longest) {
+        status.waits.push_back({.read = read, .file = {}});
+      }
+      Name(status.key, status.waits);
     }
     return layers;
   }
@@ -150,45 +154,40 @@ class HostStatus : public layer::StatusSource {
 
  private:
   std::vector<layer::NamedRead> Named(std::span<const layer::SlowRead> reads) const {
-    std::map<LayerKey, std::vector<size_t>> of_layers;
     std::vector<layer::NamedRead> named;
     named.reserve(reads.size());
+    std::map<LayerKey, std::vector<layer::NamedRead*>> of_layers;
     for (const layer::SlowRead& read : reads) {
-      of_layers[read.layer].push_back(named.size());
       named.push_back({.read = read, .file = {}});
+      of_layers[read.layer].push_back(&named.back());
     }
-    for (const auto& [key, places] : of_layers) {
-      std::vector<layer::DataRange> ranges;
-      ranges.reserve(places.size());
-      for (const size_t place : places) {
-        ranges.push_back(named[place].read.range);
-      }
-      const std::vector<layer::FilesOfRange> files = names_(key, ranges);
-      for (size_t i = 0; i < files.size(); ++i) {
-        named[places[i]].file = files[i].first;
-        named[places[i]].more_files = files[i].more_files;
-      }
+    for (const auto& [key, of_layer] : of_layers) {
+      Name(key, of_layer | std::views::transform(
+                               [](layer::NamedRead* one) -> layer::NamedRead& { return *one; }));
     }
     return named;
   }
 
-  std::vector<layer::NamedWait> NamedWaits(
-      const LayerKey& key, std::span<const layer::LayerUse::WaitingRead> reads) const {
-    if (reads.empty()) {
-      return {};
-    }
+  /// Sets the files of NamedReads or NamedWaits, all of one layer.
+  template <typename Reads>
+  void Name(const LayerKey& key, Reads&& reads) const {
     std::vector<layer::DataRange> ranges;
-    std::vector<layer::NamedWait> named;
-    for (const layer::LayerUse::WaitingRead& read : reads) {
-      ranges.push_back(read.range);
-      named.push_back({.read = read, .file = {}});
+    for (const auto& one : reads) {
+      ranges.push_back(one.read.range);
+    }
+    if (ranges.empty()) {
+      return;
     }
     const std::vector<layer::FilesOfRange> files = names_(key, ranges);
-    for (size_t i = 0; i < files.size(); ++i) {
-      named[i].file = files[i].first;
-      named[i].more_files = files[i].more_files;
+    auto file = files.begin();  // none when the layer is gone meanwhile
+    for (auto& one : reads) {
+      if (file == files.end()) {
+        return;
+      }
+      one.file = file->first;
+      one.more_files = file->more_files;
+      ++file;
     }
-    return named;
   }
 
   const std::shared_ptr<layer::SlowReads> slow_reads_;
