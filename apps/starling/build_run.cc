@@ -651,10 +651,10 @@ class BuildRun {
   }
 
   Status CheckPrograms(build::BaseImages& images) {
+    if (recipe_ == nullptr) {
+      return OkStatus();
+    }
     for (PlatformBuild& one : builds_) {
-      if (recipe_ == nullptr) {
-        break;
-      }
       const ShowNode show = [&](plan::NodeId node, const auto& look) {
         return Show(one, images, node, look);
       };

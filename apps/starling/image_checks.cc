@@ -46,7 +46,7 @@ std::string SearchPathOf(const plan::ImageDraft& image) {
       return variable.value;
     }
   }
-  return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  return std::string(syntax::kDefaultPath);
 }
 
 /// Ends an operation after some time.

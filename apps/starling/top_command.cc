@@ -39,7 +39,7 @@ struct Arguments {
 
 /// What is known at one moment.
 struct Moment {
-  layer::Look look;
+  std::chrono::system_clock::time_point time;
   double seconds = 0;  // since the moment before
   std::vector<ImageActivity> images;
 };
@@ -52,11 +52,9 @@ class Watch {
   StatusOr<Moment> Look() {
     ASSIGN_OR_RETURN(layer::Look look, layer::LookAt(*source_, SystemClock()));
     const layer::Look& before = last_ ? *last_ : look;
-    Moment moment{.look = {},
+    Moment moment{.time = look.wall_time,
                   .seconds = std::chrono::duration<double>(look.time - before.time).count(),
                   .images = layer::ActivityBetween(before, look)};
-    moment.look.time = look.time;
-    moment.look.wall_time = look.wall_time;
     last_ = std::move(look);
     return moment;
   }
@@ -98,8 +96,7 @@ std::vector<std::string> PageOf(const Moment& moment, const std::string& socket,
   }
   std::vector<std::string> lines = {
       fmt::format("starling top (q quits)  {}  {} images, {} reads wait  {}",
-                  FormatTimestamp(moment.look.wall_time), moment.images.size(), waiting_reads,
-                  Shown(socket)),
+                  FormatTimestamp(moment.time), moment.images.size(), waiting_reads, Shown(socket)),
       Shown(problem),
       fmt::format("{:>10} {:>10} {:>10} {:>12} {:>5} {:>7} {:>8}  {}", "HELD", "OF", "NEEDED",
                   "NETWORK/S", "WAIT", "WAITED", "TIME", "IMAGE")};
@@ -120,7 +117,7 @@ std::vector<std::string> PageOf(const Moment& moment, const std::string& socket,
 
 /// A line for each image, and one for each read.
 void PrintPlain(const Moment& moment) {
-  const std::string time = FormatTimestamp(moment.look.wall_time);
+  const std::string time = FormatTimestamp(moment.time);
   for (const ImageActivity& image : moment.images) {
     std::printf(
         "%s  %s: %s held of %s, %s needed; %s came, %llu reads wait, %llu waited %s\n",
@@ -153,7 +150,7 @@ void PrintJson(const Moment& moment) {
                       {"longestWaits", WaitsToJson(image.longest_waits)},
                       {"slowReads", ReadsToJson(image.slow_reads)}});
   }
-  const Json json = {{"time", FormatTimestamp(moment.look.wall_time)},
+  const Json json = {{"time", FormatTimestamp(moment.time)},
                      {"seconds", moment.seconds},
                      {"images", std::move(images)}};
   std::printf("%s\n", json.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());

@@ -49,10 +49,10 @@ std::pair<Arguments, std::optional<int>> ParseArguments(int argc, char** argv) {
       "starlingd");
   app.footer(
       "It is told what to do by containerd, and by starling(1) on the same socket; its "
-      "configuration "
-      "is\n/etc/starling/config.toml. SIGHUP has the program on the disk take over, SIGTERM "
-      "unmounts "
-      "and ends.\nExample: starlingd --config /etc/starling/config.toml --log-level debug");
+      "configuration is\n"
+      "/etc/starling/config.toml. SIGHUP has the program on the disk take over, SIGTERM unmounts "
+      "and ends.\n"
+      "Example: starlingd --config /etc/starling/config.toml --log-level debug");
   app.set_version_flag("--version,-v", "starlingd " STARLING_VERSION);
   app.add_option(
       "--config", arguments.config,
