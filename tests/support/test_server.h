@@ -49,7 +49,12 @@ struct ServedResponse {
   bool chunked = false;
   /// Sends nothing and keeps the connection open until the server goes.
   bool silent = false;
+  /// After the head, without a length, passes bytes both ways between the client and this port of
+  /// 127.0.0.1 until one of them ends (0: does not), as a proxy does after CONNECT.
+  uint16_t tunnel_to_port = 0;
 };
+
+enum class Loopback { kIPv4, kIPv6 };
 
 /// An HTTP/1.1 server on a loopback port of its own, one thread for each connection. HEAD answers
 /// have no body but its length. Counts connections; records requests.
@@ -57,16 +62,22 @@ class TestServer {
  public:
   using Handler = std::function<ServedResponse(const ServedRequest&)>;
 
-  explicit TestServer(Handler handler)
-      : handler_(std::move(handler)), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    ::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
+  explicit TestServer(Handler handler, Loopback loopback = Loopback::kIPv4)
+      : handler_(std::move(handler)),
+        loopback_(loopback),
+        listener_(::socket(loopback == Loopback::kIPv4 ? AF_INET : AF_INET6,
+                           SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in6 v6{};
+    v6.sin6_family = AF_INET6;
+    v6.sin6_addr = in6addr_loopback;
+    sockaddr_in v4 = LoopbackAt(0);
+    auto* const address = loopback == Loopback::kIPv4 ? reinterpret_cast<sockaddr*>(&v4)
+                                                      : reinterpret_cast<sockaddr*>(&v6);
+    socklen_t size = loopback == Loopback::kIPv4 ? sizeof v4 : sizeof v6;
+    ::bind(listener_.get(), address, size);
     ::listen(listener_.get(), 64);
-    socklen_t size = sizeof address;
-    ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size);
-    port_ = ntohs(address.sin_port);
+    ::getsockname(listener_.get(), address, &size);
+    port_ = ntohs(loopback == Loopback::kIPv4 ? v4.sin_port : v6.sin6_port);
     acceptor_ = std::thread([this] { Accept(); });
   }
 
@@ -84,7 +95,9 @@ class TestServer {
     }
   }
 
-  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+  std::string address() const {
+    return (loopback_ == Loopback::kIPv4 ? "127.0.0.1:" : "[::1]:") + std::to_string(port_);
+  }
   std::string url() const { return "http://" + address(); }
   int connections() const { return connections_; }
   std::vector<ServedRequest> requests() {
@@ -93,6 +106,14 @@ class TestServer {
   }
 
  private:
+  static sockaddr_in LoopbackAt(uint16_t port) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(port);
+    return address;
+  }
+
   void Accept() {
     for (;;) {
       const int fd = ::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC);
@@ -190,6 +211,12 @@ class TestServer {
     for (const auto& [name, value] : response.headers) {
       head += name + ": " + value + "\r\n";
     }
+    if (response.tunnel_to_port != 0) {
+      if (SendAll(fd, head + "\r\n")) {
+        Tunnel(fd, response.tunnel_to_port);
+      }
+      return false;
+    }
     head += response.chunked
                 ? std::string("Transfer-Encoding: chunked\r\n\r\n")
                 : "Content-Length: " + std::to_string(response.body.size()) + "\r\n\r\n";
@@ -229,7 +256,27 @@ class TestServer {
     return true;
   }
 
+  static void Tunnel(int client, uint16_t port) {
+    const UniqueFd server(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const sockaddr_in address = LoopbackAt(port);
+    if (::connect(server.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+      return;
+    }
+    pollfd ends[] = {{.fd = client, .events = POLLIN, .revents = 0},
+                     {.fd = server.get(), .events = POLLIN, .revents = 0}};
+    while (::poll(ends, 2, -1) > 0) {
+      for (size_t i = 0; i < 2; ++i) {
+        std::string passing;
+        if (ends[i].revents != 0 &&
+            (!Fill(ends[i].fd, passing) || !SendAll(ends[1 - i].fd, passing))) {
+          return;
+        }
+      }
+    }
+  }
+
   const Handler handler_;
+  const Loopback loopback_;
   UniqueFd listener_;
   uint16_t port_ = 0;
   std::atomic<int> connections_ = 0;

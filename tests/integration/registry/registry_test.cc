@@ -98,21 +98,6 @@ TEST(DockerRegistry, WantsAPassword) {
 
 // --- servers that misbehave, over real connections ---
 
-ServedResponse ServeRange(const std::string& content, const ServedRequest& request) {
-  const std::string range = request.Header("range");
-  if (range.empty()) {
-    return {.body = content};
-  }
-  const size_t dash = range.find('-');
-  const size_t first = std::stoul(range.substr(6, dash - 6));
-  const size_t last =
-      dash + 1 == range.size() ? content.size() - 1 : std::stoul(range.substr(dash + 1));
-  return {
-      .status = 206,
-      .headers = {{"Content-Range", fmt::format("bytes {}-{}/{}", first, last, content.size())}},
-      .body = content.substr(first, last - first + 1)};
-}
-
 TEST(Wire, ReadsOnOverBrokenConnections) {
   const std::string content = Pattern(1 << 20);
   std::atomic<int> asked = 0;
@@ -142,6 +127,19 @@ TEST(Wire, ReadsOnOverBrokenConnections) {
   const auto bytes = (*blob)->ReadAndWait({.blob_offset = 99, .size_bytes = 5000});
   ASSERT_TRUE(bytes.ok()) << bytes.status();
   EXPECT_EQ(AsText(*bytes), std::string_view(content).substr(99, 5000));
+}
+
+TEST(Wire, ReachesARegistryByItsIPv6Address) {
+  const std::string content = Pattern(100000);
+  TestServer server([&](const ServedRequest& request) { return ServeRange(content, request); },
+                    testing_support::Loopback::kIPv6);
+  World world;
+  const auto source = world.client.Source(Name(server.address(), "a:b"));
+  const auto opened = source->OpenBlob(BlobOf(content), 100);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ(AsText(opened->tail), std::string_view(content).substr(content.size() - 100));
+  ASSERT_FALSE(server.requests().empty());
+  EXPECT_EQ(server.requests()[0].Header("host"), server.address());
 }
 
 TEST(Wire, RedirectsLeakNoCredentialsAndTokensAreRenewed) {

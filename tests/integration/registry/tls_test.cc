@@ -1,7 +1,6 @@
 // TLS and HTTP/2, against Debian's docker-registry with a certificate of the test's own.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
@@ -24,18 +23,6 @@ using testing_support::ServedRequest;
 using testing_support::ServedResponse;
 using testing_support::TestCertificate;
 using testing_support::TestServer;
-
-/// Sets an environment variable for as long as it lives.
-class ScopedVariable {
- public:
-  ScopedVariable(const char* name, const std::string& value) : name_(name) {
-    ::setenv(name, value.c_str(), 1);
-  }
-  ~ScopedVariable() { ::unsetenv(name_); }
-
- private:
-  const char* name_;
-};
 
 Status ReadTop(World& world, const std::string& address) {
   return world.client.Source(Name(address, "some/app:v1"))->ReadTopManifest().status();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <stdlib.h>
 
 #include <string>
 #include <utility>
@@ -9,6 +10,7 @@
 #include "base/executor.h"
 #include "registry/client.h"
 #include "registry/curl_transport.h"
+#include "tests/support/test_server.h"
 
 namespace starling::registry {
 
@@ -20,6 +22,18 @@ class FixedCredentials : public CredentialSource {
 
  private:
   const Credentials credentials_;
+};
+
+/// Sets an environment variable for as long as it lives.
+class ScopedVariable {
+ public:
+  ScopedVariable(const char* name, const std::string& value) : name_(name) {
+    ::setenv(name, value.c_str(), 1);
+  }
+  ~ScopedVariable() { ::unsetenv(name_); }
+
+ private:
+  const char* name_;
 };
 
 /// A client with everything that it needs.
@@ -69,6 +83,23 @@ inline oci::RawManifest ManifestOf(const oci::Descriptor& config, const oci::Des
   return {.media_type = manifest.media_type,
           .digest = oci::Digest::Of(AsBytes(json)),
           .bytes = ToBytes(json)};
+}
+
+/// A server's answer to a request for a blob or a range of it.
+inline testing_support::ServedResponse ServeRange(const std::string& content,
+                                                  const testing_support::ServedRequest& request) {
+  const std::string range = request.Header("range");
+  if (range.empty()) {
+    return {.body = content};
+  }
+  const size_t dash = range.find('-');
+  const size_t first = std::stoul(range.substr(6, dash - 6));
+  const size_t last =
+      dash + 1 == range.size() ? content.size() - 1 : std::stoul(range.substr(dash + 1));
+  return {
+      .status = 206,
+      .headers = {{"Content-Range", fmt::format("bytes {}-{}/{}", first, last, content.size())}},
+      .body = content.substr(first, last - first + 1)};
 }
 
 /// Stores an image of one layer as some/app:v1 and reads it again in every way.
