@@ -13,13 +13,16 @@ namespace {
 
 constexpr int kUsageError = 2;
 
+constexpr std::string_view kParseOnly = "--parse-only";
+
 /// `starling run` may have no PATH: what stands behind -- is a command all the same, and no PATH.
 std::vector<std::string> TakeCommandWords(int& argc, char** argv) {
   std::vector<std::string> words;
-  if (argc < 2 || std::string_view(argv[1]) != "run") {
+  const int command = argc > 1 && argv[1] == kParseOnly ? 2 : 1;
+  if (argc <= command || std::string_view(argv[command]) != "run") {
     return words;
   }
-  for (int i = 2; i < argc; ++i) {
+  for (int i = command + 1; i < argc; ++i) {
     if (std::string_view(argv[i]) == "--") {
       words.assign(argv + i + 1, argv + argc);
       argc = i;
@@ -37,6 +40,10 @@ int main(int argc, char** argv) {
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   CLI::App app("Containers from images that are still in the registry.", "starling");
   app.set_version_flag("--version", "starling " STARLING_VERSION);
+  bool parse_only = false;
+  app.add_flag(
+      std::string(kParseOnly), parse_only,
+      "Before the command: only say whether the command line is understood (exit code 0 or 2)");
   app.require_subcommand(1);
   app.footer(
       "Images are named as skopeo names them: REFERENCE or docker://REFERENCE, "
@@ -77,6 +84,9 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kUsageError;
+  }
+  if (parse_only) {
+    return 0;
   }
   const Status result = chosen();
   if (!result.ok()) {

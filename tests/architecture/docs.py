@@ -7,7 +7,7 @@ docs.py errors             every text that docs/troubleshooting.md quotes is one
 docs.py settings           docs/configuration.md has the keys and defaults of config/default.toml, docs/migration.md every key
                            that `starling config import` knows
 docs.py pictures            docs/pictures has what its draw.py draws
-docs.py commands PROGRAM   every command line of `starling` in a document is one that PROGRAM understands
+docs.py commands PROGRAM   every command line of `starling` in a document is one that PROGRAM understands; what a sentence names, as far as it goes
 Exit code 0 and a count, or 1 and one line per breach.
 """
 
@@ -291,18 +291,31 @@ def command_lines(block):
                 command.append(word)
 
 
+def complaint_about(program, words):
+    """What the program says of a command line that it does not understand, else nothing."""
+    done = subprocess.run([program, "--parse-only", *words], capture_output=True, text=True, check=False, timeout=20)
+    return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[0] if done.returncode else ""
+
+
 def check_commands(program):
     count = 0
     for path in documents():
-        for block in split_document(path.read_text(encoding="utf-8"))[1]:
+        prose, blocks = split_document(path.read_text(encoding="utf-8"))
+        for block in blocks:
             if block.language not in ("", "sh", "bash"):
                 continue
             for number, words in command_lines(block):
                 count += 1
-                done = subprocess.run([program, "--parse-only", *words[1:]], capture_output=True, text=True, check=False,
-                                      timeout=20)
-                if done.returncode != 0:
-                    yield f"{path.relative_to(ROOT)}:{number}: {' '.join(words)}: {done.stderr.strip().splitlines()[:1]}"
+                if complaint := complaint_about(program, words[1:]):
+                    yield f"{path.relative_to(ROOT)}:{number}: {' '.join(words)}: {complaint}"
+        for number, line in prose:
+            for span in re.findall(r"`starling ([a-z][^`]*)`", line):
+                # A sentence may leave arguments away, and put ... or a name in capitals in the place of others.
+                words = [word for word in re.sub(r"[][]|\.\.\.|\\\|.*", "", span).split() if word]
+                complaint = complaint_about(program, words)
+                named = any(word.isupper() and word in complaint for word in words)
+                if complaint and not named and "required" not in complaint and "requires" not in complaint:
+                    yield f"{path.relative_to(ROOT)}:{number}: starling {span}: {complaint}"
     if count < 50:
         yield f"only {count} command lines were found"
 

@@ -96,11 +96,15 @@ class Checks(unittest.TestCase):
     def test_asks_the_program(self):
         with tempfile.TemporaryDirectory() as directory:
             program = pathlib.Path(directory) / "starling"
-            program.write_text('#!/bin/sh\n[ "$2" != wrong ] || { echo "no wrong" >&2; exit 2; }\n')
+            program.write_text('#!/bin/sh\n[ "$2" != wrong ] || { echo "no wrong" >&2; exit 2; }\n'
+                               '[ "$2" != less ] || { echo "IMAGE is required" >&2; exit 2; }\n')
             program.chmod(program.stat().st_mode | stat.S_IXUSR)
             lines = "starling right\n" * 49
             found = self.breaches(docs.check_commands, {"README.md": f"```\n{lines}starling wrong\n```\n"}, str(program))
-            self.assertEqual(found, ["README.md:51: starling wrong: ['no wrong']"])
+            self.assertEqual(found, ["README.md:51: starling wrong: no wrong"])
+            sentence = "`starling less`, `starling wrong` and `starling COMMAND`"
+            found = self.breaches(docs.check_commands, {"README.md": f"{sentence}\n```\n{lines}starling right\n```\n"}, str(program))
+            self.assertEqual(found, ["README.md:1: starling wrong: no wrong"])
             found = self.breaches(docs.check_commands, {"README.md": f"```\n{lines}```\n"}, str(program))
             self.assertEqual(found, ["only 49 command lines were found"])
 
