@@ -43,7 +43,9 @@ Status Prune(const PruneArguments& arguments) {
   if (arguments.pythons) {
     ASSIGN_OR_RETURN(const dockerfile::python::TreeStore::Removed removed,
                      PythonTrees(arguments.state_directory).Clear());
-    std::printf("%zu Pythons removed\n", removed.trees);
+    ASSIGN_OR_RETURN(const dockerfile::python::TreeStore::Removed programs,
+                     UvPrograms(arguments.state_directory).Clear());
+    std::printf("%zu Pythons removed, %zu uv\n", removed.trees, programs.trees);
   }
   return OkStatus();
 }
@@ -59,7 +61,7 @@ void AddPrune(CLI::App& build_command, Run& chosen) {
   command.add_flag("--cache-mounts", arguments->cache_mounts,
                    "Also directories of RUN --mount=type=cache that no build uses");
   command.add_flag("--pythons", arguments->pythons,
-                   "Also Pythons that were fetched; no build runs");
+                   "Also Pythons and uv that were fetched; no build runs");
   command.add_option("--snapshotter", arguments->snapshotter, "As of the builds")
       ->capture_default_str();
   command.add_option("--state-dir", arguments->state_directory, "As of the builds")
@@ -144,7 +146,7 @@ void AddBuildOptions(CLI::App& command, BuildArguments& a) {
   command.add_flag("-q,--quiet", a.quiet, "Print the image's digest only");
   command.add_option("--build-context", a.contexts,
                      "NAME=DIRECTORY, docker-image://IMAGE, oci-layout://DIRECTORY, a git or "
-                     "http(s) URL, target:STAGE, or python://VERSION");
+                     "http(s) URL, target:STAGE, python://VERSION or uv://VERSION");
   command
       .add_option("--python-source", a.python_source,
                   "Where Pythons come from: a URL with the form of python-build-standalone's "
@@ -152,8 +154,13 @@ void AddBuildOptions(CLI::App& command, BuildArguments& a) {
       ->envname("STARLING_PYTHON_SOURCE");
   command
       .add_option("--python-table", a.python_tables,
-                  "A SHA256SUMS of further releases that may be used")
+                  "A SHA256SUMS of further releases, and of uv's wheels, that may be used")
       ->envname("STARLING_PYTHON_TABLE");
+  command
+      .add_option("--uv-source", a.uv_source,
+                  "Where uv comes from: a URL with the form of the package index's files, or a "
+                  "directory of wheels")
+      ->envname("STARLING_UV_SOURCE");
   command
       .add_option("--python-cpu", a.python_cpu,
                   "What Pythons for amd64 may ask of a processor: baseline, v1 to v4, or native "

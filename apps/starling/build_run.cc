@@ -11,6 +11,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 
 #include "apps/starling/build_check.h"
 #include "apps/starling/build_display.h"
@@ -61,6 +62,8 @@ namespace syntax = dockerfile::syntax;
 constexpr std::string_view kStandardInput = "-";
 /// Over which each step has its own, in a name space of its own.
 constexpr const char* kWorkDirectory = "/run/starling-build";
+/// The build context with the packages that a lock names.
+constexpr const char* kPackagesContext = "starling-lock";
 constexpr std::string_view kDeviceEntitlement = "device=";
 /// A tar begins with a name and has this in its header; what else is on standard input is text.
 constexpr size_t kTarMagicOffset = 257;
@@ -391,7 +394,7 @@ void PrintProblem(const Input& input, const syntax::Problem& problem) {
 struct PlatformBuild {
   plan::Plan plan;
   /// Contexts that only this platform has.
-  std::map<std::string, build::LocalContext> pythons;
+  std::map<std::string, build::LocalContext> contexts;
   build::BuiltImage image;
   build::Tree tree;
   std::string provenance;  // if that is wanted
@@ -467,7 +470,10 @@ class BuildRun {
     ASSIGN_OR_RETURN(containerd::ScopedLease lease,
                      containerd::ScopedLease::Take(*client_, LeaseId()));
     RETURN_IF_ERROR(CheckPrograms(images));
-    RETURN_IF_ERROR(ProvidePythons(images, scratch.path()));
+    for (PlatformBuild& one : builds_) {
+      RETURN_IF_ERROR(LockPackages(one, images, pinned, scratch.path()));
+      RETURN_IF_ERROR(ProvidePythons(one, images, scratch.path()));
+    }
     if (arguments_.explain) {
       return Explain(images);
     }
@@ -548,7 +554,12 @@ class BuildRun {
       ASSIGN_OR_RETURN(input_, ReadInput(arguments_, scratch, pins_, stop_));
       return syntax::ParseDockerfile(input_.text);
     }
-    ASSIGN_OR_RETURN(recipe::RenderedRecipe rendered, recipe::RenderRecipe(*recipe_));
+    ASSIGN_OR_RETURN(settings_.build.source_date_epoch, SourceDateEpoch(settings_.plan.build));
+    ASSIGN_OR_RETURN(
+        recipe::RenderedRecipe rendered,
+        recipe::RenderRecipe(*recipe_, {.lock_context = {},
+                                        .resolve = {},
+                                        .source_date_epoch = settings_.build.source_date_epoch}));
     input_ = {.name = "recipe", .text = rendered.text};
     if (!arguments_.path.empty()) {
       ASSIGN_OR_RETURN(const context::LocalContext local,
@@ -559,6 +570,9 @@ class BuildRun {
     for (const std::string& name : rendered.contexts) {
       if (name.starts_with(kPythonContextName)) {
         RETURN_IF_ERROR(NamePython(name));
+      } else if (name.starts_with(kUvContextName)) {
+        settings_.plan.named_contexts.try_emplace(
+            name, std::string(kUvContext) + name.substr(kUvContextName.size()));
       } else if (!settings_.plan.named_contexts.contains(name)) {
         return MakeError(StatusCode::kFailedPrecondition,
                          fmt::format("the recipe needs the build context {}; add --build-context "
@@ -684,29 +698,163 @@ class BuildRun {
     return OkStatus();
   }
 
-  /// Fetches the Pythons that the builds need.
-  Status ProvidePythons(build::BaseImages& images, const std::filesystem::path& scratch) {
+  bool LocksPackages() const {
+    return recipe_ != nullptr && recipe_->builder_version >= recipe::kPinsPackagesFrom &&
+           (arguments_.locked || !arguments_.lock.empty());
+  }
+
+  /// Lets each install of the recipe's be one of what the lock names, or of what it would install
+  /// now, which the lock is to name.
+  Status LockPackages(PlatformBuild& one, build::BaseImages& images, plan::ImageResolver& resolver,
+                      const std::filesystem::path& scratch) {
+    if (!LocksPackages()) {
+      return OkStatus();
+    }
+    const oci::Platform platform = one.plan.platform;
+    std::string name = "packages-" + platform.ToString();
+    std::replace(name.begin(), name.end(), '/', '-');
+    const std::filesystem::path directory = scratch / name;
+    RETURN_IF_ERROR(MakeDirectories(directory, 0755));
+    settings_.plan.named_contexts[kPackagesContext] = directory;
+    one.contexts[kPackagesContext] = {.directory = directory};
+    const recipe::RenderOptions options{.lock_context = kPackagesContext,
+                                        .resolve = {},
+                                        .source_date_epoch = settings_.build.source_date_epoch};
+    ASSIGN_OR_RETURN(const recipe::RenderedRecipe rendered,
+                     recipe::RenderRecipe(*recipe_, options));
+    std::set<std::string> names;
+    for (size_t i = 0; i < rendered.installs.size(); ++i) {
+      const recipe::Install& install = rendered.installs[i];
+      RETURN_IF_ERROR(Annotate(LockInstall(one, i, install, names, images, resolver, scratch),
+                               fmt::format("recipe: /steps/{}", install.step)));
+    }
+    return Replan(one, rendered, resolver);
+  }
+
+  Status LockInstall(PlatformBuild& one, size_t number, const recipe::Install& install,
+                     std::set<std::string>& names, build::BaseImages& images,
+                     plan::ImageResolver& resolver, const std::filesystem::path& scratch) {
+    // By what is asked, and where: files of requirements count with what is in them.
+    std::string name = fmt::format("{} {}", one.plan.platform.ToString(), install.name);
+    std::vector<std::string> index_lines;
+    for (const recipe::ContextPath& requirement : install.requirements) {
+      ASSIGN_OR_RETURN(const std::string text, ReadRequirements(requirement));
+      name += fmt::format(" {}", oci::Digest::Of(AsBytes(text)).ToString());
+      ASSIGN_OR_RETURN(std::vector<std::string> lines, recipe::IndexLinesOf(text));
+      std::ranges::move(lines, std::back_inserter(index_lines));
+    }
+    const std::string first_name = name;
+    for (int times = 2; !names.insert(name).second; ++times) {
+      name = fmt::format("{} ({})", first_name, times);
+    }
+    const std::filesystem::path file =
+        one.contexts[kPackagesContext].directory / std::to_string(number);
+    RETURN_IF_ERROR(WriteLines(file, index_lines));
+    ASSIGN_OR_RETURN(std::optional<std::vector<std::string>> lines, pins_.Packages(name));
+    if (!lines) {
+      ASSIGN_OR_RETURN(lines, Resolve(one, number, install, images, resolver, scratch));
+    }
+    pins_.NotePackages(name, *lines);
+    index_lines.insert(index_lines.end(), lines->begin(), lines->end());
+    return WriteLines(file, index_lines);
+  }
+
+  static Status WriteLines(const std::filesystem::path& file,
+                           const std::vector<std::string>& lines) {
+    std::string text;
+    for (const std::string& line : lines) {
+      text += line + "\n";
+    }
+    return WriteFileAtomically(RealFileSystem(), file, AsBytes(text), 0644);
+  }
+
+  StatusOr<std::string> ReadRequirements(const recipe::ContextPath& requirement) const {
+    const auto context = settings_.build.contexts.find(requirement.context);
+    if (context == settings_.build.contexts.end()) {
+      return MakeError(StatusCode::kFailedPrecondition,
+                       fmt::format("{} is of the build context {}, which is no directory of this "
+                                   "machine; its packages cannot be locked",
+                                   requirement.path, requirement.context));
+    }
+    ASSIGN_OR_RETURN(const Bytes bytes,
+                     ReadFile(RealFileSystem(), context->second.directory / requirement.path,
+                              recipe::kMaxResolvedBytes));
+    return std::string(AsText(bytes));
+  }
+
+  /// Makes what stands below an install, and asks there what it would install.
+  StatusOr<std::vector<std::string>> Resolve(const PlatformBuild& one, size_t number,
+                                             const recipe::Install& install,
+                                             build::BaseImages& images,
+                                             plan::ImageResolver& resolver,
+                                             const std::filesystem::path& scratch) {
+    const recipe::RenderOptions options{.lock_context = kPackagesContext,
+                                        .resolve = number,
+                                        .source_date_epoch = settings_.build.source_date_epoch};
+    ASSIGN_OR_RETURN(const recipe::RenderedRecipe rendered,
+                     recipe::RenderRecipe(*recipe_, options));
+    PlatformBuild asking{.plan = one.plan, .contexts = one.contexts};
+    RETURN_IF_ERROR(Replan(asking, rendered, resolver));
+    RETURN_IF_ERROR(ProvidePythons(asking, images, scratch));
+    // The index says another thing every day.
+    asking.plan.graph.nodes[asking.plan.root].no_cache = true;
+    std::map<std::string_view, std::string> files;
+    const auto read = [&files](const std::filesystem::path& root) -> Status {
+      for (const std::string_view file : {recipe::kResolvedFile, recipe::kUvPlanFile}) {
+        const auto bytes =
+            ReadFile(RealFileSystem(), root / file.substr(1), recipe::kMaxResolvedBytes);
+        if (!bytes.ok() && bytes.status().code() != StatusCode::kNotFound) {
+          return bytes.status();
+        }
+        files[file] = bytes.ok() ? AsText(*bytes) : "";
+      }
+      return OkStatus();
+    };
+    const Status asked = Show(asking, images, asking.plan.root, read);
+    if (!asked.ok()) {
+      return Annotate(asked, install.kind == recipe::Install::Kind::kPip
+                                 ? "pip was asked what it would install, which 22.2 and later tell"
+                                 : "it was asked what would be installed");
+    }
+    return recipe::LinesOfResolved(install.kind, files[recipe::kResolvedFile],
+                                   files[recipe::kUvPlanFile]);
+  }
+
+  Status Replan(PlatformBuild& one, const recipe::RenderedRecipe& rendered,
+                plan::ImageResolver& resolver) {
+    input_.text = rendered.text;
+    settings_.plan.build.target_platform = one.plan.platform;
+    auto planned = plan::MakePlan(rendered.dockerfile, settings_.plan, resolver);
+    if (!planned.ok()) {
+      return CannotBeBuilt(planned.status());
+    }
+    RETURN_IF_ERROR(pins_.PinSources(planned->graph));
+    one.plan = *std::move(planned);
+    return OkStatus();
+  }
+
+  /// Fetches the Pythons that a build needs.
+  Status ProvidePythons(PlatformBuild& one, build::BaseImages& images,
+                        const std::filesystem::path& scratch) {
     const auto& named = settings_.plan.named_contexts;
-    if (std::none_of(named.begin(), named.end(), [](const auto& context) {
-          return context.second.starts_with(kPythonContext);
-        })) {
+    if (std::none_of(named.begin(), named.end(),
+                     [](const auto& context) { return IsPythonContext(context.second); })) {
       return OkStatus();
     }
     ASSIGN_OR_RETURN(const PythonContexts contexts, PythonContexts::Read(arguments_));
-    for (PlatformBuild& one : builds_) {
-      const auto look_at =
-          [&](plan::NodeId node,
-              const std::string& architecture) -> StatusOr<dockerfile::python::BaseLibc> {
-        dockerfile::python::BaseLibc found;
-        RETURN_IF_ERROR(Show(one, images, node, [&](const std::filesystem::path& root) -> Status {
-          ASSIGN_OR_RETURN(found, dockerfile::python::FindLibc(root, architecture));
-          return OkStatus();
-        }));
-        return found;
-      };
-      ASSIGN_OR_RETURN(one.pythons,
-                       contexts.Provide(one.plan, named, scratch, look_at, pins_, stop_));
-    }
+    const auto look_at =
+        [&](plan::NodeId node,
+            const std::string& architecture) -> StatusOr<dockerfile::python::BaseLibc> {
+      dockerfile::python::BaseLibc found;
+      RETURN_IF_ERROR(Show(one, images, node, [&](const std::filesystem::path& root) -> Status {
+        ASSIGN_OR_RETURN(found, dockerfile::python::FindLibc(root, architecture));
+        return OkStatus();
+      }));
+      return found;
+    };
+    ASSIGN_OR_RETURN(auto provided,
+                     contexts.Provide(one.plan, named, scratch, look_at, pins_, stop_));
+    one.contexts.merge(provided);
     return OkStatus();
   }
 
@@ -722,7 +870,7 @@ class BuildRun {
 
   build::BuildSettings SettingsOf(const PlatformBuild& one) const {
     build::BuildSettings settings = settings_.build;
-    settings.contexts.insert(one.pythons.begin(), one.pythons.end());
+    settings.contexts.insert(one.contexts.begin(), one.contexts.end());
     return settings;
   }
 

@@ -63,8 +63,10 @@ struct BuildArguments {
   std::filesystem::path state_directory = kBuildStateDirectory;
   std::string keep_storage = "20GB";
   size_t parallel = 4;
-  /// Of python:// contexts: where releases come from, further ones, and what they may run on.
+  /// Of python:// and uv:// contexts: where releases come from, further ones, and what they may run
+  /// on.
   std::string python_source;
+  std::string uv_source;
   std::vector<std::string> python_tables;
   std::string python_cpu = "baseline";
   ContainerdOptions containerd;

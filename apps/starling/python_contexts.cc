@@ -6,6 +6,7 @@
 #include "dockerfile/python/base_facts.h"
 #include "dockerfile/python/cpu_level.h"
 #include "dockerfile/python/start_files.h"
+#include "dockerfile/python/sums.h"
 #include "dockerfile/python/uses.h"
 
 namespace starling::cli {
@@ -16,9 +17,10 @@ namespace plan = dockerfile::plan;
 namespace python = dockerfile::python;
 namespace syntax = dockerfile::syntax;
 
-Status AddTable(const std::string& path, python::ReleaseTable& table) {
+Status AddTable(const std::string& path, python::ReleaseTable& pythons, python::UvTable& uv) {
   ASSIGN_OR_RETURN(const Bytes sums, ReadFile(RealFileSystem(), path, python::kMaxSumsBytes));
-  return Annotate(table.Add(AsText(sums)), path);
+  RETURN_IF_ERROR(Annotate(pythons.Add(AsText(sums)), path));
+  return Annotate(uv.Add(AsText(sums)), path);
 }
 
 /// Whether a process of the image would find what is in the prefix's bin.
@@ -38,6 +40,14 @@ Status CheckPath(const plan::ImageDraft& image) {
 
 }  // namespace
 
+bool IsPythonContext(std::string_view value) {
+  return value.starts_with(kPythonContext) || value.starts_with(kUvContext);
+}
+
+python::UvStore UvPrograms(const std::filesystem::path& state_directory) {
+  return python::UvStore(state_directory / "python" / "uv");
+}
+
 python::TreeStore PythonTrees(const std::filesystem::path& state_directory) {
   return python::TreeStore(state_directory / "python" / "trees");
 }
@@ -45,12 +55,14 @@ python::TreeStore PythonTrees(const std::filesystem::path& state_directory) {
 StatusOr<PythonContexts> PythonContexts::Read(const BuildArguments& arguments) {
   PythonContexts contexts(arguments);
   contexts.table_ = python::ReleaseTable::BuiltIn();
-  if (const Status added = AddTable(kPythonTable, contexts.table_);
+  contexts.uv_table_ = python::UvTable::BuiltIn();
+  if (const Status added = AddTable(kPythonTable, contexts.table_, contexts.uv_table_);
       !added.ok() && added.code() != StatusCode::kNotFound) {
     return added;
   }
   for (const std::string& path : arguments.python_tables) {
-    RETURN_IF_ERROR(Annotate(AddTable(path, contexts.table_), "--python-table"));
+    RETURN_IF_ERROR(
+        Annotate(AddTable(path, contexts.table_, contexts.uv_table_), "--python-table"));
   }
   return contexts;
 }
@@ -101,19 +113,43 @@ StatusOr<python::Release> PythonContexts::Choose(const python::ReleaseTable::Wan
                                                  dockerfile::lock::Pins& pins) const {
   const std::string name = fmt::format("{} {} {} v{}", wanted.version, wanted.architecture,
                                        python::NameOf(wanted.libc), wanted.cpu);
-  ASSIGN_OR_RETURN(const std::optional<dockerfile::lock::LockedPython> pinned, pins.Python(name));
+  ASSIGN_OR_RETURN(const std::optional<dockerfile::lock::LockedFile> pinned, pins.Python(name));
   python::ReleaseTable table = table_;
   if (pinned) {
     // What a lock names may be used, as what a table names.
     RETURN_IF_ERROR(Annotate(table.Add(fmt::format("{}  {}\n", pinned->digest.Hex(), pinned->file)),
                              arguments_.lock));
   }
-  ASSIGN_OR_RETURN(python::Release release,
-                   table.Choose(wanted, [&](const python::Release& candidate) {
-                     return (!pinned || candidate.file == pinned->file) && source.Has(candidate);
-                   }));
+  ASSIGN_OR_RETURN(
+      python::Release release, table.Choose(wanted, [&](const python::Release& candidate) {
+        return (!pinned || candidate.file == pinned->file) && source.Has(candidate.Released());
+      }));
   pins.NotePython(name, {.file = release.file, .digest = release.digest});
   return release;
+}
+
+StatusOr<std::filesystem::path> PythonContexts::ProvideUv(const std::string& version,
+                                                          const std::string& architecture,
+                                                          const std::filesystem::path& scratch,
+                                                          dockerfile::lock::Pins& pins,
+                                                          const OnFetch& say,
+                                                          const std::stop_token& stop) const {
+  const std::string name = fmt::format("uv {} {}", version, architecture);
+  ASSIGN_OR_RETURN(const std::optional<dockerfile::lock::LockedFile> pinned, pins.Tool(name));
+  python::UvTable table = uv_table_;
+  if (pinned) {
+    table = python::UvTable();
+    RETURN_IF_ERROR(Annotate(table.Add(fmt::format("{}  {}\n", pinned->digest.Hex(), pinned->file)),
+                             arguments_.lock));
+  }
+  ASSIGN_OR_RETURN(const python::UvRelease release,
+                   table.Choose(pinned ? "latest" : version, architecture));
+  const std::string& directory = release.released.directory;
+  pins.NoteTool(name, {.file = directory + (directory.empty() ? "" : "/") + release.released.file,
+                       .digest = release.released.digest});
+  const python::ReleaseSource source(arguments_.uv_source.empty() ? std::string(python::kIndexFiles)
+                                                                  : arguments_.uv_source);
+  return UvPrograms(arguments_.state_directory).Provide(release, source, scratch, say, stop);
 }
 
 StatusOr<std::map<std::string, build::LocalContext>> PythonContexts::Provide(
@@ -125,7 +161,23 @@ StatusOr<std::map<std::string, build::LocalContext>> PythonContexts::Provide(
       arguments_.python_source.empty() ? std::string(python::kReleases) : arguments_.python_source);
   std::map<std::string, build::LocalContext> directories;
   for (const auto& [name, value] : named) {
-    if (!value.starts_with(kPythonContext) || python::PlacementsOf(plan.graph, name).empty()) {
+    if (!IsPythonContext(value) || python::PlacementsOf(plan.graph, name).empty()) {
+      continue;
+    }
+    const auto say = [this](const std::string& what) {
+      return [this, what](const std::string& place) {
+        if (!arguments_.quiet) {
+          std::fprintf(stderr, "%s from %s\n", what.c_str(), place.c_str());
+        }
+      };
+    };
+    if (value.starts_with(kUvContext)) {
+      const auto uv = ProvideUv(value.substr(kUvContext.size()), plan.platform.architecture,
+                                scratch, pins, say("uv"), stop);
+      if (!uv.ok()) {
+        return Annotate(uv.status(), name);
+      }
+      directories[name].directory = *uv;
       continue;
     }
     const auto provided = [&, &context = name,
@@ -136,13 +188,9 @@ StatusOr<std::map<std::string, build::LocalContext>> PythonContexts::Provide(
         RETURN_IF_ERROR(CheckPath(plan.image));
       }
       ASSIGN_OR_RETURN(const python::Release release, Choose(wanted, source, pins));
-      const auto say = [this](const std::string& place) {
-        if (!arguments_.quiet) {
-          std::fprintf(stderr, "Python from %s\n", place.c_str());
-        }
-      };
       build::LocalContext& directory = directories[context];
-      ASSIGN_OR_RETURN(directory.directory, store.Provide(release, source, scratch, say, stop));
+      ASSIGN_OR_RETURN(directory.directory,
+                       store.Provide(release, source, scratch, say("Python"), stop));
       for (const std::string& file :
            python::StartFiles(directory.directory / "python", release.minor)) {
         directory.read_first.push_back("python/" + file);

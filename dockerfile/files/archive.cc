@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "base/io.h"
 #include "base/unique_fd.h"
 #include "dockerfile/files/copy.h"
 #include "dockerfile/files/root_walk.h"
@@ -313,6 +314,54 @@ StatusOr<bool> IsArchive(int file) {
 StatusOr<UnpackReport> UnpackArchive(int file, int directory, const UnpackOptions& options,
                                      const std::stop_token& stop) {
   return Unpacking(file, directory, options, stop).Run();
+}
+
+Status ExtractFromZip(int file, std::string_view name, int to, uint64_t max_bytes,
+                      const std::stop_token& stop) {
+  const Reader reader(::archive_read_new());
+  ::archive_read_support_format_zip(reader.get());
+  const auto broken = [&reader] {
+    const char* message = ::archive_error_string(reader.get());
+    return MakeError(StatusCode::kDataLoss,
+                     fmt::format("archive: {}", message == nullptr ? "broken" : message));
+  };
+  if (::archive_read_open_fd(reader.get(), file, kBlockBytes) != ARCHIVE_OK) {
+    return broken();
+  }
+  for (;;) {
+    archive_entry* entry = nullptr;
+    const int result = ::archive_read_next_header(reader.get(), &entry);
+    if (result == ARCHIVE_EOF) {
+      return MakeError(StatusCode::kNotFound, fmt::format("archive: there is no {} in it", name));
+    }
+    if (result != ARCHIVE_OK && result != ARCHIVE_WARN) {
+      return broken();
+    }
+    const char* found = ::archive_entry_pathname(entry);
+    if (found != nullptr && found == name && ::archive_entry_filetype(entry) == AE_IFREG) {
+      break;
+    }
+  }
+  FdSink sink(to);
+  Bytes piece(kBlockBytes);
+  for (uint64_t written = 0;;) {
+    if (stop.stop_requested()) {
+      return MakeError(StatusCode::kCancelled, "stopped");
+    }
+    const la_ssize_t size = ::archive_read_data(reader.get(), piece.data(), piece.size());
+    if (size < 0) {
+      return broken();
+    }
+    if (size == 0) {
+      return OkStatus();
+    }
+    written += static_cast<uint64_t>(size);
+    if (written > max_bytes) {
+      return MakeError(StatusCode::kResourceExhausted,
+                       fmt::format("archive: {}: more than {} bytes", name, max_bytes));
+    }
+    RETURN_IF_ERROR(sink.Write(ByteSpan(piece).first(static_cast<size_t>(size))));
+  }
 }
 
 }  // namespace starling::dockerfile::files

@@ -1,9 +1,10 @@
-/// Archives that ADD unpacks: tars, whichever way they are compressed.
+/// Archives that ADD unpacks: tars, whichever way they are compressed. And zips, one file of them.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <stop_token>
+#include <string_view>
 
 #include "base/status.h"
 #include "dockerfile/files/users.h"
@@ -34,5 +35,10 @@ StatusOr<bool> IsArchive(int file);
 /// past the limits; each names the entry.
 StatusOr<UnpackReport> UnpackArchive(int file, int directory, const UnpackOptions& options,
                                      const std::stop_token& stop);
+
+/// Writes the content of the file `name` in a zip, untrusted, to the descriptor `to`. Errors:
+/// kNotFound, kDataLoss for a broken archive, kResourceExhausted for more than `max_bytes`.
+Status ExtractFromZip(int file, std::string_view name, int to, uint64_t max_bytes,
+                      const std::stop_token& stop);
 
 }  // namespace starling::dockerfile::files

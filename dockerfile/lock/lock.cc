@@ -37,19 +37,43 @@ StatusOr<std::string> ReadCommit(const Json& value, const std::string& pointer) 
   return commit;
 }
 
-StatusOr<LockedPython> ReadPython(const Json& value, const std::string& pointer) {
+StatusOr<LockedFile> ReadLockedFile(const Json& value, const std::string& pointer) {
   if (!value.is_object() || value.size() != 2 || !value.contains("file") ||
       !value.contains("digest")) {
     return Wrong(pointer, R"(this must be an object with "file" and "digest")");
   }
-  LockedPython python;
+  LockedFile locked;
   if (!value["file"].is_string() || !IsOneWord(value["file"].get<std::string>()) ||
-      value["file"].get<std::string>().find('/') != std::string::npos) {
+      ("/" + value["file"].get<std::string>()).find("/..") != std::string::npos) {
     return Wrong(pointer + "/file", "this must be the name of a file");
   }
-  python.file = value["file"].get<std::string>();
-  ASSIGN_OR_RETURN(python.digest, ReadDigest(value["digest"], pointer + "/digest"));
+  locked.file = value["file"].get<std::string>();
+  ASSIGN_OR_RETURN(locked.digest, ReadDigest(value["digest"], pointer + "/digest"));
+  return locked;
+}
+
+StatusOr<LockedFile> ReadPython(const Json& value, const std::string& pointer) {
+  ASSIGN_OR_RETURN(LockedFile python, ReadLockedFile(value, pointer));
+  if (python.file.find('/') != std::string::npos) {
+    return Wrong(pointer + "/file", "this must be the name of a file");
+  }
   return python;
+}
+
+StatusOr<std::vector<std::string>> ReadLines(const Json& value, const std::string& pointer) {
+  if (!value.is_array()) {
+    return Wrong(pointer, "this must be an array of lines");
+  }
+  std::vector<std::string> lines;
+  for (const Json& line : value) {
+    // A line is a word of a command, or one of a file.
+    if (!line.is_string() || line.get_ref<const std::string&>().find_first_of(
+                                 std::string_view("\n\r\0", 3)) != std::string::npos) {
+      return Wrong(fmt::format("{}/{}", pointer, lines.size()), "this must be a line");
+    }
+    lines.push_back(line.get<std::string>());
+  }
+  return lines;
 }
 
 /// The member `name` of `document`, an object of entries that `read` reads.
@@ -73,8 +97,8 @@ Status ReadEntries(const Json& document, const char* name, std::map<std::string,
 StatusOr<Lock> Read(ByteSpan json) {
   ASSIGN_OR_RETURN(const Json document, oci::ParseStrictJsonObject(json, kMaxDepth));
   for (const auto& [name, value] : document.items()) {
-    if (name != "version" && name != "images" && name != "pythons" && name != "downloads" &&
-        name != "repositories") {
+    if (name != "version" && name != "images" && name != "pythons" && name != "tools" &&
+        name != "packages" && name != "downloads" && name != "repositories") {
       return Wrong("/" + name, "there is no such member here");
     }
   }
@@ -85,6 +109,8 @@ StatusOr<Lock> Read(ByteSpan json) {
   Lock lock;
   RETURN_IF_ERROR(ReadEntries(document, "images", lock.images, ReadDigest));
   RETURN_IF_ERROR(ReadEntries(document, "pythons", lock.pythons, ReadPython));
+  RETURN_IF_ERROR(ReadEntries(document, "tools", lock.tools, ReadLockedFile));
+  RETURN_IF_ERROR(ReadEntries(document, "packages", lock.packages, ReadLines));
   RETURN_IF_ERROR(ReadEntries(document, "downloads", lock.downloads, ReadDigest));
   RETURN_IF_ERROR(ReadEntries(document, "repositories", lock.repositories, ReadCommit));
   return lock;
@@ -107,6 +133,12 @@ std::string WriteLock(const Lock& lock) {
   }
   for (const auto& [wanted, python] : lock.pythons) {
     document["pythons"][wanted] = {{"file", python.file}, {"digest", python.digest.ToString()}};
+  }
+  for (const auto& [wanted, tool] : lock.tools) {
+    document["tools"][wanted] = {{"file", tool.file}, {"digest", tool.digest.ToString()}};
+  }
+  for (const auto& [install, lines] : lock.packages) {
+    document["packages"][install] = lines;
   }
   for (const auto& [url, digest] : lock.downloads) {
     document["downloads"][url] = digest.ToString();

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/status.h"
@@ -11,21 +12,25 @@
 namespace starling::dockerfile::lock {
 
 inline constexpr int kLockVersion = 1;
-inline constexpr size_t kMaxLockBytes = size_t{4} << 20U;
+inline constexpr size_t kMaxLockBytes = size_t{16} << 20U;
 
-/// A release of a Python: the name of its file says the rest.
-struct LockedPython {
+/// A file of a release: a Python's by its name, a tool's with the directory of its source in front.
+struct LockedFile {
   std::string file;
   oci::Digest digest;
 
-  friend bool operator==(const LockedPython&, const LockedPython&) = default;
+  friend bool operator==(const LockedFile&, const LockedFile&) = default;
 };
 
 struct Lock {
   /// What a reference stands for: an index or a manifest.
   std::map<std::string, oci::Digest> images;
   /// By what is asked for: "3.12 amd64 gnu v1".
-  std::map<std::string, LockedPython> pythons;
+  std::map<std::string, LockedFile> pythons;
+  /// By what is asked for: "uv 0.13.9 amd64".
+  std::map<std::string, LockedFile> tools;
+  /// What installs stand for, as the lines that install it; by platform and command.
+  std::map<std::string, std::vector<std::string>> packages;
   /// By URL.
   std::map<std::string, oci::Digest> downloads;
   /// Commits, by "REMOTE#REF".

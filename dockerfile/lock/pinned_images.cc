@@ -6,6 +6,16 @@ namespace starling::dockerfile::lock {
 
 StatusOr<plan::BaseImage> PinnedImages::ResolveImage(const std::string& reference,
                                                      const oci::Platform& platform) {
+  const std::pair key(reference, platform.ToString());
+  if (const auto found = resolved_.find(key); found != resolved_.end()) {
+    return found->second;
+  }
+  ASSIGN_OR_RETURN(plan::BaseImage image, ResolveOnce(reference, platform));
+  return resolved_.emplace(key, std::move(image)).first->second;
+}
+
+StatusOr<plan::BaseImage> PinnedImages::ResolveOnce(const std::string& reference,
+                                                    const oci::Platform& platform) {
   // A layout on this machine has no digest in its name.
   const bool in_registry = !reference.starts_with("oci:") && !reference.starts_with("oci-archive:");
   std::string wanted = reference;

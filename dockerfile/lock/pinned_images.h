@@ -1,7 +1,9 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
+#include <utility>
 
 #include "dockerfile/lock/pins.h"
 #include "dockerfile/plan/plan.h"
@@ -22,7 +24,12 @@ class PinnedImages : public plan::ImageResolver {
                                          const oci::Platform& platform) override;
 
  private:
+  StatusOr<plan::BaseImage> ResolveOnce(const std::string& reference,
+                                        const oci::Platform& platform);
+
   Pins& pins_;
+  /// A plan is made more than once.
+  std::map<std::pair<std::string, std::string>, plan::BaseImage> resolved_;
   plan::ImageResolver& next_;
   const TargetOf target_of_;
 };

@@ -57,15 +57,37 @@ StatusOr<std::optional<oci::Digest>> Pins::Image(const std::string& reference) c
   return digest;
 }
 
-StatusOr<std::optional<LockedPython>> Pins::Python(const std::string& wanted) const {
+StatusOr<std::optional<LockedFile>> Pins::Python(const std::string& wanted) const {
   if (!lock_) {
     return std::nullopt;
   }
-  std::optional<LockedPython> python = Find(lock_->pythons, wanted);
+  std::optional<LockedFile> python = Find(lock_->pythons, wanted);
   if (!python) {
     return Missing("Python " + wanted);
   }
   return python;
+}
+
+StatusOr<std::optional<LockedFile>> Pins::Tool(const std::string& wanted) const {
+  if (!lock_) {
+    return std::nullopt;
+  }
+  std::optional<LockedFile> tool = Find(lock_->tools, wanted);
+  if (!tool) {
+    return Missing(wanted);
+  }
+  return tool;
+}
+
+StatusOr<std::optional<std::vector<std::string>>> Pins::Packages(const std::string& install) const {
+  if (!lock_) {
+    return std::nullopt;
+  }
+  std::optional<std::vector<std::string>> lines = Find(lock_->packages, install);
+  if (!lines) {
+    return Missing(fmt::format("what \"{}\" installs", install));
+  }
+  return lines;
 }
 
 Status Pins::Pin(plan::HttpSource& source) const {
@@ -137,8 +159,16 @@ Status Pins::NoteImage(const std::string& reference, const oci::Digest& digest) 
   return OkStatus();
 }
 
-void Pins::NotePython(const std::string& wanted, LockedPython python) {
+void Pins::NotePython(const std::string& wanted, LockedFile python) {
   used_.pythons.insert_or_assign(wanted, std::move(python));
+}
+
+void Pins::NoteTool(const std::string& wanted, LockedFile tool) {
+  used_.tools.insert_or_assign(wanted, std::move(tool));
+}
+
+void Pins::NotePackages(const std::string& install, std::vector<std::string> lines) {
+  used_.packages.insert_or_assign(install, std::move(lines));
 }
 
 void Pins::NoteDownload(const std::string& url, const oci::Digest& digest) {

@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/status.h"
 #include "dockerfile/lock/lock.h"
@@ -26,7 +27,9 @@ class Pins {
   /// Each gives what the name is to stand for, or nothing where that is open. Errors:
   /// kFailedPrecondition for a name that is not in the lock, or that differs from it.
   StatusOr<std::optional<oci::Digest>> Image(const std::string& reference) const;
-  StatusOr<std::optional<LockedPython>> Python(const std::string& wanted) const;
+  StatusOr<std::optional<LockedFile>> Python(const std::string& wanted) const;
+  StatusOr<std::optional<LockedFile>> Tool(const std::string& wanted) const;
+  StatusOr<std::optional<std::vector<std::string>>> Packages(const std::string& install) const;
   /// Pins the downloads and repositories of a graph. All that is missing is named at once.
   Status PinSources(plan::Graph& graph) const;
   Status Pin(plan::HttpSource& source) const;
@@ -34,7 +37,9 @@ class Pins {
 
   /// An image that has another content than the lock says is kFailedPrecondition.
   Status NoteImage(const std::string& reference, const oci::Digest& digest);
-  void NotePython(const std::string& wanted, LockedPython python);
+  void NotePython(const std::string& wanted, LockedFile python);
+  void NoteTool(const std::string& wanted, LockedFile tool);
+  void NotePackages(const std::string& install, std::vector<std::string> lines);
   void NoteDownload(const std::string& url, const oci::Digest& digest);
   /// `reference` as it was before Pin.
   void NoteRepository(const std::string& name, const std::string& commit);

@@ -21,6 +21,14 @@ using CpuLevel = int;
 inline constexpr CpuLevel kBaselineCpu = 1;
 inline constexpr CpuLevel kHighestCpu = 4;
 
+/// A file that is released somewhere, and what it must be.
+struct ReleasedFile {
+  std::string file;
+  oci::Digest digest;
+  /// The directory that has it; empty: that of all.
+  std::string directory;
+};
+
 struct Release {
   std::string file;
   oci::Digest digest;
@@ -33,6 +41,8 @@ struct Release {
   CpuLevel cpu = kBaselineCpu;
   Libc libc = Libc::kGnu;
   bool is_stripped = false;
+
+  ReleasedFile Released() const { return {.file = file, .digest = digest, .directory = tag}; }
 
   bool operator==(const Release&) const = default;
 };

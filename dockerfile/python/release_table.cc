@@ -3,13 +3,11 @@
 #include <set>
 #include <tuple>
 
-#include "base/text.h"
 #include "dockerfile/python/built_in_releases.h"
+#include "dockerfile/python/sums.h"
 
 namespace starling::dockerfile::python {
 namespace {
-
-constexpr size_t kDigestDigits = 64;
 
 bool IsOfVersion(const Release& release, const VersionRequest& request) {
   return release.minor == request.minor && release.is_free_threaded == request.is_free_threaded &&
@@ -36,41 +34,21 @@ ReleaseTable ReleaseTable::BuiltIn() {
 }
 
 Status ReleaseTable::Add(std::string_view sums) {
-  if (sums.size() > kMaxSumsBytes) {
-    return MakeError(StatusCode::kResourceExhausted,
-                     fmt::format("more than {} bytes", kMaxSumsBytes));
-  }
   std::map<std::string, Release, std::less<>> added = releases_;
-  for (int number = 1; !sums.empty(); ++number) {
-    const size_t end = std::min(sums.find('\n'), sums.size());
-    const std::string_view line = TrimSpace(sums.substr(0, end));
-    sums.remove_prefix(std::min(end + 1, sums.size()));
-    if (line.empty() || line.starts_with('#')) {
-      continue;
-    }
-    const auto wrong = [&](std::string_view why) {
-      return MakeError(StatusCode::kInvalidArgument, fmt::format("line {}: {}", number, why));
-    };
-    const auto digest = oci::Digest::Parse("sha256:" + std::string(line.substr(0, kDigestDigits)));
-    std::string_view file = line.substr(std::min(line.size(), kDigestDigits));
-    if (!digest.ok() || !file.starts_with(' ')) {
-      return wrong("this must be a SHA-256 digest, two blanks and the name of a release's file");
-    }
-    file = TrimSpace(file);
-    if (file.starts_with('*')) {
-      file.remove_prefix(1);
-    }
+  RETURN_IF_ERROR(ReadSums(sums, [&](const oci::Digest& digest, std::string_view file) {
     std::optional<Release> release = ParseReleaseFile(file);
     if (!release) {
-      continue;
+      return OkStatus();
     }
-    release->digest = *digest;
+    release->digest = digest;
     const auto [known, is_new] = added.try_emplace(release->file, *release);
     if (!is_new && known->second != *release) {
-      return wrong(
+      return MakeError(
+          StatusCode::kInvalidArgument,
           fmt::format("{} is known with another digest: {}", file, known->second.digest.Hex()));
     }
-  }
+    return OkStatus();
+  }));
   releases_ = std::move(added);
   return OkStatus();
 }

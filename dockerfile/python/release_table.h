@@ -10,9 +10,6 @@
 
 namespace starling::dockerfile::python {
 
-/// As much as the SHA256SUMS of a release may have.
-inline constexpr size_t kMaxSumsBytes = size_t{8} << 20;
-
 /// The releases that are known, each with the digest that its file must have. Nothing else is ever
 /// used.
 class ReleaseTable {

@@ -91,33 +91,33 @@ StatusOr<std::filesystem::path> Unpack(const std::filesystem::path& archive,
 
 bool ReleaseSource::is_directory() const { return !syntax::IsHttpUrl(place_); }
 
-std::string ReleaseSource::PlaceOf(const Release& release) const {
+std::string ReleaseSource::PlaceOf(const ReleasedFile& released) const {
   if (is_directory()) {
     const std::filesystem::path directory = place_;
     std::error_code error;
-    const std::filesystem::path below = directory / release.tag / release.file;
-    return std::filesystem::exists(below, error) ? below : directory / release.file;
+    const std::filesystem::path below = directory / released.directory / released.file;
+    return std::filesystem::exists(below, error) ? below : directory / released.file;
   }
-  return fmt::format("{}/{}/{}",
-                     std::string_view(place_).substr(0, place_.find_last_not_of('/') + 1),
-                     release.tag, EscapedForUrl(release.file));
+  return fmt::format(
+      "{}/{}{}{}", std::string_view(place_).substr(0, place_.find_last_not_of('/') + 1),
+      released.directory, released.directory.empty() ? "" : "/", EscapedForUrl(released.file));
 }
 
-bool ReleaseSource::Has(const Release& release) const {
+bool ReleaseSource::Has(const ReleasedFile& released) const {
   std::error_code error;
-  return !is_directory() || std::filesystem::exists(PlaceOf(release), error);
+  return !is_directory() || std::filesystem::exists(PlaceOf(released), error);
 }
 
-Status ReleaseSource::Fetch(const Release& release, const std::filesystem::path& to,
+Status ReleaseSource::Fetch(const ReleasedFile& released, const std::filesystem::path& to,
                             const std::stop_token& stop) const {
-  const std::string place = PlaceOf(release);
+  const std::string place = PlaceOf(released);
   if (!is_directory()) {
-    return context::Download(place, to, {.checksum = release.digest, .max_bytes = kMaxArchiveBytes},
-                             stop)
+    return context::Download(place, to,
+                             {.checksum = released.digest, .max_bytes = kMaxArchiveBytes}, stop)
         .status();
   }
   ASSIGN_OR_RETURN(const UniqueFd file, RealFileSystem().Open(place, O_RDONLY, 0));
-  const Status copied = CopyChecked(file.get(), to, release.digest, stop);
+  const Status copied = CopyChecked(file.get(), to, released.digest, stop);
   if (!copied.ok()) {
     ::unlink(to.c_str());
   }
@@ -135,9 +135,9 @@ StatusOr<std::filesystem::path> TreeStore::Provide(const Release& release,
   if (std::filesystem::is_directory(kept, error)) {
     return kept;
   }
-  on_fetch(source.PlaceOf(release));
+  on_fetch(source.PlaceOf(release.Released()));
   const std::filesystem::path archive = scratch / release.file;
-  RETURN_IF_ERROR(source.Fetch(release, archive, stop));
+  RETURN_IF_ERROR(source.Fetch(release.Released(), archive, stop));
   const std::filesystem::path unpacked = scratch / (release.file + ".tree");
   const auto made = [&]() -> Status {
     ASSIGN_OR_RETURN(const std::filesystem::path tree, Unpack(archive, unpacked, stop));

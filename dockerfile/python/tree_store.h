@@ -18,21 +18,21 @@ inline constexpr std::string_view kReleases =
 inline constexpr std::string_view kPrefix = "/usr/local";
 
 /// Where released files come from: an http(s) URL with the form of the project's own
-/// (URL/TAG/FILE), or a directory that has them by their names or below their tags.
+/// (URL/DIRECTORY/FILE), or a directory that has them by their names or below their directories.
 class ReleaseSource {
  public:
   explicit ReleaseSource(std::string place) : place_(std::move(place)) {}
 
   bool is_directory() const;
   /// Of a directory; a server is not asked.
-  bool Has(const Release& release) const;
+  bool Has(const ReleasedFile& released) const;
   /// Writes the file to the new file `to` and checks it against its digest. Blocks. Errors name
   /// where it was looked for: kNotFound, kUnavailable, kDataLoss for another digest. After an error
   /// there is no file.
-  Status Fetch(const Release& release, const std::filesystem::path& to,
+  Status Fetch(const ReleasedFile& released, const std::filesystem::path& to,
                const std::stop_token& stop) const;
   /// Where a file is.
-  std::string PlaceOf(const Release& release) const;
+  std::string PlaceOf(const ReleasedFile& released) const;
 
  private:
   const std::string place_;

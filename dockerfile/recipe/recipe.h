@@ -17,7 +17,10 @@ inline constexpr int kRecipeVersion = 1;
 /// What a recipe's steps become: a number for each way that differs in the instructions, the keys
 /// or the layers that come of the same recipe. docs/builder-versions.md says what each does.
 inline constexpr int kOldestBuilderVersion = 1;
-inline constexpr int kNewestBuilderVersion = 1;
+inline constexpr int kNewestBuilderVersion = 2;
+/// From this one on, tools are released programs whose digests are known, and a lock says which
+/// packages are installed.
+inline constexpr int kPinsPackagesFrom = 2;
 /// The label of images that have it.
 inline constexpr const char* kBuilderVersionLabel = "dev.starling.builder-version";
 
@@ -154,7 +157,7 @@ struct Pip : PythonPackages {
 
 struct UvPip : PythonPackages {
   static constexpr std::string_view kStep = "uv_pip";
-  /// A tag of uv's image; the latest without.
+  /// A version of uv, or "latest"; without, the one that the builder version stands for.
   std::optional<std::string> uv_version;
   bool operator==(const UvPip&) const = default;
 };

@@ -15,7 +15,10 @@
 namespace starling::dockerfile::recipe {
 namespace {
 
-constexpr std::string_view kUvImage = "ghcr.io/astral-sh/uv:";
+constexpr std::string_view kUvImage = "ghcr.io/astral-sh/uv:";  // of builder version 1
+/// Builder version 2 has released programs, whose digests are known.
+constexpr std::string_view kUvContext = "uv-";
+constexpr std::string_view kUvVersion = "0.13.9";
 // Not in the image: what is fetched once serves all builds, and changes none of them.
 constexpr std::string_view kPipCache = "--mount=type=cache,target=/root/.cache/pip ";
 constexpr std::string_view kUvCache = "--mount=type=cache,target=/root/.cache/uv ";
@@ -151,6 +154,9 @@ bool FitsOnLine(std::string_view command) {
 
 class Renderer {
  public:
+  Renderer(int builder_version, const RenderOptions& options)
+      : builder_version_(builder_version), options_(options) {}
+
   Status Add(size_t index, const Step& step) {
     if (index > 0 && escape_ != '\\') {
       return MakeError(StatusCode::kInvalidArgument,
@@ -168,7 +174,8 @@ class Renderer {
                           .dockerfile = {},
                           .build_arguments = std::move(build_arguments_),
                           .contexts = {contexts_.begin(), contexts_.end()},
-                          .line_end_at = std::move(line_end_at_)};
+                          .line_end_at = std::move(line_end_at_),
+                          .installs = std::move(installs_)};
     result.dockerfile = syntax::ParseDockerfile(result.text);
     if (result.dockerfile.problem) {
       return Wrong(StepOf(result.dockerfile.problem->range.begin.line), *result.dockerfile.problem);
@@ -224,10 +231,16 @@ class Renderer {
 
   /// Whole lines.
   void Append(std::string_view lines) {
+    if (is_cut_) {
+      return;
+    }
     text_ += lines;
     next_line_ += static_cast<int>(CountLines(lines));
   }
   void Instruction(std::string_view line) {
+    if (is_cut_) {
+      return;
+    }
     Append(line);
     if (!line.ends_with('\n')) {
       Append("\n");
@@ -267,8 +280,74 @@ class Renderer {
                     QuoteGlob(syntax::CleanPath(source.path)), destination);
   }
   void CopyUv(const std::optional<std::string>& version) {
-    CopyInstruction(fmt::format("--from={}{}", kUvImage, version.value_or("latest")), "/uv",
-                    "/.uv/uv");
+    if (builder_version_ < kPinsPackagesFrom) {
+      CopyInstruction(fmt::format("--from={}{}", kUvImage, version.value_or("latest")), "/uv",
+                      "/.uv/uv");
+      return;
+    }
+    const std::string context =
+        fmt::format("{}{}", kUvContext, version.value_or(std::string(kUvVersion)));
+    contexts_.insert(context);
+    CopyInstruction("--link --from=" + context, "/uv", "/.uv/uv");
+  }
+
+  /// What installs packages, in each of its forms.
+  struct InstallCommands {
+    std::string name;
+    std::string plain;
+    /// Installs what kLockTarget has.
+    std::string locked;
+    /// Writes what `plain` would install to kResolvedFile.
+    std::string resolve;
+  };
+  void RunInstall(Install::Kind kind, std::string_view flags, const InstallCommands& commands,
+                  const std::vector<ContextPath>& requirements = {}) {
+    const size_t number = installs_.size();
+    installs_.push_back({.step = steps_.size() - 1,
+                         .kind = kind,
+                         .name = commands.name,
+                         .requirements = requirements});
+    if (!LocksPackages()) {
+      RunCommand(flags, commands.plain);
+      return;
+    }
+    const std::string mount = fmt::format("{}--mount=type=bind,from={},source=/{},target={} ",
+                                          flags, options_.lock_context, number, kLockTarget);
+    const bool resolves = options_.resolve == number;
+    RunCommand(mount, resolves ? commands.resolve : commands.locked);
+    is_cut_ = is_cut_ || resolves;
+  }
+  bool LocksPackages() const {
+    return builder_version_ >= kPinsPackagesFrom && !options_.lock_context.empty();
+  }
+  Status CannotBeLocked(std::string_view what) const {
+    return MakeError(StatusCode::kFailedPrecondition,
+                     fmt::format("{}: {}; build it without --lock and --locked", pointer_, what));
+  }
+  /// In front of a command that writes files with times in them: they are to be those that the
+  /// layer will have.
+  std::string Dated() const {
+    return builder_version_ >= kPinsPackagesFrom && options_.source_date_epoch
+               ? fmt::format("SOURCE_DATE_EPOCH={} ", *options_.source_date_epoch)
+               : "";
+  }
+  /// The same for uv, whose compiled files need not look at a time.
+  std::string DatedUv() const {
+    const std::string dated = Dated();
+    return dated.empty() ? dated : dated + "PYC_INVALIDATION_MODE=UNCHECKED_HASH ";
+  }
+  void RunPipInstall(const std::string& arguments, const std::vector<SecretVariable>& secrets,
+                     const std::string& index_options = {},
+                     const std::vector<ContextPath>& requirements = {}) {
+    const std::string pip = "python -m pip install";
+    RunInstall(
+        Install::Kind::kPip, std::string(kPipCache) + SecretMounts(secrets),
+        {.name = pip + arguments,
+         .plain = Dated() + pip + arguments,
+         .locked = fmt::format("{}{} --no-deps --require-hashes -r {}{}", Dated(), pip, kLockTarget,
+                               index_options),
+         .resolve = fmt::format("{} --dry-run --report {}{}", pip, kResolvedFile, arguments)},
+        requirements);
   }
 
   /// What `text` says, as far as `ends_with_stage`, checked to end where it ends.
@@ -449,8 +528,18 @@ class Renderer {
 
   Status Write(const Apt& step) {
     // In one step: a list of packages that was cached would be older than the packages.
-    RunCommand(std::string(kAptCache) + SecretMounts(step.secrets),
-               "apt-get update && apt-get install -y" + Words(step.packages));
+    const std::string update = "apt-get update && ";
+    const std::string install = "apt-get install -y";
+    RunInstall(Install::Kind::kApt, std::string(kAptCache) + SecretMounts(step.secrets),
+               {.name = install + Words(step.packages),
+                .plain = update + Dated() + install + Words(step.packages),
+                // The lists, logs and the loader's notes tell of the day and the machine.
+                .locked = fmt::format("{}{}{} --no-install-recommends $(cat {}) && rm -rf "
+                                      "/var/lib/apt/lists/* /var/log/apt/* /var/log/dpkg.log "
+                                      "/var/log/alternatives.log /var/cache/ldconfig/aux-cache",
+                                      update, Dated(), install, kLockTarget),
+                .resolve = fmt::format("{}{} --simulate{} >{}", update, install,
+                                       Words(step.packages), kResolvedFile)});
     return OkStatus();
   }
   Status Write(const Pip& step) {
@@ -459,9 +548,9 @@ class Renderer {
       files.push_back("/." + FileName(file));
       CopyFrom(file, files.back());
     }
-    RunCommand(std::string(kPipCache) + SecretMounts(step.secrets),
-               "python -m pip install" + Sorted(step.packages) + Words("-r ", files) +
-                   IndexOptions(step, "--pre"));
+    const std::string index = IndexOptions(step, "--pre");
+    RunPipInstall(Sorted(step.packages) + Words("-r ", files) + index, step.secrets, index,
+                  step.requirements);
     return OkStatus();
   }
   Status Write(const UvPip& step) {
@@ -471,34 +560,60 @@ class Renderer {
       files.push_back(fmt::format("/.uv/{}/{}", files.size(), FileName(file)));
       CopyFrom(file, files.back());
     }
-    RunCommand(std::string(kUvCache) + SecretMounts(step.secrets),
-               "/.uv/uv pip install --python $(command -v python) --compile-bytecode "
-               "--link-mode=copy" +
-                   IndexOptions(step, "--prerelease=allow") + Words("-r ", files) +
-                   Sorted(step.packages));
+    const std::string python = "--python $(command -v python)";
+    const std::string install = "/.uv/uv pip install " + python;
+    const std::string compile = " --compile-bytecode --link-mode=copy";
+    const std::string index = IndexOptions(step, "--prerelease=allow");
+    PythonPackages for_index = step;
+    for_index.extra_options.clear();
+    const std::string packages = Words("-r ", files) + Sorted(step.packages);
+    const bool no_deps =
+        std::ranges::find(step.extra_options, "--no-deps") != step.extra_options.end();
+    RunInstall(Install::Kind::kUv, std::string(kUvCache) + SecretMounts(step.secrets),
+               {.name = "uv pip install" + index + packages,
+                .plain = DatedUv() + install + compile + index + packages,
+                .locked = fmt::format("{}{}{}{} --require-hashes{} -r {}", DatedUv(), install,
+                                      compile, no_deps ? "" : " --no-deps", index, kLockTarget),
+                // The first command says which versions, the second one their digests.
+                .resolve = fmt::format(
+                    "{0} --dry-run --refresh{1}{2} 2>{3} || {{ cat {3} >&2; exit 1; }}; {{ cat "
+                    "{4}; sed -n "
+                    "'/ (from /!s/^ + //p' {3}; }} | /.uv/uv pip compile - {5} --no-deps "
+                    "--generate-hashes --no-header --no-annotate{6} -o {7}",
+                    install, index, packages, kUvPlanFile, kLockTarget, python,
+                    IndexOptions(for_index, "--prerelease=allow"), kResolvedFile)},
+               step.requirements);
     return OkStatus();
   }
   Status Write(const UvSync& step) {
+    if (LocksPackages() && !(step.lock && step.frozen)) {
+      return CannotBeLocked(
+          "what uv_sync installs is locked by its own uv.lock alone, with \"frozen\"");
+    }
     CopyUv(step.uv_version);
     CopyFrom(step.project, "/.uv/pyproject.toml");
     if (step.lock) {
       CopyFrom(*step.lock, "/.uv/uv.lock");
     }
     RunCommand(std::string(kUvCache) + SecretMounts(step.secrets),
-               "/.uv/uv sync --project=/.uv --no-install-workspace --compile-bytecode "
-               "--link-mode=copy" +
+               DatedUv() +
+                   "/.uv/uv sync --project=/.uv --no-install-workspace --compile-bytecode "
+                   "--link-mode=copy" +
                    Words("--group=", step.groups) + Words("--extra=", step.extras) +
                    (step.frozen ? " --frozen" : "") + Words(step.extra_options));
     Instruction("ENV PATH=/.uv/.venv/bin:$PATH");
     return OkStatus();
   }
   Status Write(const Poetry& step) {
+    if (LocksPackages() && !step.lock) {
+      return CannotBeLocked("what poetry installs is locked by its own poetry.lock alone");
+    }
     if (step.poetry_version) {
       const std::string& version = *step.poetry_version;
       const bool number = version.front() >= '0' && version.front() <= '9';
       const std::string poetry =
           version == "latest" ? "poetry" : "poetry" + (number ? "==" + version : version);
-      RunCommand(kPipCache, "python -m pip install " + QuoteWord(poetry));
+      RunPipInstall(" " + QuoteWord(poetry), {});
     }
     if (step.old_installer) {
       RunCommand("", "poetry config experimental.new-installer false");
@@ -508,13 +623,15 @@ class Renderer {
     }
     CopyFrom(step.project, "/tmp/poetry/pyproject.toml");
     RunCommand(std::string(kPoetryCache) + SecretMounts(step.secrets),
-               "cd /tmp/poetry && poetry config virtualenvs.create false && poetry install "
-               "--no-root" +
-                   Words("--with ", step.with) + Words("--without ", step.without) +
-                   Words("--only ", step.only) + " --compile");
+               "cd /tmp/poetry && poetry config virtualenvs.create false && " + Dated() +
+                   "poetry install --no-root" + Words("--with ", step.with) +
+                   Words("--without ", step.without) + Words("--only ", step.only) + " --compile");
     return OkStatus();
   }
   Status Write(const Micromamba& step) {
+    if (LocksPackages()) {
+      return CannotBeLocked("what micromamba installs cannot be locked");
+    }
     std::string command = "micromamba install" + Words(step.packages);
     if (step.spec_file) {
       const std::string file = "/" + FileName(*step.spec_file);
@@ -543,7 +660,11 @@ class Renderer {
     return OkStatus();
   }
 
+  const int builder_version_;
+  const RenderOptions& options_;
   std::string text_;
+  bool is_cut_ = false;  // nothing stands behind
+  std::vector<Install> installs_;
   int next_line_ = 1;
   std::string pointer_;
   char escape_ = '\\';
@@ -556,9 +677,9 @@ class Renderer {
 
 }  // namespace
 
-StatusOr<RenderedRecipe> RenderRecipe(const Recipe& recipe) {
+StatusOr<RenderedRecipe> RenderRecipe(const Recipe& recipe, const RenderOptions& options) {
   RETURN_IF_ERROR(CheckRecipe(recipe));
-  Renderer renderer;
+  Renderer renderer(recipe.builder_version, options);
   for (size_t i = 0; i < recipe.steps.size(); ++i) {
     RETURN_IF_ERROR(renderer.Add(i, recipe.steps[i]));
   }

@@ -114,15 +114,20 @@ layer_of() {
 build two:1 image from-registry "$REGISTRY/base:2" --add-python 3.12.3 --run 'python -V'
 expect "the layer of another base" "$(layer_of two:1 2)" "$(layer_of one:1 1)"
 expect "what is fetched for it" "$(grep -c 'Python from' "$work/two-1.log" || true)" 0
+layer_bytes=$(skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/one:1" | jq '.layers[1].size')
 mark=$(registry_mark "$work")
+stored=$(du -sb "$work/registry" | cut -f 1)
 for number in 1 2 3 4 5 6 7 8; do
   build two:1 image from-registry "$REGISTRY/base:2" --add-python 3.12.3 --run "echo $number >/number"
 done
+grown=$(($(du -sb "$work/registry" | cut -f 1) - stored))
+echo "eight more images with a layer of $layer_bytes bytes add $grown bytes to the registry"
+[ "$grown" -lt $((layer_bytes / 20)) ] || fail "eight more images add $grown bytes to the registry"
 expect "the layer in eight more images is sent" \
   "$(registry_requests "$work" "$mark" | grep -cE "PUT .*digest=$(layer_of one:1 1 | sed s/:/%3A/)" || true)" 0
 "$bin/ctr" -a "$CONTAINERD_ADDRESS" image ls -q | xargs -r "$bin/ctr" -a "$CONTAINERD_ADDRESS" image rm --sync >/dev/null
 starling build prune --pythons --address "$CONTAINERD_ADDRESS" --state-dir "$work/state" >"$work/pruned"
-expect_match "what is pruned" "$(cat "$work/pruned")" "1 Pythons removed"
+expect_match "what is pruned" "$(cat "$work/pruned")" "1 Pythons removed, 0 uv"
 # containerd may collect what nobody needs any more while this goes on.
 build again:1 image from-registry "$REGISTRY/base:1" --add-python 3.12.3
 expect "the layer that is made anew" "$(layer_of again:1 1)" "$(layer_of one:1 1)"

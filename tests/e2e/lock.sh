@@ -1,6 +1,7 @@
 #!/bin/bash
 # Promise: --lock writes what the names in a build stood for, and with --locked they stand for it still: a tag and a branch that
-# have moved are not followed, a download that has changed is refused, and so is what the lock does not have.
+# have moved are not followed, a download that has changed is refused, and so is what the lock does not have. Packages of a
+# recipe stay as they were, and two machines make the same digests of them.
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 . "$here/lib.sh"
@@ -96,4 +97,108 @@ echo '{"version": 1, "images": {"a": "b"}}' >"$lock"
 refused "a lock that is none" "$lock: .*/images/a: "
 rm "$lock"
 refused "no lock" "--locked: .*app.lock"
+
+# What a recipe installs: two machines have the same image of it, though every index has newer packages by then.
+archives=$("$here/python_archives.sh")
+debian=$("$here/debian.sh")
+wheels=$("$here/uv_wheels.sh")
+export STARLING_PYTHON_SOURCE=$archives STARLING_PYTHON_TABLE=$archives/SHA256SUMS STARLING_UV_SOURCE=$wheels SOURCE_DATE_EPOCH=1700000000
+# publish VERSION: of everything.
+publish() {
+  for name in low foo baz qux; do
+    "$here/package_index.py" wheel "$work/web/simple" $name "$1" $([ $name != foo ] || echo low)
+  done
+  "$here/package_index.py" deb "$work/web/apt" e2e-low "$1"
+  "$here/package_index.py" deb "$work/web/apt" e2e-app "$1" e2e-low
+}
+publish 1.0
+cp "$debian" "$work/empty/root.tar"
+cat >"$work/Dockerfile.debian" <<D
+FROM scratch
+ADD root.tar /
+ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+RUN rm -rf /etc/apt/sources.list.d/* && echo "deb [trusted=yes] http://$web/apt ./" >/etc/apt/sources.list
+D
+starling build -q "${common[@]}" -f "$work/Dockerfile.debian" -t "$REGISTRY/t/debian:1" --push "$work/empty" >/dev/null
+mkdir "$work/project"
+printf -- '--index-url http://%s/simple/\nqux # of the file\n' "$web" >"$work/project/requirements.txt"
+jq -n --arg base "$REGISTRY/t/debian:1" --arg index "http://$web/simple/" '{version: 1, steps: [
+  {step: "from", image: $base},
+  {step: "add_python", version: "3.12.3"},
+  {step: "apt", packages: ["e2e-app"]},
+  {step: "pip", packages: ["foo"], index_url: $index},
+  {step: "uv_pip", packages: ["baz"], requirements: [{context: "local-1", path: "requirements.txt"}]},
+  {step: "run", commands: ["cd /usr/share/e2e && echo $(cat e2e-app e2e-low; python -c \"import foo, low, baz, qux; print(foo.VERSION, low.VERSION, baz.VERSION, qux.VERSION)\")"]}]}' >"$work/recipe.json"
+recipe=(build --recipe "$work/recipe.json" --build-context "local-1=$work/project")
+# recipe NAME OPTIONS...: what its last step said is in $work/NAME.said.
+recipe() {
+  local name=$1
+  shift
+  starling "${recipe[@]}" "${common[@]}" -t "$REGISTRY/t/$name:1" --push "$@" >"$work/$name.digest" 2>"$work/$name.log" || fail "$name: $(tail -n 20 "$work/$name.log")"
+  grep -oE '([12]\.0 ){5}[12]\.0$' "$work/$name.log" | tail -n 1 >"$work/$name.said" || true
+}
+recipe one --lock "$work/one.lock"
+expect "what is installed" "$(cat "$work/one.said")" "1.0 1.0 1.0 1.0 1.0 1.0"
+wheel=http://$web/simple/
+sha() { sha256sum "$work/web/simple/$1/$1-1.0-py3-none-any.whl" | cut -d' ' -f1; }
+expect "packages in the lock" "$(jq -c .packages "$work/one.lock")" \
+  "$(jq -nc --arg pip "linux/amd64 python -m pip install foo --index-url $wheel" \
+    --arg uv "linux/amd64 uv pip install -r /.uv/0/requirements.txt baz sha256:$(sha256sum "$work/project/requirements.txt" | cut -d' ' -f1)" \
+    --arg foo "$(sha foo)" --arg low "$(sha low)" --arg baz "$(sha baz)" --arg qux "$(sha qux)" '{
+      "linux/amd64 apt-get install -y e2e-app": ["e2e-app=1.0", "e2e-low=1.0"],
+      ($pip): ["foo==1.0 --hash=sha256:\($foo)", "low==1.0 --hash=sha256:\($low)"],
+      ($uv): ["baz==1.0 --hash=sha256:\($baz)", "qux==1.0 --hash=sha256:\($qux)"]}')"
+expect "the tool in the lock" "$(jq -c '.tools | map_values(.digest)' "$work/one.lock")" \
+  "{\"uv 0.13.9 amd64\":\"sha256:$(sha256sum "$wheels"/uv-0.13.9-*.whl | cut -d' ' -f1)\"}"
+
+publish 2.0
+recipe again --lock "$work/one.lock" --locked
+expect "the image once more" "$(cat "$work/again.digest")" "$(cat "$work/one.digest")"
+expect "steps that were done for it" "$(grep -cE '([12]\.0 ){5}' "$work/again.log" || true)" 0
+(
+  # Another machine: nothing of the first one's is here but the lock.
+  mkdir "$work/other"
+  start_starlingd "$work/other"
+  start_containerd "$work/other" "$bin"
+  common=(--progress plain --address "$CONTAINERD_ADDRESS" --state-dir "$work/other/state")
+  recipe two --lock "$work/one.lock" --locked
+  stop_process "$CONTAINERD_PID"
+  stop_process "$STARLINGD_PID"
+)
+expect "what another machine installs" "$(cat "$work/two.said")" "1.0 1.0 1.0 1.0 1.0 1.0"
+expect "its image" "$(cat "$work/two.digest")" "$(cat "$work/one.digest")"
+recipe new --lock "$work/new.lock"
+expect "what is installed with a new lock" "$(cat "$work/new.said")" "2.0 2.0 2.0 2.0 2.0 2.0"
+# Compiled files that name contents: flags are 1 for those of pip, which are looked at, and 3 for uv's, which are not.
+flags='import sys; print(*(open(f"/usr/local/lib/python3.12/site-packages/__pycache__/{name}.cpython-312.pyc", "rb").read()[4] for name in sys.argv[1:]))'
+expect "kinds of compiled files" \
+  "$("$bin/ctr" run --rm --log-uri "file://$work/flags" --snapshotter stargz "$REGISTRY/t/one:1" flags python -c "$flags" foo low baz qux && cat "$work/flags")" "1 1 3 3"
+
+refuse_recipe() {
+  if starling "${recipe[@]}" "${common[@]}" "${@:3}" >"$work/refused.out" 2>"$work/refused.log"; then fail "$1 was built"; fi
+  expect_match "$1" "$(cat "$work/refused.log")" "$2"
+}
+echo low >>"$work/project/requirements.txt"
+refuse_recipe "another file of requirements" 'recipe: /steps/4: what "linux/amd64 uv pip install .*" installs is not in .*one.lock; build once with --lock' \
+  --lock "$work/one.lock" --locked
+rm "$work/web/simple/foo/foo-1.0-py3-none-any.whl"
+refuse_recipe "a wheel that is gone" "No such file|404|Could not find|HTTP error" --lock "$work/one.lock" --locked --no-cache
+jq '.steps[2] = {step: "micromamba", packages: ["x"]}' "$work/recipe.json" >"$work/refused.json"
+recipe=(build --recipe "$work/refused.json" --build-context "local-1=$work/project")
+refuse_recipe "what cannot be locked" "/steps/2: what micromamba installs cannot be locked; build it without --lock and --locked" --lock "$work/x.lock"
+[ ! -e "$work/x.lock" ] || fail "a lock was written"
+
+# One package more than twenty: the nineteen, and what stands below, are there.
+names=$(printf 'p%d ' {1..20})
+for name in $names p21; do "$here/package_index.py" wheel "$work/web/simple" "$name" 1.0; done
+many() {
+  starling image from-registry "$REGISTRY/t/debian:1" --env "PIP_INDEX_URL=http://$web/simple/" --add-python 3.12.3 --apt-install e2e-app \
+    --pip-install $names "$@" "${common[@]}" >/dev/null 2>"$work/many.log" || fail "$(tail -n 20 "$work/many.log")"
+}
+wheels_sent() { grep -c 'GET /simple/p.*\.whl HTTP[^"]*" 200' "$work/web.log" || true; }
+many
+expect "wheels that are fetched for twenty packages" "$(wheels_sent)" 20
+many p21
+expect "for one more" "$(wheels_sent)" 21
+expect "steps that are done for it" "$(grep -c ' DONE' "$work/many.log" || true)" 1
 echo PASS

@@ -38,11 +38,11 @@ refuse() {
 }
 refuse '/steps/1/packages/1: "-r" is an option' from-recipe - --print=json \
   <<<'{"version": 1, "steps": [{"step": "from", "image": "scratch"}, {"step": "pip", "packages": ["a", "-r"]}]}'
-refuse '/builder_version: 2 is not a version of the builder that this program knows, which are 1 to 1; a newer Starling may' \
-  from-scratch --builder-version 2 --print=json
+refuse '/builder_version: 3 is not a version of the builder that this program knows, which are 1 to 2; a newer Starling may' \
+  from-scratch --builder-version 3 --print=json
 expect "the builder's version in a recipe" "$(starling image from-scratch --builder-version 1 --print=json | jq .builder_version)" 1
 expect "and on the image" "$(starling image from-scratch --label a=b --state-dir "$work/state" --print=config | jq -c .config.Labels)" \
-  '{"a":"b","dev.starling.builder-version":"1"}'
+  '{"a":"b","dev.starling.builder-version":"2"}'
 refuse '/version: 2 is not' from-recipe - --print=json <<<'{"version": 2, "steps": []}'
 refuse "not expected: --pre.*no package; write the command: --run 'python -m pip install --pre NAME'" \
   from-scratch --pip-install polars --pre --print=json

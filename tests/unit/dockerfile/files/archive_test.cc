@@ -52,6 +52,24 @@ TEST_F(ArchiveTest, IsKnownByItsContent) {
   }
 }
 
+TEST_F(ArchiveTest, AFileOfAZip) {
+  Run("cd from; mkdir -p d/e; head -c 300000 /dev/zero >d/e/file; echo x >other; python3 -m "
+      "zipfile "
+      "-c ../zip other d; head -c 200 ../zip >../short; echo noise >../noise");
+  const auto extract = [this](const char* archive, const char* name, uint64_t max_bytes) {
+    const UniqueFd file(::open(Path(archive).c_str(), O_RDONLY));
+    const UniqueFd out(::open(Path("out").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600));
+    return ExtractFromZip(file.get(), name, out.get(), max_bytes, {}).code();
+  };
+  EXPECT_EQ(extract("zip", "d/e/file", 300000), StatusCode::kOk);
+  EXPECT_EQ(Content("out"), Content("from/d/e/file"));
+  EXPECT_EQ(extract("zip", "d/e/file", 299999), StatusCode::kResourceExhausted);
+  EXPECT_EQ(extract("zip", "d/e", 300000), StatusCode::kNotFound);
+  EXPECT_EQ(extract("zip", "e/file", 300000), StatusCode::kNotFound);
+  EXPECT_EQ(extract("short", "d/e/file", 300000), StatusCode::kDataLoss);
+  EXPECT_EQ(extract("noise", "d/e/file", 300000), StatusCode::kDataLoss);
+}
+
 TEST_F(ArchiveTest, KeepsWhatATarKeeps) {
   Run("cd from; mkdir d; echo x >d/file; chown 5:6 d/file; chmod 4711 d/file; ln d/file d/hard; "
       "ln -s /nowhere d/link; mkfifo d/pipe; mknod d/null c 1 3; setfattr -n user.a -v b d/file; "

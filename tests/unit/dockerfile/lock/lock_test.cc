@@ -17,6 +17,9 @@ TEST(WriteLock, IsReadAgain) {
       .images = {{"docker.io/library/ubuntu:22.04", kDigest}, {"a.example/b:1", kDigest}},
       .pythons = {{"3.12 amd64 gnu v1",
                    {.file = "cpython-3.12.3+20240415.tar.gz", .digest = kDigest}}},
+      .tools = {{"uv 0.13.9 amd64", {.file = "fe/12/uv-0.13.9.whl", .digest = kDigest}}},
+      .packages = {{"linux/amd64 apt-get install -y git", {"git=1:2.1", "libc6=2.36"}},
+                   {"linux/amd64 python -m pip install x", {}}},
       .downloads = {{"https://x.example/a?b=c", kDigest}},
       .repositories = {{"https://x.example/a.git#main", kCommit}}};
   const std::string text = WriteLock(lock);
@@ -31,6 +34,19 @@ TEST(WriteLock, IsReadAgain) {
       "file": "cpython-3.12.3+20240415.tar.gz",
       "digest": "{0}"
     }}
+  }},
+  "tools": {{
+    "uv 0.13.9 amd64": {{
+      "file": "fe/12/uv-0.13.9.whl",
+      "digest": "{0}"
+    }}
+  }},
+  "packages": {{
+    "linux/amd64 apt-get install -y git": [
+      "git=1:2.1",
+      "libc6=2.36"
+    ],
+    "linux/amd64 python -m pip install x": []
   }},
   "downloads": {{
     "https://x.example/a?b=c": "{0}"
@@ -67,8 +83,18 @@ TEST(ParseLock, RefusesWhatIsNoLock) {
       {"no Python", R"({"version": 1, "pythons": {"a": {"file": "x"}}})", "/pythons/a: this must"},
       {"a path", R"({"version": 1, "pythons": {"a": {"file": "../x", "digest": "y"}}})",
        "/pythons/a/file: this must be the name of a file"},
+      {"a path of a Python",
+       R"({"version": 1, "pythons": {"a": {"file": "x/y", "digest": "sha256:)" +
+           std::string(64, '0') + R"("}}})",
+       "/pythons/a/file: this must be the name of a file"},
+      {"a way up", R"({"version": 1, "tools": {"a": {"file": "x/../y", "digest": "y"}}})",
+       "/tools/a/file: this must be the name of a file"},
+      {"no lines", R"({"version": 1, "packages": {"a": "b"}})",
+       "/packages/a: this must be an array"},
+      {"two lines", R"({"version": 1, "packages": {"a": ["b", "c\nd"]}})",
+       "/packages/a/1: this must be a line"},
       {"depth", std::string(1000, '['), "nested more than 4 deep"},
-      {"size", std::string(kMaxLockBytes + 1, ' '), "at most 4194304 are read"},
+      {"size", std::string(kMaxLockBytes + 1, ' '), "at most 16777216 are read"},
   };
   for (const auto& c : cases) {
     EXPECT_THAT(std::string(MessageOf(ParseLock(AsBytes(c.text)).status())),

@@ -44,9 +44,21 @@ TEST_F(PinnedImagesTest, AreNoted) {
                                                                     {"oci:/layout:x", kIndex}}));
 }
 
+TEST_F(PinnedImagesTest, AreAskedForOnce) {
+  Pins pins;
+  PinnedImages pinned(pins, images_, [](const plan::BaseImage&) { return kIndex; });
+  for (const char* architecture : {"amd64", "arm64", "amd64", "arm64"}) {
+    EXPECT_TRUE(
+        pinned.ResolveImage("h.example/a:1", {.os = "linux", .architecture = architecture}).ok());
+  }
+  EXPECT_EQ(images_.asked.size(), 2U);
+}
+
 TEST_F(PinnedImagesTest, AreAskedForByDigest) {
   Pins pins({.images = {{"h.example/a:1", kIndex}, {"oci:/layout:x", kIndex}},
              .pythons = {},
+             .tools = {},
+             .packages = {},
              .downloads = {},
              .repositories = {}},
             "L");

@@ -26,6 +26,8 @@ TEST(Pins, LeaveEverythingOpenWithoutALock) {
   Pins pins;
   EXPECT_EQ(*pins.Image("a"), std::nullopt);
   EXPECT_EQ(*pins.Python("a"), std::nullopt);
+  EXPECT_EQ(*pins.Tool("a"), std::nullopt);
+  EXPECT_EQ(*pins.Packages("a"), std::nullopt);
   plan::Graph graph =
       GraphOf({{.url = "https://x/y"}}, {{.remote = "https://x/y.git", .ref = "v"}});
   EXPECT_TRUE(pins.PinSources(graph).ok());
@@ -37,10 +39,14 @@ TEST(Pins, NoteWhatIsUsed) {
   Pins pins;
   EXPECT_TRUE(pins.NoteImage("a:1", kOne).ok());
   pins.NotePython("3.12 amd64 gnu v1", {"file", kTwo});
+  pins.NoteTool("uv 0.13.9 amd64", {"uv.whl", kOne});
+  pins.NotePackages("linux/amd64 pip install a", {"a==1"});
   pins.NoteDownload("https://me:secret@x/y?z", kOne);
   pins.NoteRepository(Pins::NameOf({.remote = "https://token@x/y.git", .ref = ""}), kCommit);
   EXPECT_EQ(pins.used(), (Lock{.images = {{"a:1", kOne}},
                                .pythons = {{"3.12 amd64 gnu v1", {"file", kTwo}}},
+                               .tools = {{"uv 0.13.9 amd64", {"uv.whl", kOne}}},
+                               .packages = {{"linux/amd64 pip install a", {"a==1"}}},
                                .downloads = {{"https://x/y?z", kOne}},
                                .repositories = {{"https://x/y.git#HEAD", kCommit}}}));
 }
@@ -59,11 +65,15 @@ TEST(Pins, NameNoUser) {
 TEST(Pins, AreWhatTheLockSays) {
   const Pins pins({.images = {{"a:1", kOne}},
                    .pythons = {{"3.12 amd64 gnu v1", {"file", kTwo}}},
+                   .tools = {{"uv 0.13.9 amd64", {"uv.whl", kOne}}},
+                   .packages = {{"linux/amd64 pip install a", {"a==1"}}},
                    .downloads = {{"https://x/y", kOne}},
                    .repositories = {{"https://x/y.git#main", kCommit}}},
                   "starling.lock");
   EXPECT_EQ(*pins.Image("a:1"), kOne);
   EXPECT_EQ((*pins.Python("3.12 amd64 gnu v1"))->file, "file");
+  EXPECT_EQ((*pins.Tool("uv 0.13.9 amd64"))->digest, kOne);
+  EXPECT_EQ(**pins.Packages("linux/amd64 pip install a"), std::vector<std::string>{"a==1"});
   plan::Graph graph =
       GraphOf({{.url = "https://x/y"}, {.url = "https://other", .checksum = kTwo}},
               {{.remote = "https://x/y.git", .ref = "main"}, {.remote = "z", .ref = kOther}});
@@ -79,6 +89,8 @@ TEST(Pins, AreWhatTheLockSays) {
 TEST(Pins, RefuseWhatTheLockDoesNotHave) {
   Pins pins({.images = {{"a:1", kOne}},
              .pythons = {},
+             .tools = {},
+             .packages = {},
              .downloads = {{"https://x/y", kOne}},
              .repositories = {{"https://x/y.git#main", kCommit}}},
             "L");
@@ -98,6 +110,10 @@ TEST(Pins, RefuseWhatTheLockDoesNotHave) {
             fmt::format("the image a:1 is {}, and L says {}", kTwo.ToString(), kOne.ToString()));
   EXPECT_EQ(refused(pins.Python("3.11").status()),
             fmt::format("Python 3.11 is not in L; {}", kHow));
+  EXPECT_EQ(refused(pins.Tool("uv 0.8.0 amd64").status()),
+            fmt::format("uv 0.8.0 amd64 is not in L; {}", kHow));
+  EXPECT_EQ(refused(pins.Packages("linux/amd64 pip install a").status()),
+            fmt::format("what \"linux/amd64 pip install a\" installs is not in L; {}", kHow));
   EXPECT_EQ(sources({{.url = "https://x/z"}}, {{.remote = "https://x/y.git", .ref = "v1"}}),
             fmt::format("https://x/z is not in L; {}; the repository https://x/y.git#v1 is not in "
                         "L; {}",

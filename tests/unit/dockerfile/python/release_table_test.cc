@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "dockerfile/python/sums.h"
+
 namespace starling::dockerfile::python {
 namespace {
 

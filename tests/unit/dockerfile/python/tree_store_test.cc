@@ -65,9 +65,9 @@ TEST_F(TreeStoreTest, UnpacksOnceAndRepairs) {
 
 TEST_F(TreeStoreTest, ADirectoryMayHaveFilesBelowTheirReleases) {
   Run(std::string("mkdir source/20240415; mv source/") + kFile + " source/20240415");
-  EXPECT_TRUE(ReleaseSource(Path("source")).Has(release_));
+  EXPECT_TRUE(ReleaseSource(Path("source")).Has(release_.Released()));
   EXPECT_TRUE(Provide(Path("source")).ok());
-  EXPECT_FALSE(ReleaseSource(Path("scratch")).Has(release_));
+  EXPECT_FALSE(ReleaseSource(Path("scratch")).Has(release_.Released()));
 }
 
 TEST_F(TreeStoreTest, AFullArchiveHasItsTreeBelow) {
@@ -89,7 +89,7 @@ TEST_F(TreeStoreTest, FetchesFromAMirror) {
                ? ServedResponse{.body = archive}
                : ServedResponse{.status = 404};
   });
-  EXPECT_TRUE(ReleaseSource(server.url() + "/mirror").Has(release_)) << "asked nobody";
+  EXPECT_TRUE(ReleaseSource(server.url() + "/mirror").Has(release_.Released())) << "asked nobody";
   const auto provided = Provide(server.url() + "/mirror/");
   ASSERT_TRUE(provided.ok()) << provided.status();
   EXPECT_TRUE(std::filesystem::exists(*provided / "python/bin/python3"));

@@ -49,9 +49,9 @@ TEST(ParseRecipe, NamesThePlaceOfWhatItRefuses) {
        .text = R"({"version": "1", "steps": []})",
        .want = "/version: \"1\" is not"},
       {.name = "newer builder",
-       .text = R"({"version": 1, "builder_version": 2, "steps": []})",
-       .want = "/builder_version: 2 is not a version of the builder that this program knows, which "
-               "are 1 to 1; a newer Starling may"},
+       .text = R"({"version": 1, "builder_version": 3, "steps": []})",
+       .want = "/builder_version: 3 is not a version of the builder that this program knows, which "
+               "are 1 to 2; a newer Starling may"},
       {.name = "builder 0",
        .text = R"({"version": 1, "builder_version": 0, "steps": []})",
        .want = "/builder_version: 0 is not a version of the builder that this program knows"},

@@ -102,7 +102,7 @@ TEST(RenderDockerfile, WritesTheInstructionsOfEachStep) {
       {.name = "uv",
        .steps = R"({"step": "uv_pip", "packages": ["polars", "datasette"], "pre": true,
                    "requirements": [{"context": "c", "path": "r.txt"}], "uv_version": "0.8.0"})",
-       .want = "COPY --from=ghcr.io/astral-sh/uv:0.8.0 /uv /.uv/uv\n"
+       .want = "COPY --link --from=uv-0.8.0 /uv /.uv/uv\n"
                "COPY --from=c r.txt /.uv/0/r.txt\n"
                "RUN --mount=type=cache,target=/root/.cache/uv /.uv/uv pip install --python "
                "$(command -v python) --compile-bytecode --link-mode=copy --prerelease=allow -r "
@@ -111,7 +111,7 @@ TEST(RenderDockerfile, WritesTheInstructionsOfEachStep) {
        .steps = R"({"step": "uv_sync", "project": {"context": "c", "path": "pyproject.toml"},
                    "lock": {"context": "c", "path": "uv.lock"}, "groups": ["dev"],
                    "extras": ["gpu"], "frozen": true, "extra_options": ["--no-dev"]})",
-       .want = "COPY --from=ghcr.io/astral-sh/uv:latest /uv /.uv/uv\n"
+       .want = "COPY --link --from=uv-0.13.9 /uv /.uv/uv\n"
                "COPY --from=c pyproject.toml /.uv/pyproject.toml\n"
                "COPY --from=c uv.lock /.uv/uv.lock\n"
                "RUN --mount=type=cache,target=/root/.cache/uv /.uv/uv sync --project=/.uv "
@@ -181,6 +181,201 @@ TEST(RenderDockerfile, WritesTheInstructionsOfEachStep) {
     const auto lines = LinesOf(c.steps);
     ASSERT_TRUE(lines.ok()) << lines.status();
     EXPECT_EQ(*lines, c.want);
+  }
+}
+
+/// The lines behind the first one, with `options`.
+StatusOr<std::string> LinesWith(const std::string& steps, const RenderOptions& options,
+                                int builder_version = kNewestBuilderVersion) {
+  ASSIGN_OR_RETURN(Recipe recipe, WithSteps(steps));
+  recipe.builder_version = builder_version;
+  ASSIGN_OR_RETURN(const RenderedRecipe rendered, RenderRecipe(recipe, options));
+  return rendered.text.substr(std::string_view("FROM scratch\n").size());
+}
+
+const std::string kApt = R"({"step": "apt", "packages": ["git"]})";
+const std::string kPip =
+    R"({"step": "pip", "packages": ["b", "a[x]<2"], "requirements": [{"context": "c", "path": "r.txt"}],
+        "index_url": "https://i", "extra_options": ["--upgrade"]})";
+const std::string kUv =
+    R"({"step": "uv_pip", "packages": ["b"], "requirements": [{"context": "c", "path": "r.txt"}],
+        "index_url": "https://i", "extra_options": ["--no-deps", "--reinstall"]})";
+const std::string kPoetry =
+    R"({"step": "poetry", "project": {"context": "c", "path": "pyproject.toml"},
+        "lock": {"context": "c", "path": "poetry.lock"}, "poetry_version": "1.8.3"})";
+
+TEST(RenderRecipe, InstallsWhatALockHas) {
+  const struct {
+    std::string_view name;
+    std::string steps;
+    std::string_view want;
+  } cases[] = {
+      {.name = "apt",
+       .steps = kApt,
+       .want = "RUN --mount=type=cache,target=/var/cache/apt,sharing=locked "
+               "--mount=type=bind,from=l,source=/0,target=/.starling-lock apt-get update && "
+               "apt-get install -y --no-install-recommends $(cat /.starling-lock) && rm -rf "
+               "/var/lib/apt/lists/* /var/log/apt/* /var/log/dpkg.log /var/log/alternatives.log "
+               "/var/cache/ldconfig/aux-cache\n"},
+      {.name = "pip",
+       .steps = kPip,
+       .want = "COPY --from=c r.txt /.r.txt\n"
+               "RUN --mount=type=cache,target=/root/.cache/pip "
+               "--mount=type=bind,from=l,source=/0,target=/.starling-lock python -m pip install "
+               "--no-deps --require-hashes -r /.starling-lock --index-url https://i --upgrade\n"},
+      {.name = "uv",
+       .steps = kUv,
+       .want = "COPY --link --from=uv-0.13.9 /uv /.uv/uv\nCOPY --from=c r.txt /.uv/0/r.txt\n"
+               "RUN --mount=type=cache,target=/root/.cache/uv "
+               "--mount=type=bind,from=l,source=/0,target=/.starling-lock /.uv/uv pip install "
+               "--python $(command -v python) --compile-bytecode --link-mode=copy "
+               "--require-hashes --index-url https://i --no-deps --reinstall -r "
+               "/.starling-lock\n"},
+      {.name = "numbers of installs",
+       .steps = kApt + "," + kApt,
+       .want = "RUN --mount=type=cache,target=/var/cache/apt,sharing=locked "
+               "--mount=type=bind,from=l,source=/0,target=/.starling-lock apt-get update && "
+               "apt-get install -y --no-install-recommends $(cat /.starling-lock) && rm -rf "
+               "/var/lib/apt/lists/* /var/log/apt/* /var/log/dpkg.log /var/log/alternatives.log "
+               "/var/cache/ldconfig/aux-cache\n"
+               "RUN --mount=type=cache,target=/var/cache/apt,sharing=locked "
+               "--mount=type=bind,from=l,source=/1,target=/.starling-lock apt-get update && "
+               "apt-get install -y --no-install-recommends $(cat /.starling-lock) && rm -rf "
+               "/var/lib/apt/lists/* /var/log/apt/* /var/log/dpkg.log /var/log/alternatives.log "
+               "/var/cache/ldconfig/aux-cache\n"},
+      {.name = "poetry itself, whose project has a lock of its own",
+       .steps = kPoetry,
+       .want = "RUN --mount=type=cache,target=/root/.cache/pip "
+               "--mount=type=bind,from=l,source=/0,target=/.starling-lock python -m pip install "
+               "--no-deps --require-hashes -r /.starling-lock\n"
+               "COPY --from=c poetry.lock /tmp/poetry/poetry.lock\n"
+               "COPY --from=c pyproject.toml /tmp/poetry/pyproject.toml\n"
+               "RUN --mount=type=cache,target=/root/.cache/pypoetry cd /tmp/poetry && poetry "
+               "config virtualenvs.create false && poetry install --no-root --compile\n"},
+      {.name = "nothing to install",
+       .steps = R"({"step": "user", "user": "u"})",
+       .want = "USER u\n"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto lines = LinesWith(c.steps, {.lock_context = "l"});
+    ASSERT_TRUE(lines.ok()) << lines.status();
+    EXPECT_EQ(*lines, c.want);
+    EXPECT_EQ(*LinesWith(c.steps, {.lock_context = "l"}, 1), *LinesWith(c.steps, {}, 1))
+        << "a lock means nothing to the first version";
+  }
+}
+
+TEST(RenderRecipe, AsksWhatWouldBeInstalled) {
+  const struct {
+    std::string_view name;
+    std::string steps;
+    size_t resolve;
+    std::string_view want;
+  } cases[] = {
+      {.name = "apt",
+       .steps = kApt + R"(, {"step": "user", "user": "u"}, )" + kPip + "," + kApt,
+       .resolve = 0,
+       .want = "RUN --mount=type=cache,target=/var/cache/apt,sharing=locked "
+               "--mount=type=bind,from=l,source=/0,target=/.starling-lock apt-get update && "
+               "apt-get install -y --simulate git >/.starling-resolved\n"},
+      {.name = "pip, of which poetry's installation is one",
+       .steps = kPoetry,
+       .resolve = 0,
+       .want = "RUN --mount=type=cache,target=/root/.cache/pip "
+               "--mount=type=bind,from=l,source=/0,target=/.starling-lock python -m pip install "
+               "--dry-run --report /.starling-resolved poetry==1.8.3\n"},
+      {.name = "pip behind another install",
+       .steps = kPoetry + "," + kPip,
+       .resolve = 1,
+       .want = "--mount=type=bind,from=l,source=/1,target=/.starling-lock python -m pip install "
+               "--dry-run --report /.starling-resolved 'a[x]<2' b -r /.r.txt --index-url https://i "
+               "--upgrade\n"},
+      {.name = "uv",
+       .steps = kUv,
+       .resolve = 0,
+       .want = "/.uv/uv pip install --python $(command -v python) --dry-run --refresh --index-url "
+               "https://i "
+               "--no-deps --reinstall -r /.uv/0/r.txt b 2>/.starling-plan || { cat "
+               "/.starling-plan >&2; exit 1; }; { cat /.starling-lock; sed -n '/ (from /!s/^ + "
+               "//p' /.starling-plan; } | /.uv/uv pip compile - --python $(command -v python) "
+               "--no-deps --generate-hashes --no-header --no-annotate --index-url https://i -o "
+               "/.starling-resolved\n"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto lines = LinesWith(c.steps, {.lock_context = "l", .resolve = c.resolve});
+    ASSERT_TRUE(lines.ok()) << lines.status();
+    EXPECT_TRUE(lines->ends_with(c.want)) << *lines;
+  }
+}
+
+TEST(RenderRecipe, NamesInstallsByWhatTheyAreAskedFor) {
+  const auto recipe = WithSteps(kApt + "," + kPip + "," + kUv + "," + kPoetry);
+  std::vector<std::string> names;
+  const auto rendered = RenderRecipe(*recipe, {.source_date_epoch = 1});
+  ASSERT_TRUE(rendered.ok()) << rendered.status();
+  for (const Install& install : rendered->installs) {
+    names.push_back(
+        fmt::format("{}: {}, {} files", install.step, install.name, install.requirements.size()));
+  }
+  EXPECT_THAT(
+      names,
+      ElementsAre("1: apt-get install -y git, 0 files",
+                  "2: python -m pip install 'a[x]<2' b -r /.r.txt --index-url https://i --upgrade, "
+                  "1 files",
+                  "3: uv pip install --index-url https://i --no-deps --reinstall -r /.uv/0/r.txt "
+                  "b, 1 files",
+                  "4: python -m pip install poetry==1.8.3, 0 files"));
+}
+
+TEST(RenderRecipe, RefusesToLockWhatHasNoDigests) {
+  const struct {
+    std::string_view name;
+    std::string step;
+    std::string_view want;
+  } cases[] = {
+      {"micromamba", R"({"step": "micromamba", "packages": ["a"]})",
+       "/steps/1: what micromamba installs cannot be locked"},
+      {"uv without its lock",
+       R"({"step": "uv_sync", "project": {"context": "c", "path": "pyproject.toml"}})",
+       "/steps/1: what uv_sync installs is locked by its own uv.lock alone"},
+      {"uv that may change its lock",
+       R"({"step": "uv_sync", "project": {"context": "c", "path": "pyproject.toml"},
+           "lock": {"context": "c", "path": "uv.lock"}})",
+       "/steps/1: what uv_sync installs is locked by its own uv.lock alone"},
+      {"poetry without its lock",
+       R"({"step": "poetry", "project": {"context": "c", "path": "pyproject.toml"}})",
+       "/steps/1: what poetry installs is locked by its own poetry.lock alone"},
+  };
+  for (const auto& c : cases) {
+    const auto lines = LinesWith(c.step, {.lock_context = "l"});
+    EXPECT_EQ(lines.status().code(), StatusCode::kFailedPrecondition) << c.name;
+    EXPECT_THAT(std::string(MessageOf(lines.status())), HasSubstr(std::string(c.want))) << c.name;
+    EXPECT_TRUE(LinesWith(c.step, {}).ok()) << c.name;
+  }
+}
+
+TEST(RenderRecipe, GivesTheTimeToWhatCompiles) {
+  const struct {
+    std::string_view name;
+    std::string step;
+    std::string_view want;
+  } cases[] = {
+      {"apt", kApt, "apt-get update && SOURCE_DATE_EPOCH=7 apt-get install -y git\n"},
+      {"pip", R"({"step": "pip", "packages": ["a"]})",
+       " SOURCE_DATE_EPOCH=7 python -m pip install a\n"},
+      {"uv", R"({"step": "uv_pip", "packages": ["a"]})",
+       " SOURCE_DATE_EPOCH=7 PYC_INVALIDATION_MODE=UNCHECKED_HASH /.uv/uv pip install --python "
+       "$(command -v python) --compile-bytecode --link-mode=copy a\n"},
+      {"poetry", kPoetry, " SOURCE_DATE_EPOCH=7 poetry install --no-root --compile\n"},
+      {"run", R"({"step": "run", "commands": ["a"]})", "RUN a\n"},
+  };
+  for (const auto& c : cases) {
+    const auto lines = LinesWith(c.step, {.source_date_epoch = 7});
+    ASSERT_TRUE(lines.ok()) << c.name << lines.status();
+    EXPECT_TRUE(lines->ends_with(c.want)) << c.name << *lines;
+    EXPECT_EQ(*LinesWith(c.step, {.source_date_epoch = 7}, 1), *LinesWith(c.step, {}, 1)) << c.name;
   }
 }
 

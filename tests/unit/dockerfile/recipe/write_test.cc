@@ -38,7 +38,7 @@ TEST(WriteRecipe, LeavesOutWhatSaysNothing) {
   EXPECT_EQ(WriteRecipe({.steps = {From{"scratch", {}}, Cmd{}}}),
             R"({
   "version": 1,
-  "builder_version": 1,
+  "builder_version": 2,
   "steps": [
     {
       "step": "from",

@@ -1,0 +1,190 @@
+#include "dockerfile/python/uv.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <set>
+#include <vector>
+
+#include "base/file_system.h"
+#include "base/unique_fd.h"
+#include "dockerfile/files/archive.h"
+#include "dockerfile/python/sums.h"
+
+namespace starling::dockerfile::python {
+namespace {
+
+constexpr uint64_t kMaxProgramBytes = uint64_t{512} << 20;
+constexpr size_t kMaxVersionBytes = 32;
+/// A zip's times have no zone; the same program is to be the same layer everywhere.
+constexpr time_t kProgramTime = 315532800;  // 1980-01-01
+
+constexpr std::string_view kBuiltIn = R"(
+2c45530751517d6c3bbc69a19473f6effe47cce047bede01ffd8af7ea7b36b25  fe/fe/794884de0efd3ac77a427cab21aa72c0483e100c55a42cd5cbb02c141b84/uv-0.13.9-py3-none-musllinux_1_1_x86_64.whl
+5435c5ce14a56431208ca0996416d310f1598e8c2c8ba707688985a16bb82dbe  57/15/94b6cd62ac3ff6550288328e8035288875197cbc183f51554b266a69877b/uv-0.13.9-py3-none-manylinux_2_17_aarch64.manylinux2014_aarch64.musllinux_1_1_aarch64.whl
+)";
+
+struct Processor {
+  std::string_view wheel_name;
+  std::string_view architecture;
+};
+constexpr std::array kProcessors = {Processor{"x86_64", "amd64"}, Processor{"aarch64", "arm64"}};
+
+/// The numbers of "0.13.9"; nothing for a preview.
+std::vector<int> NumbersOf(std::string_view version) {
+  std::vector<int> numbers;
+  const char* at = version.data();
+  const char* const end = at + version.size();
+  while (true) {
+    int number = 0;
+    const auto [after, error] = std::from_chars(at, end, number);
+    if (error != std::errc() || number < 0) {
+      return {};
+    }
+    numbers.push_back(number);
+    if (after == end) {
+      return numbers;
+    }
+    if (*after != '.') {
+      return {};
+    }
+    at = after + 1;
+  }
+}
+
+}  // namespace
+
+std::optional<UvRelease> ParseUvWheel(std::string_view file) {
+  constexpr std::string_view kBegin = "uv-";
+  constexpr std::string_view kTags = "-py3-none-";
+  constexpr std::string_view kEnd = ".whl";
+  const size_t tags = file.find(kTags);
+  if (!file.starts_with(kBegin) || !file.ends_with(kEnd) || tags == std::string_view::npos) {
+    return std::nullopt;
+  }
+  UvRelease release{.version = std::string(file.substr(kBegin.size(), tags - kBegin.size())),
+                    .architecture = {},
+                    .released = {.file = std::string(file), .digest = {}, .directory = {}}};
+  if (release.version.size() > kMaxVersionBytes || NumbersOf(release.version).empty()) {
+    return std::nullopt;
+  }
+  // What runs with musl of any version is linked with nothing.
+  const std::string_view platforms = file.substr(tags + kTags.size());
+  const size_t musl = platforms.find("musllinux_");
+  if (musl == std::string_view::npos) {
+    return std::nullopt;
+  }
+  const std::string_view platform = platforms.substr(musl, platforms.find('.', musl) - musl);
+  for (const Processor& processor : kProcessors) {
+    if (platform.ends_with(fmt::format("_{}", processor.wheel_name))) {
+      release.architecture = processor.architecture;
+      return release;
+    }
+  }
+  return std::nullopt;
+}
+
+UvTable UvTable::BuiltIn() {
+  UvTable table;
+  // A test holds the text to its form.
+  table.Add(kBuiltIn).IgnoreError();
+  return table;
+}
+
+Status UvTable::Add(std::string_view sums) {
+  std::map<std::string, UvRelease, std::less<>> added = releases_;
+  RETURN_IF_ERROR(ReadSums(sums, [&](const oci::Digest& digest, std::string_view path) {
+    const size_t slash = path.rfind('/');
+    const std::string_view file = slash == std::string_view::npos ? path : path.substr(slash + 1);
+    std::optional<UvRelease> release = ParseUvWheel(file);
+    if (!release) {
+      return OkStatus();
+    }
+    release->released.digest = digest;
+    release->released.directory = slash == std::string_view::npos ? "" : path.substr(0, slash);
+    const auto [known, is_new] = added.try_emplace(release->released.file, *release);
+    if (!is_new && known->second.released.digest != digest) {
+      return MakeError(StatusCode::kInvalidArgument,
+                       fmt::format("{} is known with another digest: {}", file,
+                                   known->second.released.digest.Hex()));
+    }
+    return OkStatus();
+  }));
+  releases_ = std::move(added);
+  return OkStatus();
+}
+
+StatusOr<UvRelease> UvTable::Choose(const std::string& version,
+                                    const std::string& architecture) const {
+  const UvRelease* best = nullptr;
+  std::set<std::string> known;
+  for (const auto& [file, release] : releases_) {
+    if (release.architecture != architecture) {
+      continue;
+    }
+    known.insert(release.version);
+    if ((version == "latest" || release.version == version) &&
+        (best == nullptr || NumbersOf(release.version) > NumbersOf(best->version))) {
+      best = &release;
+    }
+  }
+  if (best == nullptr) {
+    return MakeError(
+        StatusCode::kNotFound,
+        fmt::format("uv {} for {}: known are {}; add its wheel's digest by --python-table, or name "
+                    "another place of it: --build-context "
+                    "uv-{}=docker-image://ghcr.io/astral-sh/uv:{}",
+                    version, architecture,
+                    known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", ")), version,
+                    version));
+  }
+  return *best;
+}
+
+StatusOr<std::filesystem::path> UvStore::Provide(const UvRelease& release,
+                                                 const ReleaseSource& source,
+                                                 const std::filesystem::path& scratch,
+                                                 const TreeStore::OnFetch& on_fetch,
+                                                 const std::stop_token& stop) const {
+  const std::filesystem::path kept = directory_ / release.released.digest.Hex();
+  std::error_code error;
+  if (std::filesystem::is_directory(kept, error)) {
+    return kept;
+  }
+  on_fetch(source.PlaceOf(release.released));
+  const std::filesystem::path wheel = scratch / release.released.file;
+  RETURN_IF_ERROR(source.Fetch(release.released, wheel, stop));
+  const std::filesystem::path ready = scratch / (release.released.file + ".ready");
+  const auto made = [&]() -> Status {
+    RETURN_IF_ERROR(MakeDirectories(ready, 0755));
+    ASSIGN_OR_RETURN(const UniqueFd from, RealFileSystem().Open(wheel, O_RDONLY, 0));
+    ASSIGN_OR_RETURN(const UniqueFd to,
+                     RealFileSystem().Open(ready / "uv", O_WRONLY | O_CREAT | O_EXCL, 0755));
+    RETURN_IF_ERROR(files::ExtractFromZip(from.get(),
+                                          fmt::format("uv-{}.data/scripts/uv", release.version),
+                                          to.get(), kMaxProgramBytes, stop));
+    const std::array<struct timespec, 2> times = {{{kProgramTime, 0}, {kProgramTime, 0}}};
+    // The name says that all of it is there: also after a loss of power.
+    if (::fchmod(to.get(), 0755) != 0 || ::futimens(to.get(), times.data()) != 0 ||
+        ::syncfs(to.get()) != 0) {
+      return ErrnoError(errno, (ready / "uv").native());
+    }
+    RETURN_IF_ERROR(MakeDirectories(directory_, 0700));
+    const Status renamed = RealFileSystem().Rename(ready, kept);
+    // Another build was faster.
+    return std::filesystem::is_directory(kept, error) ? OkStatus() : renamed;
+  }();
+  std::filesystem::remove(wheel, error);
+  std::filesystem::remove_all(ready, error);
+  if (!made.ok()) {
+    return Annotate(made, release.released.file);
+  }
+  return kept;
+}
+
+}  // namespace starling::dockerfile::python
