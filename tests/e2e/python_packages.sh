@@ -9,15 +9,12 @@ trap 'release_all "$work"' EXIT
 
 archives=$("$here/python_archives.sh")
 debian=$("$here/debian.sh")
-# The image of uv has the program alone; here it comes from the index, too.
-if ! python3 -m pip download -q --no-deps -d "$work/wheel" uv >"$work/pip.log" 2>&1; then
-  tail -n 2 "$work/pip.log" >&2
+"$here/uv_wheels.sh" >/dev/null
+if ! curl -fsS -o "$work/index" https://pypi.org/simple/polars/; then
   echo "SKIP: the package index cannot be reached" >&2
   exit 77
 fi
-mkdir "$work/uv" "$work/empty"
-python3 -m zipfile -e "$work"/wheel/uv-*.whl "$work/unpacked"
-install -m 755 "$work"/unpacked/uv-*/scripts/uv "$work/uv/uv"
+mkdir "$work/empty"
 
 start_registry "$work"
 start_starlingd "$work"
@@ -40,12 +37,21 @@ import starling
 registry, work, *options = sys.argv[1:]
 debian_image = starling.Image.from_registry(f"{registry}/base:1", add_python="3.12")
 data_science_image = debian_image.uv_pip_install("polars", "datasette")
-data_science_image.push(f"{registry}/uv:1", options=[*options, "--build-context", f"ghcr.io/astral-sh/uv:latest={work}/uv"])
+data_science_image.push(f"{registry}/uv:1", lock=f"{work}/uv.lock", options=options)
 starling.Image.from_registry(f"{registry}/base:1", add_python="3.11").pip_install("numpy==1.26.4", "scikit-learn").push(
-    f"{registry}/pip:1", options=options
+    f"{registry}/pip:1", lock=f"{work}/pip.lock", options=options
 )
 P
   fail "$(tail -n 20 "$work/python.log")"
+
+expect_match "uv's origin" "$(cat "$work/python.log")" "uv from https://files.pythonhosted.org/packages/.*/uv-0.13.9-"
+# locked FILE NAME: how a package stands in a lock, without digits of digests.
+locked() {
+  jq -r '.packages | to_entries[].value[]' "$work/$1" | grep "^$2==" | sed -E 's/[0-9a-f]{64}/../g; s/( --hash=sha256:..)+/ --hash=sha256:../'
+}
+expect_match "polars in the lock" "$(locked uv.lock polars)" "^polars==[0-9.]+ --hash=sha256:..$"
+expect "numpy in the lock" "$(locked pip.lock numpy)" "numpy==1.26.4 --hash=sha256:.."
+expect_match "what it needs, too" "$(locked pip.lock scipy)" "^scipy==[0-9.]+ --hash=sha256:..$"
 
 mkdir "$work/cold"
 start_starlingd "$work/cold"

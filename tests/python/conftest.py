@@ -73,16 +73,20 @@ def project(tmp_path, monkeypatch):
         "app.py": "print('app')\n",
         "src/a.py": "",
         "src/a.pyc": "",
+        "src/other.lock": "",
         "src/data/b.txt": "",
         "src/Dockerfile": "FROM ubuntu:22.04 AS build\nRUN make\nFROM scratch\nCOPY app.py /\n",
         "localpackage/__init__.py": "",
         "localpackage/data.txt": "",
         "localmodule.py": "",
+        "workspace/pyproject.toml": "[tool.uv.workspace]\nmembers = []\n",
+        "broken/pyproject.toml": "[",
     }
     for name, text in files.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    (tmp_path / "src/binary").write_bytes(b"\xff")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))

@@ -13,7 +13,7 @@ PYTHON = (
 )
 PIP = "RUN --mount=type=cache,target=/root/.cache/pip python -m pip install {}\n"
 UV = (
-    "COPY --from=ghcr.io/astral-sh/uv:latest /uv /.uv/uv\n"
+    "COPY --link --from=uv-0.13.9 /uv /.uv/uv\n"
     "RUN --mount=type=cache,target=/root/.cache/uv /.uv/uv pip install --python "
     "$(command -v python) --compile-bytecode --link-mode=copy {}\n"
 )
@@ -99,8 +99,8 @@ image = (
         "FROM python:3.12.10-slim-bookworm\n"
         "RUN --mount=type=cache,target=/var/cache/apt,sharing=locked apt-get update && "
         "apt-get install -y gcc gfortran build-essential\n"
-        "RUN python -m pip install --upgrade pip wheel uv\n"
-        "RUN echo 'debconf debconf/frontend select Noninteractive' | debconf-set-selections\n"
+        + PIP.format("pip uv wheel --upgrade")
+        + "RUN echo 'debconf debconf/frontend select Noninteractive' | debconf-set-selections\n"
         'CMD ["sleep","172800"]\n'
         + PIP.format("foo")
         + 'ENTRYPOINT ["/usr/bin/my_entrypoint.sh"]\n',

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import sys
 
@@ -7,7 +8,8 @@ import pytest
 
 import starling
 from starling import FilePatternMatcher, Image, Secret
-from starling.exceptions import Error, InvalidError
+from starling.exceptions import Error, FunctionError, InvalidError
+from starling.image import BUILDER_VERSIONS
 
 TOKEN = Secret.from_dict({"GITHUB_TOKEN": "t0ken"})
 SECRETS = [{"id": "GITHUB_TOKEN", "variable": "GITHUB_TOKEN"}]
@@ -52,13 +54,61 @@ STEPS = [
         },
     ),
     (
-        lambda i: i.pip_install_from_requirements("requirements.txt", "f", pre=True),
+        lambda i: i.pip_install_from_requirements(
+            "requirements.txt",
+            "f",
+            index_url="i",
+            extra_index_url="e",
+            pre=True,
+            extra_options="--x",
+        ),
         {
             "step": "pip",
             "requirements": [path("requirements.txt")],
             "find_links": "f",
+            "index_url": "i",
+            "extra_index_url": "e",
+            "pre": True,
+            "extra_options": ["--x"],
+        },
+    ),
+    (
+        lambda i: i.uv_pip_install(
+            "b", find_links="f", index_url="i", extra_index_url="e", pre=True
+        ),
+        {
+            "step": "uv_pip",
+            "packages": ["b"],
+            "find_links": "f",
+            "index_url": "i",
+            "extra_index_url": "e",
             "pre": True,
         },
+    ),
+    (
+        lambda i: i.pip_install_private_repos(
+            "github.com/o/b",
+            "github.com/o/a@v1",
+            git_user="me",
+            find_links="f f",
+            index_url="i",
+            extra_index_url="e",
+            pre=True,
+            extra_options="--x 'y z'",
+            secrets=[TOKEN],
+        ),
+        [
+            {"step": "apt", "packages": ["git"]},
+            {
+                "step": "run",
+                "commands": [
+                    f'python -m pip install "git+https://me:$GITHUB_TOKEN@github.com/o/{name}" '
+                    "--find-links 'f f' --index-url i --extra-index-url e --pre --x 'y z'"
+                    for name in ("a@v1", "b")
+                ],
+                "secrets": SECRETS,
+            },
+        ],
     ),
     (
         lambda i: i.uv_pip_install(
@@ -97,6 +147,15 @@ STEPS = [
             "pyproject.toml", ignore_lockfile=True, poetry_version=None
         ),
         {"step": "poetry", "project": path("pyproject.toml")},
+    ),
+    (
+        lambda i: i.poetry_install_from_file("pyproject.toml", "src/other.lock"),
+        {
+            "step": "poetry",
+            "project": path("pyproject.toml"),
+            "lock": {"context": "local-2", "path": "other.lock"},
+            "poetry_version": "latest",
+        },
     ),
     (
         lambda i: i.micromamba_install("b", "a", spec_file="env.yml", channels=["conda-forge"]),
@@ -162,6 +221,27 @@ STEPS = [
         },
     ),
     (
+        lambda i: i.add_local_python_source("localpackage", copy=True, ignore=["data.txt"]),
+        {
+            "step": "copy",
+            "source": path("."),
+            "destination": "/root/localpackage/",
+            "ignore": ["data.txt"],
+        },
+    ),
+    (
+        lambda i: i.add_local_dir("src", "/app/", copy=True),
+        {"step": "copy", "source": path("."), "destination": "/app/"},
+    ),
+    (
+        lambda i: i.run_function(write_model, args=[], kwargs={}),
+        {
+            "step": "python_function",
+            "script": "from __future__ import annotations\n\n"
+            'def write_model():\n    print("written")\n\nwrite_model()\n',
+        },
+    ),
+    (
         lambda i: i.add_local_python_source("localmodule", copy=True),
         {"step": "copy", "source": path("localmodule.py"), "destination": "/root/localmodule.py"},
     ),
@@ -178,35 +258,77 @@ STEPS = [
 def test_each_method_makes_its_step(project, base, make, step):
     recipe = make(base).recipe()
     assert recipe["version"] == 1
-    assert recipe["builder_version"] == 1
-    assert recipe["steps"] == [{"step": "from", "image": "ubuntu:22.04"}, step]
+    assert recipe["builder_version"] == BUILDER_VERSIONS[-1]
+    steps = step if isinstance(step, list) else [step]
+    assert recipe["steps"] == [{"step": "from", "image": "ubuntu:22.04"}, *steps]
 
 
 @pytest.mark.parametrize("make", [case[0] for case in STEPS])
 def test_the_program_reads_each_recipe(project, base, real_program, make):
     image = make(base)
-    if "\n" in json.dumps(image.recipe()["steps"]).replace("\\n", "\n"):
+    values = [v for step in image.recipe()["steps"] for v in step.get("variables", {}).values()]
+    if any("\n" in value for value in values):
         with pytest.raises(Error, match="line end"):
             image.to_dockerfile()
     else:
         assert image.to_dockerfile().startswith("FROM ubuntu:22.04\n")
 
 
+# The same of methods that read TOML.
+PROJECTS = [
+    (
+        lambda i: i.pip_install_from_pyproject("pyproject.toml", ["dev"]),
+        {"step": "pip", "packages": ["numpy", "httpx>=0.27", "pytest"]},
+    ),
+    (
+        lambda i: i.pip_install_from_pyproject(
+            "pyproject.toml",
+            find_links="f",
+            index_url="i",
+            extra_index_url="e",
+            pre=True,
+            extra_options="--x",
+        ),
+        {
+            "step": "pip",
+            "packages": ["numpy", "httpx>=0.27"],
+            "find_links": "f",
+            "index_url": "i",
+            "extra_index_url": "e",
+            "pre": True,
+            "extra_options": ["--x"],
+        },
+    ),
+    (
+        lambda i: i.uv_sync(
+            groups=["g"], extras=["e"], extra_options="--x", uv_version="0.8.0", frozen=True
+        ),
+        {
+            "step": "uv_sync",
+            "project": path("pyproject.toml"),
+            "lock": path("uv.lock"),
+            "groups": ["g"],
+            "extras": ["e"],
+            "frozen": True,
+            "extra_options": ["--x"],
+            "uv_version": "0.8.0",
+        },
+    ),
+    (
+        lambda i: i.uv_sync("./", frozen=False),
+        {"step": "uv_sync", "project": path("pyproject.toml"), "lock": path("uv.lock")},
+    ),
+]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="reads TOML")
+@pytest.mark.parametrize(("make", "step"), PROJECTS)
+def test_each_project_makes_its_step(project, base, make, step):
+    assert make(base).recipe()["steps"][1:] == [step]
+
+
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="reads TOML")
 def test_projects_are_read_here(project, base):
-    assert base.pip_install_from_pyproject("pyproject.toml", ["dev"]).recipe()["steps"][1] == {
-        "step": "pip",
-        "packages": ["numpy", "httpx>=0.27", "pytest"],
-    }
-    assert base.uv_sync(groups=["g"], extras=["e"], extra_options="--x").recipe()["steps"][1] == {
-        "step": "uv_sync",
-        "project": path("pyproject.toml"),
-        "lock": path("uv.lock"),
-        "groups": ["g"],
-        "extras": ["e"],
-        "frozen": True,
-        "extra_options": ["--x"],
-    }
     (project / "uv.lock").unlink()
     assert "frozen" not in base.uv_sync().recipe()["steps"][1]
     (project / "pyproject.toml").write_text("[tool.uv.workspace]\nmembers = []\n")
@@ -279,12 +401,32 @@ REFUSED = [
     (lambda i: Image.debian_slim("3.14t"), "free-threaded"),
     (lambda i: Image.debian_slim("latest"), "must be a series"),
     (lambda i: Image.from_dockerfile("absent"), "absent is no file"),
+    (lambda i: Image.from_dockerfile("src/binary"), "src/binary is not UTF-8"),
+    (lambda i: i.pip_install(1), "1 must be a text, or a list of texts"),
+    (lambda i: i.apt_install(["a", 1]), "1 must be a text"),
+    (
+        lambda i: i.pip_install_from_pyproject("pyproject.toml", ["absent"]),
+        "no optional dependencies 'absent'; it has dev",
+    ),
+    (
+        lambda i: i.pip_install_from_pyproject("poetry.lock"),
+        "has no \\[project\\] dependencies; for poetry use poetry_install_from_file",
+    ),
+    (
+        lambda i: i.pip_install_private_repos("github.com/a/b", git_user="a b", secrets=[TOKEN]),
+        "'a b' is no name of a user",
+    ),
+    (lambda i: i.uv_pip_install(requirements="r.txt"), r"must be a list: \['r.txt'\]"),
+    (lambda i: i.uv_sync("workspace"), "is a workspace; name the directory of one of its members"),
+    (lambda i: i.uv_sync("broken"), r"broken/pyproject\.toml: "),
+    (lambda i: i.micromamba_install("-y"), "'-y' is an option.*use run_commands"),
+    (lambda i: i.run_function(print), "no function that was defined by `def`"),
 ]
 
 
 @pytest.mark.parametrize(("make", "message"), REFUSED)
 def test_errors_say_what_to_do(project, base, make, message):
-    with pytest.raises(InvalidError, match=message):
+    with pytest.raises((InvalidError, FunctionError), match=message):
         make(base)
 
 
@@ -304,6 +446,7 @@ def test_images_do_not_change(project, base):
     with pytest.raises(AttributeError):
         base._state = more._state
     assert repr(more) == "Image(from, pip)"
+    assert copy.deepcopy(more).recipe() == more.recipe()
 
 
 def test_one_context_for_one_directory(project, base):

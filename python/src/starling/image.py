@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.util
 import json
 import os
 import re
 import shlex
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, TypeVar, Union
 
+# What only some steps need is imported by them: a rebuild spends much of its time here.
 from starling.exceptions import InvalidError
-from starling.functions import script_of
 from starling.patterns import FilePatternMatcher, Ignore, patterns_of
 from starling.program import call
 from starling.secret import Secret
@@ -35,7 +31,7 @@ Step = Mapping[str, Any]
 
 RECIPE_VERSION = 1
 # What the names of debian_slim and micromamba stand for below belongs to them, too.
-BUILDER_VERSIONS = (1,)
+BUILDER_VERSIONS = (1, 2)
 
 # Of a series, the version whose image debian_slim takes; others are taken as they are named.
 _DEBIAN_PYTHON = {
@@ -56,8 +52,7 @@ _REPOSITORY = re.compile(r"(github\.com|gitlab\.com)/[\w.-]+(/[\w.-]+)+(@[\w./-]
 _GIT_TOKENS = {"github.com": "GITHUB_TOKEN", "gitlab.com": "GITLAB_TOKEN"}
 
 
-@dataclass(frozen=True)
-class _SecretUse:
+class _SecretUse(NamedTuple):
     """The variable `variable` of `secret`, known to the recipe as `id`."""
 
     id: str
@@ -65,8 +60,7 @@ class _SecretUse:
     variable: str
 
 
-@dataclass(frozen=True)
-class _State:
+class _State(NamedTuple):
     steps: tuple[Step, ...] = ()
     # Copied behind all steps.
     last_steps: tuple[Step, ...] = ()
@@ -78,14 +72,22 @@ class _State:
 
 
 def _flatten(packages: Sequence[Packages], method: str, instead: str) -> list[str]:
+    """`instead` says how options are given; `{}` in it stands for the one that was found."""
     flat: list[str] = []
     for item in packages:
-        flat.extend([item] if isinstance(item, str) else item)
+        if isinstance(item, str):
+            flat.append(item)
+        elif isinstance(item, Sequence):
+            flat.extend(item)
+        else:
+            raise InvalidError(f"{method}: {item!r} must be a text, or a list of texts")
     for package in flat:
         if not isinstance(package, str):
             raise InvalidError(f"{method}: {package!r} must be a text")
         if package.startswith("-"):
-            raise InvalidError(f"{method}: {package!r} is an option and no package; {instead}")
+            raise InvalidError(
+                f"{method}: {package!r} is an option and no package; {instead.format(package)}"
+            )
     return flat
 
 
@@ -150,6 +152,12 @@ def _builder_version() -> int:
     return int(text)
 
 
+def _upgrade(packages: list[str]) -> dict[str, Any]:
+    if _builder_version() == 1:
+        return _step("run", commands=["python -m pip install --upgrade " + " ".join(packages)])
+    return _step("pip", packages=packages, extra_options=["--upgrade"])
+
+
 def _file(path: StrPath, method: str) -> Path:
     absolute = Path(path).expanduser().absolute()
     if not absolute.is_file():
@@ -171,14 +179,23 @@ def _in_image(path: StrPath, method: str) -> str:
     return text
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Image:
     """An image as the steps that make it. Immutable: each method returns a new one.
 
     Nothing is built, and no file of a copied directory read, before build(), push() or run().
     """
 
+    __slots__ = ("_state",)
     _state: _State
+
+    def __init__(self, state: _State) -> None:
+        object.__setattr__(self, "_state", state)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"an image does not change: {name}")
+
+    def __reduce__(self) -> tuple[type[Image], tuple[_State]]:
+        return type(self), (self._state,)
 
     @classmethod
     def from_registry(
@@ -309,7 +326,7 @@ class Image:
         version = _DEBIAN_PYTHON.get(version, version)
         return cls.from_registry(f"python:{version}-slim-{_DEBIAN}", force_build=force_build)._with(
             _step("apt", packages=["gcc", "gfortran", "build-essential"]),
-            _step("run", commands=["python -m pip install --upgrade pip wheel uv"]),
+            _upgrade(["pip", "wheel", "uv"]),
             _step(
                 "run",
                 commands=[
@@ -359,7 +376,7 @@ class Image:
         secrets: Sequence[Secret] = (),
     ) -> Image:
         """Python packages, by the image's pip. `extra_options` are words as a shell splits them."""
-        flat = _flatten(packages, "pip_install", f"use extra_options={_first_option(packages)!r}")
+        flat = _flatten(packages, "pip_install", "use extra_options={!r}")
         if not flat:
             return self
         image, uses = self._use(secrets, env)
@@ -507,9 +524,7 @@ class Image:
         secrets: Sequence[Secret] = (),
     ) -> Image:
         """Python packages, by uv."""
-        flat = _flatten(
-            packages, "uv_pip_install", f"use extra_options={_first_option(packages)!r}"
-        )
+        flat = _flatten(packages, "uv_pip_install", "use extra_options={!r}")
         if isinstance(requirements, str):
             raise InvalidError(f"uv_pip_install: requirements must be a list: [{requirements!r}]")
         if not flat and not requirements:
@@ -666,6 +681,8 @@ class Image:
     ) -> Image:
         """Runs a Python function in the image and keeps what it writes, for example a model that it
         downloads. Its source and that of all it uses of its module are part of the cache's key."""
+        from starling.functions import script_of
+
         script = script_of(raw_f, args, kwargs or {})
         image, uses = self._use(secrets, env)
         return image._with(
@@ -742,6 +759,8 @@ class Image:
     ) -> Image:
         """Packages and modules that can be imported here, to /root; of packages only *.py, unless
         `ignore` says otherwise."""
+        import importlib.util
+
         method = "add_local_python_source"
         ignored: Ignore = ~FilePatternMatcher("**/*.py") if ignore is None else ignore
         image = self
@@ -829,6 +848,8 @@ class Image:
         `contexts` are further named build contexts. What the names of images, Pythons, downloads
         and branches stood for is written to the file `lock`; with `locked`, they stand for what it
         (or starling.lock) says. `options` are further ones of `starling build`."""
+        import tempfile
+
         options = [*_lock_options(lock, locked), *options]
         with tempfile.TemporaryDirectory(prefix="starling-") as directory:
             result = Path(directory, "image")
@@ -902,8 +923,7 @@ class Image:
                 "put it last, or say copy=True"
             )
         return Image(
-            replace(
-                self._state,
+            self._state._replace(
                 steps=(*self._state.steps, *steps),
                 force_build=self._state.force_build or force_build,
             )
@@ -912,7 +932,7 @@ class Image:
     def _add_files(self, step: Step, copy: bool) -> Image:
         if copy:
             return self._with(step)
-        return Image(replace(self._state, last_steps=(*self._state.last_steps, step)))
+        return Image(self._state._replace(last_steps=(*self._state.last_steps, step)))
 
     def _context(self, directory: Path) -> tuple[Image, str]:
         """The name of the context `directory`, which the returned image has."""
@@ -921,7 +941,7 @@ class Image:
         if text not in contexts:
             contexts = (*contexts, text)
         name = f"local-{contexts.index(text) + 1}"
-        return Image(replace(self._state, contexts=contexts)), name
+        return Image(self._state._replace(contexts=contexts)), name
 
     def _context_path(self, file: Path) -> tuple[Image, dict[str, str]]:
         image, name = self._context(file.parent)
@@ -942,6 +962,8 @@ class Image:
             if value is None:
                 continue
             # A part of the id, so that a step with another value is another step.
+            import hashlib
+
             digest = hashlib.sha256(value.encode()).hexdigest()[:16]
             chosen[variable] = (f"env.{variable}.{digest}", Secret.from_dict({variable: value}))
         uses = self._state.secrets
@@ -951,7 +973,7 @@ class Image:
             if use not in uses:
                 uses = (*uses, use)
             members.append({"id": use.id, "variable": variable})
-        return Image(replace(self._state, secrets=uses)), members
+        return Image(self._state._replace(secrets=uses)), members
 
     @staticmethod
     def _find_use(
@@ -973,11 +995,3 @@ class Image:
     def __repr__(self) -> str:
         kinds = ", ".join(str(step["step"]) for step in self.recipe()["steps"])
         return f"Image({kinds})"
-
-
-def _first_option(packages: Sequence[Packages]) -> str:
-    for item in packages:
-        for package in [item] if isinstance(item, str) else item:
-            if isinstance(package, str) and package.startswith("-"):
-                return package
-    return ""
