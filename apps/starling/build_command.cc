@@ -35,8 +35,9 @@ Status Prune(const PruneArguments& arguments) {
   std::printf("%zu results of steps removed (%s)\n", pruned.entries,
               SizeText(pruned.bytes).c_str());
   if (arguments.cache_mounts) {
-    ASSIGN_OR_RETURN(const build::CacheMounts::Removed removed,
-                     build::CacheMounts(arguments.state_directory / "cache-mounts").Prune());
+    ASSIGN_OR_RETURN(
+        const build::CacheMounts::Removed removed,
+        build::CacheMounts(build::RunSteps::CacheMountsIn(arguments.state_directory)).Prune());
     std::printf("%zu cache mounts removed (%s)\n", removed.directories,
                 SizeText(removed.bytes).c_str());
   }

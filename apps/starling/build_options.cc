@@ -168,6 +168,8 @@ StatusOr<BuildCache> ParseCache(std::string_view option, std::string_view text,
                          fmt::format("--{}: mode={} is not one of min, max", option, value));
       }
       cache.all_stages = value == "max";
+    } else if (is_export && key == "mounts") {
+      ASSIGN_OR_RETURN(cache.mounts, syntax::ParseBool(value));
     } else if (is_export && key == "ignore-error") {
       ASSIGN_OR_RETURN(cache.may_fail, syntax::ParseBool(value));
     } else if (is_export && (key == "oci-mediatypes" || key == "image-manifest")) {
@@ -179,7 +181,8 @@ StatusOr<BuildCache> ParseCache(std::string_view option, std::string_view text,
             fmt::format("--{}: {}=false cannot be: a cache is images in OCI's types", option, key));
       }
     } else {
-      return UnknownKey(option, key, {"type", "ref", "mode", "src", "dest", "tag", "ignore-error"});
+      return UnknownKey(option, key,
+                        {"type", "ref", "mode", "mounts", "src", "dest", "tag", "ignore-error"});
     }
   }
   if (type == "registry" || type.empty()) {
@@ -188,6 +191,13 @@ StatusOr<BuildCache> ParseCache(std::string_view option, std::string_view text,
     cache.type = BuildCache::Type::kLocal;
     cache.image = directory.empty() ? "" : fmt::format("oci:{}:{}", directory, tag);
   } else if (type == "inline" && is_export) {
+    if (cache.mounts) {
+      return MakeError(
+          StatusCode::kInvalidArgument,
+          fmt::format("--{}: an image holds no cache mounts inline; give mounts=true to "
+                      "type=registry or type=local",
+                      option));
+    }
     cache.type = BuildCache::Type::kInline;
     return cache;
   } else {

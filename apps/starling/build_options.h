@@ -39,10 +39,12 @@ struct BuildCache {
   Type type = Type::kRegistry;
   std::string image;  // as toolboxes open it; empty for kInline
   bool all_stages = false;
+  /// What RUN --mount=type=cache has left, too.
+  bool mounts = false;
   bool may_fail = false;
 };
 
-/// "REFERENCE", "type=registry,ref=REFERENCE[,mode=min|max]",
+/// "REFERENCE", "type=registry,ref=REFERENCE[,mode=min|max][,mounts=true]",
 /// "type=local,dest=DIRECTORY[,tag=TAG][,mode=..]" or "type=inline". Errors: kInvalidArgument names
 /// the key.
 StatusOr<BuildCache> ParseCacheTo(std::string_view text);

@@ -31,6 +31,7 @@
 #include "diff/upper_tar.h"
 #include "dockerfile/build/builder.h"
 #include "dockerfile/build/cache_image.h"
+#include "dockerfile/build/cache_mount_layers.h"
 #include "dockerfile/build/image_writer.h"
 #include "dockerfile/build/recompress.h"
 #include "dockerfile/build/result_cache.h"
@@ -1169,6 +1170,9 @@ class BuildRun {
                        build::DescribeCache(one.results[number], one.plan.platform));
       std::ranges::move(of_platform, std::back_inserter(images));
     }
+    if (cache.mounts) {
+      RETURN_IF_ERROR(AddCacheMounts(cache, images));
+    }
     if (images.empty()) {
       std::fprintf(stderr, "starling build: --cache-to %s: there are no steps to keep\n",
                    cache.image.c_str());
@@ -1178,6 +1182,27 @@ class BuildRun {
     const std::unique_ptr<oci::ImageSource> source =
         build::OpenImage(*client_, bases, images, index);
     return Send(*source, cache.image);
+  }
+
+  Status AddCacheMounts(const BuildCache& cache, std::vector<build::BuiltImage>& images) {
+    std::set<std::string> ids;
+    for (const PlatformBuild& one : builds_) {
+      ids.merge(build::CacheMountsOf(one.plan.graph, one.plan.root));
+    }
+    const build::CacheMounts mounts(build::RunSteps::CacheMountsIn(arguments_.state_directory));
+    ASSIGN_OR_RETURN(build::StoredCacheMounts stored,
+                     build::StoreCacheMounts(*client_, mounts, ids, settings_.build.format.threads,
+                                             builds_.front().plan.platform));
+    for (const std::string& id : stored.changing) {
+      std::fprintf(stderr,
+                   "starling build: --cache-to %s: cache mount %s is left out: another build is "
+                   "writing to it\n",
+                   cache.image.c_str(), id.c_str());
+    }
+    if (stored.image) {
+      images.push_back(*std::move(stored.image));
+    }
+    return OkStatus();
   }
 
   /// What the step has said last, and where it stands.

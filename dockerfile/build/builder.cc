@@ -21,6 +21,7 @@
 #include "dockerfile/build/step_lock.h"
 #include "dockerfile/files/copy.h"
 #include "dockerfile/files/digest.h"
+#include "dockerfile/files/root_walk.h"
 #include "dockerfile/files/users.h"
 
 namespace starling::dockerfile::build {
@@ -91,7 +92,12 @@ struct Builder::State {
         runs({.settings = settings.run,
               .work_directory = settings.work_directory,
               .state_directory = settings.state_directory,
-              .build_id = settings.build_id}),
+              .build_id = settings.build_id,
+              .fill_cache_mount =
+                  [this](const std::string& id, const std::filesystem::path& directory,
+                         const std::stop_token& stop) {
+                    return FillCacheMount(id, directory, stop);
+                  }}),
         cache(client, settings.snapshotter),
         nodes(graph.nodes.size()) {}
 
@@ -104,6 +110,8 @@ struct Builder::State {
   StatusOr<std::vector<NodeId>> FindSteps(NodeId root, const std::vector<NodeId>& order,
                                           const std::stop_token& stop);
   StatusOr<std::optional<CachedResult>> FindResult(NodeId node, const std::stop_token& stop);
+  StatusOr<bool> FillCacheMount(const std::string& id, const std::filesystem::path& directory,
+                                const std::stop_token& stop) const;
   CachedResult ResultOf(NodeId node, Tree tree) const;
 
   Status Execute(NodeId node, StepsUnderWay& others, const std::stop_token& stop);
@@ -314,6 +322,31 @@ CachedResult Builder::State::ResultOf(NodeId node, Tree tree) const {
           .title = graph.nodes[node].title,
           .parts = nodes[node].parts,
           .is_alone = copy != nullptr && copy->link};
+}
+
+/// From what somebody else has left. An empty directory does for a step, too.
+StatusOr<bool> Builder::State::FillCacheMount(const std::string& id,
+                                              const std::filesystem::path& directory,
+                                              const std::stop_token& stop) const {
+  for (const std::shared_ptr<CacheImport>& import : settings.cache_from) {
+    const StatusOr<bool> filled = import->FillMount(id, directory, stop);
+    if (filled.ok() && *filled) {
+      return true;
+    }
+    if (stop.stop_requested()) {
+      return MakeError(StatusCode::kCancelled, "stopped");
+    }
+    if (!filled.ok()) {
+      log::Warning("a cache mount cannot be had from a build cache",
+                   {{"id", id}, {"cache", import->Name()}, {"error", Describe(filled.status())}});
+      ASSIGN_OR_RETURN(const UniqueFd opened, files::OpenRoot(directory));
+      ASSIGN_OR_RETURN(const std::vector<std::string> names, files::NamesIn(opened.get()));
+      for (const std::string& name : names) {
+        RETURN_IF_ERROR(files::RemoveTree(opened.get(), name));
+      }
+    }
+  }
+  return false;
 }
 
 /// What is known here, or what somebody else has left; that is known here then, too.

@@ -1,10 +1,16 @@
 #include "dockerfile/build/cache_image.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <utility>
 
+#include "base/io.h"
 #include "containerd/pull.h"
 #include "dockerfile/build/key_part_json.h"
+#include "dockerfile/files/archive.h"
+#include "dockerfile/files/root_walk.h"
 #include "oci/json_fields.h"
 
 namespace starling::dockerfile::build {
@@ -39,6 +45,28 @@ StatusOr<CacheRecord> RecordOf(const Json& json, size_t layers) {
   return record;
 }
 
+StatusOr<std::vector<CachedMount>> MountsIn(const Json* list, size_t layers) {
+  std::vector<CachedMount> mounts;
+  if (list == nullptr) {
+    return mounts;
+  }
+  if (!list->is_array() || list->size() > kMaxCachedMounts) {
+    return MakeError(StatusCode::kDataLoss, "its list of cache mounts is broken");
+  }
+  for (const Json& entry : *list) {
+    CachedMount mount;
+    ASSIGN_OR_RETURN(mount.id, oci::TextField(entry, "id"));
+    ASSIGN_OR_RETURN(mount.layer, oci::SizeField(entry, "layer"));
+    if (mount.layer >= layers || mount.id.empty() || mount.id.size() > kMaxCachedMountIdBytes) {
+      return MakeError(
+          StatusCode::kDataLoss,
+          fmt::format("a cache mount in layer {} of an image of {}", mount.layer, layers));
+    }
+    mounts.push_back(std::move(mount));
+  }
+  return mounts;
+}
+
 bool IsPrefix(const Tree& shorter, const Tree& longer) {
   return shorter.layers.size() <= longer.layers.size() &&
          std::equal(shorter.layers.begin(), shorter.layers.end(), longer.layers.begin(),
@@ -62,6 +90,9 @@ StatusOr<std::string> WithCacheRecords(const std::string& config, const CacheRec
   }
   json[kField] = {
       {"version", kVersion}, {"records", std::move(list)}, {"created", std::move(created)}};
+  for (const CachedMount& mount : records.mounts) {
+    json[kField]["mounts"].push_back({{"id", mount.id}, {"layer", mount.layer}});
+  }
   return oci::WriteJson(json);
 }
 
@@ -89,6 +120,7 @@ StatusOr<CacheRecords> CacheRecordsIn(ByteSpan config) {
     ASSIGN_OR_RETURN(CacheRecord record, RecordOf(entry, layers));
     found.records.push_back(std::move(record));
   }
+  ASSIGN_OR_RETURN(found.mounts, MountsIn(oci::FindField(*field, "mounts"), layers));
   for (const Json& seconds : *created) {
     // Until the year 9999: beyond it is no time that documents can hold.
     if (!seconds.is_number_unsigned() || seconds.get<uint64_t>() > 253402300799U) {
@@ -155,7 +187,7 @@ StatusOr<std::unique_ptr<CacheImport>> CacheImport::Open(std::shared_ptr<oci::Im
       }
     }
   }
-  if (cache->places_.empty()) {
+  if (cache->places_.empty() && cache->mounts_.empty()) {
     return MakeError(StatusCode::kNotFound,
                      fmt::format("{}: holds no results of builds", source->Name()));
   }
@@ -171,6 +203,9 @@ Status CacheImport::AddImage(const oci::RawManifest& raw, BaseImages& bases) {
   auto found = CacheRecordsIn(AsBytes(image->config_text));
   if (!found.ok()) {
     return Annotate(found.status(), source_->Name());
+  }
+  for (const CachedMount& mount : found->mounts) {
+    mounts_.emplace(mount.id, image->selected.manifest.layers[mount.layer]);
   }
   if (found->records.empty()) {
     return OkStatus();
@@ -213,6 +248,27 @@ Status CacheImport::Bring(const CachedResult& result, containerd::Client& client
                                 {.reference = reference_, .snapshotter = snapshotter, .stop = stop},
                                 progress)
       .status();
+}
+
+StatusOr<bool> CacheImport::FillMount(const std::string& id, const std::filesystem::path& directory,
+                                      const std::stop_token& stop) const {
+  const auto found = mounts_.find(id);
+  if (found == mounts_.end()) {
+    return false;
+  }
+  ASSIGN_OR_RETURN(const UniqueFd opened, files::OpenRoot(directory));
+  // On the disk that has the room: the layer is unpacked there.
+  const UniqueFd blob(::openat(opened.get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  if (!blob.valid()) {
+    return ErrnoError(errno, directory.native());
+  }
+  FdSink sink(blob.get());
+  RETURN_IF_ERROR(source_->ReadBlob(found->second, sink));
+  if (::lseek(blob.get(), 0, SEEK_SET) != 0) {
+    return ErrnoError(errno, directory.native());
+  }
+  RETURN_IF_ERROR(files::UnpackArchive(blob.get(), opened.get(), {}, stop).status());
+  return true;
 }
 
 }  // namespace starling::dockerfile::build

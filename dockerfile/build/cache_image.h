@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -27,9 +28,18 @@ struct CacheRecord {
   friend bool operator==(const CacheRecord&, const CacheRecord&) = default;
 };
 
+/// The directory of RUN --mount=type=cache,id=.. within an image: one of its layers is all of it.
+struct CachedMount {
+  std::string id;
+  size_t layer = 0;  // from the lowest, 0
+
+  friend bool operator==(const CachedMount&, const CachedMount&) = default;
+};
+
 /// What an image's layers are results of.
 struct CacheRecords {
   std::vector<CacheRecord> records;
+  std::vector<CachedMount> mounts;
   std::vector<std::chrono::sys_seconds> created;  // of each layer
 
   friend bool operator==(const CacheRecords&, const CacheRecords&) = default;
@@ -37,6 +47,9 @@ struct CacheRecords {
 
 /// More of an image's records are not read.
 inline constexpr size_t kMaxCacheRecords = 20000;
+/// Nor more mounts, nor longer ids.
+inline constexpr size_t kMaxCachedMounts = 1000;
+inline constexpr size_t kMaxCachedMountIdBytes = 4096;
 
 /// An image configuration with records, which are a field of their own in it: whoever runs the
 /// image does not see them. Errors: of `config`.
@@ -58,7 +71,7 @@ class CacheImport {
  public:
   /// Reads the documents of what `source` stands for: an image, or an index of images. `reference`
   /// is where a snapshotter finds the layers, absent for files. Blocks. Errors: the source's;
-  /// kNotFound when there are no records.
+  /// kNotFound when there are no records and no mounts.
   static StatusOr<std::unique_ptr<CacheImport>> Open(std::shared_ptr<oci::ImageSource> source,
                                                      std::optional<oci::Reference> reference,
                                                      BaseImages& bases);
@@ -69,6 +82,11 @@ class CacheImport {
   /// Blocks.
   Status Bring(const CachedResult& result, containerd::Client& client,
                const std::string& snapshotter, const std::stop_token& stop, Progress& progress);
+
+  /// Fills the empty `directory` with what the cache mount `id` had. False when the cache has none
+  /// of that name. After an error the directory holds a part. Blocks.
+  StatusOr<bool> FillMount(const std::string& id, const std::filesystem::path& directory,
+                           const std::stop_token& stop) const;
 
   std::string Name() const { return source_->Name(); }
 
@@ -90,6 +108,7 @@ class CacheImport {
     size_t record = 0;
   };
   std::map<oci::Digest, Place> places_;
+  std::map<std::string, oci::Descriptor> mounts_;  // layers by id
 };
 
 }  // namespace starling::dockerfile::build

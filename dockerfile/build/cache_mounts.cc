@@ -50,6 +50,8 @@ StatusOr<UniqueFd> LockEntry(const std::filesystem::path& entry, int operation, 
   }
 }
 
+std::string NameOf(const std::string& id) { return oci::Digest::Of(AsBytes(id)).Hex(); }
+
 /// Under an exclusive lock. What was filled appears at once.
 Status MakeFiles(const std::filesystem::path& entry, const CacheMounts::Fill& fill) {
   const std::filesystem::path files = entry / kFiles;
@@ -70,7 +72,7 @@ Status MakeFiles(const std::filesystem::path& entry, const CacheMounts::Fill& fi
 
 StatusOr<CacheMounts::Lease> CacheMounts::Take(const std::string& id, syntax::CacheSharing sharing,
                                                const Fill& fill) {
-  const std::string name = oci::Digest::Of(AsBytes(id)).Hex();
+  const std::string name = NameOf(id);
   if (sharing == syntax::CacheSharing::kPrivate) {
     for (int number = 0; number < kMaxPrivate; ++number) {
       const std::filesystem::path entry =
@@ -101,6 +103,20 @@ StatusOr<CacheMounts::Lease> CacheMounts::Take(const std::string& id, syntax::Ca
   ASSIGN_OR_RETURN(UniqueFd lock, LockEntry(entry, LOCK_EX, Wait::kYes));
   RETURN_IF_ERROR(MakeFiles(entry, fill));
   return Lease(entry / kFiles, std::move(lock));
+}
+
+StatusOr<bool> CacheMounts::Look(const std::string& id, const Read& read) const {
+  const std::filesystem::path entry = directory_ / NameOf(id);
+  std::error_code error;
+  if (!std::filesystem::exists(entry / kFiles, error)) {
+    return false;
+  }
+  ASSIGN_OR_RETURN(const UniqueFd shared, LockEntry(entry, LOCK_SH, Wait::kYes));
+  if (!std::filesystem::exists(entry / kFiles, error)) {
+    return false;  // pruned meanwhile
+  }
+  RETURN_IF_ERROR(read(entry / kFiles));
+  return true;
 }
 
 StatusOr<CacheMounts::Removed> CacheMounts::Prune() {

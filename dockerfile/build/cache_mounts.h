@@ -36,6 +36,11 @@ class CacheMounts {
   /// uses it, kPrivate takes one that nobody uses, or a new one.
   StatusOr<Lease> Take(const std::string& id, syntax::CacheSharing sharing, const Fill& fill);
 
+  /// Calls `read` with the directory of `id` while no step has it for itself; it waits for those
+  /// that have. False when there is no such directory. Blocks.
+  using Read = std::function<Status(const std::filesystem::path&)>;
+  StatusOr<bool> Look(const std::string& id, const Read& read) const;
+
   /// Bytes and directories that nobody uses.
   struct Removed {
     size_t directories = 0;

@@ -326,19 +326,23 @@ StatusOr<Layer> LayerMaker::Store(const StepFiles& files,
   tar_options.is_below = [&files](const std::string& path) { return IsBelow(files.lower, path); };
   ASSIGN_OR_RETURN(const std::unique_ptr<diff::UpperTar> tar,
                    diff::UpperTar::Open(files.upper, std::move(tar_options)));
-  ASSIGN_OR_RETURN(const std::unique_ptr<containerd::Client::NewContentWriter> writer,
-                   client_.WriteNewContent());
   LayerFormat format = options_.format;
   format.read_first = read_first;
-  ASSIGN_OR_RETURN(const WrittenBlob blob, WriteBlob(*tar, *writer, format));
+  return StoreLayer(
+      client_, *tar, format,
+      options_.source_date_epoch
+          ? std::chrono::sys_seconds(std::chrono::seconds(*options_.source_date_epoch))
+          : Now());
+}
+
+StatusOr<Layer> StoreLayer(containerd::Client& client, ByteSource& tar, const LayerFormat& format,
+                           std::chrono::sys_seconds created) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<containerd::Client::NewContentWriter> writer,
+                   client.WriteNewContent());
+  ASSIGN_OR_RETURN(const WrittenBlob blob, WriteBlob(tar, *writer, format));
   RETURN_IF_ERROR(
       writer->Commit(blob.descriptor.digest, {{kUncompressed, blob.diff_id.ToString()}}));
-  return Layer{
-      .blob = blob.descriptor,
-      .diff_id = blob.diff_id,
-      .created = options_.source_date_epoch
-                     ? std::chrono::sys_seconds(std::chrono::seconds(*options_.source_date_epoch))
-                     : Now()};
+  return Layer{.blob = blob.descriptor, .diff_id = blob.diff_id, .created = created};
 }
 
 StatusOr<std::unique_ptr<LayerMaker::View>> LayerMaker::Show(const Tree& tree) {

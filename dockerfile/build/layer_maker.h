@@ -109,6 +109,10 @@ class LayerMaker {
   std::atomic<uint64_t> keys_ = 0;
 };
 
+/// Stores `tar` in containerd as a layer of this time. Blocks.
+StatusOr<Layer> StoreLayer(containerd::Client& client, ByteSource& tar, const LayerFormat& format,
+                           std::chrono::sys_seconds created);
+
 /// Removes its snapshot when it goes.
 class LayerMaker::View {
  public:

@@ -146,8 +146,9 @@ Status Apply(const cdi::Edits& edits, runc::ContainerSpec& spec) {
 /// What is mounted into one container. All of it is gone when this goes.
 class RunSteps::Mounts {
  public:
-  Mounts(std::filesystem::path directory, const Options& options, CacheMounts& caches)
-      : directory_(std::move(directory)), options_(options), caches_(caches) {}
+  Mounts(std::filesystem::path directory, const Options& options, CacheMounts& caches,
+         const std::stop_token& stop)
+      : directory_(std::move(directory)), options_(options), caches_(caches), stop_(stop) {}
   Mounts(const Mounts&) = delete;
   Mounts& operator=(const Mounts&) = delete;
   ~Mounts() {
@@ -286,7 +287,11 @@ class RunSteps::Mounts {
 
   Status AddCache(const plan::RunMount& mount, const PathOf& path_of) {
     const auto fill = [&](const std::filesystem::path& directory) -> Status {
-      if (mount.input) {
+      bool is_filled = false;
+      if (options_.fill_cache_mount) {
+        ASSIGN_OR_RETURN(is_filled, options_.fill_cache_mount(mount.id, directory, stop_));
+      }
+      if (!is_filled && mount.input) {
         ASSIGN_OR_RETURN(const std::filesystem::path root, path_of(*mount.input));
         files::CopyRequest request;
         files::CopySource source;
@@ -366,6 +371,7 @@ class RunSteps::Mounts {
   const std::filesystem::path directory_;
   const Options& options_;
   CacheMounts& caches_;
+  const std::stop_token& stop_;
   int count_ = 0;
   int ssh_count_ = 0;
   std::vector<std::filesystem::path> mounted_;
@@ -378,7 +384,7 @@ class RunSteps::Mounts {
 RunSteps::RunSteps(Options options)
     : options_(std::move(options)),
       runner_(RunnerOf(options_.state_directory, options_.build_id)),
-      caches_(options_.state_directory / "cache-mounts") {}
+      caches_(CacheMountsIn(options_.state_directory)) {}
 
 RunSteps::~RunSteps() {
   std::error_code ignored;
@@ -450,9 +456,10 @@ StatusOr<std::vector<std::string>> RunSteps::DevicesOf(const plan::Run& run) con
 }
 
 StatusOr<int> RunSteps::InContainer(const plan::Run& run, const StepFiles& files,
-                                    const PathOf& path_of, const Process& process) {
+                                    const PathOf& path_of, const std::stop_token& stop,
+                                    const Process& process) {
   const std::string id = fmt::format("starling-{}-{}", options_.build_id, ++count_);
-  Mounts mounts(options_.work_directory / (id + "-mounts"), options_, caches_);
+  Mounts mounts(options_.work_directory / (id + "-mounts"), options_, caches_, stop);
   RETURN_IF_ERROR(mounts.Make());
   RETURN_IF_ERROR(mounts.AddNetworkFiles());
   if (options_.settings.ca_bundle) {
@@ -501,7 +508,7 @@ StatusOr<LayerMaker::Cleanup> RunSteps::Run(const plan::Run& run, const StepFile
   MountPoints points;
   ASSIGN_OR_RETURN(
       const int exit_code,
-      InContainer(run, files, path_of,
+      InContainer(run, files, path_of, stop,
                   [&](const std::string& id, runc::ContainerSpec spec) -> StatusOr<int> {
                     std::vector<std::string> targets = {"/proc", "/dev", "/sys"};
                     for (const runc::Mount& mount : spec.mounts) {
@@ -549,7 +556,7 @@ void RunSteps::DebugShell(const std::string& id, runc::ContainerSpec spec, int e
 
 StatusOr<int> RunSteps::RunOnce(const plan::Run& run, const StepFiles& files, const PathOf& path_of,
                                 const runc::OnOutput& on_output, const std::stop_token& stop) {
-  return InContainer(run, files, path_of,
+  return InContainer(run, files, path_of, stop,
                      [&](const std::string& id, const runc::ContainerSpec& spec) {
                        return runner_.Run(id, spec, on_output, stop);
                      });

@@ -61,7 +61,16 @@ class RunSteps {
     /// Of runc and the cache mounts.
     std::filesystem::path state_directory;
     std::string build_id;
+    /// Fills a cache mount's new directory from elsewhere; false when there is nothing to fill it
+    /// with, and the directory is as it was. May be empty.
+    std::function<StatusOr<bool>(const std::string& id, const std::filesystem::path& directory,
+                                 const std::stop_token& stop)>
+        fill_cache_mount = nullptr;
   };
+  /// Where the cache mounts of all builds are.
+  static std::filesystem::path CacheMountsIn(const std::filesystem::path& state_directory) {
+    return state_directory / "cache-mounts";
+  }
   explicit RunSteps(Options options);
   ~RunSteps();
   /// What runs the containers of a build.
@@ -90,7 +99,7 @@ class RunSteps {
   /// Calls `process` with the container that the step is to have, as long as all that is mounted
   /// into it is there.
   StatusOr<int> InContainer(const plan::Run& run, const StepFiles& files, const PathOf& path_of,
-                            const Process& process);
+                            const std::stop_token& stop, const Process& process);
   void DebugShell(const std::string& id, runc::ContainerSpec spec, int exit_code,
                   const std::stop_token& stop) const;
   /// The full names of all that `run` asks for and that is there. kFailedPrecondition for one that

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Promise: what one machine's build leaves with --cache-to, another machine's build uses with --cache-from: no step is done
-# again, the layers stay in the registry until somebody reads them, and the image is the same, byte for byte; by a
+# again, cache mounts are as they were, the layers stay in the registry until somebody reads them, and the image is the same, byte for byte; by a
 # registry, by files, and by the image itself. A cache that is not there, or is somebody's lie, is no reason to fail.
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
@@ -57,7 +57,22 @@ expect "steps that were known" "$(known)" 0
 once=$(run "$REGISTRY/first/app:1" 'cat /once /sum')
 expect "images in the cache" "$(curl -fs -H 'Accept: application/vnd.oci.image.index.v1+json' "http://$REGISTRY/v2/cache/app/manifests/1" | jq '.manifests | length')" 2
 
+# Directories of cache mounts travel when they are asked for.
+cat >"$work/mounts" <<D
+FROM $base
+ARG step
+RUN --mount=type=cache,id=kept,target=/kept [ -e /kept/deep/file ] || { mkdir -m 750 /kept/deep && cat /proc/sys/kernel/random/uuid >/kept/deep/file && chown 7:8 /kept/deep/file; }; cp -a /kept/deep /copied
+D
+build -f "$work/mounts" -t local/mounts:1 --cache-to "type=registry,ref=$REGISTRY/cache/mounts:1,mounts=true"
+kept=$(run docker.io/local/mounts:1 'cat /copied/file; stat -c "%a %u:%g" /copied /copied/file')
+expect_match "what the first machine keeps" "$kept" $'\n750 0:0\n644 7:8$'
+mark=$(registry_mark "$work")
+build -f "$work/mounts" -t local/mounts:1 --cache-to "type=registry,ref=$REGISTRY/cache/mounts:1,mounts=true"
+expect "blobs that were sent of mounts that did not change" "$(registry_requests "$work" "$mark" | awk '$1 == "PUT" && $2 ~ /blobs/ { n++ } END { print n + 0 }')" 0
+
 machine second
+build -f "$work/mounts" -t local/mounts:2 --build-arg step=2 --cache-from "$REGISTRY/cache/mounts:1"
+expect "a step that was not known found the cache mount of the first machine" "$(run docker.io/local/mounts:2 'cat /copied/file; stat -c "%a %u:%g" /copied /copied/file')" "$kept"
 mark=$(registry_mark "$work")
 build -t "$REGISTRY/second/app:1" --push --cache-from "$REGISTRY/cache/app:1"
 expect "the image is the same" "$(cat "$work/built")" "$first"

@@ -67,7 +67,8 @@ TEST(RecordsOf, AreThoseOfFirstLayers) {
 }
 
 TEST(CacheRecordsIn, GivesBackWhatWasPutThere) {
-  const CacheRecords records = RecordsOf(kResults[1].tree, kResults);
+  CacheRecords records = RecordsOf(kResults[1].tree, kResults);
+  records.mounts = {{.id = "/root/.cache", .layer = 2}, {.id = "go \"build\"", .layer = 0}};
   const auto image = DescribeImage(plan::ImageDraft::Scratch(kPlatform), kResults[1].tree,
                                    {.cache_records = records});
   ASSERT_TRUE(image.ok()) << image.status();
@@ -79,8 +80,10 @@ TEST(CacheRecordsIn, GivesBackWhatWasPutThere) {
 }
 
 TEST(CacheRecordsIn, RefusesWhatCannotBe) {
+  CacheRecords records = RecordsOf(kResults[0].tree, kResults);
+  records.mounts = {{.id = "m", .layer = 1}};
   const auto image = DescribeImage(plan::ImageDraft::Scratch(kPlatform), kResults[0].tree,
-                                   {.cache_records = RecordsOf(kResults[0].tree, kResults)});
+                                   {.cache_records = records});
   ASSERT_TRUE(image.ok());
   using Json = nlohmann::json;
   const std::pair<const char*, std::function<void(Json&)>> cases[] = {
@@ -98,6 +101,19 @@ TEST(CacheRecordsIn, RefusesWhatCannotBe) {
        }},
       {"times of other layers", [](Json& cache) { cache["created"] = {1}; }},
       {"a time that cannot be", [](Json& cache) { cache["created"][0] = 1e18; }},
+      {"a mount in a layer that there is not",
+       [](Json& cache) { cache["mounts"][0]["layer"] = 2; }},
+      {"a mount in no layer", [](Json& cache) { cache["mounts"][0].erase("layer"); }},
+      {"a mount without a name", [](Json& cache) { cache["mounts"][0]["id"] = ""; }},
+      {"a mount with a long name",
+       [](Json& cache) {
+         cache["mounts"][0]["id"] = std::string(kMaxCachedMountIdBytes + 1, 'x');
+       }},
+      {"mounts of another kind", [](Json& cache) { cache["mounts"] = "m"; }},
+      {"too many mounts",
+       [](Json& cache) {
+         cache["mounts"] = Json(std::vector<Json>(kMaxCachedMounts + 1, cache["mounts"][0]));
+       }},
       {"no version", [](Json& cache) { cache.erase("version"); }}};
   for (const auto& [name, change] : cases) {
     Json config = Json::parse(image->config);

@@ -76,6 +76,38 @@ TEST_F(CacheMountsTest, APrivateOneIsNobodyElses) {
   EXPECT_EQ(caches_.Take("id", CacheSharing::kPrivate, {})->path(), path);
 }
 
+TEST_F(CacheMountsTest, ShowsWhatItHolds) {
+  const auto refuse = [](const std::filesystem::path&) {
+    return MakeError(StatusCode::kInternal, "looked at");
+  };
+  EXPECT_FALSE(*caches_.Look("id", refuse)) << "there is none";
+  EXPECT_TRUE(std::filesystem::is_empty(directory_.path())) << "and none is made";
+  const auto shared = caches_.Take("id", CacheSharing::kShared, {});
+  std::filesystem::path seen;
+  const auto looked = caches_.Look("id", [&](const std::filesystem::path& path) {
+    seen = path;
+    return OkStatus();
+  });
+  ASSERT_TRUE(looked.ok() && *looked) << looked.status();
+  EXPECT_EQ(seen, shared->path());
+  EXPECT_EQ(caches_.Look("id", refuse).status().code(), StatusCode::kInternal);
+}
+
+TEST_F(CacheMountsTest, WaitsForAStepBeforeItIsShown) {
+  auto held = caches_.Take("id", CacheSharing::kLocked, {});
+  ASSERT_TRUE(held.ok());
+  std::promise<void> begun;
+  auto looking = std::async(std::launch::async, [&] {
+    begun.set_value();
+    return caches_.Look("id", [](const std::filesystem::path&) { return OkStatus(); });
+  });
+  begun.get_future().wait();
+  EXPECT_EQ(looking.wait_for(std::chrono::milliseconds(50)), std::future_status::timeout);
+  held = MakeError(StatusCode::kCancelled, "given back");
+  const auto looked = looking.get();
+  EXPECT_TRUE(looked.ok() && *looked);
+}
+
 TEST_F(CacheMountsTest, PrunesWhatNobodyUses) {
   {
     const auto lease = caches_.Take("old", CacheSharing::kShared, {});
