@@ -65,7 +65,8 @@ struct Transfer {
   TransferCounters* counters = nullptr;
   size_t body_sent_bytes = 0;
   bool headers_seen = false;
-  Status failure;  // why a callback stopped libcurl
+  bool proxy_tried = false;  // the latest connection was begun to one
+  Status failure;            // why a callback stopped libcurl
   char error_text[CURL_ERROR_SIZE] = {};
   using StopCallback = std::stop_callback<std::function<void()>>;
   std::unique_ptr<StopCallback> on_stop;
@@ -203,8 +204,9 @@ int OnSeek(void* user, curl_off_t offset, int origin) noexcept {
 curl_socket_t OnOpenSocket(void* user, curlsocktype purpose, curl_sockaddr* address) noexcept {
   auto& transfer = *static_cast<Transfer*>(user);
   const AddressKind kind = KindOf(address->addr);
+  transfer.proxy_tried = transfer.IsProxy(address->addr);
   if (purpose == CURLSOCKTYPE_IPCXN && !MayReach(transfer.request.reach, kind) &&
-      !transfer.IsProxy(address->addr)) {
+      !transfer.proxy_tried) {
     transfer.failure = MakeError(
         StatusCode::kFailedPrecondition,
         fmt::format("{}: its host is at an address of this machine or its link, where a registry "
@@ -278,7 +280,10 @@ Status Explain(const Transfer& transfer, CURLcode code) {
   const char* reason =
       transfer.error_text[0] != '\0' ? transfer.error_text : curl_easy_strerror(code);
   const StatusCode status_code = CodeOf(code, transfer.deadline);
-  return MakeError(status_code, fmt::format("{}: {}{}", transfer.What(), Printable(reason, 300),
+  const bool is_of_proxy = code == CURLE_COULDNT_CONNECT && transfer.proxy_tried;
+  return MakeError(status_code, fmt::format("{}: {}{}{}", transfer.What(),
+                                            is_of_proxy ? "the environment's proxy: " : "",
+                                            Printable(reason, 300),
                                             status_code == StatusCode::kPermissionDenied
                                                 ? " (SSL_CERT_FILE may name more to trust)"
                                                 : ""));

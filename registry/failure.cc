@@ -102,6 +102,9 @@ std::string CureOf(const FailedRequest& request, StatusCode code, std::string_vi
     return fmt::format("put the certificate of its authority into {} as ca.crt",
                        PlaceOfCertificates(request));
   }
+  if (Contains(message, "the environment's proxy") || Contains(message, "resolve proxy")) {
+    return "check HTTP_PROXY, HTTPS_PROXY and NO_PROXY, and that the proxy runs";
+  }
   if (Contains(message, "resolve host")) {
     return "check the registry's name and this machine's DNS";
   }

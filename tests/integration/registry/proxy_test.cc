@@ -78,7 +78,9 @@ TEST(Proxy, ThatIsAwayIsNamed) {
   World world({}, {.plain_http_hosts = {kFarAway}, .max_retries = 0});
   const Status read = world.client.Source(Name(kFarAway, "a:b"))->ReadTopManifest().status();
   EXPECT_THAT(Describe(read),
-              testing::AllOf(testing::HasSubstr(kFarAway), testing::HasSubstr("proxy")));
+              testing::AllOf(testing::HasSubstr(kFarAway),
+                             testing::HasSubstr("the environment's proxy: Failed to connect"),
+                             testing::HasSubstr("check HTTP_PROXY")));
 }
 
 }  // namespace
