@@ -5,6 +5,7 @@
 
 #include <map>
 
+#include "base/text.h"
 #include "tests/unit/registry/harness.h"
 
 namespace starling::registry {
