@@ -46,6 +46,18 @@ class RemoteStatus : public layer::StatusSource {
     return traced;
   }
 
+  StatusOr<std::vector<layer::ImageStart>> Starts() override {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
+    const auto reader = stub_->Starts(&context, {});
+    std::vector<layer::ImageStart> starts;
+    for (v1::StartsPart part; reader->Read(&part);) {
+      RETURN_IF_ERROR(AddPart(part, starts));
+    }
+    RETURN_IF_ERROR(ResultOfCall(reader->Finish(), address_));
+    return starts;
+  }
+
  private:
   const std::string address_;
   std::unique_ptr<v1::Status::Stub> stub_;

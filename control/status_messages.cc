@@ -19,6 +19,15 @@ nanoseconds FromNanoseconds(uint64_t count) {
   return nanoseconds(static_cast<int64_t>(std::min(count, kMaxNanoseconds)));
 }
 
+int64_t ToUnix(std::chrono::system_clock::time_point time) {
+  return std::chrono::duration_cast<nanoseconds>(time.time_since_epoch()).count();
+}
+
+std::chrono::system_clock::time_point FromUnix(int64_t count) {
+  return std::chrono::system_clock::time_point(
+      std::chrono::duration_cast<std::chrono::system_clock::duration>(nanoseconds(count)));
+}
+
 void Set(const layer::ReadTimes& from, v1::ReadTimes& to) {
   to.set_queue_nanoseconds(ToNanoseconds(from.queue));
   to.set_network_nanoseconds(ToNanoseconds(from.network));
@@ -64,8 +73,7 @@ v1::SlowRead ToProto(const layer::NamedRead& named) {
   to.set_data_address(read.range.data_address);
   to.set_size_bytes(read.range.size_bytes);
   Set(read.times, *to.mutable_times());
-  to.set_ended_unix_nanoseconds(
-      std::chrono::duration_cast<nanoseconds>(read.ended.time_since_epoch()).count());
+  to.set_ended_unix_nanoseconds(ToUnix(read.ended));
   to.set_failed(read.failed);
   to.set_file(named.file);
   to.set_more_files(named.more_files);
@@ -102,6 +110,12 @@ v1::LayerStatus ToProto(const layer::LayerStatus& status) {
     v1::LayerStatus::Came& part = *to.add_came();
     part.set_bytes(came.bytes);
     part.set_needed_bytes(came.needed_bytes);
+  }
+  for (const layer::LayerUse::Part& from : use.parts) {
+    v1::LayerStatus::Part& part = *to.add_parts();
+    part.set_total_bytes(from.total_bytes);
+    part.set_held_bytes(from.held_bytes);
+    part.set_needed_bytes(from.needed_bytes);
   }
   to.set_stalled_reads(use.stalls.reads);
   to.set_failed_reads(use.stalls.failed);
@@ -140,9 +154,7 @@ StatusOr<layer::NamedRead> FromProto(const v1::SlowRead& from) {
                .failed = from.failed()},
       .file = from.file(),
       .more_files = from.more_files()};
-  named.read.ended = std::chrono::system_clock::time_point(
-      std::chrono::duration_cast<std::chrono::system_clock::duration>(
-          nanoseconds(from.ended_unix_nanoseconds())));
+  named.read.ended = FromUnix(from.ended_unix_nanoseconds());
   ASSIGN_OR_RETURN(named.read.layer, KeyOf(from.digest(), from.toc_digest()));
   return named;
 }
@@ -174,6 +186,11 @@ StatusOr<layer::LayerStatus> FromProto(const v1::LayerStatus& from) {
     use.came[static_cast<size_t>(i)] = {.bytes = from.came(i).bytes(),
                                         .needed_bytes = from.came(i).needed_bytes()};
   }
+  for (const v1::LayerStatus::Part& part : from.parts()) {
+    use.parts.push_back({.total_bytes = part.total_bytes(),
+                         .held_bytes = part.held_bytes(),
+                         .needed_bytes = part.needed_bytes()});
+  }
   use.stalls.reads = from.stalled_reads();
   use.stalls.failed = from.failed_reads();
   use.stalls.times = TimesOf(from.stall_times());
@@ -202,6 +219,126 @@ StatusOr<layer::LayerStatus> FromProto(const v1::LayerStatus& from) {
     status.places.push_back(std::move(health));
   }
   return status;
+}
+
+std::vector<v1::StartsPart> ToProto(const layer::ImageStart& from) {
+  std::vector<v1::StartsPart> parts(1);
+  v1::ImageStart& start = *parts.back().mutable_start();
+  start.set_image(from.image);
+  start.set_manifest_digest(from.manifest.ToString());
+  start.set_begun_unix_nanoseconds(ToUnix(from.begun));
+  start.set_goes_on(from.goes_on);
+  start.set_cut(from.is_cut);
+  start.set_needed_files(from.totals.needed_files);
+  start.set_needed_bytes(from.totals.needed_bytes);
+  start.set_requests(from.totals.requests);
+  start.set_fetched_bytes(from.totals.fetched_bytes);
+  start.set_slow_reads(from.totals.slow_reads);
+  for (const auto& [key, file] : from.needs) {
+    v1::FirstNeed& need = *parts.emplace_back().mutable_need();
+    need.set_digest(key.layer.ToString());
+    need.set_toc_digest(key.toc.ToString());
+    need.set_file(file.path);
+    need.set_size_bytes(file.size_bytes);
+    need.set_needed_bytes(file.needed_bytes);
+    need.set_milliseconds(static_cast<uint64_t>(file.first_need.count()));
+  }
+  for (const layer::ImageStart::Fetch& named : from.fetches) {
+    v1::Fetch& fetch = *parts.emplace_back().mutable_fetch();
+    fetch.set_digest(named.fetch.layer.layer.ToString());
+    fetch.set_toc_digest(named.fetch.layer.toc.ToString());
+    fetch.set_purpose(std::string(NameOf(named.fetch.purpose)));
+    fetch.set_data_address(named.fetch.range.data_address);
+    fetch.set_size_bytes(named.fetch.range.size_bytes);
+    fetch.set_requests(named.fetch.requests);
+    fetch.set_bytes(named.fetch.bytes);
+    fetch.set_sent_unix_nanoseconds(ToUnix(named.fetch.sent));
+    fetch.set_ended_unix_nanoseconds(ToUnix(named.fetch.ended));
+    fetch.set_failed(named.fetch.failed);
+    fetch.set_file(named.file);
+    fetch.set_more_files(named.more_files);
+  }
+  for (const layer::NamedRead& read : from.reads) {
+    *parts.emplace_back().mutable_read() = ToProto(read);
+  }
+  return parts;
+}
+
+namespace {
+
+StatusOr<layer::ImageStart> StartOf(const v1::ImageStart& from) {
+  layer::ImageStart start{.image = from.image(),
+                          .manifest = {},
+                          .begun = FromUnix(from.begun_unix_nanoseconds()),
+                          .goes_on = from.goes_on(),
+                          .is_cut = from.cut(),
+                          .totals = {.needed_files = from.needed_files(),
+                                     .needed_bytes = from.needed_bytes(),
+                                     .requests = from.requests(),
+                                     .fetched_bytes = from.fetched_bytes(),
+                                     .slow_reads = from.slow_reads()}};
+  ASSIGN_OR_RETURN(start.manifest, oci::Digest::Parse(from.manifest_digest()));
+  return start;
+}
+
+StatusOr<layer::ImageStart::Need> NeedOf(const v1::FirstNeed& from) {
+  constexpr auto kMax = static_cast<uint64_t>(layer::AccessProfile::kMaxFirstNeed.count());
+  layer::ImageStart::Need need{
+      .layer = {},
+      .file = {.path = from.file(),
+               .size_bytes = from.size_bytes(),
+               .needed_bytes = from.needed_bytes(),
+               .first_need = std::chrono::milliseconds(std::min(from.milliseconds(), kMax)),
+               .runs = 1}};
+  ASSIGN_OR_RETURN(need.layer, KeyOf(from.digest(), from.toc_digest()));
+  return need;
+}
+
+StatusOr<layer::ImageStart::Fetch> FetchOf(const v1::Fetch& from) {
+  const auto purpose = std::ranges::find_if(
+      layer::kPurposes, [&](layer::Purpose one) { return NameOf(one) == from.purpose(); });
+  if (purpose == layer::kPurposes.end()) {
+    return MakeError(StatusCode::kInvalidArgument,
+                     fmt::format("unknown purpose \"{}\"", from.purpose().substr(0, 100)));
+  }
+  layer::ImageStart::Fetch named{
+      .fetch = {.layer = {},
+                .purpose = *purpose,
+                .range = {.data_address = from.data_address(), .size_bytes = from.size_bytes()},
+                .requests = from.requests(),
+                .bytes = from.bytes(),
+                .sent = FromUnix(from.sent_unix_nanoseconds()),
+                .ended = FromUnix(from.ended_unix_nanoseconds()),
+                .failed = from.failed()},
+      .file = from.file(),
+      .more_files = from.more_files()};
+  ASSIGN_OR_RETURN(named.fetch.layer, KeyOf(from.digest(), from.toc_digest()));
+  return named;
+}
+
+}  // namespace
+
+Status AddPart(const v1::StartsPart& part, std::vector<layer::ImageStart>& starts) {
+  if (part.has_start()) {
+    ASSIGN_OR_RETURN(layer::ImageStart start, StartOf(part.start()));
+    starts.push_back(std::move(start));
+    return OkStatus();
+  }
+  if (starts.empty()) {
+    return MakeError(StatusCode::kInvalidArgument, "an entry of no start");
+  }
+  layer::ImageStart& start = starts.back();
+  if (part.has_need()) {
+    ASSIGN_OR_RETURN(layer::ImageStart::Need need, NeedOf(part.need()));
+    start.needs.push_back(std::move(need));
+  } else if (part.has_fetch()) {
+    ASSIGN_OR_RETURN(layer::ImageStart::Fetch fetch, FetchOf(part.fetch()));
+    start.fetches.push_back(std::move(fetch));
+  } else if (part.has_read()) {
+    ASSIGN_OR_RETURN(layer::NamedRead read, FromProto(part.read()));
+    start.reads.push_back(std::move(read));
+  }
+  return OkStatus();
 }
 
 }  // namespace starling::control

@@ -53,4 +53,16 @@ grpc::Status StatusService::SlowReads(grpc::ServerContext*, const v1::SlowReadsR
   return Answer("SlowReads", traced.status());
 }
 
+grpc::Status StatusService::Starts(grpc::ServerContext*, const v1::StartsRequest*,
+                                   grpc::ServerWriter<v1::StartsPart>* writer) {
+  const auto starts = source_.Starts();
+  bool goes_on = true;
+  for (size_t i = 0; starts.ok() && goes_on && i < starts->size(); ++i) {
+    for (const v1::StartsPart& part : ToProto((*starts)[i])) {
+      goes_on = goes_on && writer->Write(part);
+    }
+  }
+  return Answer("Starts", starts.status());
+}
+
 }  // namespace starling::control

@@ -15,6 +15,8 @@ class StatusService final : public starling::control::v1::Status::Service {
                       grpc::ServerWriter<v1::LayerStatus>* writer) override;
   grpc::Status SlowReads(grpc::ServerContext*, const v1::SlowReadsRequest*,
                          grpc::ServerWriter<v1::SlowReadsPart>* writer) override;
+  grpc::Status Starts(grpc::ServerContext*, const v1::StartsRequest*,
+                      grpc::ServerWriter<v1::StartsPart>* writer) override;
 
  private:
   layer::StatusSource& source_;

@@ -3,6 +3,8 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/mutex.h"
@@ -16,6 +18,16 @@ namespace starling::layer {
 struct RunTimes {
   std::chrono::milliseconds passed{0};
   std::chrono::milliseconds quiet{0};
+};
+
+/// A run that was recorded.
+struct RecordedRun {
+  std::string image;                            // as it was pulled, for people
+  oci::Digest manifest;                         // of the image
+  std::chrono::system_clock::time_point begun;  // by its first read
+  std::optional<std::chrono::system_clock::time_point> ended;
+  std::vector<store::LayerKey> layers;  // that were watched
+  std::vector<LayerAccess> needs;
 };
 
 /// Notes when one run of an image first needs each chunk of its layers.

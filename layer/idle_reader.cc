@@ -53,17 +53,23 @@ bool IdleReader::StartNext(oci::FetchClass fetch_class, uint64_t) {
   options.fetch_class = fetch_class;
   options.stop = stop_.get_token();
   // The callback owns the reader, so that it outlives the read.
-  next->source.reader->Read(next->range, options,
-                            [self = shared_from_this(), flight, fetch_class,
-                             reader = next->source.reader](StatusOr<Bytes> bytes) {
-                              if (bytes.ok()) {
-                                self->counters_.CountBytes(PurposeOf(fetch_class), bytes->size());
-                                self->layer_->tally().OnBytes(PurposeOf(fetch_class),
-                                                              bytes->size());
-                                flight->OnBytes(bytes->size());
-                              }
-                              self->OnRead(std::move(bytes));
-                            });
+  next->source.reader->Read(
+      next->range, options,
+      [self = shared_from_this(), flight, fetch_class, sent = SystemClock().WallTime(),
+       reader = next->source.reader](StatusOr<Bytes> bytes) {
+        self->layer_->Trace({.layer = {},
+                             .purpose = PurposeOf(fetch_class),
+                             .bytes = bytes.ok() ? bytes->size() : 0,
+                             .sent = sent,
+                             .ended = SystemClock().WallTime(),
+                             .failed = !bytes.ok()});
+        if (bytes.ok()) {
+          self->counters_.CountBytes(PurposeOf(fetch_class), bytes->size());
+          self->layer_->tally().OnBytes(PurposeOf(fetch_class), bytes->size());
+          flight->OnBytes(bytes->size());
+        }
+        self->OnRead(std::move(bytes));
+      });
   return true;
 }
 

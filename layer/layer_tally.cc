@@ -11,6 +11,42 @@ uint64_t LayerUse::fetched_bytes() const {
                          [](uint64_t sum, const Fetched& part) { return sum + part.bytes; });
 }
 
+namespace {
+
+/// The parts of a layer's content, to be given its chunks in order.
+class PartsOf {
+ public:
+  explicit PartsOf(uint64_t total_bytes) : total_bytes_(total_bytes) {
+    parts_.resize(total_bytes == 0 ? 0 : LayerUse::kParts);
+  }
+
+  void Add(uint64_t size_bytes, bool is_held, bool is_needed) {
+    const uint64_t end = at_ + size_bytes;
+    while (at_ < end) {
+      const uint64_t part_end = total_bytes_ * (part_ + 1) / LayerUse::kParts;
+      if (at_ >= part_end) {
+        ++part_;
+        continue;
+      }
+      const uint64_t bytes = std::min(end, part_end) - at_;
+      LayerUse::Part& part = parts_[part_];
+      part.total_bytes += bytes;
+      part.held_bytes += is_held ? bytes : 0;
+      part.needed_bytes += is_needed ? bytes : 0;
+      at_ += bytes;
+    }
+  }
+  std::vector<LayerUse::Part> Take() { return std::move(parts_); }
+
+ private:
+  const uint64_t total_bytes_;
+  std::vector<LayerUse::Part> parts_;
+  size_t part_ = 0;
+  uint64_t at_ = 0;  // of the content
+};
+
+}  // namespace
+
 LayerTally::LayerTally(size_t chunks)
     : needed_((chunks + kWordBits - 1) / kWordBits), came_(chunks) {}
 
@@ -77,12 +113,17 @@ LayerUse LayerTally::Use(const ChunkTable& table,
   LayerUse use{.blob_bytes = table.blob_size_bytes()};
   const std::span<const ChunkRecord> chunks = table.chunks();
   std::vector<bool> has_all(table.members().size(), true);
+  for (const ChunkRecord& chunk : chunks) {
+    use.total_bytes += chunk.size_bytes;
+  }
+  PartsOf parts(use.total_bytes);
   for (uint32_t chunk = 0; chunk < chunks.size(); ++chunk) {
     const uint64_t size_bytes = chunks[chunk].size_bytes;
     const bool is_needed = IsNeeded(chunk);
-    use.total_bytes += size_bytes;
+    const bool is_held = is_present(chunk);
+    parts.Add(size_bytes, is_held, is_needed);
     use.needed_bytes += is_needed ? size_bytes : 0;
-    if (is_present(chunk)) {
+    if (is_held) {
       use.held_bytes += size_bytes;
     } else {
       has_all[chunks[chunk].member] = false;
@@ -94,6 +135,7 @@ LayerUse LayerTally::Use(const ChunkTable& table,
       use.wasted_bytes += is_needed ? 0 : size_bytes;
     }
   }
+  use.parts = parts.Take();
   for (size_t member = 0; member < has_all.size(); ++member) {
     use.held_blob_bytes += has_all[member] ? table.members()[member].blob_size : 0;
   }

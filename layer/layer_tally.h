@@ -46,6 +46,15 @@ struct LayerUse {
     friend bool operator==(const Waiting&, const Waiting&) = default;
   };
 
+  /// A stretch of files' content; all of a layer's are of one size, within a byte.
+  struct Part {
+    uint64_t total_bytes = 0;
+    uint64_t held_bytes = 0;
+    uint64_t needed_bytes = 0;  // that somebody read
+    friend bool operator==(const Part&, const Part&) = default;
+  };
+  static constexpr size_t kParts = 64;
+
   uint64_t blob_bytes = 0;       // compressed
   uint64_t held_blob_bytes = 0;  // of its members of which everything is held
   uint64_t total_bytes = 0;      // of files' content, as all that follows
@@ -54,6 +63,7 @@ struct LayerUse {
   uint64_t wasted_bytes = 0;  // that came and nobody has read until now
   std::array<Fetched, kPurposes.size()> fetched{};
   std::array<Came, kPurposes.size()> came{};
+  std::vector<Part> parts;  // kParts in the order of the data; none of a layer without content
   Stalls stalls;
   Waiting waiting;
 

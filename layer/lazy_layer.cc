@@ -105,6 +105,7 @@ struct LazyLayer::Attempt {
   BlobSources::TimePoint sent;
   std::shared_ptr<FetchScheduler::Flight> flight;  // null without a scheduler
   std::stop_source stop;
+  uint64_t came_bytes = 0;  // its parts come one at a time, and before its end
 };
 
 /// One fetch while its bytes come.
@@ -1195,6 +1196,7 @@ void LazyLayer::OnPart(const std::shared_ptr<Download>& download,
     return;
   }
   tally_.OnBytes(purpose, part.size());
+  attempt->came_bytes += part.size();
   if (attempt->flight) {
     attempt->flight->OnBytes(part.size());
   }
@@ -1231,6 +1233,7 @@ void LazyLayer::OnEnded(const std::shared_ptr<Download>& download,
   Count([&, taken = Now() - attempt->sent](FetchCounters& counters) {
     counters.Of(purpose).durations.Observe(taken);
   });
+  TraceFetch(failed, *attempt, status);
   bool may_still_come = false;
   {
     MutexLock lock(download->mutex);
@@ -1269,6 +1272,32 @@ void LazyLayer::OnEnded(const std::shared_ptr<Download>& download,
         status.code() == StatusCode::kUnavailable || status.code() == StatusCode::kDeadlineExceeded;
     scheduler_->demand_budget().GiveUp(attempt->source.host, is_of_host ? nullptr : this,
                                        *failed.begun + kLateAfter, status);
+  }
+}
+
+void LazyLayer::TraceFetch(const Fetch& fetch, const Attempt& attempt, const Status& status) const {
+  const std::span<const uint32_t> first = table_.ChunksOf(fetch.plan.first_member);
+  const std::span<const uint32_t> last = table_.ChunksOf(fetch.plan.last_member - 1);
+  DataRange range;
+  if (!first.empty() && !last.empty()) {
+    const uint64_t begin = table_.chunks()[first.front()].data_address;
+    const uint64_t end = table_.chunks()[last.back()].range().end();
+    range = {.data_address = begin, .size_bytes = std::max(end, begin + 1) - begin};
+  }
+  const auto ended = SystemClock().WallTime();
+  Trace({.layer = {},
+         .purpose = PurposeOf(fetch.fetch_class),
+         .range = range,
+         .bytes = attempt.came_bytes,
+         .sent = ended - (Now() - attempt.sent),
+         .ended = ended,
+         .failed = !status.ok()});
+}
+
+void LazyLayer::Trace(TracedFetch fetch) const {
+  if (fetches_) {
+    fetch.layer = key();
+    fetches_->Add(fetch);
   }
 }
 

@@ -26,6 +26,7 @@
 #include "layer/layer_tally.h"
 #include "layer/member_decoder.h"
 #include "layer/read_observer.h"
+#include "layer/recent_fetches.h"
 #include "layer/shared_chunks.h"
 #include "layer/slow_reads.h"
 #include "oci/blob_reader.h"
@@ -93,8 +94,11 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   /// Tells `observer` of wrong bytes. Before the first read.
   void ReportWrongBytes(WrongBytesObserver observer) { on_wrong_bytes_ = std::move(observer); }
 
-  /// Notes reads that wait long in `slow_reads`, too. Before the first read.
-  void Trace(std::shared_ptr<SlowReads> slow_reads) { slow_reads_ = std::move(slow_reads); }
+  /// Notes reads that wait long, and requests, in these, too. Before the first read.
+  void Trace(std::shared_ptr<SlowReads> slow_reads, std::shared_ptr<RecentFetches> fetches) {
+    slow_reads_ = std::move(slow_reads);
+    fetches_ = std::move(fetches);
+  }
 
   /// Fetches all of a layer again that cannot be had in pieces, puts what is missing, and calls
   /// `done`, on any thread, but not from within the call.
@@ -123,6 +127,8 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   /// What became of its bytes; looks at every chunk. `tally` is for those who fetch for it.
   LayerUse Use() const;
   LayerTally& tally() { return tally_; }
+  /// Adds a request of theirs to what is traced.
+  void Trace(TracedFetch fetch) const;
   /// All of it was fetched as a whole before it was opened.
   void NoteFetchedWhole();
 
@@ -276,6 +282,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
               ByteSpan part);
   void OnEnded(const std::shared_ptr<Download>& download, const std::shared_ptr<Attempt>& attempt,
                Status status);
+  void TraceFetch(const Fetch& fetch, const Attempt& attempt, const Status& status) const;
   bool GoOnOrFail(Fetch fetch, BlobSources::Id source, const Status& error);
   bool GoesOnElsewhere(Fetch& fetch, BlobSources::Id source, const Status& error);
   void OnRefetched(const Fetch& fetch, const Status& status);
@@ -315,9 +322,10 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   const std::shared_ptr<FetchScheduler> scheduler_;  // may be null
   std::shared_ptr<ReadObserver> observer_;
   WrongBytesObserver on_wrong_bytes_;
-  std::shared_ptr<GapLog> gaps_;           // null: not kept
-  Refetch refetch_;                        // may be null
-  std::shared_ptr<SlowReads> slow_reads_;  // may be null
+  std::shared_ptr<GapLog> gaps_;            // null: not kept
+  Refetch refetch_;                         // may be null
+  std::shared_ptr<SlowReads> slow_reads_;   // may be null
+  std::shared_ptr<RecentFetches> fetches_;  // may be null
   BlobSources sources_;
   /// One bit a chunk.
   std::vector<std::atomic<uint64_t>> reads_;

@@ -11,6 +11,28 @@ namespace {
 constexpr std::chrono::milliseconds kPollEvery =
     std::chrono::milliseconds(RunRecordings::kQuiet) / 3;
 
+/// What was needed first.
+std::vector<LayerAccess> EarliestOf(const AccessProfile& profile, size_t max_ranges) {
+  std::vector<LayerAccess> layers = profile.layers();
+  if (profile.range_count() <= max_ranges) {
+    return layers;
+  }
+  std::vector<PlannedAccess> order = InOrderOfNeed(profile);
+  order.resize(max_ranges);
+  for (LayerAccess& access : layers) {
+    access.ranges.clear();
+  }
+  for (const PlannedAccess& planned : order) {
+    layers[planned.layer].ranges.push_back(
+        {.range = planned.range, .first_need = planned.first_need, .runs = planned.runs});
+  }
+  for (LayerAccess& access : layers) {
+    std::ranges::sort(access.ranges, {},
+                      [](const AccessRange& range) { return range.range.data_address; });
+  }
+  return layers;
+}
+
 }  // namespace
 
 void ReadTap::OnRead(uint32_t first_chunk, uint32_t last_chunk) noexcept {
@@ -51,6 +73,7 @@ void RunRecordings::Begin(const oci::Digest& image, const Layer& layer) {
   Recording& recording = recordings_[image];
   if (!recording.recorder) {
     recording.image = image;
+    recording.name = layer.image;
     recording.recorder = std::make_shared<AccessRecorder>(deps_.clock);
     recording.begun = deps_.clock.Now();
   }
@@ -89,6 +112,41 @@ void RunRecordings::Gone(const store::LayerKey& layer) {
   for (const Recording& recording : ended) {
     Save(recording);
   }
+}
+
+RecordedRun RunRecordings::RunOf(const Recording& recording, const AccessProfile& needs) const {
+  const auto times = recording.recorder->TimesOfRun();
+  RecordedRun run{
+      .image = recording.name,
+      .manifest = recording.image,
+      .begun = deps_.clock.WallTime() - (times ? times->passed : std::chrono::milliseconds(0)),
+      .ended = {},
+      .layers = {},
+      .needs = EarliestOf(needs, kKeptRanges)};
+  for (const auto& [key, part] : recording.parts) {
+    run.layers.push_back(key);
+  }
+  return run;
+}
+
+std::vector<RecordedRun> RunRecordings::Runs() const {
+  std::vector<RecordedRun> runs;
+  std::vector<Recording> under_way;
+  {
+    MutexLock lock(mutex_);
+    runs.assign(ended_.begin(), ended_.end());
+    for (const auto& [image, recording] : recordings_) {
+      under_way.push_back(recording);
+    }
+  }
+  for (const Recording& recording : under_way) {
+    const auto needs = recording.recorder->Snapshot(recording.image);
+    if (needs.ok() && needs->needed_bytes() > 0) {
+      runs.push_back(RunOf(recording, *needs));
+    }
+  }
+  std::ranges::stable_sort(runs, {}, &RecordedRun::begun);
+  return runs;
 }
 
 void RunRecordings::Stop() {
@@ -155,12 +213,22 @@ void RunRecordings::SaveLater(Recording recording) {
                                                   std::move(recording))] { self->Save(*ended); });
 }
 
+void RunRecordings::KeepEnded(RecordedRun run) {
+  run.ended = deps_.clock.WallTime();
+  MutexLock lock(mutex_);
+  ended_.push_back(std::move(run));
+  if (ended_.size() > kKeptRuns) {
+    ended_.pop_front();
+  }
+}
+
 void RunRecordings::Save(const Recording& recording) {
   const auto save = [&]() -> Status {
     ASSIGN_OR_RETURN(AccessProfile run, recording.recorder->Snapshot(recording.image));
     if (run.needed_bytes() == 0) {
       return OkStatus();  // nothing ran
     }
+    KeepEnded(RunOf(recording, run));
     if (const auto kept = deps_.profiles.Find(recording.image); kept.ok()) {
       std::set<store::LayerKey> seen;
       for (const auto& [key, part] : recording.parts) {

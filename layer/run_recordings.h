@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -60,11 +61,16 @@ class RunRecordings : public std::enable_shared_from_this<RunRecordings> {
   };
   explicit RunRecordings(Dependencies dependencies) : deps_(dependencies) {}
 
+  /// Of runs that ended, that Runs tells; and of each, the ranges that were needed first.
+  static constexpr size_t kKeptRuns = 8;
+  static constexpr size_t kKeptRanges = 4096;
+
   struct Layer {
     store::LayerKey key;
     ChunkTable table;
     std::shared_ptr<const void> owner;  // keeps the bytes of `table` alive
     std::shared_ptr<ReadTap> tap;       // told of the layer's reads
+    std::string image;                  // as it was pulled, for people
   };
   /// A layer of `image` is about to be shown. Returns at once.
   void Begin(const oci::Digest& image, const Layer& layer);
@@ -72,6 +78,8 @@ class RunRecordings : public std::enable_shared_from_this<RunRecordings> {
   void GoesUnseen(const store::LayerKey& layer);
   /// The layer is no longer shown: recordings that it is part of end. Blocks for the disk.
   void Gone(const store::LayerKey& layer);
+  /// Those that are recorded and have begun, and the latest that ended; oldest first.
+  std::vector<RecordedRun> Runs() const;
   /// Ends all recordings. Blocks for the disk. Nothing is recorded afterwards. Idempotent.
   void Stop();
 
@@ -83,6 +91,7 @@ class RunRecordings : public std::enable_shared_from_this<RunRecordings> {
   };
   struct Recording {
     oci::Digest image;
+    std::string name;
     std::shared_ptr<AccessRecorder> recorder;
     std::chrono::steady_clock::time_point begun;
     size_t chunks = 0;
@@ -94,10 +103,13 @@ class RunRecordings : public std::enable_shared_from_this<RunRecordings> {
   Recording Take(const oci::Digest& image) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SaveLater(Recording recording) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Save(const Recording& recording);
+  RecordedRun RunOf(const Recording& recording, const AccessProfile& needs) const;
+  void KeepEnded(RecordedRun run);
 
   const Dependencies deps_;
-  Mutex mutex_;  // above the executor's, the timer's, a tap's and a recorder's
+  mutable Mutex mutex_;  // above the executor's, the timer's, a tap's and a recorder's
   std::map<oci::Digest, Recording> recordings_ GUARDED_BY(mutex_);
+  std::deque<RecordedRun> ended_ GUARDED_BY(mutex_);
   size_t chunks_ GUARDED_BY(mutex_) = 0;  // of all recordings
   bool polls_ GUARDED_BY(mutex_) = false;
   bool stopped_ GUARDED_BY(mutex_) = false;

@@ -37,27 +37,15 @@ ReadCause ReadTimes::cause() const {
   return std::ranges::max_element(parts, {}, &std::pair<Duration, ReadCause>::first)->second;
 }
 
-SlowReads::SlowReads() { reads_.reserve(kKept); }
-
 void SlowReads::Add(const SlowRead& read) {
-  if (read.times.total() < kSlow) {
-    return;
+  if (read.times.total() >= kSlow) {
+    latest_.Add(read);
   }
-  MutexLock lock(mutex_);
-  if (reads_.size() < kKept) {
-    reads_.push_back(read);
-  } else {
-    reads_[added_ % kKept] = read;
-  }
-  ++added_;
 }
 
 SlowReads::Trace SlowReads::List() const {
-  MutexLock lock(mutex_);
-  Trace trace{.reads = reads_, .forgotten = added_ - reads_.size()};
-  std::ranges::rotate(trace.reads,
-                      trace.reads.begin() + static_cast<ptrdiff_t>(trace.forgotten % kKept));
-  return trace;
+  auto all = latest_.List();
+  return {.reads = std::move(all.kept), .forgotten = all.forgotten};
 }
 
 }  // namespace starling::layer

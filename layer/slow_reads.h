@@ -2,11 +2,12 @@
 
 #include <chrono>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
-#include "base/mutex.h"
 #include "layer/chunk_table.h"
+#include "layer/latest.h"
 #include "store/layer_store.h"
 
 namespace starling::layer {
@@ -51,6 +52,15 @@ struct SlowRead {
   friend bool operator==(const SlowRead&, const SlowRead&) = default;
 };
 
+/// A slow read with the name of what was read.
+struct NamedRead {
+  SlowRead read;
+  std::string file;         // from the layer's root, "/usr/bin/x"; empty: unknown
+  uint64_t more_files = 0;  // that the read reached into
+
+  friend bool operator==(const NamedRead&, const NamedRead&) = default;
+};
+
 /// The latest slow reads of all layers, in memory that does not grow. Threads: safe.
 class SlowReads {
  public:
@@ -58,7 +68,6 @@ class SlowReads {
   /// What is answered sooner is not slow.
   static constexpr std::chrono::milliseconds kSlow{10};
 
-  SlowReads();
   void Add(const SlowRead& read);
   struct Trace {
     std::vector<SlowRead> reads;  // oldest first
@@ -67,9 +76,7 @@ class SlowReads {
   Trace List() const;
 
  private:
-  mutable Mutex mutex_;                             // leaf
-  std::vector<SlowRead> reads_ GUARDED_BY(mutex_);  // a ring
-  uint64_t added_ GUARDED_BY(mutex_) = 0;
+  Latest<SlowRead, kKept> latest_;
 };
 
 }  // namespace starling::layer

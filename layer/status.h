@@ -9,20 +9,12 @@
 #include "base/status.h"
 #include "layer/blob_sources.h"
 #include "layer/fetch_decision.h"
+#include "layer/image_start.h"
 #include "layer/layer_tally.h"
 #include "layer/slow_reads.h"
 #include "store/layer_store.h"
 
 namespace starling::layer {
-
-/// A slow read with the name of what was read.
-struct NamedRead {
-  SlowRead read;
-  std::string file;         // from the layer's root, "/usr/bin/x"; empty: unknown
-  uint64_t more_files = 0;  // that the read reached into
-
-  friend bool operator==(const NamedRead&, const NamedRead&) = default;
-};
 
 /// A read that waits, with the name of what is read.
 struct NamedWait {
@@ -98,6 +90,8 @@ class StatusSource {
   virtual StatusOr<std::vector<LayerStatus>> Layers() = 0;
   /// The latest reads that had to wait long.
   virtual StatusOr<TracedReads> SlowReads() = 0;
+  /// The latest starts of images that were recorded, oldest first.
+  virtual StatusOr<std::vector<ImageStart>> Starts() = 0;
 };
 
 }  // namespace starling::layer

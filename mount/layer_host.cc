@@ -130,10 +130,13 @@ class HostStatus : public layer::StatusSource {
   using LayersOf = std::function<std::vector<layer::LayerStatus>()>;
   using NamesOf = std::function<std::vector<layer::FilesOfRange>(
       const LayerKey& key, std::span<const layer::DataRange> ranges)>;
-  HostStatus(LayersOf layers, NamesOf names)
+  using StartsOf = std::function<std::vector<layer::ImageStart>()>;
+  HostStatus(LayersOf layers, NamesOf names, StartsOf starts)
       : slow_reads_(std::make_shared<layer::SlowReads>()),
+        fetches_(std::make_shared<layer::RecentFetches>()),
         layers_(std::move(layers)),
-        names_(std::move(names)) {}
+        names_(std::move(names)),
+        starts_(std::move(starts)) {}
 
   StatusOr<std::vector<layer::LayerStatus>> Layers() override {
     std::vector<layer::LayerStatus> layers = layers_();
@@ -150,7 +153,9 @@ class HostStatus : public layer::StatusSource {
     const layer::SlowReads::Trace trace = slow_reads_->List();
     return layer::TracedReads{.reads = Named(trace.reads), .forgotten = trace.forgotten};
   }
+  StatusOr<std::vector<layer::ImageStart>> Starts() override { return starts_(); }
   const std::shared_ptr<layer::SlowReads>& slow_reads() const { return slow_reads_; }
+  const std::shared_ptr<layer::RecentFetches>& fetches() const { return fetches_; }
 
  private:
   std::vector<layer::NamedRead> Named(std::span<const layer::SlowRead> reads) const {
@@ -191,8 +196,10 @@ class HostStatus : public layer::StatusSource {
   }
 
   const std::shared_ptr<layer::SlowReads> slow_reads_;
+  const std::shared_ptr<layer::RecentFetches> fetches_;
   const LayersOf layers_;
   const NamesOf names_;
+  const StartsOf starts_;
 };
 
 struct LayerHost::State {
@@ -249,6 +256,8 @@ struct LayerHost::State {
   std::vector<layer::LayerStatus> Statuses();
   std::vector<layer::FilesOfRange> NamesOf(const LayerKey& key,
                                            std::span<const layer::DataRange> ranges);
+  std::vector<layer::ImageStart> Starts();
+  std::shared_ptr<LazyLayer> FindOpen(const LayerKey& key);
   void OpenAhead(const LayerSpec& spec);
   void LetGo(const LayerKey& key);
   std::filesystem::path ShowAsMount(uint64_t number, const Held& held);
@@ -293,7 +302,8 @@ struct LayerHost::State {
   HostStatus host_status{[this] { return Statuses(); },
                          [this](const LayerKey& key, std::span<const layer::DataRange> ranges) {
                            return NamesOf(key, ranges);
-                         }};
+                         },
+                         [this] { return Starts(); }};
   std::unique_ptr<store::LayerStore> layers;
   std::unique_ptr<layer::LayerCache> cache;
   std::unique_ptr<ThreadPool> cpu;
@@ -795,13 +805,7 @@ std::vector<layer::LayerStatus> LayerHost::State::Statuses() {
 /// Without names for a layer that is not open any more.
 std::vector<layer::FilesOfRange> LayerHost::State::NamesOf(
     const LayerKey& key, std::span<const layer::DataRange> ranges) {
-  std::shared_ptr<LazyLayer> layer;
-  {
-    MutexLock lock(mutex);
-    if (const auto found = shown.find(key); found != shown.end()) {
-      layer = found->second.held.layer;
-    }
-  }
+  const std::shared_ptr<LazyLayer> layer = FindOpen(key);
   std::vector<layer::FilesOfRange> files;
   if (layer) {
     files = layer::FindFiles(layer->index(), ranges);
@@ -809,6 +813,46 @@ std::vector<layer::FilesOfRange> LayerHost::State::NamesOf(
   // A name that the disk did not give is none.
   return layer && layer->CheckFiles().ok() ? files
                                            : std::vector<layer::FilesOfRange>(ranges.size());
+}
+
+std::shared_ptr<LazyLayer> LayerHost::State::FindOpen(const LayerKey& key) {
+  MutexLock lock(mutex);
+  const auto found = shown.find(key);
+  return found == shown.end() ? nullptr : found->second.held.layer;
+}
+
+std::vector<layer::ImageStart> LayerHost::State::Starts() {
+  if (!recordings) {
+    return {};
+  }
+  std::map<std::string, std::set<LayerKey>> of_images;
+  for (const layer::LayerCache::OpenLayer& open : OpenLayers()) {
+    for (const std::string& image : open.images) {
+      of_images[image].insert(open.layer->key());
+    }
+  }
+  std::vector<layer::ImageStart> starts;
+  for (layer::RecordedRun& run : recordings->Runs()) {
+    layer::NotesOfStart notes{
+        .run = {},
+        .layers = of_images[run.image],
+        .fetches = host_status.fetches()->List(),
+        .slow_reads = host_status.slow_reads()->List(),
+        .names_of = [this](
+                        const LayerKey& key,
+                        std::span<const layer::DataRange> ranges) { return NamesOf(key, ranges); },
+        .files_of =
+            [this](const layer::LayerAccess& access) {
+              const std::shared_ptr<LazyLayer> layer = FindOpen(access.key);
+              auto files = layer ? layer::FindNeededFiles(layer->index(), access.ranges)
+                                 : std::vector<layer::NeededFile>();
+              return layer && layer->CheckFiles().ok() ? files : std::vector<layer::NeededFile>();
+            }};
+    notes.layers.insert(run.layers.begin(), run.layers.end());
+    notes.run = std::move(run);
+    starts.push_back(layer::StartOf(notes));
+  }
+  return starts;
 }
 
 /// A plain layer that the node keeps a description of is lazy by that, unless it is held as a
@@ -1253,15 +1297,23 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& sp
     ASSIGN_OR_RETURN(const std::string name, layer::TocImage::NameFor(spec.image));
     return dependencies.sources(name);
   });
+  const auto asked = SystemClock().WallTime();
   ASSIGN_OR_RETURN(layer::OpenedLayer opened,
                    layer::OpenLayer(*source, key, spec.size_bytes, *layers, counters,
                                     {.digest_of = spec.toc_of, .toc_image = &toc_image}));
+  const auto opened_at = SystemClock().WallTime();
   if (opened.stored->index().size() >= kLargeIndexBytes) {
     // Indexing took tens of megabytes that nobody needs again.
     ::malloc_trim(0);
   }
   ASSIGN_OR_RETURN(Held held, OpenNew(std::move(opened.stored)));
   held.layer->tally().OnOpened(opened.requests, opened.fetched_bytes);
+  held.layer->Trace({.layer = {},
+                     .purpose = layer::Purpose::kIndex,
+                     .requests = opened.requests,
+                     .bytes = opened.fetched_bytes,
+                     .sent = asked,
+                     .ended = opened_at});
   if (!places->HasSeveral(spec.image)) {  // else it is not known at which of them it was opened
     held.layer->UseReader(KeepTogether(source, std::move(opened.reader)));
   }
@@ -1286,7 +1338,9 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenPlain(const LayerSpec& sp
   if (gzip_indexes.DigestOf(spec.layer).ok()) {
     return MakeError(StatusCode::kAborted, "a description of the layer is kept by now");
   }
+  const auto asked = SystemClock().WallTime();
   ASSIGN_OR_RETURN(const std::shared_ptr<store::StoredLayer> stored, eager->Fetch(spec));
+  const auto fetched_at = SystemClock().WallTime();
   ::malloc_trim(0);
   log::Info("a plain layer was fetched as a whole",
             {{"layer", spec.layer.ToString()},
@@ -1302,6 +1356,11 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenPlain(const LayerSpec& sp
   ASSIGN_OR_RETURN(Held held, OpenWhole(stored, spec));
   held.is_new = true;
   held.layer->NoteFetchedWhole();
+  held.layer->Trace({.layer = {},
+                     .purpose = layer::Purpose::kWhole,
+                     .bytes = stored->info().blob_size_bytes,
+                     .sent = asked,
+                     .ended = fetched_at});
   KeepDigests(held);
   return held;
 }
@@ -1488,9 +1547,11 @@ void LayerHost::State::FetchAll(const Held& held) {
 void LayerHost::State::Record(const Held& held, const LayerSpec& spec) {
   const layer::ChunkTable& table = held.layer->chunks();
   if (recordings && spec.manifest && table.codec() != layer::Codec::kWhole) {
-    recordings->Begin(
-        *spec.manifest,
-        {.key = held.layer->key(), .table = table, .owner = held.stored, .tap = held.tap});
+    recordings->Begin(*spec.manifest, {.key = held.layer->key(),
+                                       .table = table,
+                                       .owner = held.stored,
+                                       .tap = held.tap,
+                                       .image = spec.image});
   }
 }
 
@@ -1522,7 +1583,7 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenStored(
   ASSIGN_OR_RETURN(std::shared_ptr<LazyLayer> layer,
                    LazyLayer::Open(stored, *cpu, counters, {}, scheduler));
   layer->ReportWrongBytes(LogWrongBytes);
-  layer->Trace(host_status.slow_reads());
+  layer->Trace(host_status.slow_reads(), host_status.fetches());
   std::shared_ptr<layer::ReadTap> tap;
   if (dependencies.recorder) {
     layer->Observe(dependencies.recorder->AddLayer(stored->key(), layer->chunks(), stored));

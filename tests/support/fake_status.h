@@ -16,8 +16,13 @@ class FakeStatus : public layer::StatusSource {
     return error.ok() ? StatusOr<layer::TracedReads>(traced) : error;
   }
 
+  StatusOr<std::vector<layer::ImageStart>> Starts() override {
+    return error.ok() ? StatusOr<std::vector<layer::ImageStart>>(starts) : error;
+  }
+
   std::vector<layer::LayerStatus> layers;
   layer::TracedReads traced;
+  std::vector<layer::ImageStart> starts;
   Status error;
 };
 
@@ -36,6 +41,40 @@ inline layer::NamedRead SomeRead(std::string_view file, uint64_t seed) {
                    .failed = seed % 2 == 1},
           .file = std::string(file),
           .more_files = seed};
+}
+
+inline layer::ImageStart SomeStart(std::string image) {
+  using std::chrono::milliseconds;
+  const store::LayerKey key = SomeRead("", 0).read.layer;
+  const auto begun =
+      std::chrono::system_clock::time_point(std::chrono::milliseconds(1'700'000'000'500));
+  return {.image = std::move(image),
+          .manifest = oci::Digest::Of(AsBytes("manifest")),
+          .begun = begun,
+          .goes_on = true,
+          .is_cut = true,
+          .totals = {.needed_files = 11,
+                     .needed_bytes = 12,
+                     .requests = 13,
+                     .fetched_bytes = 14,
+                     .slow_reads = 15},
+          .needs = {{.layer = key,
+                     .file = {.path = "/usr/bin/x",
+                              .size_bytes = 100,
+                              .needed_bytes = 50,
+                              .first_need = milliseconds(250),
+                              .runs = 1}}},
+          .fetches = {{.fetch = {.layer = key,
+                                 .purpose = layer::Purpose::kPrefetch,
+                                 .range = {.data_address = 5, .size_bytes = 6},
+                                 .requests = 2,
+                                 .bytes = 77,
+                                 .sent = begun - milliseconds(500),
+                                 .ended = begun + milliseconds(1500),
+                                 .failed = true},
+                       .file = "\xff odd",
+                       .more_files = 3}},
+          .reads = {SomeRead("/usr/bin/x", 7)}};
 }
 
 inline layer::LayerStatus SomeLayer(uint64_t number, std::vector<std::string> images) {
@@ -63,6 +102,8 @@ inline layer::LayerStatus SomeLayer(uint64_t number, std::vector<std::string> im
     status.use.fetched[i] = {.requests = i + 1, .bytes = 10 * (i + 1)};
     status.use.came[i] = {.bytes = 20 * (i + 1), .needed_bytes = 5 * (i + 1)};
   }
+  status.use.parts = {{.total_bytes = 150, .held_bytes = 120, .needed_bytes = 100},
+                      {.total_bytes = 150, .held_bytes = 80, .needed_bytes = 50}};
   status.use.stalls = {.reads = 2, .failed = 1, .times = status.worst_reads[0].read.times};
   status.waits = {{.read = {.range = {.data_address = 77, .size_bytes = 5},
                             .waited = std::chrono::milliseconds(1234)},

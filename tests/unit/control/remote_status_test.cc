@@ -47,7 +47,20 @@ TEST_F(RemoteStatusTest, TellsOfSlowReads) {
   EXPECT_EQ(*traced, fake_.traced);
 }
 
+TEST_F(RemoteStatusTest, TellsOfStarts) {
+  layer::ImageStart bare = testing_support::SomeStart("b");
+  bare.needs.clear();
+  bare.fetches.clear();
+  bare.reads.clear();
+  bare.goes_on = bare.is_cut = false;
+  fake_.starts = {testing_support::SomeStart("a"), bare, testing_support::SomeStart("c")};
+  const auto starts = remote_->Starts();
+  ASSERT_TRUE(starts.ok()) << starts.status();
+  EXPECT_EQ(*starts, fake_.starts);
+}
+
 TEST_F(RemoteStatusTest, TellsOfNothing) {
+  EXPECT_TRUE(remote_->Starts()->empty());
   EXPECT_TRUE(remote_->Layers()->empty());
   fake_.traced.forgotten = 1;
   EXPECT_EQ(*remote_->SlowReads(), fake_.traced);
@@ -64,6 +77,7 @@ TEST_F(RemoteStatusTest, PassesOnErrors) {
   fake_.error = MakeError(StatusCode::kInternal, "the disk is broken");
   EXPECT_EQ(remote_->Layers().status(), fake_.error);
   EXPECT_EQ(remote_->SlowReads().status(), fake_.error);
+  EXPECT_EQ(remote_->Starts().status(), fake_.error);
 }
 
 TEST_F(RemoteStatusTest, NamesTheSocketThatNobodyAnswersOn) {

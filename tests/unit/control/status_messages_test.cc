@@ -16,6 +16,28 @@ TEST(StatusMessagesTest, GoThereAndBack) {
   EXPECT_EQ(*back, status);
 }
 
+TEST(StatusMessagesTest, RefusesNonsenseAboutStarts) {
+  const std::vector<v1::StartsPart> parts = ToProto(testing_support::SomeStart("a"));
+  ASSERT_EQ(parts.size(), 4U);
+  std::vector<layer::ImageStart> starts;
+  EXPECT_EQ(AddPart(parts[1], starts).code(), StatusCode::kInvalidArgument) << "of no start";
+  ASSERT_TRUE(AddPart(parts[0], starts).ok());
+  v1::StartsPart wrong = parts[0];
+  wrong.mutable_start()->set_manifest_digest("x");
+  EXPECT_EQ(AddPart(wrong, starts).code(), StatusCode::kInvalidArgument);
+  wrong = parts[1];
+  wrong.mutable_need()->clear_digest();
+  EXPECT_EQ(AddPart(wrong, starts).code(), StatusCode::kInvalidArgument);
+  wrong = parts[2];
+  wrong.mutable_fetch()->set_purpose("fun");
+  EXPECT_EQ(AddPart(wrong, starts).code(), StatusCode::kInvalidArgument);
+  EXPECT_TRUE(AddPart(v1::StartsPart(), starts).ok()) << "what a newer server tells";
+  v1::StartsPart late = parts[1];
+  late.mutable_need()->set_milliseconds(UINT64_MAX);
+  ASSERT_TRUE(AddPart(late, starts).ok());
+  EXPECT_EQ(starts[0].needs[0].file.first_need, layer::AccessProfile::kMaxFirstNeed);
+}
+
 /// What other versions send, or somebody else on the socket.
 TEST(StatusMessagesTest, RefusesNonsenseAndBoundsTheRest) {
   v1::LayerStatus message = ToProto(SomeLayer(3, {"a"}));

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 namespace starling::layer {
@@ -52,7 +53,9 @@ class LayerTallyTest : public testing::Test {
 };
 
 TEST_F(LayerTallyTest, AFreshLayerHasNothing) {
-  EXPECT_EQ(Use({}), (LayerUse{.blob_bytes = 30, .total_bytes = 100}));
+  LayerUse use = Use({});
+  use.parts.clear();
+  EXPECT_EQ(use, (LayerUse{.blob_bytes = 30, .total_bytes = 100}));
 }
 
 TEST_F(LayerTallyTest, TellsWhatIsHeld) {
@@ -60,6 +63,29 @@ TEST_F(LayerTallyTest, TellsWhatIsHeld) {
   EXPECT_EQ(use.held_bytes, 40U);
   EXPECT_EQ(use.held_blob_bytes, 8U) << "one chunk of the first member is missing";
   EXPECT_EQ(Use({0, 1, 2, 3}).held_blob_bytes, 24U);
+}
+
+TEST_F(LayerTallyTest, TellsWhereInTheLayerThatIs) {
+  tally_.OnNeeded(2);  // bytes 30 to 60
+  const LayerUse use = Use({0, 2});
+  ASSERT_EQ(use.parts.size(), LayerUse::kParts);
+  LayerUse::Part sum;
+  for (size_t i = 0; i < use.parts.size(); ++i) {
+    const LayerUse::Part& part = use.parts[i];
+    const uint64_t begin = 100 * i / LayerUse::kParts;
+    const uint64_t end = 100 * (i + 1) / LayerUse::kParts;
+    const auto common = [&](uint64_t from, uint64_t to) {
+      return std::max(std::min(end, to), from) - std::min(std::max(begin, from), to);
+    };
+    EXPECT_EQ(part.total_bytes, end - begin) << i;
+    EXPECT_EQ(part.needed_bytes, begin >= 60 || end <= 30 ? 0 : common(30, 60)) << i;
+    sum.total_bytes += part.total_bytes;
+    sum.held_bytes += part.held_bytes;
+    sum.needed_bytes += part.needed_bytes;
+  }
+  EXPECT_EQ(sum, (LayerUse::Part{.total_bytes = 100, .held_bytes = 40, .needed_bytes = 30}));
+  EXPECT_EQ(use.parts[0].held_bytes, use.parts[0].total_bytes);
+  EXPECT_EQ(use.parts.back().held_bytes, 0U);
 }
 
 TEST_F(LayerTallyTest, WhatCameAndNobodyReadIsWasted) {

@@ -915,7 +915,8 @@ TEST_F(LazyLayerTest, CountsReadsThatWaitAndHowLong) {
 TEST_F(LazyLayerTest, TellsWhatItsReadersWaitedFor) {
   OpenScheduled();
   const auto slow_reads = std::make_shared<SlowReads>();
-  layer_->Trace(slow_reads);
+  const auto fetches = std::make_shared<RecentFetches>();
+  layer_->Trace(slow_reads, fetches);
   blob_->Hold();
   auto read = StartRead(ChunkRange(1));
   AwaitRequests(*blob_, 1);
@@ -933,6 +934,19 @@ TEST_F(LazyLayerTest, TellsWhatItsReadersWaitedFor) {
   EXPECT_EQ(stalls.worst[0].layer, layer_->key());
   EXPECT_EQ(stalls.worst[0].times.cause(), ReadCause::kNetwork);
   EXPECT_EQ(slow_reads->List().reads, std::vector{stalls.worst[0]}) << "the other was not slow";
+  std::vector<TracedFetch> traced = fetches->List().kept;
+  uint64_t traced_bytes = 0;
+  for (const TracedFetch& fetch : traced) {
+    EXPECT_EQ(fetch.layer, layer_->key());
+    traced_bytes += fetch.bytes;
+  }
+  EXPECT_EQ(traced_bytes, counters_.bytes);
+  std::erase_if(traced, [](const TracedFetch& fetch) { return fetch.purpose != Purpose::kDemand; });
+  ASSERT_EQ(traced.size(), 1U);
+  EXPECT_LE(traced[0].range.data_address, ChunkRange(1).data_address);
+  EXPECT_GE(traced[0].range.end(), ChunkRange(1).end());
+  EXPECT_EQ(traced[0].ended - traced[0].sent, std::chrono::milliseconds(250));
+  EXPECT_FALSE(traced[0].failed);
 }
 
 TEST_F(LazyLayerTest, TellsWhatItsBytesCameForAndWhoReadThem) {

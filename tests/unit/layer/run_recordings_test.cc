@@ -82,6 +82,66 @@ class RunRecordingsTest : public testing::Test {
           .clock = clock_, .timer = timer_, .disk = disk_, .profiles = profiles_});
 };
 
+TEST_F(RunRecordingsTest, TellsOfRunsWhileTheyAreRecordedAndAfterwards) {
+  auto layer = MakeLayer("layer", 4);
+  layer.image = "a/b:1";
+  recordings_->Begin(DigestOf("image"), layer);
+  EXPECT_TRUE(recordings_->Runs().empty()) << "nothing was read";
+  clock_.Advance(seconds(5));
+  const auto begun = clock_.WallTime();
+  layer.tap->OnRead(1, 2);
+  clock_.Advance(seconds(2));
+  layer.tap->OnRead(3, 4);
+  const auto needs_of = [](const RecordedRun& run) {
+    std::map<uint64_t, milliseconds> needs;
+    for (const LayerAccess& access : run.needs) {
+      for (const AccessRange& range : access.ranges) {
+        needs[range.range.data_address / kChunk] = range.first_need;
+      }
+    }
+    return needs;
+  };
+  const std::map<uint64_t, milliseconds> wanted = {{1, seconds(0)}, {3, seconds(2)}};
+  for (const bool has_ended : {false, true}) {
+    SCOPED_TRACE(has_ended);
+    if (has_ended) {
+      timer_.Advance(RunRecordings::kQuiet * 2);
+      disk_.RunAll();
+    }
+    const std::vector<RecordedRun> runs = recordings_->Runs();
+    ASSERT_EQ(runs.size(), 1U);
+    EXPECT_EQ(runs[0].image, "a/b:1");
+    EXPECT_EQ(runs[0].manifest, DigestOf("image"));
+    EXPECT_EQ(runs[0].begun, begun);
+    EXPECT_EQ(runs[0].ended.has_value(), has_ended);
+    EXPECT_EQ(runs[0].layers, std::vector{Key("layer")});
+    EXPECT_EQ(needs_of(runs[0]), wanted);
+  }
+}
+
+TEST_F(RunRecordingsTest, KeepsTheLatestRunsAndWhatTheyNeededFirst) {
+  constexpr uint32_t kChunks = 2 * RunRecordings::kKeptRanges + 2;
+  const auto layer = MakeLayer("layer", kChunks);
+  for (size_t i = 0; i <= RunRecordings::kKeptRuns; ++i) {
+    RecordRun("image" + std::to_string(i), layer, 0);
+    clock_.Advance(seconds(1));
+  }
+  ASSERT_EQ(recordings_->Runs().size(), RunRecordings::kKeptRuns);
+  EXPECT_EQ(recordings_->Runs().front().manifest, DigestOf("image1"));
+  // Every second chunk, from the end to the front: a range each.
+  recordings_->Begin(DigestOf("large"), layer);
+  for (uint32_t chunk = kChunks; chunk >= 2; chunk -= 2) {
+    layer.tap->OnRead(chunk - 2, chunk - 1);
+    clock_.Advance(milliseconds(1));
+  }
+  recordings_->Gone(layer.key);
+  const RecordedRun large = recordings_->Runs().back();
+  ASSERT_EQ(large.needs.size(), 1U);
+  EXPECT_EQ(large.needs[0].ranges.size(), RunRecordings::kKeptRanges);
+  EXPECT_EQ(large.needs[0].ranges.front().range.data_address, 2 * kChunk)
+      << "the first is needed last";
+}
+
 TEST_F(RunRecordingsTest, KeepsARunOnceNothingNewIsNeeded) {
   const auto bottom = MakeLayer("bottom", 4);
   const auto top = MakeLayer("top", 4);
