@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -12,6 +13,7 @@
 #include "base/text.h"
 #include "containerd/image_layers.h"
 #include "control/remote_status.h"
+#include "inspect/status_json.h"
 #include "layer/status.h"
 #include "oci/reference.h"
 
@@ -26,76 +28,12 @@ struct Arguments {
   std::string containerd = "/run/containerd/containerd.sock";
   std::string image;
   std::string cause;
+  std::string start;
   bool json = false;
 };
 
 void PrintJson(const Json& json) {
   std::printf("%s\n", json.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
-}
-
-/// What a layer and an image tell alike.
-Json UseToJson(const LayerUse& use, uint64_t cost_bytes) {
-  Json fetched = Json::object();
-  Json came = Json::object();
-  for (const layer::Purpose purpose : layer::kPurposes) {
-    const std::string name(NameOf(purpose));
-    const auto i = static_cast<size_t>(purpose);
-    fetched[name] = {{"requests", use.fetched[i].requests}, {"size", use.fetched[i].bytes}};
-    came[name] = {{"size", use.came[i].bytes}, {"neededSize", use.came[i].needed_bytes}};
-  }
-  Json json = {{"totalSize", use.total_bytes},
-               {"heldSize", use.held_bytes},
-               {"neededSize", use.needed_bytes},
-               {"wastedSize", use.wasted_bytes},
-               {"blobSize", use.blob_bytes},
-               {"fetchedSize", use.fetched_bytes()},
-               {"savedSize", use.blob_bytes - std::min(use.blob_bytes, cost_bytes)},
-               {"fetched", std::move(fetched)},
-               {"came", std::move(came)}};
-  const auto rate = layer::AheadHitRate(use);
-  json["prefetchHitRate"] = rate ? Json(*rate) : Json();
-  json["waitingReads"] = use.waiting.reads;
-  json["stalls"] = {{"reads", use.stalls.reads}, {"failed", use.stalls.failed}};
-  json["stalls"].update(ToJson(use.stalls.times));
-  return json;
-}
-
-Json ToJson(const layer::LayerStatus& status) {
-  Json json = {{"digest", status.key.layer.ToString()},
-               {"mode", status.decision ? Json(NameOf(status.decision->mode)) : Json()},
-               {"reason", status.decision ? Json(status.decision->reason) : Json()},
-               {"whole", status.is_whole},
-               {"complete", status.is_complete},
-               {"readWithoutStarling", status.is_unseen}};
-  json.update(UseToJson(status.use, status.cost_bytes()));
-  json["worstReads"] = ReadsToJson(status.worst_reads);
-  Json places = Json::array();
-  for (const layer::BlobSources::Health& health : status.places) {
-    Json place = {{"name", health.name},
-                  {"host", health.host},
-                  {"preferred", health.is_preferred},
-                  {"wrongBytes", health.brought_wrong_bytes}};
-    place["secondsSinceFailure"] =
-        health.since_failure ? Json(health.since_failure->count()) : Json();
-    places.push_back(std::move(place));
-  }
-  json["places"] = std::move(places);
-  return json;
-}
-
-Json ToJson(const layer::ImageStatus& image) {
-  Json layers = Json::array();
-  for (const layer::LayerStatus& status : image.layers) {
-    layers.push_back(ToJson(status));
-  }
-  Json json = {{"name", image.name},
-               {"layerCount", image.layers.size()},
-               {"completeLayers", image.complete_layers()}};
-  json.update(UseToJson(image.Sum(), image.cost_bytes()));
-  json["worstReads"] = ReadsToJson(image.WorstReads());
-  json["longestWaits"] = WaitsToJson(image.LongestWaits());
-  json["layers"] = std::move(layers);
-  return json;
 }
 
 std::string StallText(const LayerUse::Stalls& stalls) {
@@ -189,12 +127,12 @@ void AddImagesOfContainerd(const std::string& address, std::vector<layer::LayerS
   }
 }
 
-bool IsNamed(const layer::ImageStatus& image, const std::string& name) {
-  if (image.name == name) {
+bool IsNamed(const std::string& image, const std::string& name) {
+  if (image == name) {
     return true;
   }
   const auto wanted = oci::Reference::Parse(name);
-  const auto known = oci::Reference::Parse(image.name);
+  const auto known = oci::Reference::Parse(image);
   return wanted.ok() && known.ok() && wanted->ToString() == known->ToString();
 }
 
@@ -207,8 +145,9 @@ Status ShowStatus(const Arguments& arguments) {
   }
   std::vector<layer::ImageStatus> images = layer::ByImage(layers);
   if (!arguments.image.empty()) {
-    std::erase_if(
-        images, [&](const layer::ImageStatus& image) { return !IsNamed(image, arguments.image); });
+    std::erase_if(images, [&](const layer::ImageStatus& image) {
+      return !IsNamed(image.name, arguments.image);
+    });
     if (images.empty()) {
       return MakeError(StatusCode::kNotFound,
                        fmt::format("no layer of {} is shown; without a name, `starling status` "
@@ -217,11 +156,7 @@ Status ShowStatus(const Arguments& arguments) {
     }
   }
   if (arguments.json) {
-    Json json = Json::array();
-    for (const layer::ImageStatus& image : images) {
-      json.push_back(ToJson(image));
-    }
-    PrintJson({{"images", std::move(json)}});
+    PrintJson(inspect::ToJson(images));
     return OkStatus();
   }
   for (const layer::ImageStatus& image : images) {
@@ -236,8 +171,72 @@ Status ShowStatus(const Arguments& arguments) {
   return OkStatus();
 }
 
+/// A line for each need, wait and request of the start, in the order of time.
+void PrintStart(const layer::ImageStart& start) {
+  using Duration = layer::ReadTimes::Duration;
+  const layer::ImageStart::Totals& totals = start.totals;
+  std::printf(
+      "%s: first read at %s; %llu files needed, %s; %llu requests brought %s; %llu slow "
+      "reads%s%s\n",
+      Shown(start.image).c_str(), inspect::FormatTimestamp(start.begun).c_str(),
+      static_cast<unsigned long long>(totals.needed_files), SizeText(totals.needed_bytes).c_str(),
+      static_cast<unsigned long long>(totals.requests), SizeText(totals.fetched_bytes).c_str(),
+      static_cast<unsigned long long>(totals.slow_reads), start.goes_on ? "; it goes on" : "",
+      start.is_cut ? "; some of it is forgotten" : "");
+  std::multimap<Duration, std::string> lines;
+  const auto add = [&](Duration at, std::string_view kind, const std::string& took,
+                       uint64_t size_bytes, const std::string& what) {
+    lines.emplace(at, fmt::format("{:>9}  {:<10} {:>8} {:>10}  {}", TimeText(at), kind, took,
+                                  SizeText(size_bytes), what));
+  };
+  for (const auto& [key, file] : start.needs) {
+    add(file.first_need, "needs", "", file.needed_bytes, Shown(file.path));
+  }
+  for (const layer::ImageStart::Fetch& named : start.fetches) {
+    const layer::TracedFetch& fetch = named.fetch;
+    add(std::chrono::duration_cast<Duration>(fetch.sent - start.begun), NameOf(fetch.purpose),
+        TimeText(fetch.ended - fetch.sent), fetch.bytes,
+        Shown(FileText(named)) + (fetch.failed ? " (failed)" : ""));
+  }
+  for (const layer::NamedRead& named : start.reads) {
+    const Duration took = named.read.times.total();
+    add(std::chrono::duration_cast<Duration>(named.read.ended - start.begun) - took, "waits",
+        TimeText(took), named.read.range.size_bytes,
+        fmt::format("{} ({}){}", Shown(FileText(named)), NameOf(named.read.times.cause()),
+                    named.read.failed ? " (failed)" : ""));
+  }
+  for (const auto& [at, line] : lines) {
+    std::printf("%s\n", line.c_str());
+  }
+}
+
+Status ShowStarts(const Arguments& arguments, layer::StatusSource& source) {
+  ASSIGN_OR_RETURN(std::vector<layer::ImageStart> starts, source.Starts());
+  std::erase_if(starts, [&](const layer::ImageStart& start) {
+    return !IsNamed(start.image, arguments.start);
+  });
+  if (starts.empty()) {
+    return MakeError(
+        StatusCode::kNotFound,
+        fmt::format("no start of {} was recorded since the process began; with [fetch] "
+                    "record_profiles the first one after a pull is",
+                    arguments.start));
+  }
+  if (arguments.json) {
+    PrintJson(inspect::ToJson(starts));
+    return OkStatus();
+  }
+  for (const layer::ImageStart& start : starts) {
+    PrintStart(start);
+  }
+  return OkStatus();
+}
+
 Status ShowTrace(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const std::string socket, SocketOf(arguments.place));
+  if (!arguments.start.empty()) {
+    return ShowStarts(arguments, *control::ConnectToStatus(socket));
+  }
   ASSIGN_OR_RETURN(layer::TracedReads traced, control::ConnectToStatus(socket)->SlowReads());
   if (!arguments.cause.empty()) {
     std::erase_if(traced.reads, [&](const layer::NamedRead& named) {
@@ -245,7 +244,7 @@ Status ShowTrace(const Arguments& arguments) {
     });
   }
   if (arguments.json) {
-    PrintJson({{"forgotten", traced.forgotten}, {"reads", ReadsToJson(traced.reads)}});
+    PrintJson(inspect::ToJson(traced));
     return OkStatus();
   }
   if (traced.forgotten > 0) {
@@ -254,7 +253,7 @@ Status ShowTrace(const Arguments& arguments) {
   }
   for (const layer::NamedRead& named : traced.reads) {
     const layer::SlowRead& read = named.read;
-    std::printf("%s  %8s  %-7s  %s%s  (%s, %s)\n", FormatTimestamp(read.ended).c_str(),
+    std::printf("%s  %8s  %-7s  %s%s  (%s, %s)\n", inspect::FormatTimestamp(read.ended).c_str(),
                 TimeText(read.times.total()).c_str(),
                 std::string(NameOf(read.times.cause())).c_str(), Shown(FileText(named)).c_str(),
                 read.failed ? " (failed)" : "", SizeText(read.range.size_bytes).c_str(),
@@ -286,8 +285,14 @@ void AddTrace(CLI::App& app, Run& chosen) {
   const auto arguments = std::make_shared<Arguments>();
   CLI::App& command =
       *app.add_subcommand("trace", "The latest reads that waited long, and what for");
-  command.add_option("--cause", arguments->cause, "Those alone that waited for this most")
-      ->check(CLI::IsMember({"network", "decode", "disk", "queue"}));
+  CLI::Option* cause =
+      command.add_option("--cause", arguments->cause, "Those alone that waited for this most")
+          ->check(CLI::IsMember({"network", "decode", "disk", "queue"}));
+  command
+      .add_option("--start", arguments->start,
+                  "The start of this image's first container: what it needed when, with the reads "
+                  "that waited and the requests")
+      ->excludes(cause);
   AddStatusPlace(command, arguments->place);
   command.add_flag("--json", arguments->json, "Print JSON");
   command.footer("Example: starling trace --cause network");

@@ -1,7 +1,6 @@
 /// What commands share that tell how a process fares with its layers.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -25,17 +24,11 @@ void AddStatusPlace(CLI::App& command, StatusPlace& place);
 /// The socket to ask.
 StatusOr<std::string> SocketOf(const StatusPlace& place);
 
-/// RFC 3339, to the millisecond.
-std::string FormatTimestamp(std::chrono::system_clock::time_point time);
-double Seconds(layer::ReadTimes::Duration time);
 /// "310 ms", "1.2 s".
 std::string TimeText(layer::ReadTimes::Duration time);
 /// As the layer's author wrote it: not for a terminal as it is.
 std::string FileText(const layer::NamedRead& named);
 std::string FileText(const layer::NamedWait& named);
-
-nlohmann::ordered_json ToJson(const layer::ReadTimes& times);
-nlohmann::ordered_json ReadsToJson(const std::vector<layer::NamedRead>& reads);
-nlohmann::ordered_json WaitsToJson(const std::vector<layer::NamedWait>& waits);
+std::string FileText(const layer::ImageStart::Fetch& named);
 
 }  // namespace starling::cli

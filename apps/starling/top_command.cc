@@ -13,6 +13,7 @@
 #include "base/size_text.h"
 #include "base/text.h"
 #include "control/remote_status.h"
+#include "inspect/status_json.h"
 #include "layer/activity.h"
 
 namespace starling::cli {
@@ -96,7 +97,8 @@ std::vector<std::string> PageOf(const Moment& moment, const std::string& socket,
   }
   std::vector<std::string> lines = {
       fmt::format("starling top (q quits)  {}  {} images, {} reads wait  {}",
-                  FormatTimestamp(moment.time), moment.images.size(), waiting_reads, Shown(socket)),
+                  inspect::FormatTimestamp(moment.time), moment.images.size(), waiting_reads,
+                  Shown(socket)),
       Shown(problem),
       fmt::format("{:>10} {:>10} {:>10} {:>12} {:>5} {:>7} {:>8}  {}", "HELD", "OF", "NEEDED",
                   "NETWORK/S", "WAIT", "WAITED", "TIME", "IMAGE")};
@@ -117,7 +119,7 @@ std::vector<std::string> PageOf(const Moment& moment, const std::string& socket,
 
 /// A line for each image, and one for each read.
 void PrintPlain(const Moment& moment) {
-  const std::string time = FormatTimestamp(moment.time);
+  const std::string time = inspect::FormatTimestamp(moment.time);
   for (const ImageActivity& image : moment.images) {
     std::printf(
         "%s  %s: %s held of %s, %s needed; %s came, %llu reads wait, %llu waited %s\n",
@@ -135,24 +137,9 @@ void PrintPlain(const Moment& moment) {
 }
 
 void PrintJson(const Moment& moment) {
-  Json images = Json::array();
-  for (const ImageActivity& image : moment.images) {
-    images.push_back({{"name", image.name},
-                      {"layerCount", image.layers},
-                      {"totalSize", image.total_bytes},
-                      {"heldSize", image.held_bytes},
-                      {"neededSize", image.needed_bytes},
-                      {"fetchedSize", image.fetched_bytes},
-                      {"waitingReads", image.waiting_reads},
-                      {"stalledReads", image.stalled_reads},
-                      {"failedReads", image.failed_reads},
-                      {"stallSeconds", Seconds(image.stall_time)},
-                      {"longestWaits", WaitsToJson(image.longest_waits)},
-                      {"slowReads", ReadsToJson(image.slow_reads)}});
-  }
-  const Json json = {{"time", FormatTimestamp(moment.time)},
+  const Json json = {{"time", inspect::FormatTimestamp(moment.time)},
                      {"seconds", moment.seconds},
-                     {"images", std::move(images)}};
+                     {"images", inspect::ToJson(moment.images)}};
   std::printf("%s\n", json.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
 }
 
