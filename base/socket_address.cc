@@ -71,6 +71,16 @@ StatusOr<SocketAddress> SocketAddress::Parse(std::string_view text) {
   return address;
 }
 
+bool SocketAddress::is_local() const {
+  if (!path_.empty()) {
+    return true;
+  }
+  if (const auto* four = std::get_if<sockaddr_in>(&tcp_)) {
+    return ntohl(four->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+  }
+  return IN6_IS_ADDR_LOOPBACK(&std::get<sockaddr_in6>(tcp_).sin6_addr) != 0;
+}
+
 StatusOr<UniqueFd> SocketAddress::ListenOnTcp() const {
   if (!path_.empty()) {
     return MakeError(StatusCode::kInvalidArgument, "not an address of TCP");

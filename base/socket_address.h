@@ -23,6 +23,8 @@ class SocketAddress {
 
   /// The path of a unix socket; empty for TCP.
   const std::filesystem::path& path() const { return path_; }
+  /// Whether nobody else's machine can connect to it: a unix socket, or a loopback address.
+  bool is_local() const;
   /// For TCP: a socket that listens there, not blocking. kUnavailable when the address is in use,
   /// else as errno says.
   StatusOr<UniqueFd> ListenOnTcp() const;

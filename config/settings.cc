@@ -319,6 +319,25 @@ Status ReadMetricsAddress(Reader& reader, const toml::node& node, std::string_vi
   return OkStatus();
 }
 
+Status ReadPageAddress(Reader& reader, const toml::node& node, std::string_view key) {
+  ASSIGN_OR_RETURN(const std::string address, ReadText(reader, node, key));
+  if (!address.empty()) {
+    const auto parsed = SocketAddress::Parse(address);
+    if (!parsed.ok()) {
+      return reader.ErrorAt(node.source(), fmt::format("{}: {}", key, MessageOf(parsed.status())));
+    }
+    if (!parsed->is_local()) {
+      return reader.ErrorAt(
+          node.source(),
+          fmt::format("{}: \"{}\" is open to other machines, and the page names images and files: "
+                      "it must be unix:/PATH, 127.0.0.1:PORT or [::1]:PORT",
+                      key, address));
+    }
+  }
+  reader.settings().page.address = address;
+  return OkStatus();
+}
+
 auto Switch(bool Settings::Fetch::* member, bool on) {
   return [member, on](Reader& reader, const toml::node& node, std::string_view key) -> Status {
     ASSIGN_OR_RETURN(const bool value, ReadBool(reader, node, key));
@@ -396,6 +415,7 @@ const std::vector<Rule>& Rules() {
         {"cri.backend", PathIn(&Settings::cri, &Settings::Cri::backend, Empty::kRefused)},
         {"cri.credentials_max_age_sec", ReadCredentialsMaxAge},
         {"metrics.address", ReadMetricsAddress},
+        {"page.address", ReadPageAddress},
         // Keys of containerd-stargz-grpc that mean the same.
         {"resolver.request_timeout_sec", Seconds(&Settings::Registry::request_timeout)},
         {"blob.fetching_timeout_sec", ReadDefaultDeadline},

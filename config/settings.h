@@ -117,6 +117,13 @@ struct Settings {
     friend bool operator==(const Metrics&, const Metrics&) = default;
   } metrics;
 
+  /// The web page.
+  struct Page {
+    std::string address;  // as base/socket_address.h, unix or loopback; empty: it is not served
+
+    friend bool operator==(const Page&, const Page&) = default;
+  } page;
+
   friend bool operator==(const Settings&, const Settings&) = default;
 };
 

@@ -17,13 +17,13 @@ namespace {
 class PartsOf {
  public:
   explicit PartsOf(uint64_t total_bytes) : total_bytes_(total_bytes) {
-    parts_.resize(total_bytes == 0 ? 0 : LayerUse::kParts);
+    parts_.resize(std::min<uint64_t>(total_bytes, LayerUse::kParts));
   }
 
   void Add(uint64_t size_bytes, bool is_held, bool is_needed) {
     const uint64_t end = at_ + size_bytes;
     while (at_ < end) {
-      const uint64_t part_end = total_bytes_ * (part_ + 1) / LayerUse::kParts;
+      const uint64_t part_end = total_bytes_ * (part_ + 1) / parts_.size();
       if (at_ >= part_end) {
         ++part_;
         continue;

@@ -63,7 +63,7 @@ struct LayerUse {
   uint64_t wasted_bytes = 0;  // that came and nobody has read until now
   std::array<Fetched, kPurposes.size()> fetched{};
   std::array<Came, kPurposes.size()> came{};
-  std::vector<Part> parts;  // kParts in the order of the data; none of a layer without content
+  std::vector<Part> parts;  // in the order of the data: kParts, or one for each byte
   Stalls stalls;
   Waiting waiting;
 

@@ -144,4 +144,13 @@ std::string WritePage(const PageSources& sources) {
   return page.Take();
 }
 
+http::Handler HandlerOf(std::function<std::string()> write) {
+  return [write = std::move(write)](const http::Request& request) -> http::Answer {
+    if (request.path != "/metrics") {
+      return http::Refusal("404 Not Found", "there is /metrics only");
+    }
+    return {.content_type = std::string(Exposition::kContentType), .headers = {}, .body = write()};
+  };
+}
+
 }  // namespace starling::metrics

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <functional>
 #include <string>
 
+#include "http/answer.h"
 #include "layer/counters.h"
 #include "mount/layer_host.h"
 #include "registry/transfer_counters.h"
@@ -20,5 +22,8 @@ struct PageSources {
 
 /// All metrics as text; docs/metrics.md says what each means. No label has a value from outside.
 std::string WritePage(const PageSources& sources);
+
+/// Serves what `write` writes at /metrics alone.
+http::Handler HandlerOf(std::function<std::string()> write);
 
 }  // namespace starling::metrics

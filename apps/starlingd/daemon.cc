@@ -26,14 +26,14 @@
 #include "control/status_service.h"
 #include "credentials/sources.h"
 #include "cri/image_proxy.h"
+#include "http/server.h"
 #include "keeper/instance.h"
 #include "layer/gzip_index_artifact.h"
-#include "metrics/exposition.h"
 #include "metrics/page.h"
-#include "metrics/page_server.h"
 #include "mount/layer_host.h"
 #include "oci/manifest.h"
 #include "oci/reference.h"
+#include "page/page.h"
 #include "registry/client.h"
 #include "registry/curl_transport.h"
 #include "registry/referrers.h"
@@ -364,65 +364,71 @@ std::string NameOf(const mount::PlaneChoice& shown) {
   return shown.plane == mount::DataPlane::kErofs ? "erofs" : "tree";
 }
 
-/// Metrics for Prometheus, if they are wanted. Borrows the layers.
-class MetricsSocket {
+/// What is served over HTTP, if it is wanted.
+class HttpSocket {
  public:
-  /// Null when they are not wanted, or when their address cannot be had: no reason to leave
-  /// containers without a server.
-  static std::unique_ptr<MetricsSocket> Serve(const std::string& address, LayerStack& layers) {
+  /// What is served, and what the log says of it.
+  struct What {
+    std::string name;
+    std::string path;
+    std::string_view served;
+    std::string_view not_served;
+  };
+  /// Null when it is not wanted, or when its address cannot be had: no reason to leave containers
+  /// without a server.
+  static std::unique_ptr<HttpSocket> Serve(const std::string& address, const What& what,
+                                           http::Handler handler) {
     if (address.empty()) {
       return nullptr;
     }
-    StatusOr<std::unique_ptr<MetricsSocket>> served = TryToServe(address, layers);
-    if (!served.ok()) {
-      log::Warning("metrics are not served",
-                   {{"address", address}, {"error", Describe(served.status())}});
+    auto socket = std::unique_ptr<HttpSocket>(new HttpSocket());
+    const auto served_at = socket->Start(address, what.name, std::move(handler));
+    if (!served_at.ok()) {
+      log::Warning(what.not_served,
+                   {{"address", address}, {"error", Describe(served_at.status())}});
       return nullptr;
     }
-    return *std::move(served);
+    log::Info(what.served, {{"address", *served_at}, {"path", what.path}});
+    return socket;
   }
 
  private:
-  static StatusOr<std::unique_ptr<MetricsSocket>> TryToServe(const std::string& text,
-                                                             LayerStack& layers) {
-    auto socket = std::unique_ptr<MetricsSocket>(new MetricsSocket());
+  HttpSocket() = default;
+
+  /// The address that it has got.
+  StatusOr<std::string> Start(const std::string& text, std::string name, http::Handler handler) {
     ASSIGN_OR_RETURN(const SocketAddress address, SocketAddress::Parse(text));
     std::string served_at = text;
     int listener = -1;
     if (address.path().empty()) {
-      ASSIGN_OR_RETURN(socket->tcp_, address.ListenOnTcp());
-      listener = socket->tcp_.get();
+      ASSIGN_OR_RETURN(tcp_, address.ListenOnTcp());
+      listener = tcp_.get();
       ASSIGN_OR_RETURN(served_at, TcpAddressOf(listener));
     } else {
       ASSIGN_OR_RETURN(snapshotter::UnixListener bound,
                        snapshotter::UnixListener::Bind(address.path()));
-      socket->unix_.emplace(std::move(bound));
-      listener = socket->unix_->fd();
+      unix_.emplace(std::move(bound));
+      listener = unix_->fd();
     }
-    ASSIGN_OR_RETURN(
-        socket->server_,
-        metrics::PageServer::Start(listener,
-                                   {.content_type = std::string(metrics::Exposition::kContentType),
-                                    .write = [&layers] { return WritePage(layers); }},
-                                   {}));
-    log::Info("metrics are served", {{"address", served_at}, {"path", "/metrics"}});
-    return socket;
-  }
-
-  static std::string WritePage(LayerStack& layers) {
-    mount::LayerHost& host = layers.host();
-    return metrics::WritePage({.fetches = host.fetch_counters(),
-                               .mounts = host.mount_counters(),
-                               .transfers = layers.transfers(),
-                               .host = host.state(),
-                               .version = STARLING_VERSION,
-                               .data_plane = NameOf(host.data_plane())});
+    ASSIGN_OR_RETURN(server_,
+                     http::Server::Start(listener, std::move(name), std::move(handler), {}));
+    return served_at;
   }
 
   UniqueFd tcp_;
   std::optional<snapshotter::UnixListener> unix_;
-  std::unique_ptr<metrics::PageServer> server_;  // last: it uses the listener
+  std::unique_ptr<http::Server> server_;  // last: it uses the listener
 };
+
+std::string WriteMetrics(LayerStack& layers) {
+  mount::LayerHost& host = layers.host();
+  return metrics::WritePage({.fetches = host.fetch_counters(),
+                             .mounts = host.mount_counters(),
+                             .transfers = layers.transfers(),
+                             .host = host.state(),
+                             .version = STARLING_VERSION,
+                             .data_plane = NameOf(host.data_plane())});
+}
 
 }  // namespace
 
@@ -494,8 +500,20 @@ Status RunDaemon(const config::Settings& settings, Takeover takeover, keeper::Ch
     log::Info("the image service of the CRI goes through starlingd",
               {{"address", settings.cri.image_socket}, {"containerd", settings.cri.backend}});
   }
-  const std::unique_ptr<MetricsSocket> metrics =
-      MetricsSocket::Serve(settings.metrics.address, *layers);
+  const std::unique_ptr<HttpSocket> metrics =
+      HttpSocket::Serve(settings.metrics.address,
+                        {.name = "metrics",
+                         .path = "/metrics",
+                         .served = "metrics are served",
+                         .not_served = "metrics are not served"},
+                        metrics::HandlerOf([&layers] { return WriteMetrics(*layers); }));
+  const std::unique_ptr<HttpSocket> page = HttpSocket::Serve(
+      settings.page.address,
+      {.name = "page",
+       .path = "/",
+       .served = "the page is served",
+       .not_served = "the page is not served"},
+      page::HandlerOf(layers->host().status(), SystemClock(), "starling " STARLING_VERSION));
   const mount::PlaneChoice& shown = layers->host().data_plane();
   log::Info("starlingd serves", {{"address", settings.address},
                                  {"root", settings.root},

@@ -56,6 +56,15 @@ TEST(SocketAddressTest, TakesIpv6WhereTheMachineHasIt) {
   }
 }
 
+TEST(SocketAddressTest, KnowsWhoMayConnect) {
+  for (const char* text : {"unix:/x", "127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1"}) {
+    EXPECT_TRUE(SocketAddress::Parse(text)->is_local()) << text;
+  }
+  for (const char* text : {"0.0.0.0:1", ":1", "10.0.0.1:1", "[::]:1", "[fe80::1]:1"}) {
+    EXPECT_FALSE(SocketAddress::Parse(text)->is_local()) << text;
+  }
+}
+
 TEST(SocketAddressTest, RefusesTheRest) {
   const std::string cases[] = {"",
                                "127.0.0.1",

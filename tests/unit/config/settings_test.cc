@@ -105,6 +105,8 @@ TEST(ParseSettings, ReadsEveryKey) {
     credentials_max_age_sec = 11
     [metrics]
     address = "unix:/m.sock"
+    [page]
+    address = "127.0.0.1:9101"
   )");
   Settings want;
   want.root = "/r";
@@ -142,6 +144,7 @@ TEST(ParseSettings, ReadsEveryKey) {
               .backend = "/b.sock",
               .credentials_max_age = std::chrono::seconds(11)};
   want.metrics.address = "unix:/m.sock";
+  want.page.address = "127.0.0.1:9101";
   EXPECT_EQ(parsed.settings, want);
   EXPECT_TRUE(parsed.warnings.empty());
 }
@@ -253,6 +256,9 @@ TEST(ParseSettings, SaysWhereAndWhat) {
        "image_credential_provider_bin_dir go together"},
       {"[metrics]\naddress = \"9100\"",
        "c.toml:2:11: metrics.address: \"9100\" must be unix:/PATH or ADDRESS:PORT"},
+      {"[page]\naddress = \"9100\"", "c.toml:2:11: page.address: \"9100\" must be unix:/PATH"},
+      {"[page]\naddress = \"0.0.0.0:80\"",
+       "c.toml:2:11: page.address: \"0.0.0.0:80\" is open to other machines"},
       {"[cri]\nbackend = \"\"", "c.toml:2:11: cri.backend must be an absolute path, not \"\""},
       {"root = ", "c.toml:1:"},
       {"root = \"/a\"\nroot = \"/b\"", "c.toml:2:"},

@@ -145,5 +145,16 @@ TEST(WritePageTest, TheSeriesAreTheSameWhateverHappens) {
   EXPECT_LT(series(Numbers().Write()).size(), 300U);
 }
 
+TEST(HandlerOfTest, ServesThePageAtItsPathAlone) {
+  const http::Handler handler = HandlerOf([] { return std::string("numbers"); });
+  const http::Answer page = handler({.path = "/metrics", .host = "any.example"});
+  EXPECT_EQ(page.status, "200 OK");
+  EXPECT_EQ(page.content_type, "text/plain; version=0.0.4; charset=utf-8");
+  EXPECT_EQ(page.body, "numbers");
+  for (const char* path : {"/", "/metrics/x", "/metricsx"}) {
+    EXPECT_EQ(handler({.path = path, .host = {}}).status, "404 Not Found") << path;
+  }
+}
+
 }  // namespace
 }  // namespace starling::metrics

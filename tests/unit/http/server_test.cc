@@ -1,4 +1,4 @@
-#include "metrics/page_server.h"
+#include "http/server.h"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
@@ -10,20 +10,22 @@
 
 #include "base/socket_address.h"
 
-namespace starling::metrics {
+namespace starling::http {
 namespace {
 
 constexpr std::string_view kRequest = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
 
-class PageServerTest : public testing::Test {
+class ServerTest : public testing::Test {
  protected:
-  void Serve(PageServer::Options options = {}, size_t page_bytes = 10) {
+  void Serve(Server::Options options = {}, size_t page_bytes = 10) {
     auto listener = SocketAddress::Parse("127.0.0.1:0")->ListenOnTcp();
     ASSERT_TRUE(listener.ok()) << listener.status();
     listener_ = *std::move(listener);
-    auto server = PageServer::Start(
-        listener_.get(),
-        {.content_type = "text/x", .write = [page_bytes] { return std::string(page_bytes, 'x'); }},
+    auto server = Server::Start(
+        listener_.get(), "test",
+        [page_bytes](const Request&) {
+          return Answer{.headers = {}, .body = std::string(page_bytes, 'x')};
+        },
         options);
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
@@ -54,10 +56,10 @@ class PageServerTest : public testing::Test {
   }
 
   UniqueFd listener_;
-  std::unique_ptr<PageServer> server_;
+  std::unique_ptr<Server> server_;
 };
 
-TEST_F(PageServerTest, ServesOneAfterTheOther) {
+TEST_F(ServerTest, ServesOneAfterTheOther) {
   Serve();
   for (int i = 0; i < 3; ++i) {
     const UniqueFd connection = Connect();
@@ -66,7 +68,7 @@ TEST_F(PageServerTest, ServesOneAfterTheOther) {
   }
 }
 
-TEST_F(PageServerTest, ARequestMayComeInPiecesBesideOthers) {
+TEST_F(ServerTest, ARequestMayComeInPiecesBesideOthers) {
   Serve();
   const UniqueFd slow = Connect();
   for (const char c : kRequest.substr(0, kRequest.size() - 1)) {
@@ -79,7 +81,7 @@ TEST_F(PageServerTest, ARequestMayComeInPiecesBesideOthers) {
   EXPECT_TRUE(Receive(slow).starts_with("HTTP/1.1 200 OK"));
 }
 
-TEST_F(PageServerTest, AnAnswerLargerThanTheSocketsBufferArrivesWhole) {
+TEST_F(ServerTest, AnAnswerLargerThanTheSocketsBufferArrivesWhole) {
   constexpr size_t kBytes = 32 << 20;
   Serve({}, kBytes);
   const UniqueFd connection = Connect();
@@ -88,7 +90,7 @@ TEST_F(PageServerTest, AnAnswerLargerThanTheSocketsBufferArrivesWhole) {
   EXPECT_EQ(answer.size() - answer.find("\r\n\r\n") - 4, kBytes);
 }
 
-TEST_F(PageServerTest, WhoSaysNothingIsLetGoAndMakesRoom) {
+TEST_F(ServerTest, WhoSaysNothingIsLetGoAndMakesRoom) {
   Serve({.max_connections = 2, .patience = std::chrono::milliseconds(50)});
   const UniqueFd first = Connect();
   const UniqueFd second = Connect();
@@ -99,7 +101,7 @@ TEST_F(PageServerTest, WhoSaysNothingIsLetGoAndMakesRoom) {
   EXPECT_EQ(Receive(second), "");
 }
 
-TEST_F(PageServerTest, WhoGoesAwayDoesNoHarm) {
+TEST_F(ServerTest, WhoGoesAwayDoesNoHarm) {
   Serve({}, 4 << 20);
   for (int i = 0; i < 20; ++i) {
     const UniqueFd connection = Connect();
@@ -110,7 +112,7 @@ TEST_F(PageServerTest, WhoGoesAwayDoesNoHarm) {
   EXPECT_TRUE(Receive(connection).starts_with("HTTP/1.1 200 OK"));
 }
 
-TEST_F(PageServerTest, EndsWhileSomebodyIsConnected) {
+TEST_F(ServerTest, EndsWhileSomebodyIsConnected) {
   Serve();
   const UniqueFd connection = Connect();
   Send(connection, "GET /me");
@@ -120,4 +122,4 @@ TEST_F(PageServerTest, EndsWhileSomebodyIsConnected) {
 }
 
 }  // namespace
-}  // namespace starling::metrics
+}  // namespace starling::http

@@ -1,4 +1,4 @@
-#include "metrics/page_server.h"
+#include "http/server.h"
 
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "base/poll.h"
 
-namespace starling::metrics {
+namespace starling::http {
 namespace {
 
 using TimePoint = std::chrono::steady_clock::time_point;
@@ -23,7 +23,7 @@ constexpr std::chrono::milliseconds kPauseAfterFailure(200);
 
 }  // namespace
 
-struct PageServer::Connection {
+struct Server::Connection {
   UniqueFd fd;
   TimePoint deadline;
   std::string request;
@@ -31,29 +31,34 @@ struct PageServer::Connection {
   size_t sent_bytes = 0;
 };
 
-PageServer::PageServer(int listener, UniqueFd wake, Page page, Options options)
-    : listener_(listener), wake_(std::move(wake)), page_(std::move(page)), options_(options) {}
+Server::Server(int listener, UniqueFd wake, std::string name, Handler handler, Options options)
+    : listener_(listener),
+      wake_(std::move(wake)),
+      name_(std::move(name)),
+      handler_(std::move(handler)),
+      options_(options) {}
 
-StatusOr<std::unique_ptr<PageServer>> PageServer::Start(int listener, Page page, Options options) {
+StatusOr<std::unique_ptr<Server>> Server::Start(int listener, std::string name, Handler handler,
+                                                Options options) {
   UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake.valid()) {
     return ErrnoError(errno, "eventfd");
   }
-  std::unique_ptr<PageServer> server(
-      new PageServer(listener, std::move(wake), std::move(page), options));
+  std::unique_ptr<Server> server(
+      new Server(listener, std::move(wake), std::move(name), std::move(handler), options));
   server->thread_ = std::thread([server_of_thread = server.get()] {
-    SetThreadName("metrics");
+    SetThreadName(server_of_thread->name_);
     server_of_thread->Run();
   });
   return server;
 }
 
-PageServer::~PageServer() {
+Server::~Server() {
   ::eventfd_write(wake_.get(), 1);
   thread_.join();
 }
 
-void PageServer::Run() {
+void Server::Run() {
   std::vector<Connection> connections;
   TimePoint accepts_at{};  // not before; after a failure
   for (;;) {
@@ -76,7 +81,8 @@ void PageServer::Run() {
       note(one.deadline);
     }
     if (const auto ready = PollUntil(watched, next); !ready.ok()) {
-      log::Error("metrics are not served any more", {{"error", Describe(ready.status())}});
+      log::Error("nobody is answered over HTTP any more",
+                 {{"server", name_}, {"error", Describe(ready.status())}});
       return;
     }
     if (watched[0].revents != 0) {
@@ -101,7 +107,7 @@ void PageServer::Run() {
   }
 }
 
-bool PageServer::Advance(Connection& connection, short events) const {
+bool Server::Advance(Connection& connection, short events) const {
   if ((events & POLLNVAL) != 0) {
     return false;
   }
@@ -113,7 +119,7 @@ bool PageServer::Advance(Connection& connection, short events) const {
       return count < 0 && (errno == EAGAIN || errno == EINTR);
     }
     connection.request.append(bytes, static_cast<size_t>(count));
-    if (auto answer = AnswerTo(connection.request, page_)) {
+    if (auto answer = AnswerTo(connection.request, handler_)) {
       connection.answer = *std::move(answer);
     }
     return true;
@@ -127,4 +133,4 @@ bool PageServer::Advance(Connection& connection, short events) const {
   return connection.sent_bytes < connection.answer.size();
 }
 
-}  // namespace starling::metrics
+}  // namespace starling::http
