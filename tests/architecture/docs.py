@@ -25,6 +25,7 @@ import tomllib
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = {".cc", ".h", ".py", ".proto"}
 LEAST_FAULTS = 40
+LEAST_SYMPTOMS = 20
 
 Block = collections.namedtuple("Block", "language line lines")
 
@@ -178,7 +179,10 @@ def with_joined_strings(text):
 
 def check_errors():
     name = "docs/troubleshooting.md"
-    _, blocks = split_document(read(name))
+    prose, blocks = split_document(read(name))
+    symptoms = sum(line.startswith("### ") for _, line in prose)
+    if symptoms < LEAST_SYMPTOMS:
+        yield f"{name}: {symptoms} symptoms, not {LEAST_SYMPTOMS}"
     quoted = [line for block in blocks if block.language == "text" for line in block.lines if line[1]]
     if not quoted:
         yield f"{name}: quotes nothing"

@@ -8,12 +8,13 @@ import unittest
 
 import docs
 
+SYMPTOMS = "### It hangs\n" * 20
 FAULTS = "| fault | what a container sees | the test that proves it |\n|---|---|---|\n" + "| a | b | `Suite.Name` |\n" * 40
 GOOD = {
     "README.md": "# One two\n[a](docs/reliability.md) [b](#one-two) [c](https://example)\n```\n[no link](x.md)\n```\n",
     "docs/reliability.md": FAULTS,
     "docs/registries.md": "# Tests\n| what | test |\n|---|---|\n| a | `unit.base`: `Suite.*`, `.Name`; `e2e.kill.tree` |\n",
-    "docs/troubleshooting.md": "```text\nnobody answers at ...\n```\n",
+    "docs/troubleshooting.md": SYMPTOMS + "```text\nnobody answers at ...\n```\n",
     "docs/configuration.md": '| key | default | meaning |\n|---|---|---|\n| `root` | `"/a"` | b |\n| `[fetch] one`, `two` | `0` | c |\n',
     "docs/migration.md": "`debug`\n",
     "SECURITY.md": "**Content.** So.\n*Tests:* `Suite.Name`.\n\nMore.\n",
@@ -55,10 +56,12 @@ class Checks(unittest.TestCase):
             ("no such plane", docs.check_tests, {"docs/registries.md": "| what | test |\n|---|---|\n| a | `e2e.kill` |\n"},
              "docs/registries.md:3: no test e2e.kill"),
             ("a promise without its test", docs.check_tests, {"SECURITY.md": "*Tests:* `Gone.*`\n"}, "SECURITY.md: no test Gone.*"),
-            ("an error that nobody prints", docs.check_errors, {"docs/troubleshooting.md": "```text\nnobody listens at ...\n```\n"},
+            ("an error that nobody prints", docs.check_errors, {"docs/troubleshooting.md": SYMPTOMS + "```text\nnobody listens at ...\n```\n"},
              'no source says "nobody listens at"'),
-            ("an error that is too short", docs.check_errors, {"docs/troubleshooting.md": "```text\n... at ...\n```\n"},
+            ("an error that is too short", docs.check_errors, {"docs/troubleshooting.md": SYMPTOMS + "```text\n... at ...\n```\n"},
              "says too little"),
+            ("too few symptoms", docs.check_errors, {"docs/troubleshooting.md": "### It hangs\n```text\nnobody answers at ...\n```\n"},
+             "1 symptoms, not 20"),
             ("a key without a word", docs.check_settings, {"config/default.toml": 'root = "/a"\n[fetch]\none = 0\ntwo = 0\nthree = 1\n',
                                                            "config/settings.cc": GOOD["config/settings.cc"].replace(
                                                                "        // Keys", '        {"fetch.three", E},\n        // Keys')},
