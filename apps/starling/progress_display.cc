@@ -34,8 +34,11 @@ void PlainProgress::End(const std::string& part, const std::string& outcome) {
 
 TerminalProgress::~TerminalProgress() {
   MutexLock lock(mutex_);
-  last_drawn_ = {};
-  Draw();
+  // What is as it was drawn may have other lines below it by now.
+  if (!is_drawn_) {
+    last_drawn_ = {};
+    Draw();
+  }
 }
 
 TerminalProgress::Part& TerminalProgress::Find(const std::string& name) {
@@ -83,7 +86,8 @@ std::string TerminalProgress::LineOf(const Part& part) const {
 
 void TerminalProgress::Draw() {
   const auto now = clock_.Now();
-  if (now - last_drawn_ < kRedrawInterval) {
+  is_drawn_ = now - last_drawn_ >= kRedrawInterval;
+  if (!is_drawn_) {
     return;
   }
   last_drawn_ = now;

@@ -56,6 +56,7 @@ class TerminalProgress : public Progress {
   Clock& clock_;
   std::vector<Part> parts_ GUARDED_BY(mutex_);
   size_t lines_drawn_ GUARDED_BY(mutex_) = 0;
+  bool is_drawn_ GUARDED_BY(mutex_) = true;  // as it is
   std::chrono::steady_clock::time_point last_drawn_ GUARDED_BY(mutex_);
 };
 

@@ -38,6 +38,9 @@ expect "output of a container" \
   $'changed\ngone'
 expect "layers of the second pull" \
   "$(pull --json "$image" | jq -c '[.lazyLayers, .presentLayers, .downloadedLayers]')" "[0,3,0]"
+# What is drawn in place is drawn before the name, and not once more after it.
+"$here/on_terminal.py" sh -c "stty cols 100; starling pull --snapshotter overlayfs $image" </dev/null | tr -d '\r' >"$work/terminal"
+expect "the last line on a terminal" "$(tail -n 1 "$work/terminal")" "$image"
 ctr images rm --sync "$image" >/dev/null
 expect "what is left of a removed image" "$(held)" "0 0 0 0 0"
 
