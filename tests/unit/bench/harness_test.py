@@ -2,6 +2,7 @@
 """The pure parts of bench/harness: counting, medians, ratios, tables, configuration."""
 
 import io
+import os
 import pathlib
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import xml.etree.ElementTree
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "bench"))
 
-from harness import concurrent, images, processes, report, scenario, servers, summary, systems  # noqa: E402
+from harness import concurrent, images, processes, report, scenario, servers, summary, systems, terminal  # noqa: E402
 
 
 def numbers(**changes):
@@ -266,6 +267,37 @@ class Systems(unittest.TestCase):
 
     def test_only_a_link_with_a_limit_is_shaped(self):
         self.assertEqual({link.name: link.shaped for link in systems.LINKS.values()}, {"loopback": False, "wan": True})
+
+
+class Terminal(unittest.TestCase):
+    def test_a_screen_keeps_what_stays(self):
+        cases = [
+            ("plain lines", ["a\n", "b"], [["a", 0, ""], ["b", 1, ""]]),
+            ("a line that is drawn again", ["1 of 2", "\r2 of 2"], [["2 of 2", 1, ""]]),
+            ("the same once more", ["same", "\rsame"], [["same", 0, ""]]),
+            ("two lines that are drawn again", ["a\nb\n", "\x1b[2A\r\x1b[Kc\r\n\r\x1b[Kb\r\n"], [["c", 1, ""], ["b", 1, ""]]),
+            ("a control sequence in parts", ["a\n\x1b", "[", "1", "Ab\n"], [["b", 3, ""]]),
+            ("lines that are taken away", ["a\nb\n", "\x1b[2A\x1b[Jc\n"], [["c", 1, ""]]),
+            ("colours are left out", ["\x1b[1mbold\x1b[0m"], [["bold", 0, ""]]),
+        ]
+        for name, parts, want in cases:
+            with self.subTest(name):
+                screen = terminal.Screen()
+                for seconds, part in enumerate(parts):
+                    screen.write(part, seconds)
+                self.assertEqual([line for line in screen.lines if line[0]], want)
+
+    def test_runs_a_program_on_a_terminal(self):
+        shown, code = terminal.run(["sh", "-c", "[ -t 1 ] && echo yes; exit 3"], dict(os.environ))
+        self.assertEqual(("".join(text for _, text in shown), code), ("yes\r\n", 3))
+
+    def test_a_picture_shows_each_line_at_its_time(self):
+        svg = terminal.picture([["$ a <b", 0, "typed"], ["", 1, ""], ["done", 2.5, ""]], "what & why")
+        root = xml.etree.ElementTree.fromstring(svg)
+        space = "{http://www.w3.org/2000/svg}"
+        self.assertEqual([(group.get("style"), group.find(f"{space}text").text) for group in root.iter(f"{space}g")],
+                         [("animation-delay: 0.00s", "$ a <b"), ("animation-delay: 2.50s", "done")])
+        self.assertEqual(root.find(f"{space}title").text, "what & why")
 
 
 if __name__ == "__main__":
