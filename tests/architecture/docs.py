@@ -246,6 +246,10 @@ def check_settings():
         is_table = any(other.startswith(f"{key}.") for other in theirs)
         if not is_table and f"`{key}`" not in migration:
             yield f"docs/migration.md: says nothing of {key}"
+    for key, table, ours in re.findall(r'\{"([\w.]+)", "(\w+)", "(\w+)"', source):
+        row = next((line for line in migration.splitlines() if f"`{key}`" in line), "")
+        if f"[{table}]" not in row or ours not in row:
+            yield f"docs/migration.md: {key} is [{table}] {ours}"
 
 
 def check_pictures():

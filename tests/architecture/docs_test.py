@@ -16,12 +16,12 @@ GOOD = {
     "docs/registries.md": "# Tests\n| what | test |\n|---|---|\n| a | `unit.base`: `Suite.*`, `.Name`; `e2e.kill.tree` |\n",
     "docs/troubleshooting.md": SYMPTOMS + "```text\nnobody answers at ...\n```\n",
     "docs/configuration.md": '| key | default | meaning |\n|---|---|---|\n| `root` | `"/a"` | b |\n| `[fetch] one`, `two` | `0` | c |\n',
-    "docs/migration.md": "`debug`\n",
+    "docs/migration.md": "`debug`\n| `retries` | `[fetch] one` |\n",
     "SECURITY.md": "**Content.** So.\n*Tests:* `Suite.Name`.\n\nMore.\n",
     "config/default.toml": 'root = "/a"\n[fetch]\none = 0\ntwo = 0\n',
     "config/settings.cc": 'std::vector<Rule> made = {\n        {"root", A},\n        {"fetch.one", B},\n        {"fetch.two",\n'
                           '         C},\n        // Keys of containerd-stargz-grpc that mean the same.\n        {"debug", D},\n',
-    "config/stargz_import.cc": '    {"debug", "no"},\n',
+    "config/stargz_import.cc": '    {"debug", "no"},\n    {"retries", "fetch", "one"},\n',
     "base/a.cc": 'Fail("nobody "\n     "answers at {}", path);\n',
     "tests/unit/base/CMakeLists.txt": "starling_test(NAME unit.base)",
     "tests/e2e/CMakeLists.txt": "  starling_e2e(kill tree)",
@@ -72,7 +72,9 @@ class Checks(unittest.TestCase):
              'the default of root is "/a"'),
             ("a key that is gone", docs.check_settings, {"docs/configuration.md": GOOD["docs/configuration.md"] + "| `old` | `1` | d |\n"},
              "there is no old"),
-            ("a key of theirs", docs.check_settings, {"docs/migration.md": "`log`\n"}, "says nothing of debug"),
+            ("a key of theirs", docs.check_settings, {"docs/migration.md": "| `retries` | `[fetch] one` |\n"}, "says nothing of debug"),
+            ("a key that became another", docs.check_settings, {"docs/migration.md": "`debug`\n| `retries` | `[fetch] two` |\n"},
+             "retries is [fetch] one"),
         ]
         for name, function, changes, want in cases:
             with self.subTest(name):
