@@ -12,6 +12,7 @@ Exit code 0 and a count, or 1 and one line per breach.
 """
 
 import collections
+import functools
 import json
 import os
 import pathlib
@@ -299,7 +300,8 @@ def command_lines(block):
                 command.append(word)
 
 
-def complaint_about(program, words):
+@functools.cache
+def complaint_about(program, *words):
     """What the program says of a command line that it does not understand, else nothing."""
     done = subprocess.run([program, "--parse-only", *words], capture_output=True, text=True, check=False, timeout=20)
     return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[0] if done.returncode else ""
@@ -314,13 +316,13 @@ def check_commands(program):
                 continue
             for number, words in command_lines(block):
                 count += 1
-                if complaint := complaint_about(program, words[1:]):
+                if complaint := complaint_about(program, *words[1:]):
                     yield f"{path.relative_to(ROOT)}:{number}: {' '.join(words)}: {complaint}"
         for number, line in prose:
             for span in re.findall(r"`starling ([a-z][^`]*)`", line):
                 # A sentence may leave arguments away, and put ... or a name in capitals in the place of others.
                 words = [word for word in re.sub(r"[][]|\.\.\.|\\\|.*", "", span).split() if word]
-                complaint = complaint_about(program, words)
+                complaint = complaint_about(program, *words)
                 named = any(word.isupper() and word in complaint for word in words)
                 if complaint and not named and "required" not in complaint and "requires" not in complaint:
                     yield f"{path.relative_to(ROOT)}:{number}: starling {span}: {complaint}"
