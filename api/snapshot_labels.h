@@ -9,6 +9,10 @@ namespace starling::api::snapshot_label {
 
 /// On an extraction Prepare: the name that the committed snapshot is asked for by.
 inline constexpr std::string_view kRef = "containerd.io/snapshot.ref";
+/// Snapshots of clients that keep no names of their own for them begin with it: such a name, and
+/// what kRef asks for, is the snapshot's own. Who lists all to remove what it does not know does
+/// not see them.
+inline constexpr std::string_view kStandalonePrefix = "standalone/";
 /// On every snapshot that shows a lazy layer. BuildKit looks for the key, stargz's clients for the
 /// value.
 inline constexpr std::string_view kRemote = "containerd.io/snapshot/remote";

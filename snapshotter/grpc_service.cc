@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "api/snapshot_labels.h"
 #include "base/log.h"
 
 namespace starling::snapshotter {
@@ -181,9 +182,15 @@ grpc::Status SnapshotsService::List(grpc::ServerContext*, const pb::ListSnapshot
   if (!filter.ok()) {
     return Answer("List", "", filter.status());
   }
-  const StatusOr<std::vector<Info>> infos = snapshotter_.List(*filter);
+  StatusOr<std::vector<Info>> infos = snapshotter_.List(*filter);
   if (!infos.ok()) {
     return Answer("List", "", infos.status());
+  }
+  if (std::ranges::all_of(texts, &std::string::empty)) {
+    // containerd's collector, which removes what it does not know.
+    std::erase_if(*infos, [](const Info& info) {
+      return info.name.starts_with(api::snapshot_label::kStandalonePrefix);
+    });
   }
   pb::ListSnapshotsResponse message;
   for (const Info& info : *infos) {

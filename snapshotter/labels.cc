@@ -120,14 +120,20 @@ std::optional<std::string> SnapshotRefOf(const Labels& labels) {
 
 std::optional<oci::Digest> ChainIdOf(const Info& snapshot) {
   const std::string_view ref = Find(snapshot.labels, snapshot_label::kRef);
-  const std::string_view name = snapshot.name;
-  const size_t slash = name.rfind('/');  // none: npos + 1 is the front
-  const auto chain = oci::Digest::Parse(ref.empty() ? name.substr(slash + 1) : ref);
+  return ChainIdIn(ref.empty() ? snapshot.name : ref);
+}
+
+std::optional<oci::Digest> ChainIdIn(std::string_view name) {
+  // Without a slash: npos + 1 is the front.
+  const auto chain = oci::Digest::Parse(name.substr(name.rfind('/') + 1));
   return chain.ok() ? std::optional(*chain) : std::nullopt;
 }
 
 std::string RemoteSnapshotName(std::string_view snapshot_ref, std::string_view parent) {
   constexpr size_t kHashDigits = 16;
+  if (snapshot_ref.starts_with(snapshot_label::kStandalonePrefix)) {
+    return std::string(snapshot_ref);
+  }
   return fmt::format("remote/{}/{}", snapshot_ref,
                      oci::Digest::Of(AsBytes(parent)).Hex().substr(0, kHashDigits));
 }

@@ -28,8 +28,12 @@ std::optional<std::string> SnapshotRefOf(const Labels& labels);
 /// namespace and number in front). Nothing for other snapshots.
 std::optional<oci::Digest> ChainIdOf(const Info& snapshot);
 
+/// The chain ID that a name or a snapshot.ref ends in.
+std::optional<oci::Digest> ChainIdIn(std::string_view name);
+
 /// The name under which a lazy layer is committed: a function of ref and parent, so that the same
-/// chain ID over two parents (one lazy, one unpacked) makes two snapshots.
+/// chain ID over two parents (one lazy, one unpacked) makes two snapshots. A ref of a client
+/// without names of its own is the name itself.
 std::string RemoteSnapshotName(std::string_view snapshot_ref, std::string_view parent);
 
 }  // namespace starling::snapshotter

@@ -201,8 +201,8 @@ StatusOr<Snapshotter::Fetch> Snapshotter::PrepareRemote(const std::string& ref,
 /// them is not known.
 StatusOr<Snapshotter::Chains> Snapshotter::ChainsOf(const std::string& ref,
                                                     const std::string& parent) {
-  const StatusOr<oci::Digest> chain = oci::Digest::Parse(ref);
-  if (!chain.ok()) {
+  const std::optional<oci::Digest> chain = ChainIdIn(ref);
+  if (!chain) {
     return Chains();
   }
   if (parent.empty()) {

@@ -126,6 +126,15 @@ TEST_F(SnapshotsServiceTest, ListsAHundredAMessage) {
   EXPECT_EQ(List("name~=^v.$").first, std::vector<int>{10});
 }
 
+TEST_F(SnapshotsServiceTest, WhoListsAllDoesNotSeeClientsWithoutNamesOfTheirOwn) {
+  ASSERT_TRUE(Prepare("default/1/a", "", {}).ok());
+  ASSERT_TRUE(Prepare("standalone/1f/a", "", {}).ok());
+  std::vector<pb::Info> all;
+  ASSERT_TRUE(List("", &all).second.ok());
+  EXPECT_EQ(all.size(), 1) << "who removes what he does not know does not see it";
+  EXPECT_EQ(List("name~=|^standalone/1f/|").first, std::vector<int>{1});
+}
+
 TEST_F(SnapshotsServiceTest, ABadFilterIsTheClientsMistake) {
   EXPECT_EQ(List("bad filter ===").second.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
 }

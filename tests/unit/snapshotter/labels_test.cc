@@ -168,6 +168,10 @@ TEST(ChainIdOf, IsTheRefOrTheName) {
       {"the ref counts before the name",
        {.name = "default/12/" + chain, .labels = {{"containerd.io/snapshot.ref", other}}},
        DigestOf(other)},
+      {"of a client without names of its own",
+       {.name = "standalone/1f/" + chain,
+        .labels = {{"containerd.io/snapshot.ref", "standalone/1f/" + chain}}},
+       DigestOf(chain)},
       {"committed by a builder", {.name = "default/3/my-container"}, std::nullopt},
       {"a ref that is no digest",
        {.name = chain, .labels = {{"containerd.io/snapshot.ref", "sha256:1"}}},
@@ -184,6 +188,7 @@ TEST(RemoteSnapshotName, DependsOnRefAndParent) {
   EXPECT_EQ(RemoteSnapshotName("sha256:1", ""), "remote/sha256:1/e3b0c44298fc1c14");
   EXPECT_NE(RemoteSnapshotName("sha256:1", "p"), RemoteSnapshotName("sha256:1", "q"));
   EXPECT_NE(RemoteSnapshotName("sha256:1", "p"), RemoteSnapshotName("sha256:2", "p"));
+  EXPECT_EQ(RemoteSnapshotName("standalone/1f/sha256:1", "p"), "standalone/1f/sha256:1");
 }
 
 }  // namespace
