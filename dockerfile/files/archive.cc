@@ -13,6 +13,8 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "base/io.h"
@@ -25,6 +27,10 @@ namespace {
 
 constexpr size_t kBlockBytes = 256 << 10;
 constexpr mode_t kModeBits = 07777;
+constexpr int kMaxDepth = 500;  // as of RemoveTree
+constexpr std::string_view kWhiteout = ".wh.";
+constexpr std::string_view kOpaque = ".wh..wh..opq";
+constexpr std::string_view kWhiteoutOfAufs = ".wh..wh.";
 
 struct Closer {
   void operator()(archive* opened) const { ::archive_read_free(opened); }
@@ -142,7 +148,9 @@ class Unpacking {
     const std::string shown = raw;
     ASSIGN_OR_RETURN(const std::vector<std::string> parts, NameParts(shown));
     if (parts.empty()) {
-      return OkStatus();  // the root itself, whose owner and mode are not the archive's to set
+      // Its owner and mode are those of a layer to set, but not of any archive.
+      return options_.is_layer && ::archive_entry_filetype(entry) == AE_IFDIR ? PutRoot(entry)
+                                                                              : OkStatus();
     }
     std::string parent_path;
     for (size_t i = 0; i + 1 < parts.size(); ++i) {
@@ -150,6 +158,12 @@ class Unpacking {
     }
     ASSIGN_OR_RETURN(const UniqueFd parent, EnsureDirectory(directory_, parent_path, nullptr));
     const std::string& name = parts.back();
+    if (options_.is_layer) {
+      if (name.starts_with(kWhiteout)) {
+        return PutWhiteout(parent.get(), parent_path, name);
+      }
+      Remember(parts);
+    }
     if (::archive_entry_filetype(entry) == AE_IFDIR && ::archive_entry_hardlink(entry) == nullptr) {
       return PutDirectory(entry, parent.get(), name, parent_path + "/" + name);
     }
@@ -158,6 +172,55 @@ class Unpacking {
       return PutHardLink(target, parent.get(), name, shown);
     }
     return PutFile(entry, parent.get(), name, shown);
+  }
+
+  /// The entry and its parents are the layer's: what is opaque leaves them alone.
+  void Remember(const std::vector<std::string>& parts) {
+    std::string path;
+    for (const std::string& part : parts) {
+      path += "/" + part;
+      of_layer_.insert(path);
+    }
+  }
+
+  Status PutWhiteout(int parent, const std::string& parent_path, const std::string& name) {
+    if (name != kOpaque) {
+      return name.starts_with(kWhiteoutOfAufs) || name.size() == kWhiteout.size()
+                 ? OkStatus()
+                 : RemoveTree(parent, name.substr(kWhiteout.size()));
+    }
+    return MakeOpaque(parent, parent_path, 0);
+  }
+
+  Status MakeOpaque(int directory, const std::string& path, int depth) {
+    if (depth > kMaxDepth) {
+      return MakeError(StatusCode::kResourceExhausted,
+                       fmt::format("archive: {}... is too deep", path.substr(0, 100)));
+    }
+    ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(directory));
+    for (const std::string& name : names) {
+      const std::string child = path + "/" + name;
+      if (!of_layer_.contains(child)) {
+        RETURN_IF_ERROR(RemoveTree(directory, name));
+        continue;
+      }
+      const UniqueFd below(
+          ::openat(directory, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      if (below.valid()) {
+        RETURN_IF_ERROR(MakeOpaque(below.get(), child, depth + 1));
+      }
+    }
+    return OkStatus();
+  }
+
+  Status PutRoot(archive_entry* entry) {
+    ASSIGN_OR_RETURN(const UniqueFd root, OpenInRoot(directory_, "/", O_RDONLY | O_DIRECTORY));
+    ASSIGN_OR_RETURN(const Owner owner, OwnerOf(entry, "/"));
+    if (::fchown(root.get(), owner.uid, owner.gid) != 0 ||
+        ::fchmod(root.get(), ModeOf(entry, true)) != 0) {
+      return ErrnoError(errno, "archive: /");
+    }
+    return PutXattrs(entry, root.get(), "/");
   }
 
   Status PutDirectory(archive_entry* entry, int parent, const std::string& name,
@@ -295,6 +358,7 @@ class Unpacking {
   const Reader reader_;
   bool opened_ = false;
   UnpackReport report_;
+  std::unordered_set<std::string> of_layer_;
   std::vector<std::pair<std::string, Times>> directories_;
 };
 

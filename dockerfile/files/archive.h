@@ -13,6 +13,9 @@
 namespace starling::dockerfile::files {
 
 struct UnpackOptions {
+  /// The archive is a layer's: whiteouts in it remove what is there and is not of the archive, and
+  /// the root's owner and mode are the archive's to set. Source: OCI image specification, layer.md.
+  bool is_layer = false;
   std::optional<Owner> owner;  // absent: those of the archive
   std::optional<syntax::ModeChange> chmod;
   uint64_t max_bytes = uint64_t{1} << 40;

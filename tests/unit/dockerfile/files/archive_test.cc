@@ -212,6 +212,46 @@ TEST_F(ArchiveTest, WhiteoutsAreOrdinaryNames) {
   EXPECT_TRUE(Exists("to/.wh.f"));
 }
 
+TEST_F(ArchiveTest, WhiteoutsOfALayerRemoveWhatIsBelowIt) {
+  const struct {
+    std::string_view name;
+    std::vector<TarFile> layer;
+    std::string want;  // of the files below /, without directories
+  } cases[] = {
+      {"nothing", {}, "./d/a ./d/deep/b ./f"},
+      {"a file", {{.name = ".wh.f"}}, "./d/a ./d/deep/b"},
+      {"a directory", {{.name = ".wh.d"}}, "./f"},
+      {"one that is not there", {{.name = "d/.wh.none"}}, "./d/a ./d/deep/b ./f"},
+      {"replaced", {{.name = ".wh.d"}, {.name = "d/new", .content = "x"}}, "./d/new ./f"},
+      {"opaque", {{.name = "d/.wh..wh..opq"}, {.name = "d/new", .content = "x"}}, "./d/new ./f"},
+      {"opaque, and said late",
+       {{.name = "d/deep/new", .content = "x"}, {.name = "d/.wh..wh..opq"}},
+       "./d/deep/new ./f"},
+      {"a name that is only the prefix", {{.name = ".wh."}}, "./d/a ./d/deep/b ./f"},
+      {"what aufs left", {{.name = ".wh..wh.aufs", .content = "x"}}, "./d/a ./d/deep/b ./f"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    Run("rm -rf to; mkdir -p to/d/deep; touch to/f to/d/a to/d/deep/b");
+    TarBuilder tar;
+    for (const TarFile& file : c.layer) {
+      tar.Add(file);
+    }
+    ASSERT_TRUE(UnpackBytes(tar.Finish(), {.is_layer = true}).ok());
+    Run("cd to && find . -type f | sort | tr '\\n' ' ' | sed 's/ $//' >../found");
+    EXPECT_EQ(Content("found"), c.want);
+  }
+  ExpectOutsideUntouched();
+}
+
+TEST_F(ArchiveTest, ALayerSetsTheRootsMode) {
+  Run("chmod 751 to");
+  ASSERT_TRUE(UnpackBytes(TarBuilder().Add({.name = "./", .type = '5', .mode = 0700}).Finish(),
+                          {.is_layer = true})
+                  .ok());
+  EXPECT_EQ(Ownership("to"), "700 0:0");
+}
+
 TEST_F(ArchiveTest, IsBounded) {
   Run("head -c 20000000 /dev/zero >from/f; tar -C from -czf archive f");
   UnpackOptions options;
