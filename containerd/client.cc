@@ -106,6 +106,9 @@ struct Client::Stubs {
       return OkStatus();
     }
     const auto code = static_cast<StatusCode>(status.error_code());
+    if (client.options_.channel != nullptr) {
+      return MakeError(code, fmt::format("{}: {}", what, status.error_message()));
+    }
     // With a connection it is containerd's own answer, about a plugin that it calls.
     if (code == StatusCode::kUnavailable &&
         client.stubs_->channel->GetState(/*try_to_connect=*/false) != GRPC_CHANNEL_READY) {
@@ -118,7 +121,9 @@ struct Client::Stubs {
 };
 
 Client::Client(Options options)
-    : options_(std::move(options)), stubs_(std::make_unique<Stubs>(Dial(options_.address))) {}
+    : options_(std::move(options)),
+      stubs_(std::make_unique<Stubs>(options_.channel != nullptr ? options_.channel
+                                                                 : Dial(options_.address))) {}
 
 Client::~Client() = default;
 

@@ -12,6 +12,10 @@
 #include "base/status.h"
 #include "oci/descriptor.h"
 
+namespace grpc {
+class Channel;
+}  // namespace grpc
+
 namespace starling::containerd {
 
 using Labels = std::map<std::string, std::string>;
@@ -29,6 +33,8 @@ class Client {
  public:
   struct Options {
     std::string address;  // path of the socket
+    /// What serves the API instead, if it is no containerd at a socket.
+    std::shared_ptr<grpc::Channel> channel = nullptr;
     std::string namespace_name;
     std::chrono::milliseconds call_timeout = std::chrono::seconds(60);
     /// Of Apply, which unpacks a whole layer.
