@@ -3,9 +3,6 @@
 namespace starling::snapshotter {
 namespace {
 
-// Nobody else writes the file; an operator's sqlite3 shell may hold it for a moment.
-constexpr int kBusyTimeoutMs = 5000;
-
 StatusCode CodeOf(int sqlite_code) {
   switch (sqlite_code & 0xff) {
     case SQLITE_FULL:
@@ -99,7 +96,8 @@ std::string Query::Text(int column) const {
           static_cast<size_t>(sqlite3_column_bytes(statement_, column))};
 }
 
-StatusOr<std::unique_ptr<Database>> Database::Open(const std::filesystem::path& file) {
+StatusOr<std::unique_ptr<Database>> Database::Open(const std::filesystem::path& file,
+                                                   std::chrono::milliseconds busy_timeout) {
   sqlite3* connection = nullptr;
   const int result = sqlite3_open_v2(
       file.c_str(), &connection,
@@ -110,7 +108,7 @@ StatusOr<std::unique_ptr<Database>> Database::Open(const std::filesystem::path& 
   if (result != SQLITE_OK) {
     return database->Error(result);
   }
-  sqlite3_busy_timeout(connection, kBusyTimeoutMs);
+  sqlite3_busy_timeout(connection, static_cast<int>(busy_timeout.count()));
   RETURN_IF_ERROR(database->Execute(
       "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"));
   return database;
@@ -163,7 +161,7 @@ Transaction::~Transaction() {
 }
 
 Status Transaction::Begin() {
-  RETURN_IF_ERROR(database_.SetSync(Database::Sync::kAtOnce));
+  RETURN_IF_ERROR(database_.SetSync(sync_));
   RETURN_IF_ERROR(database_.Execute("BEGIN IMMEDIATE"));
   open_ = true;
   return OkStatus();

@@ -3,6 +3,7 @@
 
 #include <sqlite3.h>
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -51,8 +52,11 @@ class Query {
 /// One connection; its statements are prepared once each. Threads: one at a time.
 class Database {
  public:
-  /// Opens or makes `file` with write-ahead logging, Sync::kAtOnce and foreign keys.
-  static StatusOr<std::unique_ptr<Database>> Open(const std::filesystem::path& file);
+  /// Opens or makes `file` with write-ahead logging, Sync::kAtOnce and foreign keys. Waits for
+  /// other writers for `busy_timeout`.
+  static StatusOr<std::unique_ptr<Database>> Open(
+      const std::filesystem::path& file,
+      std::chrono::milliseconds busy_timeout = std::chrono::seconds(5));
   ~Database();
 
   /// `sql` is a literal: it is kept by address.
@@ -78,10 +82,11 @@ class Database {
   Sync sync_ = Sync::kAtOnce;
 };
 
-/// Rolls back unless committed; what is committed is forced to the disk at once.
+/// Rolls back unless committed. Nobody else writes between Begin and Commit.
 class Transaction {
  public:
-  explicit Transaction(Database& database) : database_(database) {}
+  explicit Transaction(Database& database, Database::Sync sync = Database::Sync::kAtOnce)
+      : database_(database), sync_(sync) {}
   Transaction(const Transaction&) = delete;
   Transaction& operator=(const Transaction&) = delete;
   ~Transaction();
@@ -90,6 +95,7 @@ class Transaction {
 
  private:
   Database& database_;
+  const Database::Sync sync_;
   bool open_ = false;
 };
 
