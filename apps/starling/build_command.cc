@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "apps/starling/build_check.h"
+#include "apps/starling/build_host.h"
 #include "apps/starling/build_run.h"
 #include "apps/starling/commands.h"
 #include "apps/starling/python_contexts.h"
@@ -21,17 +22,31 @@ struct PruneArguments {
   ContainerdOptions containerd;
   std::string snapshotter = "stargz";
   std::filesystem::path state_directory = kBuildStateDirectory;
+  std::string starlingd = kDaemonSocket;
   std::string keep_storage = "0";
   bool cache_mounts = false;
   bool pythons = false;
 };
 
+void AddHostOptions(CLI::App& command, ContainerdOptions& options) {
+  AddContainerdOptions(command, options);
+  command.get_option("--address")
+      ->description(
+          "containerd's socket, or none: build on starlingd alone, as where there is no "
+          "containerd");
+}
+
 Status Prune(const PruneArguments& arguments) {
-  containerd::Client client({.address = arguments.containerd.address,
-                             .namespace_name = arguments.containerd.namespace_name});
   ASSIGN_OR_RETURN(const uint64_t keep_bytes, syntax::ParseSize(arguments.keep_storage));
+  ASSIGN_OR_RETURN(BuildHost host,
+                   BuildHost::Open(ChooseBuildHost(arguments.containerd, arguments.starlingd,
+                                                   arguments.state_directory)));
   ASSIGN_OR_RETURN(const build::ResultCache::Pruned pruned,
-                   build::ResultCache(client, arguments.snapshotter).Prune(keep_bytes));
+                   build::ResultCache(host.client(), arguments.snapshotter).Prune(keep_bytes));
+  if (keep_bytes == 0) {
+    RETURN_IF_ERROR(host.ForgetImages());
+  }
+  RETURN_IF_ERROR(host.Collect());
   std::printf("%zu results of steps removed (%s)\n", pruned.entries,
               SizeText(pruned.bytes).c_str());
   if (arguments.cache_mounts) {
@@ -54,7 +69,7 @@ Status Prune(const PruneArguments& arguments) {
 void AddPrune(CLI::App& build_command, Run& chosen) {
   auto arguments = std::make_shared<PruneArguments>();
   CLI::App& command = *build_command.add_subcommand(
-      "prune", "Forget results of former builds; containerd then removes what nobody else needs");
+      "prune", "Forget results of former builds; what nobody else needs is then removed");
   command
       .add_option("--keep-storage", arguments->keep_storage,
                   "Bytes that may stay, such as 5GB: those used last")
@@ -67,7 +82,8 @@ void AddPrune(CLI::App& build_command, Run& chosen) {
       ->capture_default_str();
   command.add_option("--state-dir", arguments->state_directory, "As of the builds")
       ->capture_default_str();
-  AddContainerdOptions(command, arguments->containerd);
+  AddDaemonOption(command, arguments->starlingd);
+  AddHostOptions(command, arguments->containerd);
   command.callback([arguments, &chosen] { chosen = [arguments] { return Prune(*arguments); }; });
 }
 
@@ -223,7 +239,7 @@ void AddBuildOptions(CLI::App& command, BuildArguments& a) {
   command.add_option("--registry-secret", a.registries.secret,
                      "env:VARIABLE or file:PATH: credentials for the base image's registry");
   AddDaemonOption(command, a.starlingd);
-  AddContainerdOptions(command, a.containerd);
+  AddHostOptions(command, a.containerd);
   AddConnectionOptions(command, a.registries);
 }
 

@@ -15,6 +15,7 @@
 
 #include "apps/starling/build_check.h"
 #include "apps/starling/build_display.h"
+#include "apps/starling/build_host.h"
 #include "apps/starling/build_options.h"
 #include "apps/starling/daemon_secret.h"
 #include "apps/starling/guard.h"
@@ -61,8 +62,6 @@ namespace recipe = dockerfile::recipe;
 namespace syntax = dockerfile::syntax;
 
 constexpr std::string_view kStandardInput = "-";
-/// Over which each step has its own, in a name space of its own.
-constexpr const char* kWorkDirectory = "/run/starling-build";
 /// The build context with the packages that a lock names.
 constexpr const char* kPackagesContext = "starling-lock";
 constexpr std::string_view kDeviceEntitlement = "device=";
@@ -376,7 +375,7 @@ StatusOr<Settings> ReadSettings(const BuildArguments& arguments) {
   built.snapshotter = arguments.snapshotter;
   built.steps_at_once = arguments.parallel;
   built.state_directory = arguments.state_directory;
-  built.work_directory = kWorkDirectory;
+  built.work_directory = kBuildWorkDirectory;
   return settings;
 }
 
@@ -407,7 +406,11 @@ struct PlatformBuild {
 class BuildRun {
  public:
   BuildRun(const BuildArguments& arguments, const recipe::Recipe* recipe, int& exit_code)
-      : arguments_(arguments), recipe_(recipe), exit_code_(exit_code) {}
+      : arguments_(arguments),
+        recipe_(recipe),
+        exit_code_(exit_code),
+        host_options_(ChooseBuildHost(arguments.containerd, arguments.starlingd,
+                                      arguments.state_directory)) {}
 
   Status Run() {
     if (recipe_ != nullptr && PrintsSource()) {
@@ -464,16 +467,31 @@ class BuildRun {
     if (arguments_.run && builds_.size() != 1) {
       return MakeError(StatusCode::kInvalidArgument, "one platform at a time can be run");
     }
-    client_.emplace(
-        containerd::Client::Options{.address = arguments_.containerd.address,
-                                    .namespace_name = arguments_.containerd.namespace_name});
-    RETURN_IF_ERROR(client_->Version().status());
+    ASSIGN_OR_RETURN(BuildHost host, BuildHost::Open(host_options_));
+    client_ = &host.client();
+    if (host.is_standalone() && !arguments_.containerd.is_named && !arguments_.quiet) {
+      std::fprintf(stderr, "no containerd at %s: building on starlingd at %s\n",
+                   arguments_.containerd.address.c_str(), arguments_.starlingd.c_str());
+    }
+    const Status built = Execute(images, pinned, dockerfile, scratch.path());
+    // Also after a failure: what was begun is nobody's now.
+    if (const Status collected = host.Collect(); !collected.ok()) {
+      std::fprintf(stderr, "starling build: what is not needed any more is still there: %s\n",
+                   Describe(collected).c_str());
+    }
+    return built;
+  }
+
+ private:
+  /// With what there is to build, and a client.
+  Status Execute(build::BaseImages& images, plan::ImageResolver& resolver,
+                 const syntax::Dockerfile& dockerfile, const std::filesystem::path& scratch) {
     ASSIGN_OR_RETURN(containerd::ScopedLease lease,
                      containerd::ScopedLease::Take(*client_, LeaseId()));
     RETURN_IF_ERROR(CheckPrograms(images));
     for (PlatformBuild& one : builds_) {
-      RETURN_IF_ERROR(LockPackages(one, images, pinned, scratch.path()));
-      RETURN_IF_ERROR(ProvidePythons(one, images, scratch.path()));
+      RETURN_IF_ERROR(LockPackages(one, images, resolver, scratch));
+      RETURN_IF_ERROR(ProvidePythons(one, images, scratch));
     }
     if (arguments_.explain) {
       return Explain(images);
@@ -494,12 +512,7 @@ class BuildRun {
     return lease.Release();
   }
 
- private:
   std::string LeaseId() const { return "starling-build-" + settings_.build.build_id; }
-  containerd::Client::Options ClientOptions() const {
-    return {.address = arguments_.containerd.address,
-            .namespace_name = arguments_.containerd.namespace_name};
-  }
 
   /// For a shell in a step that fails.
   Status TakeTerminal() {
@@ -527,13 +540,17 @@ class BuildRun {
                               stderr);
   }
 
-  /// Of a build that was killed: containers, and what its lease holds in containerd.
+  /// Of a build that was killed: containers, and what its lease holds.
   void RemoveLeftovers() const {
     const Status ended =
         build::RemoveLeftovers(arguments_.state_directory, settings_.build.build_id);
-    containerd::Client client(ClientOptions());
-    const Status released = client.DeleteLease(LeaseId());
-    for (const Status& status : {ended, released}) {
+    const auto release = [this]() -> Status {
+      ASSIGN_OR_RETURN(BuildHost host, BuildHost::Open(host_options_));
+      const Status deleted = host.client().DeleteLease(LeaseId());
+      RETURN_IF_ERROR(host.Collect());
+      return deleted;
+    };
+    for (const Status& status : {ended, release()}) {
       if (!status.ok() && status.code() != StatusCode::kNotFound) {
         std::fprintf(stderr, "starling build: %s\n", Describe(status).c_str());
       }
@@ -1381,7 +1398,8 @@ class BuildRun {
   Input input_;
   lock::Pins pins_;
   std::unique_ptr<Toolbox> toolbox_;
-  std::optional<containerd::Client> client_;
+  const BuildHostOptions host_options_;
+  containerd::Client* client_ = nullptr;  // while it builds
   std::vector<PlatformBuild> builds_;
 };
 

@@ -5,7 +5,8 @@ namespace starling::cli {
 void AddContainerdOptions(CLI::App& command, ContainerdOptions& options) {
   command.add_option("--address", options.address, "containerd's socket")
       ->envname("CONTAINERD_ADDRESS")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->each([&options](const std::string&) { options.is_named = true; });
   command.add_option("-n,--namespace", options.namespace_name, "containerd's namespace")
       ->envname("CONTAINERD_NAMESPACE")
       ->capture_default_str();

@@ -68,6 +68,7 @@ struct RegistryOptions {
 struct ContainerdOptions {
   std::string address = "/run/containerd/containerd.sock";
   std::string namespace_name = "default";
+  bool is_named = false;  // by an option or the environment
 };
 
 /// --address SOCKET and --namespace NAME.
