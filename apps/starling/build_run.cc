@@ -34,6 +34,7 @@
 #include "dockerfile/build/cache_image.h"
 #include "dockerfile/build/cache_mount_layers.h"
 #include "dockerfile/build/image_writer.h"
+#include "dockerfile/build/known_documents.h"
 #include "dockerfile/build/recompress.h"
 #include "dockerfile/build/result_cache.h"
 #include "dockerfile/build/scratch_directory.h"
@@ -441,7 +442,11 @@ class BuildRun {
     }
     const std::stop_callback stop_network(stop_, [this] { toolbox_->StopNetwork(); });
     build::BaseImages images(
-        [this](const std::string& reference) { return toolbox_->OpenSource(reference); });
+        [this](const std::string& reference) -> StatusOr<std::shared_ptr<oci::ImageSource>> {
+          ASSIGN_OR_RETURN(std::shared_ptr<oci::ImageSource> source,
+                           toolbox_->OpenSource(reference));
+          return build::KeepDocuments(std::move(source), arguments_.state_directory / "documents");
+        });
     lock::PinnedImages pinned(
         pins_, images, [&images](const plan::BaseImage& image) -> StatusOr<oci::Digest> {
           ASSIGN_OR_RETURN(const auto found, images.Find({.reference = image.reference,

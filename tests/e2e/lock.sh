@@ -169,18 +169,20 @@ expect "what another machine installs" "$(cat "$work/two.said")" "1.0 1.0 1.0 1.
 expect "its image" "$(cat "$work/two.digest")" "$(cat "$work/one.digest")"
 recipe new --lock "$work/new.lock"
 expect "what is installed with a new lock" "$(cat "$work/new.said")" "2.0 2.0 2.0 2.0 2.0 2.0"
-# Compiled files that name contents: flags are 1 for those of pip, which are looked at, and 3 for uv's, which are not.
+# Compiled files that name contents: flags are 3 for those of pip, whose sources are looked at, and 1 for uv's, which stand.
 flags='import sys; print(*(open(f"/usr/local/lib/python3.12/site-packages/__pycache__/{name}.cpython-312.pyc", "rb").read()[4] for name in sys.argv[1:]))'
 expect "kinds of compiled files" \
-  "$("$bin/ctr" run --rm --log-uri "file://$work/flags" --snapshotter stargz "$REGISTRY/t/one:1" flags python -c "$flags" foo low baz qux && cat "$work/flags")" "1 1 3 3"
+  "$("$bin/ctr" run --rm --log-uri "file://$work/flags" --snapshotter stargz "$REGISTRY/t/one:1" flags python -c "$flags" foo low baz qux && cat "$work/flags")" "3 3 1 1"
 
 refuse_recipe() {
   if starling "${recipe[@]}" "${common[@]}" "${@:3}" >"$work/refused.out" 2>"$work/refused.log"; then fail "$1 was built"; fi
   expect_match "$1" "$(cat "$work/refused.log")" "$2"
 }
+cp "$work/project/requirements.txt" "$work/requirements.before"
 echo low >>"$work/project/requirements.txt"
 refuse_recipe "another file of requirements" 'recipe: /steps/4: what "linux/amd64 uv pip install .*" installs is not in .*one.lock; build once with --lock' \
   --lock "$work/one.lock" --locked
+mv "$work/requirements.before" "$work/project/requirements.txt"
 rm "$work/web/simple/foo/foo-1.0-py3-none-any.whl"
 refuse_recipe "a wheel that is gone" "No such file|404|Could not find|HTTP error" --lock "$work/one.lock" --locked --no-cache
 jq '.steps[2] = {step: "micromamba", packages: ["x"]}' "$work/recipe.json" >"$work/refused.json"
