@@ -900,7 +900,9 @@ class BuildRun {
   Status CannotBeBuilt(const syntax::Problem& problem) {
     PrintProblem(input_, problem);
     exit_code_ = kExitCannotBeBuilt;
-    return MakeError(StatusCode::kInvalidArgument, "the Dockerfile cannot be built");
+    return MakeError(
+        StatusCode::kInvalidArgument,
+        fmt::format("the {} cannot be built", recipe_ == nullptr ? "Dockerfile" : "recipe"));
   }
 
   bool PrintsSource() const {

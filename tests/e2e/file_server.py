@@ -2,7 +2,8 @@
 """Files and git repositories by HTTP.
 
 file_server.py DIRECTORY REPOSITORIES
-    prints its host:port, then serves until it is killed: REPOSITORIES/NAME as /git/NAME, DIRECTORY/NAME as /NAME
+    prints its host:port, then serves until it is killed: REPOSITORIES/NAME as /git/NAME, DIRECTORY/NAME as /NAME; wheels may be
+    kept, as those of the package index
 """
 
 import functools
@@ -21,6 +22,11 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self.run_git()
         else:
             super().do_GET()
+
+    def end_headers(self):
+        if self.path.endswith(".whl"):
+            self.send_header("Cache-Control", "max-age=365000000, immutable, public")
+        super().end_headers()
 
     def do_POST(self):
         self.run_git()
