@@ -306,9 +306,10 @@ class Conversion {
     if (layer_options.spool_directory.empty()) {
       layer_options.spool_directory = spool_.path();
     }
-    if (const auto own = options_.prioritized_files.find(from.digest);
-        own != options_.prioritized_files.end()) {
-      layer_options.prioritized_files = own->second;
+    if (const auto own = options_.layer_files.find(from.digest);
+        own != options_.layer_files.end()) {
+      layer_options.prioritized_files = own->second.prioritized;
+      layer_options.chunk_size_bytes_of = own->second.chunk_size_bytes_of;
     }
     ASSIGN_OR_RETURN(const estargz::WrittenLayer written,
                      ConvertLayer(source_, from, spool, layer_options, progress_, part));

@@ -13,9 +13,13 @@ namespace starling::convert {
 
 struct ConvertOptions {
   estargz::WriteOptions layer;
-  /// What is prioritized in a layer, by the digest that it has in the source, in the place of
-  /// `layer.prioritized_files`.
-  std::map<oci::Digest, std::vector<std::string>> prioritized_files;
+  /// What is known of a layer's files: in the place of what `layer` says of those.
+  struct LayerFiles {
+    std::vector<std::string> prioritized;
+    std::map<std::string, uint64_t> chunk_size_bytes_of;
+  };
+  /// By the digest that the layer has in the source.
+  std::map<oci::Digest, LayerFiles> layer_files;
   /// Empty: every platform of an index. Otherwise only these, and kNotFound if one is missing.
   std::vector<oci::Platform> platforms;
   /// Where finished layers wait to be sent, in a private directory that is always removed. Made

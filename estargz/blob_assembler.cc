@@ -140,6 +140,9 @@ BlobAssembler::BlobAssembler(ByteSink& blob, const WriteOptions& options)
       toc_(for_containers() ? TocDialect::kContainers : TocDialect::kStargz),
       hasher_("estargz-hash", 1),
       compressors_("estargz-deflate", options.threads) {
+  for (const auto& [path, size_bytes] : options_.chunk_size_bytes_of) {
+    chunk_sizes_.emplace(CleanName(path), size_bytes);
+  }
   if (for_containers()) {
     tar_split_.emplace(level_);
   }
@@ -169,10 +172,17 @@ Status BlobAssembler::Add(TarEntry entry, TarEntrySource& payload) {
   return OkStatus();
 }
 
+uint64_t BlobAssembler::ChunkSizeOf(const TarEntry& entry) const {
+  const auto own =
+      chunk_sizes_.empty() ? chunk_sizes_.end() : chunk_sizes_.find(CleanName(entry.name));
+  return own == chunk_sizes_.end() ? options_.chunk_size_bytes : own->second;
+}
+
 Status BlobAssembler::AddContent(TarEntry entry, TarEntrySource& payload) {
   const uint64_t size_bytes = entry.size_bytes;
+  const uint64_t chunk_size_bytes = ChunkSizeOf(entry);
   for (uint64_t file_offset = 0; file_offset < size_bytes;) {
-    const size_t count = std::min(options_.chunk_size_bytes, size_bytes - file_offset);
+    const size_t count = std::min(chunk_size_bytes, size_bytes - file_offset);
     const Member& last = current().members.back();
     if (last.closed || last.size_bytes + count > options_.shared_member_bytes) {
       RETURN_IF_ERROR(BeginMember(count));

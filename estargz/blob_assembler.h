@@ -2,7 +2,9 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "base/executor.h"
@@ -46,6 +48,7 @@ class BlobAssembler {
 
   Batch& current();
   Status AddContent(TarEntry entry, TarEntrySource& payload);
+  uint64_t ChunkSizeOf(const TarEntry& entry) const;
   Status AppendHeader(ByteSpan header);
   Status BeginMember(size_t content_bytes);
   Status Submit();
@@ -60,6 +63,7 @@ class BlobAssembler {
   bool for_containers() const { return options_.format == WriteFormat::kContainersZstd; }
 
   const WriteOptions options_;
+  std::unordered_map<std::string, uint64_t> chunk_sizes_;  // by CleanName
   const int level_;
   oci::DigestingSink sink_;
   TocWriter toc_;

@@ -13,11 +13,19 @@ namespace {
 
 constexpr size_t kMaxThreads = 256;
 
-Status CheckOptions(const WriteOptions& options) {
-  if (options.chunk_size_bytes < kMinChunkBytes || options.chunk_size_bytes > kMaxChunkBytes) {
+Status CheckChunkSize(uint64_t size_bytes) {
+  if (size_bytes < kMinChunkBytes || size_bytes > kMaxChunkBytes) {
     return MakeError(StatusCode::kInvalidArgument,
-                     fmt::format("chunk size {}: must be from {} to {} bytes",
-                                 options.chunk_size_bytes, kMinChunkBytes, kMaxChunkBytes));
+                     fmt::format("chunk size {}: must be from {} to {} bytes", size_bytes,
+                                 kMinChunkBytes, kMaxChunkBytes));
+  }
+  return OkStatus();
+}
+
+Status CheckOptions(const WriteOptions& options) {
+  RETURN_IF_ERROR(CheckChunkSize(options.chunk_size_bytes));
+  for (const auto& [path, size_bytes] : options.chunk_size_bytes_of) {
+    RETURN_IF_ERROR(CheckChunkSize(size_bytes));
   }
   if (options.shared_member_bytes > kMaxSharedMemberBytes) {
     return MakeError(StatusCode::kInvalidArgument,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,6 +33,9 @@ struct WriteOptions {
   WriteFormat format = WriteFormat::kEstargz;
   /// From kMinChunkBytes to kMaxChunkBytes.
   uint64_t chunk_size_bytes = kDefaultChunkBytes;
+  /// Files that are cut otherwise: paths, and the size of their chunks, within the same bounds.
+  /// Those that the layer does not have are ignored.
+  std::map<std::string, uint64_t> chunk_size_bytes_of;
   /// Files share a member as long as it holds no more than this many bytes of tar, which makes
   /// layers of small files smaller. 0: each has its own, as every reader expects; shared members
   /// need one that knows "innerOffset", as stargz-snapshotter does for its

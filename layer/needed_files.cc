@@ -40,6 +40,10 @@ std::vector<Place> PlacesOf(const erofs::ImageReader& index) {
   return places;
 }
 
+bool IsReadInParts(const NeededFile& file) {
+  return file.size_bytes > kSmallFileBytes && file.needed_bytes < file.size_bytes / 2;
+}
+
 }  // namespace
 
 std::vector<NeededFile> FindNeededFiles(const erofs::ImageReader& index,
@@ -68,10 +72,13 @@ std::vector<NeededFile> FindNeededFiles(const erofs::ImageReader& index,
 std::vector<NeededFile> WorthPrefetching(std::vector<NeededFile> files, uint32_t runs) {
   std::erase_if(files, [runs](const NeededFile& file) {
     const bool is_usual = 2 * uint64_t{file.runs} >= runs;
-    const bool is_dense =
-        file.size_bytes <= kSmallFileBytes || file.needed_bytes >= file.size_bytes / 2;
-    return !is_usual || !is_dense;
+    return !is_usual || IsReadInParts(file);
   });
+  return files;
+}
+
+std::vector<NeededFile> ReadInParts(std::vector<NeededFile> files) {
+  std::erase_if(files, [](const NeededFile& file) { return !IsReadInParts(file); });
   return files;
 }
 

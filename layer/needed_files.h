@@ -32,4 +32,8 @@ std::vector<NeededFile> FindNeededFiles(const erofs::ImageReader& index,
 /// their order: needed by at least half of the `runs`, and small or read for the most part.
 std::vector<NeededFile> WorthPrefetching(std::vector<NeededFile> files, uint32_t runs);
 
+/// Those of `files` that are large and of which runs read parts only, in their order: smaller
+/// chunks save the rest.
+std::vector<NeededFile> ReadInParts(std::vector<NeededFile> files);
+
 }  // namespace starling::layer

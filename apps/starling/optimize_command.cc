@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -30,6 +31,10 @@ using layer::NeededFile;
 
 /// Of the copy that runs are recorded on: what is needed is known by the chunk.
 constexpr uint64_t kRecordedChunkBytes = 128 << 10;
+
+/// Of large files that runs read in parts: a chunk is what is fetched at least, and each costs a
+/// place in the index.
+constexpr uint64_t kPartChunkBytes = 256 << 10;
 
 struct Arguments {
   std::string image;
@@ -82,31 +87,38 @@ StatusOr<AccessProfile> RecordRuns(const Arguments& arguments,
   return *std::move(all);
 }
 
-/// The files that come first in each layer, by the layer's digest.
-using FirstFiles = std::map<oci::Digest, std::vector<NeededFile>>;
+/// What runs read of a layer.
+struct LayerNeeds {
+  std::vector<NeededFile> first;     // come first
+  std::vector<NeededFile> in_parts;  // have smaller chunks
+};
+using Needs = std::map<oci::Digest, LayerNeeds>;  // by the layer's digest
 
-StatusOr<FirstFiles> FindFirstFiles(oci::ImageSource& source, const oci::Manifest& manifest,
-                                    const AccessProfile& profile) {
-  FirstFiles files;
+StatusOr<Needs> FindNeeds(oci::ImageSource& source, const oci::Manifest& manifest,
+                          const AccessProfile& profile) {
+  Needs needs;
   for (const oci::Descriptor& layer : manifest.layers) {
-    std::vector<NeededFile>& first = files[layer.digest];
+    LayerNeeds& of_layer = needs[layer.digest];
     for (const layer::LayerAccess& access : profile.layers()) {
-      if (access.key.layer == layer.digest && first.empty()) {
+      if (access.key.layer == layer.digest && of_layer.first.empty()) {
         ASSIGN_OR_RETURN(const layer::LayerIndex index, layer::ReadIndex(source, layer));
         ASSIGN_OR_RETURN(const erofs::ImageReader reader, erofs::ImageReader::Open(index.image));
-        first =
-            layer::WorthPrefetching(layer::FindNeededFiles(reader, access.ranges), profile.runs());
+        const std::vector<NeededFile> files = layer::FindNeededFiles(reader, access.ranges);
+        of_layer = {.first = layer::WorthPrefetching(files, profile.runs()),
+                    .in_parts = layer::ReadInParts(files)};
       }
     }
   }
-  return files;
+  return needs;
 }
 
-Json FilesToJson(const oci::Manifest& manifest, const FirstFiles& files) {
+/// A list for each layer.
+Json FilesToJson(const oci::Manifest& manifest, const Needs& needs,
+                 std::vector<NeededFile> LayerNeeds::* files) {
   Json json = Json::array();
   for (const oci::Descriptor& layer : manifest.layers) {
     Json names = Json::array();
-    for (const NeededFile& file : files.at(layer.digest)) {
+    for (const NeededFile& file : needs.at(layer.digest).*files) {
       names.push_back({{"path", file.path},
                        {"size", file.size_bytes},
                        {"neededSize", file.needed_bytes},
@@ -118,18 +130,20 @@ Json FilesToJson(const oci::Manifest& manifest, const FirstFiles& files) {
   return json;
 }
 
-void Print(const Arguments& arguments, const convert::ConvertReport& report,
-           const FirstFiles& files) {
+void Print(const Arguments& arguments, const convert::ConvertReport& report, const Needs& needs) {
   size_t count = 0;
+  size_t in_parts = 0;
   uint64_t sum_bytes = 0;
-  for (const auto& [layer, first] : files) {
-    count += first.size();
-    for (const NeededFile& file : first) {
+  for (const auto& [layer, files] : needs) {
+    count += files.first.size();
+    in_parts += files.in_parts.size();
+    for (const NeededFile& file : files.first) {
       sum_bytes += file.size_bytes;
     }
   }
   PrintConverted(arguments.target, report);
-  std::printf("%zu files of %s come first\n", count, SizeText(sum_bytes).c_str());
+  std::printf("%zu files of %s come first, %zu that are read in parts have smaller chunks\n", count,
+              SizeText(sum_bytes).c_str(), in_parts);
 }
 
 /// Writes the image again, the files that runs needed first in each layer.
@@ -162,15 +176,19 @@ Status WriteImage(const Arguments& arguments, Toolbox& toolbox, const oci::Platf
                                                             .command = arguments.command,
                                                             .until = arguments.until()}));
   ASSIGN_OR_RETURN(const oci::SelectedImage image, oci::SelectImage(*from_copy, platform));
-  ASSIGN_OR_RETURN(const FirstFiles files, FindFirstFiles(*from_copy, image.manifest, profile));
+  ASSIGN_OR_RETURN(const Needs needs, FindNeeds(*from_copy, image.manifest, profile));
   convert::ConvertOptions options{.layer = arguments.layer.write,
                                   .platforms = {platform},
                                   .spool_directory = scratch,
                                   .force = true};
-  for (const auto& [layer, first] : files) {
-    std::vector<std::string>& paths = options.prioritized_files[layer];
-    for (const NeededFile& file : first) {
-      paths.push_back(file.path);
+  const uint64_t part_bytes = std::min(kPartChunkBytes, arguments.layer.write.chunk_size_bytes);
+  for (const auto& [layer, files] : needs) {
+    convert::ConvertOptions::LayerFiles& known = options.layer_files[layer];
+    for (const NeededFile& file : files.first) {
+      known.prioritized.push_back(file.path);
+    }
+    for (const NeededFile& file : files.in_parts) {
+      known.chunk_size_bytes_of[file.path] = part_bytes;
     }
   }
   ASSIGN_OR_RETURN(convert::ConvertReport report,
@@ -183,10 +201,11 @@ Status WriteImage(const Arguments& arguments, Toolbox& toolbox, const oci::Platf
     Json json = ConvertedToJson(report);
     json["runs"] = profile.runs();
     json["neededSize"] = profile.needed_bytes();
-    json["firstFiles"] = FilesToJson(image.manifest, files);
+    json["firstFiles"] = FilesToJson(image.manifest, needs, &LayerNeeds::first);
+    json["filesInParts"] = FilesToJson(image.manifest, needs, &LayerNeeds::in_parts);
     std::printf("%s\n", json.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
   } else {
-    Print(arguments, report, files);
+    Print(arguments, report, needs);
   }
   return OkStatus();
 }

@@ -14,11 +14,13 @@ trap 'release_all "$work"' EXIT
 mkdir "$work/tmp"
 export TMPDIR=$work/tmp
 
-# Two layers of many files: a start reads every tenth of one, in another order than they lie, and none of the other.
+# Two layers of many files: a start reads every tenth of one, in another order than they lie, and a part of a
+# large one; and none of the other.
 make_image "$work"
 for layer in used unused; do
   mkdir -p "$work/tree/$layer"
   for file in $(seq 10 209); do head -c 200000 /dev/urandom >"$work/tree/$layer/$file"; done
+  head -c 12000000 /dev/urandom >"$work/tree/$layer/large"
   tar -C "$work/tree" --sort=name -cf "$work/$layer.tar" .
   umoci raw add-layer --image "$work/oci:plain" "$work/$layer.tar"
   rm -rf "$work/tree" "$work/$layer.tar"
@@ -29,7 +31,7 @@ lazy=$REGISTRY/t/app:1-esgz
 fast=$REGISTRY/t/app:1-fast
 skopeo copy -q --dest-tls-verify=false "oci:$work/oci:plain" "docker://$plain"
 starling convert "$plain" "$lazy" >/dev/null 2>&1
-start='for f in 200 10 90 180 50 40 130 20 110 160; do sha256sum /used/$f; done'
+start='{ for f in 200 10 90 180 50 40 130 20 110 160; do sha256sum /used/$f; done; dd if=/used/large bs=4096 skip=1500 count=16 2>/dev/null | sha256sum; }'
 
 mark=$(registry_mark "$work")
 starling optimize "$plain" -t "$fast" --json -- sh -c "$start" >"$work/optimized.json" 2>"$work/error" ||
@@ -44,6 +46,7 @@ expect "the command's output" "$(grep -c ' /used/' "$work/optimized.json")" 10
 expect "what comes first, in its order" "$(jq -r '[.firstFiles[3][].path] | join(" ")' "$work/report.json")" \
   "$(printf '/used/%s ' 200 10 90 180 50 40 130 20 110 160 | sed 's/ $//')"
 expect "what comes first of the layer that is not read" "$(jq -c '.firstFiles[4]' "$work/report.json")" '[]'
+expect "what is read in parts" "$(jq -c '[.filesInParts[][].path]' "$work/report.json")" '["/used/large"]'
 expect "busybox" "$(jq -r '[.firstFiles[0][].path] | join(" ")' "$work/report.json")" /bin/busybox
 expect "what is left in the temporary directory" "$(ls "$work/tmp")" ""
 

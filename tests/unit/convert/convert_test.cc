@@ -159,7 +159,7 @@ TEST_F(ConvertImageTest, PrioritizesFilesOfEachLayerAlone) {
   const oci::Descriptor upper = add_layer("upper");
   source_.SetTop(AddImage({lower, upper}, kAmd64));
   options_.layer.prioritized_files = {"a"};
-  options_.prioritized_files = {{upper.digest, {"/b"}}};
+  options_.layer_files = {{upper.digest, {.prioritized = {"/b"}}}};
   const auto report = Convert();
   ASSERT_TRUE(report.ok()) << report.status();
   const auto order_of = [&](size_t layer) {
@@ -170,13 +170,40 @@ TEST_F(ConvertImageTest, PrioritizesFilesOfEachLayerAlone) {
   };
   EXPECT_EQ(order_of(0), std::pair(true, false));
   EXPECT_EQ(order_of(1), std::pair(false, true));
-  options_.prioritized_files[lower.digest] = {};
+  options_.layer_files[lower.digest] = {};
   const auto again = Convert();
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_NE(Gunzip(destination_.content().at(again->layers[0].to.digest).bytes)
                 .value_or("")
                 .find(".no.prefetch.landmark"),
             std::string::npos);
+}
+
+TEST_F(ConvertImageTest, CutsFilesOfEachLayerAlone) {
+  const std::string content(100'000, 'x');
+  const auto add_layer = [&](const std::string& name) {
+    return source_.Add(oci::media_type::kOciLayerTar,
+                       AsBytes(TarText({.name = name, .content = content}) +
+                               TarText({.name = "a", .content = content}) + TarEnd()));
+  };
+  const oci::Descriptor lower = add_layer("lower");
+  const oci::Descriptor upper = add_layer("upper");
+  source_.SetTop(AddImage({lower, upper}, kAmd64));
+  options_.layer_files = {{upper.digest, {.chunk_size_bytes_of = {{"/a", 20'000}}}}};
+  const auto report = Convert();
+  ASSERT_TRUE(report.ok()) << report.status();
+  const auto chunks_of = [&](size_t layer) {
+    const auto tar =
+        Gunzip(destination_.content().at(report->layers[layer].to.digest).bytes).value_or("");
+    size_t count = 0;
+    for (size_t at = tar.find("chunkDigest"); at != std::string::npos;
+         at = tar.find("chunkDigest", at + 1)) {
+      ++count;
+    }
+    return count;
+  };
+  EXPECT_EQ(chunks_of(0), 3U) << "two files and the landmark";
+  EXPECT_EQ(chunks_of(1), 7U) << "one of the files in five";
 }
 
 TEST_F(ConvertImageTest, ConvertsAllPlatformsAndSharedLayersOnce) {

@@ -544,6 +544,26 @@ TEST(WriteLayer, PutsPrioritizedFilesFirst) {
       << "the landmark shares its member with nobody";
 }
 
+TEST(WriteLayer, CutsFilesAsTheyAreNamed) {
+  const std::string content(100'000, 'c');
+  TarBuilder tar;
+  tar.Add({.name = "./d/small", .content = content}).Add({.name = "large", .content = content});
+  for (const WriteFormat format :
+       {WriteFormat::kEstargz, WriteFormat::kStargzZstd, WriteFormat::kContainersZstd}) {
+    const StatusOr<Written> written = Write(
+        tar.Finish(),
+        {.format = format, .chunk_size_bytes_of = {{"/d/small", 30'000}, {"not/here", 4096}}});
+    ASSERT_TRUE(written.ok()) << Describe(written.status());
+    const StatusOr<ReadBack> layer = Open(*written);
+    ASSERT_TRUE(layer.ok()) << Describe(layer.status());
+    EXPECT_EQ(Find(layer->tree, "d/small")->chunk_count, 4U);
+    EXPECT_EQ(Find(layer->tree, "large")->chunk_count, 1U);
+    EXPECT_EQ(ContentOf(*layer, *Find(layer->tree, "d/small"), written->blob), content);
+  }
+  EXPECT_EQ(Write(tar.Finish(), {.chunk_size_bytes_of = {{"large", 100}}}).status().code(),
+            StatusCode::kInvalidArgument);
+}
+
 TEST(WriteLayer, RefusesToReorderWhatGlobalHeadersDescribe) {
   TarBuilder tar;
   tar.AddPax('g', {{"uid", "7"}}).Add({.name = "f"});

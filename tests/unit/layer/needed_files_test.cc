@@ -81,6 +81,7 @@ TEST(WorthPrefetching, LeavesOutWhatIsRareOrSparse) {
   const std::vector<NeededFile> want = {files[0], files[2], files[3]};
   EXPECT_EQ(WorthPrefetching(files, 4), want);
   EXPECT_EQ(WorthPrefetching(files, 2).size(), 4U);
+  EXPECT_EQ(ReadInParts(files), std::vector<NeededFile>{files[1]});
 }
 
 }  // namespace
