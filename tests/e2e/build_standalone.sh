@@ -90,6 +90,13 @@ build -f Dockerfile.files --build-context "files=oci-layout://$work/oci:plain" -
 expect "on a base in files" "$(cat "$work/files/copy")" changed
 expect "what its layers delete and hide" "$(cd "$work/files/data" && find removed old/* covered/* 2>/dev/null)" covered/second
 
+# A recipe, and the image run here.
+starling image from-registry "$REGISTRY/t/base:1" "${alone[@]}" --starlingd "$work/starling.sock" --state-dir "$work/state" --quiet \
+  --run 'cat /data/kept >/by-a-recipe' -o "type=local,dest=$work/recipe" >/dev/null 2>"$work/build.log"
+expect "by a recipe" "$(cat "$work/recipe/by-a-recipe")" changed
+expect "the image, run" \
+  "$(starling run "${alone[@]}" --starlingd "$work/starling.sock" --state-dir "$work/state" --quiet . 2>"$work/build.log")" one
+
 # Other machines' results.
 build --cache-to "type=registry,ref=$REGISTRY/t/cache:1,mode=max" . >/dev/null
 starling build "${alone[@]}" --progress plain --starlingd "$work/starling.sock" --state-dir "$work/elsewhere" --cache-from "$REGISTRY/t/cache:1" . \
@@ -97,6 +104,21 @@ starling build "${alone[@]}" --progress plain --starlingd "$work/starling.sock" 
 expect "the digest by another state's cache" "$(cat "$work/elsewhere.digest")" "$digest"
 expect "steps that it has from there" "$(grep -c CACHED "$work/build.log")" 5
 starling build prune "${alone[@]}" --starlingd "$work/starling.sock" --state-dir "$work/elsewhere" >/dev/null
+
+# Three at once, and one that prunes: none loses what it uses.
+printf 'FROM %s/t/base:1\nARG WHICH\nRUN for i in 1 2 3; do echo "$WHICH" >"/$i"; done\nRUN cat /1 >/4\n' "$REGISTRY" >Dockerfile.many
+many=()
+for which in a b a; do
+  starling build "${alone[@]}" --quiet --starlingd "$work/starling.sock" --state-dir "$work/state" --build-arg "WHICH=$which" \
+    -t "$REGISTRY/t/many:$which" --push -f Dockerfile.many . >"$work/many.${#many[@]}" 2>"$work/many.${#many[@]}.log" &
+  many+=($!)
+done
+prune >/dev/null
+for ((n = 0; n < 3; n++)); do
+  wait "${many[n]}" || fail "build $n of three: $(cat "$work/many.$n.log")"
+done
+expect "digests of equal builds" "$(cat "$work/many.2")" "$(cat "$work/many.0")"
+expect "in the registry" "$(skopeo inspect --tls-verify=false "docker://$REGISTRY/t/many:b" | jq -r .Digest)" "$(cat "$work/many.1")"
 
 # Killed in the middle: the process that is left removes what was begun.
 printf 'FROM %s/t/base:1\nRUN echo begun >/begun\nRUN touch /state/running && sleep 600\n' "$REGISTRY" >Dockerfile.killed
