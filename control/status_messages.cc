@@ -111,6 +111,7 @@ v1::LayerStatus ToProto(const layer::LayerStatus& status) {
     part.set_bytes(came.bytes);
     part.set_needed_bytes(came.needed_bytes);
   }
+  to.mutable_credentials()->insert(status.credentials.begin(), status.credentials.end());
   for (const layer::LayerUse::Part& from : use.parts) {
     v1::LayerStatus::Part& part = *to.add_parts();
     part.set_total_bytes(from.total_bytes);
@@ -186,6 +187,7 @@ StatusOr<layer::LayerStatus> FromProto(const v1::LayerStatus& from) {
     use.came[static_cast<size_t>(i)] = {.bytes = from.came(i).bytes(),
                                         .needed_bytes = from.came(i).needed_bytes()};
   }
+  status.credentials = {from.credentials().begin(), from.credentials().end()};
   for (const v1::LayerStatus::Part& part : from.parts()) {
     use.parts.push_back({.total_bytes = part.total_bytes(),
                          .held_bytes = part.held_bytes(),

@@ -122,7 +122,8 @@ Json ToJson(const layer::ImageStatus& image) {
   }
   Json json = {{"name", image.name},
                {"layerCount", image.layers.size()},
-               {"completeLayers", image.complete_layers()}};
+               {"completeLayers", image.complete_layers()},
+               {"credentials", image.credentials ? Json(*image.credentials) : Json()}};
   json.update(UseToJson(image.Sum(), image.cost_bytes()));
   json["worstReads"] = ReadsToJson(image.WorstReads());
   json["longestWaits"] = WaitsToJson(image.LongestWaits());

@@ -78,7 +78,13 @@ std::vector<ImageStatus> ByImage(const std::vector<LayerStatus>& layers) {
   std::vector<ImageStatus> images;
   for (auto& [name, of_image] : by_name) {
     std::ranges::stable_sort(of_image, {}, &LayerStatus::number);
-    images.push_back({.name = name, .layers = std::move(of_image)});
+    ImageStatus image{.name = name, .credentials = {}, .layers = std::move(of_image)};
+    for (const LayerStatus& status : image.layers) {
+      if (const auto found = status.credentials.find(name); found != status.credentials.end()) {
+        image.credentials = found->second;
+      }
+    }
+    images.push_back(std::move(image));
   }
   return images;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -41,6 +42,8 @@ struct LayerStatus {
   std::vector<NamedRead> worst_reads;  // those of `use`
   std::vector<NamedWait> waits;        // the longest of those in `use`
   std::vector<BlobSources::Health> places;
+  /// Where the credentials for each of its images came from, if they were asked for.
+  std::map<std::string, std::string> credentials;
 
   /// Compressed bytes that its use has cost: what came in this process, or what is held of an
   /// earlier one's.
@@ -52,7 +55,8 @@ struct LayerStatus {
 
 /// The layers of one image, lowest first.
 struct ImageStatus {
-  std::string name;  // empty: of layers whose images nobody named
+  std::string name;                        // empty: of layers whose images nobody named
+  std::optional<std::string> credentials;  // where they came from, if they were asked for
   std::vector<LayerStatus> layers;
 
   uint64_t complete_layers() const;

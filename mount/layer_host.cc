@@ -797,7 +797,15 @@ std::vector<layer::LayerStatus> LayerHost::State::Statuses() {
                         .decision = KeptDecision(layer.key()),
                         .use = layer.Use(),
                         .worst_reads = {},
-                        .places = layer.SourcesHealth()});
+                        .places = layer.SourcesHealth(),
+                        .credentials = {}});
+    for (const std::string& image : of_layer) {
+      const auto source =
+          dependencies.credentials_of ? dependencies.credentials_of(image) : std::nullopt;
+      if (source) {
+        statuses.back().credentials.emplace(image, *source);
+      }
+    }
   }
   return statuses;
 }

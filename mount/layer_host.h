@@ -174,6 +174,9 @@ class LayerHost {
     /// source. Asked again while layers are open. Must not wait for the network.
     std::function<StatusOr<std::vector<oci::BlobPlace>>(const std::string& image)> blob_places =
         nullptr;
+    /// Where the credentials for an image came from, by its name, if they were asked for; null:
+    /// unknown.
+    std::function<std::optional<std::string>(const std::string& image)> credentials_of = nullptr;
     FileSystem& files;
     ErofsProbe probe = ProbeErofs;
     /// What is attached to a plain layer's image, if whoever may attach something there is trusted

@@ -513,6 +513,11 @@ StatusOr<std::vector<std::string>> Client::Tags(const oci::Reference& image) {
   return ListTags(api, [this] { return state_->RequestPolicy(); });
 }
 
+std::optional<std::string> Client::CredentialsOf(const oci::Reference& image) const {
+  const auto source = state_->tokens->SourceFor(std::string(image.domain()), image.repository());
+  return source && source->empty() ? "anonymous" : source;
+}
+
 std::map<std::string, RateLimit> Client::KnownRateLimits() const { return state_->limits->All(); }
 
 Status Client::Remove(const oci::Reference& image) {

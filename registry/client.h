@@ -90,6 +90,10 @@ class Client {
   std::shared_ptr<Referrers> ReferrersIn(const oci::Reference& image);
   /// The tags of the repository of `image`. Blocks; errors as ListTags.
   StatusOr<std::vector<std::string>> Tags(const oci::Reference& image);
+  /// Where the credentials for the repository of `image` came from, by the source's name:
+  /// "anonymous" when the registry asked for some and no source had any; nothing when it has not
+  /// asked. Never a secret.
+  std::optional<std::string> CredentialsOf(const oci::Reference& image) const;
   /// What registries have told of their limits so far, by registry.
   std::map<std::string, RateLimit> KnownRateLimits() const;
   /// Removes what `image` stands for from its registry. Blocks; errors as RemoveManifest.

@@ -6,7 +6,7 @@ namespace starling::registry {
 
 CredentialChain::Found CredentialChain::Find(const CredentialRequest& request) {
   std::string tried;
-  std::optional<Credentials> last_resort;
+  std::optional<Found> last_resort;
   for (CredentialSource* source : sources_) {
     auto found = source->Find(request);
     if (found.status().code() == StatusCode::kNotFound && MessageOf(found.status()).empty()) {
@@ -20,21 +20,25 @@ CredentialChain::Found CredentialChain::Find(const CredentialRequest& request) {
                            MessageOf(found.status()));
     } else if (refused_.Contains(request, *found)) {
       tried += fmt::format("{} gave some, which were refused", source->Name());
-      last_resort = last_resort ? std::move(last_resort) : *std::move(found);
+      if (!last_resort) {
+        last_resort = {.credentials = *std::move(found), .source = source->Name(), .tried = {}};
+      }
     } else {
       tried += fmt::format("{} gave some", source->Name());
-      return {.credentials = *std::move(found), .tried = std::move(tried)};
+      return {
+          .credentials = *std::move(found), .source = source->Name(), .tried = std::move(tried)};
     }
   }
   if (tried.empty()) {
     tried = fmt::format("no source has credentials for {}", request.registry);
   }
   if (!last_resort) {
-    return {.credentials = {}, .tried = std::move(tried)};
+    return {.credentials = {}, .source = {}, .tried = std::move(tried)};
   }
   // All were refused: perhaps in an outage. From now on each may be tried again.
   refused_.Forget(request);
-  return {.credentials = *std::move(last_resort), .tried = std::move(tried)};
+  last_resort->tried = std::move(tried);
+  return *std::move(last_resort);
 }
 
 void CredentialChain::Refused(const CredentialRequest& request, const Credentials& refused) {

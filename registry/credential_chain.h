@@ -16,6 +16,7 @@ class CredentialChain {
  public:
   struct Found {
     Credentials credentials;  // anonymous when no source has any
+    std::string source;       // whose they are, by its name
     /// Who was asked and what came of it, for messages; without secrets.
     std::string tried;
   };

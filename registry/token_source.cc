@@ -18,6 +18,7 @@ using TimePoint = std::chrono::steady_clock::time_point;
 constexpr uint64_t kMaxTokenResponseBytes = 256 << 10;
 constexpr size_t kMaxTokenBytes = 64 << 10;
 constexpr size_t kMaxScopeBytes = 1024;
+constexpr size_t kMaxNotedSources = 1024;
 // Source: distribution's token specification: 60 seconds unless the server says otherwise.
 constexpr int64_t kDefaultLifeSeconds = 60;
 constexpr int64_t kMaxLifeSeconds = 24 * 3600;
@@ -348,6 +349,13 @@ void TokenSource::Forget(const TokenRequest& request, const std::string& refused
   }
 }
 
+std::optional<std::string> TokenSource::SourceFor(const std::string& domain,
+                                                  const std::string& repository) {
+  MutexLock lock(mutex_);
+  const auto found = sources_.find({domain, repository});
+  return found == sources_.end() ? std::nullopt : std::optional(found->second);
+}
+
 std::string TokenSource::Tried(const std::string& domain) {
   MutexLock lock(mutex_);
   const auto found = tried_.find(domain);
@@ -392,6 +400,11 @@ void TokenSource::FindCredentials(std::shared_ptr<Fetch> fetch,
     {
       MutexLock lock(self->mutex_);
       self->tried_[request.domain] = std::move(found.tried);
+      const Key key(request.domain, request.repository);
+      if (self->sources_.size() >= kMaxNotedSources && !self->sources_.contains(key)) {
+        self->sources_.erase(self->sources_.begin());
+      }
+      self->sources_[key] = std::move(found.source);
     }
     fetch->Start(std::move(found.credentials));
   });

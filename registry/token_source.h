@@ -75,6 +75,9 @@ class TokenSource : public std::enable_shared_from_this<TokenSource> {
   void Forget(const TokenRequest& request, const std::string& refused);
   /// Where credentials for `domain` were looked for, for messages; without secrets.
   std::string Tried(const std::string& domain);
+  /// The name of the source whose credentials were taken last for the repository; empty when none
+  /// had any; nothing when the registry has not asked for some.
+  std::optional<std::string> SourceFor(const std::string& domain, const std::string& repository);
 
  private:
   class Fetch;
@@ -106,6 +109,7 @@ class TokenSource : public std::enable_shared_from_this<TokenSource> {
   std::map<Key, Entry> entries_ GUARDED_BY(mutex_);
   std::map<std::string, AuthChallenge> challenges_ GUARDED_BY(mutex_);  // by domain
   std::map<std::string, std::string> tried_ GUARDED_BY(mutex_);         // by domain
+  std::map<Key, std::string> sources_ GUARDED_BY(mutex_);               // by repository; bounded
 };
 
 }  // namespace starling::registry

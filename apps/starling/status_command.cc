@@ -75,6 +75,9 @@ void PrintSummary(const layer::ImageStatus& image) {
     std::printf("  prefetch  %.0f %% of what came ahead was read\n", *rate * 100);
   }
   std::printf("  stalls    %s\n", StallText(sum.stalls).c_str());
+  if (image.credentials) {
+    std::printf("  login     %s\n", Shown(*image.credentials).c_str());
+  }
 }
 
 void PrintReads(const std::vector<layer::NamedRead>& reads) {

@@ -238,6 +238,11 @@ class LayerStack {
           ASSIGN_OR_RETURN(const oci::Reference reference, oci::Reference::Parse(image));
           return client->BlobPlaces(reference);
         },
+        .credentials_of =
+            [client = &stack->client_](const std::string& image) -> std::optional<std::string> {
+          const auto reference = oci::Reference::Parse(image);
+          return reference.ok() ? client->CredentialsOf(*reference) : std::nullopt;
+        },
         .files = RealFileSystem(),
         .find_gzip_indexes = FindGzipIndexes(stack->client_, settings.fetch.gzip_indexes_from)};
     if (handover) {

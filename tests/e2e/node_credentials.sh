@@ -80,7 +80,7 @@ pull() {
   starling pull --json --secret env:LOGIN "$1/t/image:esgz" | tee -a "$work/pull.json" |
     jq -c '[.lazyLayers, .presentLayers, .downloadedLayers]'
 }
-# reads_on WHAT REGISTRY ROTATE DIR: a container reads while its registry's password changes.
+# reads_on WHAT REGISTRY ROTATE DIR SOURCE: a container reads while its registry's password changes.
 reads_on() {
   local container large
   large=$(tar -xOf "$4/layer2.tar" ./odd/large | sha256sum | cut -d' ' -f1)
@@ -99,6 +99,8 @@ reads_on() {
   touch "$work/shared/go"
   wait "$container" || fail "the container, $1: $(cat "$work"/container.*)"
   expect "a read with a password that has changed, $1" "$(tail -n 1 "$work/container.out")" "$large  /odd/large"
+  starling status --address "$work/starling.sock" "$2/t/image:esgz" --json >"$work/status.json"
+  expect "where its credentials came from, $1" "$(jq -r '.images[0].credentials' "$work/status.json")" "$5"
   ctr images rm --sync "$2/t/image:esgz" >/dev/null
 }
 change_secret() {
@@ -108,9 +110,9 @@ change_secret() {
 change_password() {
   echo "$new" >"$work/by_plugin.password"
 }
-reads_on "by a pull secret" "$by_secret" change_secret "$work/by_secret"
+reads_on "by a pull secret" "$by_secret" change_secret "$work/by_secret" "pull secrets"
 expect "questions to the plugin for another registry" "$(cat "$work/by_plugin.password.asked" 2>/dev/null)" ""
-reads_on "by a plugin" "$by_plugin" change_password "$work/by_plugin"
+reads_on "by a plugin" "$by_plugin" change_password "$work/by_plugin" "kubelet's credential provider plugins"
 expect "questions to the plugin" "$(sort "$work/by_plugin.password.asked" | uniq -c | sed 's/^ *//')" "2 $by_plugin/t/image"
 
 arguments() {
@@ -119,7 +121,7 @@ arguments() {
 }
 arguments >"$work/arguments.log"
 printf '%s\n' "$old" "$new" "$(printf 'reader:%s' "$old" | base64)" "$(printf 'reader:%s' "$new" | base64)" >"$work/needles"
-found=$(grep -lFf "$work/needles" "$work"/starlingd.log "$work"/arguments.log "$work"/pull.json "$work"/container.* || true)
+found=$(grep -lFf "$work/needles" "$work"/starlingd.log "$work"/arguments.log "$work"/pull.json "$work"/status.json "$work"/container.* || true)
 expect "files with secrets" "$found" ""
 expect "secrets on the disk" "$(grep -rlFf "$work/needles" "$work/starling" "$work/home" || true)" ""
 echo PASS

@@ -40,6 +40,7 @@ value() {
   jq "$@" "$work/status.json"
 }
 expect "the image" "$(value '.images | map(.name) | join(" ")')" "\"$image\""
+expect "a registry that asks for no credentials" "$(value '.images[0].credentials')" null
 expect "its layers" "$(value '.images[0].layerCount')" 5
 digests=$(skopeo inspect --raw --tls-verify=false "docker://$image" | jq -r '.layers[].digest')
 expect "their digests, lowest first" "$(value '.images[0].layers[].digest' | tr -d '"')" "$digests"

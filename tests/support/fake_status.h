@@ -97,7 +97,8 @@ inline layer::LayerStatus SomeLayer(uint64_t number, std::vector<std::string> im
                  {.name = "origin",
                   .host = "registry",
                   .since_failure = std::chrono::seconds(12),
-                  .brought_wrong_bytes = true}}};
+                  .brought_wrong_bytes = true}},
+      .credentials = {{"a:1", "a file"}}};
   for (size_t i = 0; i < layer::kPurposes.size(); ++i) {
     status.use.fetched[i] = {.requests = i + 1, .bytes = 10 * (i + 1)};
     status.use.came[i] = {.bytes = 20 * (i + 1), .needed_bytes = 5 * (i + 1)};

@@ -26,6 +26,7 @@ TEST(StatusJsonTest, TellsOfImagesAndTheirLayers) {
   EXPECT_EQ(image["name"], "a:1");
   EXPECT_EQ(image["layerCount"], 2);
   EXPECT_EQ(image["heldSize"], 400);
+  EXPECT_EQ(image["credentials"], "a file");
   EXPECT_EQ(image["waitingReads"], 6);
   EXPECT_EQ(image["longestWaits"][0]["file"], "/etc/waits");
   const Json& layer = image["layers"][0];

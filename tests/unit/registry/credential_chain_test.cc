@@ -17,6 +17,7 @@ TEST(CredentialChain, TheFirstThatHasSomeDecides) {
   CredentialChain chain({&none, &broken, &one, &two});
   const auto found = chain.Find(kImage);
   EXPECT_EQ(found.credentials.username, "one");
+  EXPECT_EQ(found.source, "fake source");
   EXPECT_EQ(found.tried,
             "fake source has none: not logged in; fake source failed: line 3; fake source gave "
             "some");
@@ -28,6 +29,7 @@ TEST(CredentialChain, SaysWhyThereAreNone) {
   EXPECT_EQ(CredentialChain({&none}).Find(kImage).tried, "fake source has none: not logged in");
   EXPECT_EQ(CredentialChain({}).Find(kImage).tried, "no source has credentials for a.example");
   EXPECT_TRUE(CredentialChain({&none}).Find(kImage).credentials.anonymous());
+  EXPECT_EQ(CredentialChain({&none}).Find(kImage).source, "");
 }
 
 TEST(CredentialChain, KeepsQuietAboutSourcesOfOtherRegistries) {

@@ -32,6 +32,27 @@ TEST(TokenSource, FetchesOneAndKeepsIt) {
   EXPECT_EQ(credentials.asked_for, "a.example");
 }
 
+TEST(TokenSource, TellsWhereCredentialsCameFrom) {
+  TokenWorld world;
+  FakeCredentials credentials(Credentials{.username = "me", .password = "secret"});
+  FakeCredentials none(MakeError(StatusCode::kNotFound, "not logged in"));
+  const auto of = [](Harness& harness, std::string_view image) {
+    return harness.client.CredentialsOf(*oci::Reference::Parse(image));
+  };
+  Harness harness(std::ref(world), {&credentials});
+  EXPECT_EQ(of(harness, "a.example/b"), std::nullopt) << "nobody has asked";
+  ASSERT_TRUE(harness.Source("a.example/b")->ReadTopManifest().ok());
+  EXPECT_EQ(of(harness, "a.example/b:other"), "fake source");
+  EXPECT_EQ(of(harness, "a.example/c"), std::nullopt);
+  for (int i = 0; i < 1100; ++i) {
+    ASSERT_TRUE(harness.Source(fmt::format("a.example/d{}", i))->ReadTopManifest().ok());
+  }
+  EXPECT_EQ(of(harness, "a.example/d1099"), "fake source") << "what is kept is bounded";
+  Harness anonymous(std::ref(world), {&none});
+  ASSERT_TRUE(anonymous.Source("a.example/b")->ReadTopManifest().ok());
+  EXPECT_EQ(of(anonymous, "a.example/b"), "anonymous");
+}
+
 TEST(TokenSource, AsksInAdvanceForTheNextRepository) {
   TokenWorld world;
   Harness harness(std::ref(world));
