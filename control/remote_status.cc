@@ -37,6 +37,9 @@ class RemoteStatus : public layer::StatusSource {
     layer::TracedReads traced;
     for (v1::SlowReadsPart part; reader->Read(&part);) {
       traced.forgotten += part.forgotten();
+      for (const v1::ContainerStalls& stalls : part.containers()) {
+        traced.containers.push_back(FromProto(stalls));
+      }
       if (part.has_read()) {
         ASSIGN_OR_RETURN(layer::NamedRead named, FromProto(part.read()));
         traced.reads.push_back(std::move(named));

@@ -80,6 +80,22 @@ v1::SlowRead ToProto(const layer::NamedRead& named) {
   return to;
 }
 
+v1::ContainerStalls ToProto(const layer::ContainerStalls& stalls) {
+  v1::ContainerStalls to;
+  to.set_container(stalls.container);
+  to.set_reads(stalls.reads);
+  to.set_failed(stalls.failed);
+  Set(stalls.times, *to.mutable_times());
+  return to;
+}
+
+layer::ContainerStalls FromProto(const v1::ContainerStalls& from) {
+  return {.container = from.container(),
+          .reads = from.reads(),
+          .failed = from.failed(),
+          .times = TimesOf(from.times())};
+}
+
 v1::LayerStatus ToProto(const layer::LayerStatus& status) {
   const layer::LayerUse& use = status.use;
   v1::LayerStatus to;
@@ -132,6 +148,7 @@ v1::LayerStatus ToProto(const layer::LayerStatus& status) {
     part.set_waited_nanoseconds(ToNanoseconds(wait.read.waited));
     part.set_file(wait.file);
     part.set_more_files(wait.more_files);
+    part.set_container(wait.read.container);
   }
   for (const layer::BlobSources::Health& health : status.places) {
     v1::LayerStatus::Place& place = *to.add_places();
@@ -205,7 +222,8 @@ StatusOr<layer::LayerStatus> FromProto(const v1::LayerStatus& from) {
   for (const v1::WaitingRead& part : from.longest_waits()) {
     const layer::LayerUse::WaitingRead read{
         .range = {.data_address = part.data_address(), .size_bytes = part.size_bytes()},
-        .waited = FromNanoseconds(part.waited_nanoseconds())};
+        .waited = FromNanoseconds(part.waited_nanoseconds()),
+        .container = part.container()};
     use.waiting.longest.push_back(read);
     status.waits.push_back({.read = read, .file = part.file(), .more_files = part.more_files()});
   }

@@ -43,6 +43,9 @@ grpc::Status StatusService::SlowReads(grpc::ServerContext*, const v1::SlowReadsR
   if (traced.ok()) {
     v1::SlowReadsPart head;
     head.set_forgotten(traced->forgotten);
+    for (const layer::ContainerStalls& stalls : traced->containers) {
+      *head.add_containers() = ToProto(stalls);
+    }
     bool goes_on = writer->Write(head);
     for (size_t i = 0; goes_on && i < traced->reads.size(); ++i) {
       v1::SlowReadsPart part;

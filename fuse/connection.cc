@@ -83,6 +83,7 @@ class RequestReply : public Reply {
   RequestReply(fuse_req_t request, std::span<char> room, Directories directories)
       : request_(request), room_(room), directories_(directories) {}
 
+  pid_t Asker() const override { return fuse_req_ctx(request_)->pid; }
   void Error(int error_number) override {
     if (ConnectionOf(request_).leaves_failures() && IsFailure(error_number)) {
       fuse_reply_none(request_);  // forgets it; the kernel sends it again

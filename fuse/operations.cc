@@ -248,17 +248,20 @@ void Operations::ReadRange(const std::shared_ptr<LazyLayer>& layer, NodeId node,
   }
   // The device is as long as its blocks, the layer's data may end within the last one.
   const uint64_t asked_bytes = range.size_bytes;
+  const pid_t asker = reply.Asker();
   range.size_bytes = std::min(asked_bytes, layer->chunks().data_size_bytes() - range.data_address);
-  layer->Read(range, oci::FetchClass::kDemand,
-              [layer, node, asked_bytes,
-               deferred = std::shared_ptr<Reply>(reply.Defer())](StatusOr<Bytes> bytes) {
-                if (!bytes.ok()) {
-                  Fail(*layer, node, "read failed", bytes.status(), *deferred);
-                  return;
-                }
-                bytes->resize(asked_bytes);
-                deferred->Data(*bytes);
-              });
+  layer->Read(
+      range, oci::FetchClass::kDemand,
+      [layer, node, asked_bytes,
+       deferred = std::shared_ptr<Reply>(reply.Defer())](StatusOr<Bytes> bytes) {
+        if (!bytes.ok()) {
+          Fail(*layer, node, "read failed", bytes.status(), *deferred);
+          return;
+        }
+        bytes->resize(asked_bytes);
+        deferred->Data(*bytes);
+      },
+      asker);
 }
 
 void Operations::ReadRoot(uint64_t cookie, Reply& reply) const {

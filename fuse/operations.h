@@ -43,6 +43,8 @@ struct FileSystemSize {
 class Reply {
  public:
   virtual ~Reply() = default;
+  /// The thread that asks, as this process names it; 0: unknown.
+  virtual pid_t Asker() const { return 0; }
   virtual void Error(int error_number) = 0;
   virtual void Entry(const Node& node, Lifetime lifetime) = 0;
   /// There is no such name.

@@ -48,6 +48,7 @@ Json WaitsToJson(const std::vector<layer::NamedWait>& waits) {
     json.push_back({{"seconds", Seconds(wait.read.waited)},
                     {"file", wait.file},
                     {"moreFiles", wait.more_files},
+                    {"container", wait.read.container},
                     {"dataAddress", wait.read.range.data_address},
                     {"size", wait.read.range.size_bytes}});
   }
@@ -199,7 +200,20 @@ Json ToJson(const std::vector<layer::ImageStatus>& images) {
 }
 
 Json ToJson(const layer::TracedReads& traced) {
-  return {{"forgotten", traced.forgotten}, {"reads", ReadsToJson(traced.reads)}};
+  return {{"forgotten", traced.forgotten},
+          {"reads", ReadsToJson(traced.reads)},
+          {"containers", ToJson(traced.containers)}};
+}
+
+Json ToJson(const std::vector<layer::ContainerStalls>& containers) {
+  Json json = Json::array();
+  for (const layer::ContainerStalls& stalls : containers) {
+    Json one = {
+        {"container", stalls.container}, {"reads", stalls.reads}, {"failed", stalls.failed}};
+    one.update(ToJson(stalls.times));
+    json.push_back(std::move(one));
+  }
+  return json;
 }
 
 Json ToJson(const std::vector<layer::ImageActivity>& activities) {

@@ -18,7 +18,9 @@ double Seconds(layer::ReadTimes::Duration time);
 
 /// {"images": [...]}; docs/status.md says what each number is, as for all that follows.
 nlohmann::ordered_json ToJson(const std::vector<layer::ImageStatus>& images);
-/// {"forgotten": N, "reads": [...]}
+/// An array.
+nlohmann::ordered_json ToJson(const std::vector<layer::ContainerStalls>& containers);
+/// {"forgotten": N, "reads": [...], "containers": [...]}
 nlohmann::ordered_json ToJson(const layer::TracedReads& traced);
 /// An array.
 nlohmann::ordered_json ToJson(const std::vector<layer::ImageActivity>& activities);

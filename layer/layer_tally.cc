@@ -82,9 +82,10 @@ void LayerTally::OnCame(uint32_t chunk, Purpose purpose) {
                                        std::memory_order_relaxed);
 }
 
-void LayerTally::OnWaits(const void* id, DataRange range, ReadTimes::TimePoint begun) {
+void LayerTally::OnWaits(const void* id, DataRange range, ReadTimes::TimePoint begun,
+                         std::shared_ptr<ContainerWaits::Asker> asker) {
   MutexLock lock(mutex_);
-  waiting_[id] = {.range = range, .at = begun};
+  waiting_[id] = {.range = range, .at = begun, .asker = std::move(asker)};
 }
 
 void LayerTally::OnWaited(const void* id, const SlowRead& read) {
@@ -143,15 +144,22 @@ LayerUse LayerTally::Use(const ChunkTable& table,
     use.fetched[i] = {.requests = fetched_[i].requests.load(std::memory_order_relaxed),
                       .bytes = fetched_[i].bytes.load(std::memory_order_relaxed)};
   }
-  MutexLock lock(mutex_);
-  use.stalls = stalls_;
-  use.waiting.reads = waiting_.size();
-  std::vector<LayerUse::WaitingRead>& longest = use.waiting.longest;
-  for (const auto& [id, begun] : waiting_) {
-    longest.push_back({.range = begun.range, .waited = now - begun.at});
+  std::vector<Begun> waiting;
+  {
+    MutexLock lock(mutex_);
+    use.stalls = stalls_;
+    for (const auto& [id, begun] : waiting_) {
+      waiting.push_back(begun);
+    }
   }
-  std::ranges::stable_sort(longest, std::greater(), &LayerUse::WaitingRead::waited);
-  longest.resize(std::min(longest.size(), kWorst));
+  use.waiting.reads = waiting.size();
+  std::ranges::stable_sort(waiting, {}, &Begun::at);
+  waiting.resize(std::min(waiting.size(), kWorst));
+  for (const Begun& begun : waiting) {
+    use.waiting.longest.push_back({.range = begun.range,
+                                   .waited = now - begun.at,
+                                   .container = begun.asker ? begun.asker->container() : ""});
+  }
   return use;
 }
 

@@ -5,11 +5,14 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/mutex.h"
 #include "layer/chunk_table.h"
+#include "layer/container_waits.h"
 #include "layer/counters.h"
 #include "layer/slow_reads.h"
 
@@ -38,6 +41,7 @@ struct LayerUse {
   struct WaitingRead {
     DataRange range;
     ReadTimes::Duration waited{};
+    std::string container;  // of who waits; empty: none, or unknown
     friend bool operator==(const WaitingRead&, const WaitingRead&) = default;
   };
   struct Waiting {
@@ -88,7 +92,9 @@ class LayerTally {
   /// A chunk that was fetched for `purpose` is held; the first time counts.
   void OnCame(uint32_t chunk, Purpose purpose);
   /// A read begins to wait, and has waited; `id` is the same, and no other's meanwhile.
-  void OnWaits(const void* id, DataRange range, ReadTimes::TimePoint begun);
+  /// `asker` may be null.
+  void OnWaits(const void* id, DataRange range, ReadTimes::TimePoint begun,
+               std::shared_ptr<ContainerWaits::Asker> asker = nullptr);
   void OnWaited(const void* id, const SlowRead& read);
 
   /// `is_present` tells of a chunk whether it is held.
@@ -103,6 +109,7 @@ class LayerTally {
   struct Begun {
     DataRange range;
     ReadTimes::TimePoint at;
+    std::shared_ptr<ContainerWaits::Asker> asker;
   };
   struct Fetched {
     std::atomic<uint64_t> requests = 0;

@@ -91,6 +91,7 @@ struct LazyLayer::Request {
   const Wants wants;
   const BlobSources::TimePoint started;
   const ReadDone done;
+  std::shared_ptr<ContainerWaits::Asker> asker;  // set before it starts; may be null
 
   Mutex mutex;  // leaf
   size_t members_left GUARDED_BY(mutex) = 0;
@@ -430,7 +431,7 @@ StatusOr<uint64_t> LazyLayer::Evict(Evictable which, uint64_t wanted_bytes) {
   return evicted_bytes;
 }
 
-void LazyLayer::Read(DataRange range, oci::FetchClass fetch_class, ReadDone done) {
+void LazyLayer::Read(DataRange range, oci::FetchClass fetch_class, ReadDone done, pid_t asker) {
   const ChunkSpan chunks = table_.Find(range);
   if (fetch_class == oci::FetchClass::kDemand) {
     Note(chunks);
@@ -441,7 +442,8 @@ void LazyLayer::Read(DataRange range, oci::FetchClass fetch_class, ReadDone done
   const auto request =
       std::make_shared<Request>(range, chunks, fetch_class, Wants::kBytes, std::move(done), Now());
   if (fetch_class == oci::FetchClass::kDemand) {
-    tally_.OnWaits(request.get(), range, request->started);
+    request->asker = container_waits_ ? container_waits_->OnWaits(asker) : nullptr;
+    tally_.OnWaits(request.get(), range, request->started, request->asker);
   }
   Start(request);
 }
@@ -459,6 +461,9 @@ void LazyLayer::Reply(Request& request, StatusOr<Bytes> answer) {
       read.times = ReadTimes::Of(request.started, request.moments, Now());
     }
     tally_.OnWaited(&request, read);
+    if (container_waits_) {
+      container_waits_->OnWaited(request.asker, read);
+    }
     if (slow_reads_) {
       slow_reads_->Add(read);
     }

@@ -18,6 +18,7 @@
 #include "layer/blob_sources.h"
 #include "layer/buffer_budget.h"
 #include "layer/chunk_table.h"
+#include "layer/container_waits.h"
 #include "layer/counters.h"
 #include "layer/fetch_ahead.h"
 #include "layer/fetch_plan.h"
@@ -100,6 +101,9 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
     fetches_ = std::move(fetches);
   }
 
+  /// Counts reads that wait by containers, too. Before the first read.
+  void CountWaits(std::shared_ptr<ContainerWaits> waits) { container_waits_ = std::move(waits); }
+
   /// Fetches all of a layer again that cannot be had in pieces, puts what is missing, and calls
   /// `done`, on any thread, but not from within the call.
   using Refetch = std::function<void(std::function<void(const Status&)> done)>;
@@ -141,7 +145,8 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   /// reason they come from memory.
   /// Errors: kDataLoss when the registry's bytes do not match the TOC, twice; kUnavailable and
   /// kDeadlineExceeded from the transport; kCancelled after Close.
-  void Read(DataRange range, oci::FetchClass fetch_class, ReadDone done);
+  /// `asker` is the thread that reads, for who counts its wait; 0: unknown.
+  void Read(DataRange range, oci::FetchClass fetch_class, ReadDone done, pid_t asker = 0);
   /// Brings `range` to the disk. Errors as Read; kResourceExhausted when the disk is full.
   void MakePresent(DataRange range, oci::FetchClass fetch_class, PresentDone done);
   /// Takes the members that are whole in the blob's last bytes, which came for another reason: they
@@ -322,10 +327,11 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   const std::shared_ptr<FetchScheduler> scheduler_;  // may be null
   std::shared_ptr<ReadObserver> observer_;
   WrongBytesObserver on_wrong_bytes_;
-  std::shared_ptr<GapLog> gaps_;            // null: not kept
-  Refetch refetch_;                         // may be null
-  std::shared_ptr<SlowReads> slow_reads_;   // may be null
-  std::shared_ptr<RecentFetches> fetches_;  // may be null
+  std::shared_ptr<GapLog> gaps_;                     // null: not kept
+  Refetch refetch_;                                  // may be null
+  std::shared_ptr<SlowReads> slow_reads_;            // may be null
+  std::shared_ptr<RecentFetches> fetches_;           // may be null
+  std::shared_ptr<ContainerWaits> container_waits_;  // may be null
   BlobSources sources_;
   /// One bit a chunk.
   std::vector<std::atomic<uint64_t>> reads_;

@@ -79,8 +79,9 @@ std::vector<ImageStatus> ByImage(const std::vector<LayerStatus>& layers);
 std::optional<double> AheadHitRate(const LayerUse& use);
 
 struct TracedReads {
-  std::vector<NamedRead> reads;  // oldest first
-  uint64_t forgotten = 0;        // earlier ones
+  std::vector<NamedRead> reads;             // oldest first
+  uint64_t forgotten = 0;                   // earlier ones
+  std::vector<ContainerStalls> containers;  // whose reads waited, also shortly
 
   friend bool operator==(const TracedReads&, const TracedReads&) = default;
 };

@@ -15,6 +15,7 @@
 #include "base/mutex.h"
 #include "base/timer.h"
 #include "erofs/image_reader.h"
+#include "fuse/container_of.h"
 #include "fuse/layer_table.h"
 #include "fuse/operations.h"
 #include "fuse/session.h"
@@ -134,9 +135,11 @@ class HostStatus : public layer::StatusSource {
   HostStatus(LayersOf layers, NamesOf names, StartsOf starts)
       : slow_reads_(std::make_shared<layer::SlowReads>()),
         fetches_(std::make_shared<layer::RecentFetches>()),
+        container_waits_(std::make_shared<layer::ContainerWaits>(finding_, fuse::ContainerOf)),
         layers_(std::move(layers)),
         names_(std::move(names)),
         starts_(std::move(starts)) {}
+  ~HostStatus() override { container_waits_->Close(); }
 
   StatusOr<std::vector<layer::LayerStatus>> Layers() override {
     std::vector<layer::LayerStatus> layers = layers_();
@@ -151,11 +154,14 @@ class HostStatus : public layer::StatusSource {
   }
   StatusOr<layer::TracedReads> SlowReads() override {
     const layer::SlowReads::Trace trace = slow_reads_->List();
-    return layer::TracedReads{.reads = Named(trace.reads), .forgotten = trace.forgotten};
+    return layer::TracedReads{.reads = Named(trace.reads),
+                              .forgotten = trace.forgotten,
+                              .containers = container_waits_->List()};
   }
   StatusOr<std::vector<layer::ImageStart>> Starts() override { return starts_(); }
   const std::shared_ptr<layer::SlowReads>& slow_reads() const { return slow_reads_; }
   const std::shared_ptr<layer::RecentFetches>& fetches() const { return fetches_; }
+  const std::shared_ptr<layer::ContainerWaits>& container_waits() const { return container_waits_; }
 
  private:
   std::vector<layer::NamedRead> Named(std::span<const layer::SlowRead> reads) const {
@@ -195,8 +201,10 @@ class HostStatus : public layer::StatusSource {
     }
   }
 
+  ThreadPool finding_{"who", 1};  // the containers of threads
   const std::shared_ptr<layer::SlowReads> slow_reads_;
   const std::shared_ptr<layer::RecentFetches> fetches_;
+  const std::shared_ptr<layer::ContainerWaits> container_waits_;
   const LayersOf layers_;
   const NamesOf names_;
   const StartsOf starts_;
@@ -1592,6 +1600,7 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenStored(
                    LazyLayer::Open(stored, *cpu, counters, {}, scheduler));
   layer->ReportWrongBytes(LogWrongBytes);
   layer->Trace(host_status.slow_reads(), host_status.fetches());
+  layer->CountWaits(host_status.container_waits());
   std::shared_ptr<layer::ReadTap> tap;
   if (dependencies.recorder) {
     layer->Observe(dependencies.recorder->AddLayer(stored->key(), layer->chunks(), stored));

@@ -26,7 +26,7 @@ using layer::LayerUse;
 struct Arguments {
   StatusPlace place;
   std::string containerd = "/run/containerd/containerd.sock";
-  std::string image;
+  std::string name;
   std::string cause;
   std::string start;
   bool json = false;
@@ -139,37 +139,56 @@ bool IsNamed(const std::string& image, const std::string& name) {
   return wanted.ok() && known.ok() && wanted->ToString() == known->ToString();
 }
 
+/// As engines' own commands do: by the whole name, or by the beginning of a long one.
+bool IsContainer(const std::string& container, const std::string& name) {
+  constexpr size_t kLeastLetters = 12;
+  return container == name || (name.size() >= kLeastLetters && container.starts_with(name));
+}
+
 Status ShowStatus(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const std::string socket, SocketOf(arguments.place));
-  ASSIGN_OR_RETURN(std::vector<layer::LayerStatus> layers,
-                   control::ConnectToStatus(socket)->Layers());
+  const std::unique_ptr<layer::StatusSource> source = control::ConnectToStatus(socket);
+  ASSIGN_OR_RETURN(std::vector<layer::LayerStatus> layers, source->Layers());
   if (!arguments.place.is_of_mount()) {
     AddImagesOfContainerd(arguments.containerd, layers);
   }
   std::vector<layer::ImageStatus> images = layer::ByImage(layers);
-  if (!arguments.image.empty()) {
+  ASSIGN_OR_RETURN(layer::TracedReads traced, source->SlowReads());
+  std::vector<layer::ContainerStalls>& containers = traced.containers;
+  if (!arguments.name.empty()) {
     std::erase_if(images, [&](const layer::ImageStatus& image) {
-      return !IsNamed(image.name, arguments.image);
+      return !IsNamed(image.name, arguments.name);
     });
-    if (images.empty()) {
+    std::erase_if(containers, [&](const layer::ContainerStalls& stalls) {
+      return !images.empty() || !IsContainer(stalls.container, arguments.name);
+    });
+    if (images.empty() && containers.empty()) {
       return MakeError(StatusCode::kNotFound,
-                       fmt::format("no layer of {} is shown; without a name, `starling status` "
-                                   "tells of all images",
-                                   arguments.image));
+                       fmt::format("no layer of {} is shown, and no read of a container of that "
+                                   "name has waited; without a name, `starling status` tells of "
+                                   "all",
+                                   arguments.name));
     }
   }
   if (arguments.json) {
-    PrintJson(inspect::ToJson(images));
+    Json json = inspect::ToJson(images);
+    json["containers"] = inspect::ToJson(containers);
+    PrintJson(json);
     return OkStatus();
   }
   for (const layer::ImageStatus& image : images) {
     PrintSummary(image);
-    if (!arguments.image.empty()) {
+    if (!arguments.name.empty()) {
       PrintDetails(image);
     }
   }
-  if (images.empty()) {
+  if (images.empty() && arguments.name.empty()) {
     std::printf("no layers are shown\n");
+  }
+  for (const layer::ContainerStalls& stalls : containers) {
+    std::printf(
+        "container %s\n  stalls    %s\n", Shown(stalls.container).c_str(),
+        StallText({.reads = stalls.reads, .failed = stalls.failed, .times = stalls.times}).c_str());
   }
   return OkStatus();
 }
@@ -271,7 +290,8 @@ void AddStatus(CLI::App& app, Run& chosen) {
   const auto arguments = std::make_shared<Arguments>();
   CLI::App& command = *app.add_subcommand(
       "status", "How images fare: what is held, needed and saved, and what reads waited for");
-  command.add_option("IMAGE", arguments->image, "With its layers and its worst reads");
+  command.add_option("IMAGE|CONTAINER", arguments->name,
+                     "Of this image, with its layers and its worst reads, or of this container");
   AddStatusPlace(command, arguments->place);
   command.add_flag("--json", arguments->json, "Print JSON");
   command

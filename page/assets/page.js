@@ -1,4 +1,4 @@
-// Draws what /status.json and /starts.json tell. Names in them are what authors of images wrote: they become
+// Draws what /status.json, /trace.json and /starts.json tell. Names in them are what authors of images wrote: they become
 // text and titles, never markup.
 'use strict';
 
@@ -127,7 +127,8 @@ function drawWaits(images) {
   const waits = images.flatMap(image => image.longestWaits.map(wait => ({image: image.name, ...wait})));
   waits.sort((a, b) => b.seconds - a.seconds);
   byId('waits').tBodies[0].replaceChildren(...waits.slice(0, MAX_ROWS).map(wait => make('tr', {},
-    make('td', {}, timeText(wait.seconds)), make('td', {}, fileText(wait)), make('td', {}, imageText(wait.image)))));
+    make('td', {}, timeText(wait.seconds)), make('td', {}, fileText(wait)), make('td', {}, imageText(wait.image)),
+    make('td', {}, wait.container || 'not known'))));
   byId('waits').hidden = waits.length === 0;
   byId('no-waits').hidden = waits.length > 0;
 }
@@ -315,6 +316,13 @@ function status(told) {
   drawImages(told.images);
 }
 
+function containers(told) {
+  byId('containers').tBodies[0].replaceChildren(...told.containers.slice(0, MAX_ROWS).map(one => make('tr', {'data-container': one.container},
+    make('td', {}, one.container), make('td', {}, figure('reads', one.reads, String(one.reads))), make('td', {}, timeText(one.totalSeconds)),
+    make('td', {}, String(one.failed)))));
+  byId('stalled').hidden = told.containers.length === 0;
+}
+
 function timelines(told) {
   starts = told.starts;
   drawStarts();
@@ -325,4 +333,5 @@ byId('start').addEventListener('change', event => {
   drawStarts();
 });
 watch('status.json', STATUS_EVERY_MS, status);
+watch('trace.json', STARTS_EVERY_MS, containers);
 watch('starts.json', STARTS_EVERY_MS, timelines);

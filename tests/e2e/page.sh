@@ -107,6 +107,13 @@ done
 expect_match "the same for people" "$(starling trace --start "$image")" $'ms  needs +2.0 MiB  /big1/3\n'
 expect_refusal "the start of another image" "no start of none/such:1 was recorded" starling trace --start none/such:1
 
+# Whose reads waited.
+expect "the container by its name" "$(starling status "page-1-$$" --json | jq -c '[.images, [.containers[].container]]')" "[[],[\"page-1-$$\"]]"
+expect_match "the same for people" "$(starling status "page-1-$$")" "container page-1-$$"$'\n +stalls +[0-9]+ reads waited'
+expect "containers, and the trace" "$(shown -c '.containers | map_values(.reads)')" \
+  "$(starling trace --json | jq -c '.containers | map({(.container): .reads}) | add')"
+expect_refusal "a container that has not waited" "no read of a container of that name has waited" starling status page-0
+
 # A read that waits is shown before it ends. The registry does not answer meanwhile.
 kill -STOP "$REGISTRY_PID"
 start_process "$work/reader.log" ctr run --rm --snapshotter stargz "$image" "page-2-$$" /bin/cat /big2/11
@@ -117,6 +124,7 @@ wait_until 20 "a read that waits" waits
 browse waiting
 kill -CONT "$REGISTRY_PID"
 expect "the file that is waited for" "$(jq -c '[.waits[] | select(. == "/big2/11")] | unique' "$work/waiting.json")" '["/big2/11"]'
+expect "whose read it is" "$(jq -c --arg name "page-2-$$" '[.waits[] | select(. == $name)] | unique | length' "$work/waiting.json")" 1
 [ "$(jq .summary.waitingReads "$work/waiting.json")" -gt 0 ] || fail "no read waits in the summary"
 
 # Who may look, and how.

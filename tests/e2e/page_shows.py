@@ -16,7 +16,7 @@ class Shown(html.parser.HTMLParser):
         super().__init__()
         self.scripts = []
         self.title = ""
-        self.images, self.start, self.summary = {}, {}, {}
+        self.images, self.start, self.summary, self.containers = {}, {}, {}, {}
         self.needs, self.fetches, self.waits = [], [], []
         self.text_of = None  # what data goes to
         self.figures = self.summary
@@ -32,6 +32,8 @@ class Shown(html.parser.HTMLParser):
             self.image = self.figures
         if "data-layer" in has:
             self.figures = self.image["layers"].setdefault(has["data-layer"], {})
+        if "data-container" in has:
+            self.figures = self.containers.setdefault(has["data-container"], {})
         if "data-start" in has:
             self.start["image"] = has["data-start"]
             self.figures = self.start
@@ -107,6 +109,7 @@ def main():
             if pixel in colours:
                 counts[colours[pixel]] = counts.get(colours[pixel], 0) + 1
     print(json.dumps({"title": shown.title, "scripts": shown.scripts, "summary": shown.summary, "images": shown.images,
+                      "containers": shown.containers,
                       "start": shown.start, "needs": shown.needs, "fetches": shown.fetches, "waits": shown.waits,
                       "colours": counts}))
 

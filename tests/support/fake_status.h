@@ -107,7 +107,8 @@ inline layer::LayerStatus SomeLayer(uint64_t number, std::vector<std::string> im
                       {.total_bytes = 150, .held_bytes = 80, .needed_bytes = 50}};
   status.use.stalls = {.reads = 2, .failed = 1, .times = status.worst_reads[0].read.times};
   status.waits = {{.read = {.range = {.data_address = 77, .size_bytes = 5},
-                            .waited = std::chrono::milliseconds(1234)},
+                            .waited = std::chrono::milliseconds(1234),
+                            .container = "c1"},
                    .file = "/etc/waits",
                    .more_files = 6}};
   status.use.waiting = {.reads = 3, .longest = {status.waits[0].read}};

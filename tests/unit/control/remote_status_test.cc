@@ -41,7 +41,12 @@ TEST_F(RemoteStatusTest, TellsOfLayers) {
 }
 
 TEST_F(RemoteStatusTest, TellsOfSlowReads) {
-  fake_.traced = {.reads = {SomeRead("/a", 1), SomeRead("", 2)}, .forgotten = 17};
+  fake_.traced = {
+      .reads = {SomeRead("/a", 1), SomeRead("", 2)},
+      .forgotten = 17,
+      .containers = {
+          {.container = "c1", .reads = 3, .failed = 1, .times = SomeRead("", 2).read.times},
+          {.container = "c2"}}};
   const auto traced = remote_->SlowReads();
   ASSERT_TRUE(traced.ok()) << traced.status();
   EXPECT_EQ(*traced, fake_.traced);

@@ -39,7 +39,13 @@ TEST(StatusJsonTest, TellsOfImagesAndTheirLayers) {
 }
 
 TEST(StatusJsonTest, TellsOfSlowReads) {
-  const Json json = ToJson(layer::TracedReads{.reads = {SomeRead("/a", 1)}, .forgotten = 17});
+  const Json json =
+      ToJson(layer::TracedReads{.reads = {SomeRead("/a", 1)},
+                                .forgotten = 17,
+                                .containers = {{.container = "c1", .reads = 3, .failed = 1}}});
+  EXPECT_EQ(json["containers"][0]["container"], "c1");
+  EXPECT_EQ(json["containers"][0]["reads"], 3);
+  EXPECT_EQ(json["containers"][0]["totalSeconds"], 0);
   EXPECT_EQ(json["forgotten"], 17);
   EXPECT_EQ(json["reads"][0]["file"], "/a");
   EXPECT_EQ(json["reads"][0]["cause"], "network");
