@@ -73,7 +73,7 @@ Server::~Server() { state_->server->Shutdown(std::chrono::system_clock::now()); 
 StatusOr<std::unique_ptr<Server>> Server::Start(Options options, Clock& clock) {
   ASSIGN_OR_RETURN(std::unique_ptr<Store> store, Store::Open(options.directory, clock));
   auto state = std::make_unique<State>(std::move(store), options);
-  RETURN_IF_ERROR(state->snapshots.List().status());
+  RETURN_IF_ERROR(state->snapshots.All().status());
   grpc::ServerBuilder builder;
   builder.RegisterService(&state->contents);
   builder.RegisterService(&state->diffs);
@@ -95,7 +95,7 @@ std::shared_ptr<grpc::Channel> Server::Connect() {
 StatusOr<Store::Collected> Server::Collect() {
   ASSIGN_OR_RETURN(const Store::Collected collected, state_->store->Collect(state_->snapshots));
   if (collected.snapshots > 0) {
-    RETURN_IF_ERROR(state_->snapshots.Cleanup());
+    RETURN_IF_ERROR(state_->snapshots.FreeRemoved());
   }
   return collected;
 }

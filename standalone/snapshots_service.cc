@@ -146,7 +146,7 @@ grpc::Status SnapshotsService::Stat(grpc::ServerContext* context,
   return grpc::Status::OK;
 }
 
-StatusOr<std::vector<Holdings::Snapshot>> SnapshotsService::List() {
+StatusOr<std::vector<Holdings::Snapshot>> SnapshotsService::All() {
   OwnCall call;
   pb::ListSnapshotsRequest request;
   request.add_filters(fmt::format("name~=|^{}|", prefix_));
@@ -174,7 +174,7 @@ Status SnapshotsService::Remove(const std::string& name) {
   return removed.code() == StatusCode::kNotFound ? OkStatus() : removed;
 }
 
-Status SnapshotsService::Cleanup() {
+Status SnapshotsService::FreeRemoved() {
   OwnCall call;
   google::protobuf::Empty response;
   return Checked(stub_->Cleanup(&call, pb::CleanupRequest(), &response));

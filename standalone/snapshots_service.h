@@ -36,10 +36,10 @@ class SnapshotsService final : public ::containerd::services::snapshots::v1::Sna
                     ::containerd::services::snapshots::v1::StatSnapshotResponse* response) override;
 
   /// All that are the store's, as clients know them. Also proves that the snapshotter answers.
-  StatusOr<std::vector<Holdings::Snapshot>> List() override;
+  StatusOr<std::vector<Holdings::Snapshot>> All() override;
   Status Remove(const std::string& name) override;
   /// Lets the snapshotter delete the files of those removed.
-  Status Cleanup();
+  Status FreeRemoved();
 
  private:
   std::string Inner(const std::string& name) const;

@@ -545,7 +545,7 @@ StatusOr<bool> Store::CollectSome(SnapshotTree& snapshots, Collected& collected)
       database.Prepare("DELETE FROM lease WHERE expires_s <= ?").Bind(state_->NowSeconds()).Run());
   // In this order: what is held is written down before it is made, and nobody writes now.
   ASSIGN_OR_RETURN(Holdings holdings, ReadHoldings(database));
-  ASSIGN_OR_RETURN(holdings.snapshots, snapshots.List());
+  ASSIGN_OR_RETURN(holdings.snapshots, snapshots.All());
   const Garbage garbage = FindGarbage(holdings);
   for (const std::string& digest : garbage.contents) {
     Query query = database.Prepare("DELETE FROM content WHERE digest = ? RETURNING size_bytes");

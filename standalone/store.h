@@ -25,7 +25,7 @@ using Labels = snapshotter::Labels;
 class SnapshotTree {
  public:
   virtual ~SnapshotTree() = default;
-  virtual StatusOr<std::vector<Holdings::Snapshot>> List() = 0;
+  virtual StatusOr<std::vector<Holdings::Snapshot>> All() = 0;
   /// Fine when it is not there.
   virtual Status Remove(const std::string& name) = 0;
 };

@@ -29,7 +29,7 @@ const Labels kRoot = {{"containerd.io/gc.root", "now"}};
 /// Snapshots in memory, by name with their parents.
 class FakeSnapshots : public SnapshotTree {
  public:
-  StatusOr<std::vector<Holdings::Snapshot>> List() override {
+  StatusOr<std::vector<Holdings::Snapshot>> All() override {
     ++lists;
     RETURN_IF_ERROR(error);
     std::vector<Holdings::Snapshot> all;
