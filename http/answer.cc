@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/text.h"
+
 namespace starling::http {
 namespace {
 
@@ -22,12 +24,6 @@ std::string_view TakeWord(std::string_view& line) {
   return word;
 }
 
-bool IsHostHeader(std::string_view name) {
-  return std::ranges::equal(name, std::string_view("host"), [](char a, char b) {
-    return (a >= 'A' && a <= 'Z' ? a + 32 : a) == b;
-  });
-}
-
 /// Of the headers, each with its line end. Nothing when there are several of them.
 std::optional<std::string_view> HostOf(std::string_view headers) {
   std::optional<std::string_view> host;
@@ -35,17 +31,13 @@ std::optional<std::string_view> HostOf(std::string_view headers) {
     const std::string_view line = headers.substr(0, headers.find("\r\n"));
     headers.remove_prefix(std::min(headers.size(), line.size() + 2));
     const size_t colon = line.find(':');
-    if (colon == std::string_view::npos || !IsHostHeader(line.substr(0, colon))) {
+    if (colon == std::string_view::npos || LowerCase(line.substr(0, colon)) != "host") {
       continue;
     }
     if (host) {
       return std::nullopt;
     }
-    std::string_view value = line.substr(colon + 1);
-    const size_t first = std::min(value.find_first_not_of(" \t"), value.size());
-    value.remove_prefix(first);
-    value = value.substr(0, value.find_last_not_of(" \t") + 1);
-    host = value;
+    host = TrimSpace(line.substr(colon + 1));
   }
   return host.value_or("");
 }

@@ -14,8 +14,7 @@ inline constexpr size_t kMaxRequestBytes = 8 << 10;
 /// A GET or HEAD (RFC 9112).
 struct Request {
   std::string path;  // "/metrics", without the query
-  std::string
-      host;  // as the header has it: a name or address, with a port or without; may be empty
+  std::string host;  // as the header has it, with a port or without; may be empty
 };
 
 struct Answer {

@@ -93,8 +93,11 @@ const Json& MemberOf(const Json& object, const char* name) {
 /// The installation report of `pip install --report`.
 /// Source: https://pip.pypa.io/en/stable/reference/installation-report/
 StatusOr<std::vector<std::string>> LinesOfPip(std::string_view report) {
-  const Json document = Json::parse(report.begin(), report.end(), nullptr, false);
-  const Json& installs = MemberOf(document, "install");
+  const auto document = oci::ParseJsonObject(AsBytes(report), kMaxResolvedBytes, "pip");
+  if (!document.ok()) {
+    return NotUnderstood("pip", report);
+  }
+  const Json& installs = MemberOf(*document, "install");
   if (!installs.is_array()) {
     return NotUnderstood("pip", report);
   }
