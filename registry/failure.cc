@@ -93,8 +93,10 @@ std::string CureOf(const FailedRequest& request, StatusCode code, std::string_vi
     return fmt::format("if plain HTTP is meant: --plain-http {}, or [registry] plain_http_hosts",
                        request.registry);
   }
+  // A server that wants one closes the connection behind its alert, which may come first.
   if (Contains(message, "alert certificate required") ||
-      Contains(message, "alert bad certificate") || Contains(message, "alert handshake failure")) {
+      Contains(message, "alert bad certificate") || Contains(message, "alert handshake failure") ||
+      (Contains(message, "https://") && Contains(message, "endpoint is not connected"))) {
     return fmt::format("it may want a client certificate: put NAME.cert and NAME.key into {}",
                        PlaceOfCertificates(request));
   }

@@ -155,3 +155,4 @@ unset CONTAINERD_ADDRESS
 stop_process "$STARLINGD_PID"
 expect_refusal "with nothing to build on" "starlingd at $work/starling.sock.*systemctl start starling" \
   starling build "${alone[@]}" --quiet --starlingd "$work/starling.sock" --state-dir "$work/state" .
+echo PASS

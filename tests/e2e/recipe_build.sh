@@ -136,7 +136,9 @@ mark=$(registry_mark "$work")
 calls=$(grep -c '"rpc"' "$work/starlingd.log")
 seconds rebuild rebuild
 expect "requests of a rebuild" "$(registry_requests "$work" "$mark" | cut -d' ' -f 1,2)" "GET /v2/t/base/manifests/1"
-expect "calls of the snapshotter for it" "$(grep -o '"rpc":"[A-Za-z]*"' "$work/starlingd.log" | tail -n "+$((calls + 1))" | xargs)" "rpc:Stat"
+# containerd's collector comes when it likes.
+expect "calls of the snapshotter for it" \
+  "$(grep -o '"rpc":"[A-Za-z]*"' "$work/starlingd.log" | tail -n "+$((calls + 1))" | grep -v -E '"(List|Remove|Cleanup)"' | xargs)" "rpc:Stat"
 echo "a rebuild with nothing changed takes $rebuild_seconds s, Python's start included"
 
 # By options: the same step, so it is there already; and a run ends as its command does.

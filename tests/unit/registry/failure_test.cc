@@ -91,6 +91,11 @@ TEST(FailureOf, NoAnswerSaysWhatHelps) {
        "OpenSSL SSL_read: tlsv13 alert certificate required",
        "it may want a client certificate: put NAME.cert and NAME.key into "
        "/etc/containerd/certs.d/a.example/"},
+      {"closes before it says that it wants one", StatusCode::kUnavailable,
+       "HEAD https://a.example/v2/: getpeername() failed with errno 107: Transport endpoint is not "
+       "connected",
+       "it may want a client certificate: put NAME.cert and NAME.key into "
+       "/etc/containerd/certs.d/a.example/"},
       {"plain HTTP", StatusCode::kFailedPrecondition, "the server does not speak TLS",
        "if plain HTTP is meant: --plain-http a.example, or [registry] plain_http_hosts"},
       {"name unknown", StatusCode::kUnavailable, "Could not resolve host: a.example",
