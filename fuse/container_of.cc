@@ -3,8 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
-
+#include "base/text.h"
 #include "base/unique_fd.h"
 
 namespace starling::fuse {
@@ -45,8 +44,7 @@ std::string NameIn(std::string_view path) {
 std::string ContainerIn(std::string_view cgroup) {
   std::string of_pids;
   while (!cgroup.empty()) {
-    std::string_view line = cgroup.substr(0, cgroup.find('\n'));
-    cgroup.remove_prefix(std::min(cgroup.size(), line.size() + 1));
+    const std::string_view line = TakeLine(cgroup);
     // "HIERARCHY:CONTROLLERS:PATH"; without controllers: version 2.
     const size_t first = line.find(':');
     const size_t second = first == std::string_view::npos ? first : line.find(':', first + 1);

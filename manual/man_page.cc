@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/text.h"
+
 namespace starling::manual {
 namespace {
 
@@ -118,9 +120,7 @@ Footer SplitFooter(std::string_view text) {
   Footer footer;
   bool in_example = false;
   while (!text.empty()) {
-    const size_t end = text.find('\n');
-    const std::string_view line = text.substr(0, end);
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+    const std::string_view line = TakeLine(text);
     if (line.starts_with(kExample)) {
       in_example = true;
       const size_t begin = line.find_first_not_of(' ', kExample.size());

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/pipe.h"
 #include "base/poll.h"
+#include "base/text.h"
 #include "base/unique_fd.h"
 #include "runc/saved_terminal.h"
 
@@ -77,8 +78,7 @@ std::string ErrorIn(const std::filesystem::path& log) {
   }
   std::string last;
   for (std::string_view left = AsText(*bytes); !left.empty();) {
-    const std::string_view line = left.substr(0, left.find('\n'));
-    left.remove_prefix(std::min(left.size(), line.size() + 1));
+    const std::string_view line = TakeLine(left);
     const auto entry = nlohmann::json::parse(line, nullptr, false);
     if (entry.is_object() && entry.value("level", "") == "error") {
       last = entry.value("msg", "");
@@ -205,8 +205,7 @@ Status Runner::RemoveLeftovers() const {
   }
   ASSIGN_OR_RETURN(const std::string list, Ask({"list", "--quiet"}));
   for (std::string_view left = list; !left.empty();) {
-    const std::string_view id = left.substr(0, left.find('\n'));
-    left.remove_prefix(std::min(left.size(), id.size() + 1));
+    const std::string_view id = TakeLine(left);
     log::Warning("a container of a build that did not end is removed", {{"id", std::string(id)}});
     Delete(std::string(id));
   }

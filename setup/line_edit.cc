@@ -1,13 +1,13 @@
 #include "setup/line_edit.h"
 
+#include "base/text.h"
+
 namespace starling::setup {
 
 std::vector<std::string_view> LinesOf(std::string_view text) {
   std::vector<std::string_view> lines;
   while (!text.empty()) {
-    const size_t end = text.find('\n');
-    std::string_view line = text.substr(0, end);
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+    std::string_view line = TakeLine(text);
     if (line.ends_with('\r')) {
       line.remove_suffix(1);
     }

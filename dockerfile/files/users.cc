@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/io.h"
+#include "base/text.h"
 #include "dockerfile/files/root_walk.h"
 
 namespace starling::dockerfile::files {
@@ -57,9 +58,7 @@ StatusOr<std::string> ReadAccounts(const std::filesystem::path& root, std::strin
 void ForEachLine(std::string_view text, size_t fields_needed,
                  const std::function<bool(std::span<const std::string_view>)>& visit) {
   while (!text.empty()) {
-    const size_t end = std::min(text.find('\n'), text.size());
-    std::string_view line = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
+    std::string_view line = TakeLine(text);
     std::array<std::string_view, 8> fields;
     size_t count = 0;
     while (count < fields.size()) {

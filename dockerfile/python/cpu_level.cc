@@ -48,9 +48,7 @@ CpuLevel CpuLevelOf(std::string_view text) {
   std::optional<CpuLevel> lowest;
   std::string_view known;  // most processors are alike
   while (!text.empty()) {
-    const size_t end = std::min(text.find('\n'), text.size());
-    const std::string_view line = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
+    const std::string_view line = TakeLine(text);
     const size_t colon = line.find(':');
     if (colon == std::string_view::npos || TrimSpace(line.substr(0, colon)) != "flags" ||
         line == known) {

@@ -20,9 +20,7 @@ Status ReadSums(
                      fmt::format("more than {} bytes", kMaxSumsBytes));
   }
   for (int number = 1; !sums.empty(); ++number) {
-    const size_t end = std::min(sums.find('\n'), sums.size());
-    const std::string_view line = TrimSpace(sums.substr(0, end));
-    sums.remove_prefix(std::min(end + 1, sums.size()));
+    const std::string_view line = TrimSpace(TakeLine(sums));
     if (line.empty() || line.starts_with('#')) {
       continue;
     }

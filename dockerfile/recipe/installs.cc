@@ -11,23 +11,12 @@ namespace {
 
 using oci::Json;
 
-constexpr size_t kDigestDigits = 64;
-
 /// Of options of pip's that say where packages come from, and which of their files may be taken.
 constexpr std::array<std::string_view, 10> kIndexOptions = {"-i",           "-f",
                                                             "--index-url",  "--extra-index-url",
                                                             "--find-links", "--no-index",
                                                             "--no-binary",  "--only-binary",
                                                             "--pre",        "--trusted-host"};
-
-template <typename Take>
-void ForEachLine(std::string_view text, const Take& take) {
-  while (!text.empty()) {
-    const size_t end = std::min(text.find('\n'), text.size());
-    take(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-}
 
 /// What a package is called, or its version: nothing that a shell or a file of requirements would
 /// take for more.
@@ -39,8 +28,7 @@ bool IsPlain(std::string_view text) {
 }
 
 bool IsSha256(std::string_view hex) {
-  return hex.size() == kDigestDigits &&
-         hex.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  return oci::Digest::Parse(fmt::format("sha256:{}", hex)).ok();
 }
 
 Status NotUnderstood(std::string_view program, std::string_view what) {
@@ -51,25 +39,23 @@ Status NotUnderstood(std::string_view program, std::string_view what) {
 /// "Inst git [1:2.1] (1:2.39.5-0+deb12u2 Debian:12.8/stable [amd64]) []".
 StatusOr<std::vector<std::string>> LinesOfApt(std::string_view simulated) {
   std::vector<std::string> lines;
-  Status wrong;
-  ForEachLine(simulated, [&](std::string_view line) {
+  while (!simulated.empty()) {
     constexpr std::string_view kInstalls = "Inst ";
-    if (!wrong.ok() || !line.starts_with(kInstalls)) {
-      return;
+    const std::string_view line = TakeLine(simulated);
+    if (!line.starts_with(kInstalls)) {
+      continue;
     }
-    std::string_view left = line.substr(kInstalls.size());
+    const std::string_view left = line.substr(kInstalls.size());
     const std::string_view name = left.substr(0, left.find(' '));
     const size_t open = left.find('(');
     const std::string_view version = open == std::string_view::npos
                                          ? ""
                                          : left.substr(open + 1, left.find(' ', open) - open - 1);
     if (!IsPlain(name) || !IsPlain(version)) {
-      wrong = NotUnderstood("apt-get", line);
-      return;
+      return NotUnderstood("apt-get", line);
     }
     lines.push_back(fmt::format("{}={}", name, version));
-  });
-  RETURN_IF_ERROR(wrong);
+  }
   std::sort(lines.begin(), lines.end());
   return lines;
 }
@@ -134,37 +120,35 @@ StatusOr<std::vector<std::string>> LinesOfPip(std::string_view report) {
 
 /// What `uv pip compile --generate-hashes` has written: "name==1.0 \", "    --hash=sha256:.. \".
 StatusOr<std::vector<std::string>> LinesOfUv(std::string_view compiled, std::string_view plan) {
-  Status wrong;
-  std::vector<std::string> wanted;
-  ForEachLine(plan, [&](std::string_view line) {
+  size_t wanted = 0;
+  while (!plan.empty()) {
     constexpr std::string_view kInstalls = " + ";
+    std::string_view line = TakeLine(plan);
     if (!line.starts_with(kInstalls)) {
-      return;
+      continue;
     }
     line.remove_prefix(kInstalls.size());
-    if (const size_t from = line.find(" (from "); from != std::string_view::npos && wrong.ok()) {
-      wrong = MakeError(StatusCode::kFailedPrecondition,
-                        fmt::format("{} comes from {} a package that is locked by uv comes from an "
-                                    "index",
-                                    line.substr(0, from), line.substr(from + 7)));
+    if (const size_t from = line.find(" (from "); from != std::string_view::npos) {
+      return MakeError(StatusCode::kFailedPrecondition,
+                       fmt::format("{} comes from {} a package that is locked by uv comes from an "
+                                   "index",
+                                   line.substr(0, from), line.substr(from + 7)));
     }
-    wanted.emplace_back(line);
-  });
-  RETURN_IF_ERROR(wrong);
+    ++wanted;
+  }
   std::vector<std::string> lines;
-  ForEachLine(compiled, [&](std::string_view line) {
-    line = TrimSpace(line);
+  while (!compiled.empty()) {
+    constexpr std::string_view kHash = "--hash=sha256:";
+    std::string_view line = TrimSpace(TakeLine(compiled));
     if (line.ends_with('\\')) {
       line = TrimSpace(line.substr(0, line.size() - 1));
     }
-    constexpr std::string_view kHash = "--hash=sha256:";
-    if (line.empty() || line.starts_with('#') || !wrong.ok()) {
-      return;
+    if (line.empty() || line.starts_with('#')) {
+      continue;
     }
     if (line.starts_with(kHash)) {
       if (lines.empty() || !IsSha256(line.substr(kHash.size()))) {
-        wrong = NotUnderstood("uv", line);
-        return;
+        return NotUnderstood("uv", line);
       }
       lines.back() += fmt::format(" {}", line);
     } else if (const size_t equals = line.find("=="); equals != std::string_view::npos &&
@@ -172,19 +156,18 @@ StatusOr<std::vector<std::string>> LinesOfUv(std::string_view compiled, std::str
                                                       IsPlain(line.substr(equals + 2))) {
       lines.emplace_back(line);
     } else if (!line.starts_with('-')) {
-      wrong = NotUnderstood("uv", line);
+      return NotUnderstood("uv", line);
     }
-  });
-  RETURN_IF_ERROR(wrong);
+  }
   for (const std::string& line : lines) {
     if (line.find(" --hash=") == std::string::npos) {
       return MakeError(StatusCode::kFailedPrecondition,
                        fmt::format("the index has no SHA-256 of {}", line));
     }
   }
-  if (lines.size() != wanted.size()) {
-    return NotUnderstood("uv", fmt::format("{} packages are installed, and {} have digests",
-                                           wanted.size(), lines.size()));
+  if (lines.size() != wanted) {
+    return NotUnderstood(
+        "uv", fmt::format("{} packages are installed, and {} have digests", wanted, lines.size()));
   }
   std::sort(lines.begin(), lines.end());
   return lines;
@@ -207,12 +190,12 @@ StatusOr<std::vector<std::string>> LinesOfResolved(Install::Kind kind, std::stri
 
 StatusOr<std::vector<std::string>> IndexLinesOf(std::string_view requirements) {
   std::vector<std::string> lines;
-  Status wrong;
-  ForEachLine(requirements, [&](std::string_view line) {
+  while (!requirements.empty()) {
+    std::string_view line = TakeLine(requirements);
     line = TrimSpace(line.substr(0, line.find(" #")));
     const std::string_view option = line.substr(0, line.find_first_of(" ="));
     if (std::find(kIndexOptions.begin(), kIndexOptions.end(), option) == kIndexOptions.end()) {
-      return;
+      continue;
     }
     const size_t scheme = line.find("://");
     const size_t at = scheme == std::string_view::npos ? scheme : line.find('@', scheme);
@@ -221,14 +204,13 @@ StatusOr<std::vector<std::string>> IndexLinesOf(std::string_view requirements) {
     if (at != std::string_view::npos && colon < at &&
         line.substr(colon + 1, at - colon - 1).find("${") == std::string_view::npos &&
         line.find('/', scheme + 3) > at) {
-      wrong = MakeError(StatusCode::kInvalidArgument,
-                        fmt::format("\"{}\" of a file of requirements has a password, which a lock "
-                                    "must not have; write ${{VARIABLE}}, and give it as a secret",
-                                    option));
+      return MakeError(StatusCode::kInvalidArgument,
+                       fmt::format("\"{}\" of a file of requirements has a password, which a lock "
+                                   "must not have; write ${{VARIABLE}}, and give it as a secret",
+                                   option));
     }
     lines.emplace_back(line);
-  });
-  RETURN_IF_ERROR(wrong);
+  }
   return lines;
 }
 

@@ -129,9 +129,7 @@ std::vector<IgnorePattern> ReadIgnorePatterns(std::string_view text) {
   std::vector<IgnorePattern> patterns;
   int line_number = 0;
   while (!text.empty()) {
-    const size_t end = std::min(text.find('\n'), text.size());
-    std::string_view line = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
+    std::string_view line = TakeLine(text);
     ++line_number;
     if (line.starts_with('#')) {
       continue;

@@ -5,6 +5,19 @@
 namespace starling {
 namespace {
 
+TEST(TakeLine, GoesFromEndToEnd) {
+  std::string_view text = "one\n\ntwo\r\nlast";
+  for (const std::string_view want : {"one", "", "two\r", "last"}) {
+    ASSERT_FALSE(text.empty());
+    EXPECT_EQ(TakeLine(text), want);
+  }
+  EXPECT_TRUE(text.empty());
+  EXPECT_EQ(TakeLine(text), "");
+  text = "\n";
+  EXPECT_EQ(TakeLine(text), "");
+  EXPECT_TRUE(text.empty());
+}
+
 TEST(Text, IsTrimmedLoweredAndChecked) {
   EXPECT_EQ(TrimSpace(" \t a b\r\n"), "a b");
   EXPECT_EQ(TrimSpace(" \n"), "");
