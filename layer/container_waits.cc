@@ -65,10 +65,7 @@ void ContainerWaits::Count(const std::string& container, bool failed, const Read
   ContainerStalls& stalls = stalls_.front();
   ++stalls.reads;
   stalls.failed += failed ? 1 : 0;
-  stalls.times.queue += times.queue;
-  stalls.times.network += times.network;
-  stalls.times.decode += times.decode;
-  stalls.times.disk += times.disk;
+  stalls.times += times;
 }
 
 std::vector<ContainerStalls> ContainerWaits::List() const {

@@ -1,7 +1,6 @@
 #include "layer/image_start.h"
 
 #include <algorithm>
-#include <map>
 
 namespace starling::layer {
 namespace {
@@ -32,27 +31,6 @@ void Keep(std::vector<T>& entries) {
   entries.erase(
       entries.begin() + static_cast<ptrdiff_t>(std::min(entries.size(), ImageStart::kMaxEntries)),
       entries.end());
-}
-
-/// Names what `entries` of several layers are of; `place` tells layer and range of each.
-template <typename T, typename Place>
-void Name(std::vector<T>& entries, const NotesOfStart& notes, Place place) {
-  std::map<store::LayerKey, std::vector<T*>> of_layers;
-  for (T& entry : entries) {
-    of_layers[place(entry).layer].push_back(&entry);
-  }
-  for (const auto& [key, of_layer] : of_layers) {
-    std::vector<DataRange> ranges;
-    ranges.reserve(of_layer.size());
-    for (const T* entry : of_layer) {
-      ranges.push_back(place(*entry).range);
-    }
-    const std::vector<FilesOfRange> files = notes.names_of(key, ranges);
-    for (size_t i = 0; i < files.size(); ++i) {
-      of_layer[i]->file = files[i].first;
-      of_layer[i]->more_files = files[i].more_files;
-    }
-  }
 }
 
 void AddNeeds(const NotesOfStart& notes, ImageStart& start) {
@@ -89,8 +67,8 @@ ImageStart StartOf(const NotesOfStart& notes) {
   std::ranges::stable_sort(start.fetches, {},
                            [](const ImageStart::Fetch& one) { return one.fetch.sent; });
   Keep(start.fetches);
-  Name(start.fetches, notes,
-       [](const ImageStart::Fetch& one) -> const TracedFetch& { return one.fetch; });
+  NameFiles(start.fetches, notes.names_of,
+            [](const ImageStart::Fetch& one) -> const TracedFetch& { return one.fetch; });
 
   const auto begun_of = [](const SlowRead& read) {
     return read.ended -
@@ -105,7 +83,8 @@ ImageStart StartOf(const NotesOfStart& notes) {
   std::ranges::stable_sort(start.reads, {},
                            [&](const NamedRead& one) { return begun_of(one.read); });
   Keep(start.reads);
-  Name(start.reads, notes, [](const NamedRead& one) -> const SlowRead& { return one.read; });
+  NameFiles(start.reads, notes.names_of,
+            [](const NamedRead& one) -> const SlowRead& { return one.read; });
 
   const auto forgot = [&](uint64_t forgotten, WallTime oldest) {
     return forgotten > 0 && oldest > run.begun;

@@ -67,8 +67,7 @@ struct NotesOfStart {
   SlowReads::Trace slow_reads;
   /// The files that ranges of a layer are of, and those that a layer's run needed; none of a layer
   /// that is not open any more.
-  std::function<std::vector<FilesOfRange>(const store::LayerKey&, std::span<const DataRange>)>
-      names_of;
+  FilesOfRanges names_of;
   std::function<std::vector<NeededFile>(const LayerAccess&)> files_of;
 };
 ImageStart StartOf(const NotesOfStart& notes);

@@ -96,10 +96,7 @@ void LayerTally::OnWaited(const void* id, const SlowRead& read) {
   waiting_.erase(id);
   ++stalls_.reads;
   stalls_.failed += read.failed ? 1 : 0;
-  stalls_.times.queue += read.times.queue;
-  stalls_.times.network += read.times.network;
-  stalls_.times.decode += read.times.decode;
-  stalls_.times.disk += read.times.disk;
+  stalls_.times += read.times;
   std::vector<SlowRead>& worst = stalls_.worst;
   if (worst.size() == kWorst && !longer(read, worst.back())) {
     return;

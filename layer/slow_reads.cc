@@ -29,6 +29,14 @@ ReadTimes ReadTimes::Of(TimePoint begun, const Moments& moments, TimePoint ended
           .disk = ended - stored};
 }
 
+ReadTimes& ReadTimes::operator+=(const ReadTimes& other) {
+  queue += other.queue;
+  network += other.network;
+  decode += other.decode;
+  disk += other.disk;
+  return *this;
+}
+
 ReadCause ReadTimes::cause() const {
   const std::pair<Duration, ReadCause> parts[] = {{network, ReadCause::kNetwork},
                                                   {queue, ReadCause::kQueue},

@@ -35,6 +35,7 @@ struct ReadTimes {
   };
   static ReadTimes Of(TimePoint begun, const Moments& moments, TimePoint ended);
 
+  ReadTimes& operator+=(const ReadTimes& other);
   Duration total() const { return queue + network + decode + disk; }
   /// The longest part.
   ReadCause cause() const;

@@ -35,10 +35,7 @@ LayerUse ImageStatus::Sum() const {
     sum.waiting.reads += use.waiting.reads;
     sum.stalls.reads += use.stalls.reads;
     sum.stalls.failed += use.stalls.failed;
-    sum.stalls.times.queue += use.stalls.times.queue;
-    sum.stalls.times.network += use.stalls.times.network;
-    sum.stalls.times.decode += use.stalls.times.decode;
-    sum.stalls.times.disk += use.stalls.times.disk;
+    sum.stalls.times += use.stalls.times;
   }
   return sum;
 }

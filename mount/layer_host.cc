@@ -6,7 +6,6 @@
 #include <atomic>
 #include <chrono>
 #include <map>
-#include <ranges>
 #include <set>
 #include <utility>
 #include <vector>
@@ -129,10 +128,8 @@ void DetachLeftMounts(const std::filesystem::path& root) {
 class HostStatus : public layer::StatusSource {
  public:
   using LayersOf = std::function<std::vector<layer::LayerStatus>()>;
-  using NamesOf = std::function<std::vector<layer::FilesOfRange>(
-      const LayerKey& key, std::span<const layer::DataRange> ranges)>;
   using StartsOf = std::function<std::vector<layer::ImageStart>()>;
-  HostStatus(LayersOf layers, NamesOf names, StartsOf starts)
+  HostStatus(LayersOf layers, layer::FilesOfRanges names, StartsOf starts)
       : slow_reads_(std::make_shared<layer::SlowReads>()),
         fetches_(std::make_shared<layer::RecentFetches>()),
         container_waits_(std::make_shared<layer::ContainerWaits>(finding_, fuse::ContainerOf)),
@@ -148,7 +145,13 @@ class HostStatus : public layer::StatusSource {
       for (const layer::LayerUse::WaitingRead& read : status.use.waiting.longest) {
         status.waits.push_back({.read = read, .file = {}});
       }
-      Name(status.key, status.waits);
+      struct Place {
+        const LayerKey& layer;
+        layer::DataRange range;
+      };
+      layer::NameFiles(status.waits, names_, [&](const layer::NamedWait& wait) -> Place {
+        return {status.key, wait.read.range};
+      });
     }
     return layers;
   }
@@ -167,38 +170,13 @@ class HostStatus : public layer::StatusSource {
   std::vector<layer::NamedRead> Named(std::span<const layer::SlowRead> reads) const {
     std::vector<layer::NamedRead> named;
     named.reserve(reads.size());
-    std::map<LayerKey, std::vector<layer::NamedRead*>> of_layers;
     for (const layer::SlowRead& read : reads) {
       named.push_back({.read = read, .file = {}});
-      of_layers[read.layer].push_back(&named.back());
     }
-    for (const auto& [key, of_layer] : of_layers) {
-      Name(key, of_layer | std::views::transform(
-                               [](layer::NamedRead* one) -> layer::NamedRead& { return *one; }));
-    }
+    layer::NameFiles(named, names_, [](const layer::NamedRead& one) -> const layer::SlowRead& {
+      return one.read;
+    });
     return named;
-  }
-
-  /// Sets the files of NamedReads or NamedWaits, all of one layer.
-  template <typename Reads>
-  void Name(const LayerKey& key, Reads&& reads) const {
-    std::vector<layer::DataRange> ranges;
-    for (const auto& one : reads) {
-      ranges.push_back(one.read.range);
-    }
-    if (ranges.empty()) {
-      return;
-    }
-    const std::vector<layer::FilesOfRange> files = names_(key, ranges);
-    auto file = files.begin();  // none when the layer is gone meanwhile
-    for (auto& one : reads) {
-      if (file == files.end()) {
-        return;
-      }
-      one.file = file->first;
-      one.more_files = file->more_files;
-      ++file;
-    }
   }
 
   ThreadPool finding_{"who", 1};  // the containers of threads
@@ -206,7 +184,7 @@ class HostStatus : public layer::StatusSource {
   const std::shared_ptr<layer::RecentFetches> fetches_;
   const std::shared_ptr<layer::ContainerWaits> container_waits_;
   const LayersOf layers_;
-  const NamesOf names_;
+  const layer::FilesOfRanges names_;
   const StartsOf starts_;
 };
 
@@ -847,13 +825,15 @@ std::vector<layer::ImageStart> LayerHost::State::Starts() {
       of_images[image].insert(open.layer->key());
     }
   }
+  const layer::RecentFetches::All fetches = host_status.fetches()->List();
+  const layer::SlowReads::Trace slow_reads = host_status.slow_reads()->List();
   std::vector<layer::ImageStart> starts;
   for (layer::RecordedRun& run : recordings->Runs()) {
     layer::NotesOfStart notes{
         .run = {},
         .layers = of_images[run.image],
-        .fetches = host_status.fetches()->List(),
-        .slow_reads = host_status.slow_reads()->List(),
+        .fetches = fetches,
+        .slow_reads = slow_reads,
         .names_of = [this](
                         const LayerKey& key,
                         std::span<const layer::DataRange> ranges) { return NamesOf(key, ranges); },
