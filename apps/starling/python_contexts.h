@@ -57,7 +57,7 @@ class PythonContexts {
       const std::stop_token& stop) const;
 
  private:
-  using OnFetch = dockerfile::python::TreeStore::OnFetch;
+  using OnFetch = dockerfile::python::OnFetch;
   StatusOr<std::filesystem::path> ProvideUv(const std::string& version,
                                             const std::string& architecture,
                                             const std::filesystem::path& scratch,

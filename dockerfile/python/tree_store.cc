@@ -124,44 +124,60 @@ Status ReleaseSource::Fetch(const ReleasedFile& released, const std::filesystem:
   return Annotate(copied, place);
 }
 
-StatusOr<std::filesystem::path> TreeStore::Provide(const Release& release,
-                                                   const ReleaseSource& source,
-                                                   const std::filesystem::path& scratch,
-                                                   const OnFetch& on_fetch,
-                                                   const std::stop_token& stop) const {
-  const std::filesystem::path kept =
-      directory_ / fmt::format("{}-{}", release.digest.Hex(), kRepairVersion);
+StatusOr<std::filesystem::path> KeepReleased(const std::filesystem::path& kept,
+                                             const ReleasedFile& released,
+                                             const ReleaseSource& source,
+                                             const std::filesystem::path& scratch,
+                                             const OnFetch& on_fetch, const MakeReady& make,
+                                             const std::stop_token& stop) {
   std::error_code error;
   if (std::filesystem::is_directory(kept, error)) {
     return kept;
   }
-  on_fetch(source.PlaceOf(release.Released()));
-  const std::filesystem::path archive = scratch / release.file;
-  RETURN_IF_ERROR(source.Fetch(release.Released(), archive, stop));
-  const std::filesystem::path unpacked = scratch / (release.file + ".tree");
+  on_fetch(source.PlaceOf(released));
+  const std::filesystem::path file = scratch / released.file;
+  RETURN_IF_ERROR(source.Fetch(released, file, stop));
+  const std::filesystem::path ready = scratch / (released.file + ".ready");
   const auto made = [&]() -> Status {
-    ASSIGN_OR_RETURN(const std::filesystem::path tree, Unpack(archive, unpacked, stop));
-    RETURN_IF_ERROR(RepairTree(tree, release.minor, kPrefix));
-    const std::filesystem::path ready = scratch / (release.file + ".ready");
     RETURN_IF_ERROR(MakeDirectories(ready, 0755));
-    RETURN_IF_ERROR(RealFileSystem().Rename(tree, ready / "python"));
-    // The name says that all of it is there: also after a loss of power.
+    RETURN_IF_ERROR(make(file, ready));
     ASSIGN_OR_RETURN(const UniqueFd opened,
                      RealFileSystem().Open(ready, O_RDONLY | O_DIRECTORY, 0));
     if (::syncfs(opened.get()) != 0) {
       return ErrnoError(errno, ready.native());
     }
-    RETURN_IF_ERROR(MakeDirectories(directory_, 0700));
+    RETURN_IF_ERROR(MakeDirectories(kept.parent_path(), 0700));
     const Status renamed = RealFileSystem().Rename(ready, kept);
     // Another build was faster.
     return std::filesystem::is_directory(kept, error) ? OkStatus() : renamed;
   }();
-  std::filesystem::remove(archive, error);
-  std::filesystem::remove_all(unpacked, error);
+  std::filesystem::remove(file, error);
+  std::filesystem::remove_all(ready, error);
   if (!made.ok()) {
-    return Annotate(made, release.file);
+    return Annotate(made, released.file);
   }
   return kept;
+}
+
+StatusOr<std::filesystem::path> TreeStore::Provide(const Release& release,
+                                                   const ReleaseSource& source,
+                                                   const std::filesystem::path& scratch,
+                                                   const OnFetch& on_fetch,
+                                                   const std::stop_token& stop) const {
+  const auto make = [&](const std::filesystem::path& archive,
+                        const std::filesystem::path& ready) -> Status {
+    const std::filesystem::path unpacked = scratch / (release.file + ".tree");
+    const auto moved = [&]() -> Status {
+      ASSIGN_OR_RETURN(const std::filesystem::path tree, Unpack(archive, unpacked, stop));
+      RETURN_IF_ERROR(RepairTree(tree, release.minor, kPrefix));
+      return RealFileSystem().Rename(tree, ready / "python");
+    }();
+    std::error_code error;
+    std::filesystem::remove_all(unpacked, error);
+    return moved;
+  };
+  return KeepReleased(directory_ / fmt::format("{}-{}", release.digest.Hex(), kRepairVersion),
+                      release.Released(), source, scratch, on_fetch, make, stop);
 }
 
 StatusOr<TreeStore::Removed> TreeStore::Clear() const {

@@ -38,14 +38,28 @@ class ReleaseSource {
   const std::string place_;
 };
 
+/// Called before a file is fetched.
+using OnFetch = std::function<void(const std::string& place)>;
+/// Fills the new directory `ready` from a file that was fetched and checked.
+using MakeReady =
+    std::function<Status(const std::filesystem::path& file, const std::filesystem::path& ready)>;
+/// The directory `kept`; has `make` fill it from the released file if it is not there yet. Its name
+/// says that all of it is there: also after a loss of power, and for processes that do the same at
+/// once. `scratch` is a directory of the caller's on the same file system. Blocks. Errors name the
+/// file.
+StatusOr<std::filesystem::path> KeepReleased(const std::filesystem::path& kept,
+                                             const ReleasedFile& released,
+                                             const ReleaseSource& source,
+                                             const std::filesystem::path& scratch,
+                                             const OnFetch& on_fetch, const MakeReady& make,
+                                             const std::stop_token& stop);
+
 /// The trees of Pythons that were unpacked, each once, ready to be copied to kPrefix. Threads and
 /// processes: safe.
 class TreeStore {
  public:
   explicit TreeStore(std::filesystem::path directory) : directory_(std::move(directory)) {}
 
-  /// Called before a file is fetched.
-  using OnFetch = std::function<void(const std::string& place)>;
   /// A directory with the tree below `python/`; fetches, unpacks and repairs it if it is not there
   /// yet. `scratch` is a directory of the caller's on the same file system. Blocks.
   StatusOr<std::filesystem::path> Provide(const Release& release, const ReleaseSource& source,

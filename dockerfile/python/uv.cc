@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -149,19 +148,10 @@ StatusOr<UvRelease> UvTable::Choose(const std::string& version,
 StatusOr<std::filesystem::path> UvStore::Provide(const UvRelease& release,
                                                  const ReleaseSource& source,
                                                  const std::filesystem::path& scratch,
-                                                 const TreeStore::OnFetch& on_fetch,
+                                                 const OnFetch& on_fetch,
                                                  const std::stop_token& stop) const {
-  const std::filesystem::path kept = directory_ / release.released.digest.Hex();
-  std::error_code error;
-  if (std::filesystem::is_directory(kept, error)) {
-    return kept;
-  }
-  on_fetch(source.PlaceOf(release.released));
-  const std::filesystem::path wheel = scratch / release.released.file;
-  RETURN_IF_ERROR(source.Fetch(release.released, wheel, stop));
-  const std::filesystem::path ready = scratch / (release.released.file + ".ready");
-  const auto made = [&]() -> Status {
-    RETURN_IF_ERROR(MakeDirectories(ready, 0755));
+  const auto make = [&](const std::filesystem::path& wheel,
+                        const std::filesystem::path& ready) -> Status {
     ASSIGN_OR_RETURN(const UniqueFd from, RealFileSystem().Open(wheel, O_RDONLY, 0));
     ASSIGN_OR_RETURN(const UniqueFd to,
                      RealFileSystem().Open(ready / "uv", O_WRONLY | O_CREAT | O_EXCL, 0755));
@@ -169,22 +159,13 @@ StatusOr<std::filesystem::path> UvStore::Provide(const UvRelease& release,
                                           fmt::format("uv-{}.data/scripts/uv", release.version),
                                           to.get(), kMaxProgramBytes, stop));
     const std::array<struct timespec, 2> times = {{{kProgramTime, 0}, {kProgramTime, 0}}};
-    // The name says that all of it is there: also after a loss of power.
-    if (::fchmod(to.get(), 0755) != 0 || ::futimens(to.get(), times.data()) != 0 ||
-        ::syncfs(to.get()) != 0) {
+    if (::fchmod(to.get(), 0755) != 0 || ::futimens(to.get(), times.data()) != 0) {
       return ErrnoError(errno, (ready / "uv").native());
     }
-    RETURN_IF_ERROR(MakeDirectories(directory_, 0700));
-    const Status renamed = RealFileSystem().Rename(ready, kept);
-    // Another build was faster.
-    return std::filesystem::is_directory(kept, error) ? OkStatus() : renamed;
-  }();
-  std::filesystem::remove(wheel, error);
-  std::filesystem::remove_all(ready, error);
-  if (!made.ok()) {
-    return Annotate(made, release.released.file);
-  }
-  return kept;
+    return OkStatus();
+  };
+  return KeepReleased(directory_ / release.released.digest.Hex(), release.released, source, scratch,
+                      on_fetch, make, stop);
 }
 
 }  // namespace starling::dockerfile::python

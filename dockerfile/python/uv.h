@@ -3,7 +3,6 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <map>
 #include <optional>
 #include <stop_token>
@@ -57,7 +56,7 @@ class UvStore {
   /// of the caller's on the same file system. Blocks.
   StatusOr<std::filesystem::path> Provide(const UvRelease& release, const ReleaseSource& source,
                                           const std::filesystem::path& scratch,
-                                          const TreeStore::OnFetch& on_fetch,
+                                          const OnFetch& on_fetch,
                                           const std::stop_token& stop) const;
   /// Removes all programs. A build that uses one fails.
   StatusOr<TreeStore::Removed> Clear() const { return TreeStore(directory_).Clear(); }
