@@ -46,48 +46,34 @@ Status Pins::Differs(const std::string& what, const std::string& locked,
                    fmt::format("{} is {}, and {} says {}", what, got, name_, locked));
 }
 
-StatusOr<std::optional<oci::Digest>> Pins::Image(const std::string& reference) const {
+template <typename Value>
+StatusOr<std::optional<Value>> Pins::Look(const std::map<std::string, Value> Lock::* entries,
+                                          const std::string& key, const std::string& what) const {
   if (!lock_) {
     return std::nullopt;
   }
-  std::optional<oci::Digest> digest = Find(lock_->images, reference);
-  if (!digest) {
-    return Missing("the image " + reference);
+  std::optional<Value> found = Find((*lock_).*entries, key);
+  if (!found) {
+    return Missing(what);
   }
-  return digest;
+  return found;
+}
+
+StatusOr<std::optional<oci::Digest>> Pins::Image(const std::string& reference) const {
+  return Look<oci::Digest>(&Lock::images, reference, "the image " + reference);
 }
 
 StatusOr<std::optional<LockedFile>> Pins::Python(const std::string& wanted) const {
-  if (!lock_) {
-    return std::nullopt;
-  }
-  std::optional<LockedFile> python = Find(lock_->pythons, wanted);
-  if (!python) {
-    return Missing("Python " + wanted);
-  }
-  return python;
+  return Look<LockedFile>(&Lock::pythons, wanted, "Python " + wanted);
 }
 
 StatusOr<std::optional<LockedFile>> Pins::Tool(const std::string& wanted) const {
-  if (!lock_) {
-    return std::nullopt;
-  }
-  std::optional<LockedFile> tool = Find(lock_->tools, wanted);
-  if (!tool) {
-    return Missing(wanted);
-  }
-  return tool;
+  return Look<LockedFile>(&Lock::tools, wanted, wanted);
 }
 
 StatusOr<std::optional<std::vector<std::string>>> Pins::Packages(const std::string& install) const {
-  if (!lock_) {
-    return std::nullopt;
-  }
-  std::optional<std::vector<std::string>> lines = Find(lock_->packages, install);
-  if (!lines) {
-    return Missing(fmt::format("what \"{}\" installs", install));
-  }
-  return lines;
+  return Look<std::vector<std::string>>(&Lock::packages, install,
+                                        fmt::format("what \"{}\" installs", install));
 }
 
 Status Pins::Pin(plan::HttpSource& source) const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -50,6 +51,10 @@ class Pins {
   static std::string NameOf(const plan::HttpSource& source);
 
  private:
+  /// What the lock has for `key`; `what` it is, for the error where it has none.
+  template <typename Value>
+  StatusOr<std::optional<Value>> Look(const std::map<std::string, Value> Lock::* entries,
+                                      const std::string& key, const std::string& what) const;
   Status Missing(const std::string& what) const;
   Status Differs(const std::string& what, const std::string& locked, const std::string& got) const;
 
