@@ -455,16 +455,8 @@ class BuildRun {
           return found->selected.top.digest;
         });
     for (const oci::Platform& platform : settings_.platforms) {
-      settings_.plan.build.target_platform = platform;
-      auto planned = plan::MakePlan(dockerfile, settings_.plan, pinned);
-      if (!planned.ok()) {
-        return CannotBeBuilt(planned.status());
-      }
-      if (recipe_ != nullptr) {
-        RETURN_IF_ERROR(CheckBasePlatform(*recipe_, *planned, platform));
-      }
-      RETURN_IF_ERROR(pins_.PinSources(planned->graph));
-      builds_.push_back({.plan = *std::move(planned)});
+      ASSIGN_OR_RETURN(plan::Plan planned, PlanFor(dockerfile, platform, pinned));
+      builds_.push_back({.plan = std::move(planned)});
     }
     if (!arguments_.print.empty()) {
       return Print();
@@ -488,6 +480,21 @@ class BuildRun {
   }
 
  private:
+  /// What there is to do for a platform, with its sources pinned.
+  StatusOr<plan::Plan> PlanFor(const syntax::Dockerfile& dockerfile, const oci::Platform& platform,
+                               plan::ImageResolver& resolver) {
+    settings_.plan.build.target_platform = platform;
+    auto planned = plan::MakePlan(dockerfile, settings_.plan, resolver);
+    if (!planned.ok()) {
+      return CannotBeBuilt(planned.status());
+    }
+    if (recipe_ != nullptr) {
+      RETURN_IF_ERROR(CheckBasePlatform(*recipe_, *planned, platform));
+    }
+    RETURN_IF_ERROR(pins_.PinSources(planned->graph));
+    return *std::move(planned);
+  }
+
   /// With what there is to build, and a client.
   Status Execute(build::BaseImages& images, plan::ImageResolver& resolver,
                  const syntax::Dockerfile& dockerfile, const std::filesystem::path& scratch) {
@@ -846,13 +853,7 @@ class BuildRun {
   Status Replan(PlatformBuild& one, const recipe::RenderedRecipe& rendered,
                 plan::ImageResolver& resolver) {
     input_.text = rendered.text;
-    settings_.plan.build.target_platform = one.plan.platform;
-    auto planned = plan::MakePlan(rendered.dockerfile, settings_.plan, resolver);
-    if (!planned.ok()) {
-      return CannotBeBuilt(planned.status());
-    }
-    RETURN_IF_ERROR(pins_.PinSources(planned->graph));
-    one.plan = *std::move(planned);
+    ASSIGN_OR_RETURN(one.plan, PlanFor(rendered.dockerfile, one.plan.platform, resolver));
     return OkStatus();
   }
 
@@ -864,7 +865,10 @@ class BuildRun {
                      [](const auto& context) { return IsPythonContext(context.second); })) {
       return OkStatus();
     }
-    ASSIGN_OR_RETURN(const PythonContexts contexts, PythonContexts::Read(arguments_));
+    if (!python_contexts_) {
+      ASSIGN_OR_RETURN(PythonContexts read, PythonContexts::Read(arguments_));
+      python_contexts_.emplace(std::move(read));
+    }
     const auto look_at =
         [&](plan::NodeId node,
             const std::string& architecture) -> StatusOr<dockerfile::python::BaseLibc> {
@@ -876,7 +880,7 @@ class BuildRun {
       return found;
     };
     ASSIGN_OR_RETURN(auto provided,
-                     contexts.Provide(one.plan, named, scratch, look_at, pins_, stop_));
+                     python_contexts_->Provide(one.plan, named, scratch, look_at, pins_, stop_));
     one.contexts.merge(provided);
     return OkStatus();
   }
@@ -1404,6 +1408,7 @@ class BuildRun {
   std::stop_token stop_;
   Input input_;
   lock::Pins pins_;
+  std::optional<PythonContexts> python_contexts_;  // once a Python is needed
   std::unique_ptr<Toolbox> toolbox_;
   const BuildHostOptions host_options_;
   containerd::Client* client_ = nullptr;  // while it builds
