@@ -16,6 +16,7 @@
 #include "api/containerd/services/version/v1/version.grpc.pb.h"
 #include "base/timestamp.h"
 #include "containerd/channel.h"
+#include "containerd/mounts.h"
 
 namespace starling::containerd {
 namespace {
@@ -52,17 +53,6 @@ std::string IngestName(const std::string& lease, std::string_view blob) {
 std::string NewBlobName() {
   static std::atomic<uint64_t> count = 0;
   return fmt::format("new-{}-{}", ::getpid(), ++count);
-}
-
-std::vector<Mount> MountsOf(
-    const google::protobuf::RepeatedPtrField<::containerd::types::Mount>& answered) {
-  std::vector<Mount> mounts;
-  for (const ::containerd::types::Mount& mount : answered) {
-    mounts.push_back({.type = mount.type(),
-                      .source = mount.source(),
-                      .options = {mount.options().begin(), mount.options().end()}});
-  }
-  return mounts;
 }
 
 }  // namespace

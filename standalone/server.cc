@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include "api/containerd/services/diff/v1/diff.grpc.pb.h"
+#include "containerd/mounts.h"
 #include "standalone/call.h"
 #include "standalone/content_service.h"
 #include "standalone/layer_unpack.h"
@@ -26,14 +27,10 @@ class DiffService final : public diff::Diff::Service {
       ASSIGN_OR_RETURN(const oci::Digest digest, oci::Digest::Parse(request->diff().digest()));
       ASSIGN_OR_RETURN(const UniqueFd blob, store_.OpenContent(digest, LeaseOf(*context)));
       ASSIGN_OR_RETURN(const UniqueFd scratch, store_.ScratchFile());
-      std::vector<containerd::Mount> mounts;
-      for (const ::containerd::types::Mount& mount : request->mounts()) {
-        mounts.push_back({.type = mount.type(),
-                          .source = mount.source(),
-                          .options = {mount.options().begin(), mount.options().end()}});
-      }
       FdSource layer(blob.get());
-      ASSIGN_OR_RETURN(const oci::Digest tar, UnpackLayer(layer, scratch, mounts, work_directory_));
+      ASSIGN_OR_RETURN(
+          const oci::Digest tar,
+          UnpackLayer(layer, scratch, containerd::MountsOf(request->mounts()), work_directory_));
       response->mutable_applied()->set_digest(tar.ToString());
       return OkStatus();
     };

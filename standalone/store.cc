@@ -191,25 +191,46 @@ StatusOr<Store::Image> ImageOf(const Query& row) {
   return image;
 }
 
+struct ContentRow {
+  std::string digest;
+  uint64_t size_bytes = 0;
+  bool is_deleted = false;
+  Labels labels;
+};
+
+/// All of them, sorted.
+StatusOr<std::vector<ContentRow>> ReadContents(Database& database) {
+  std::vector<ContentRow> rows;
+  Query query = database.Prepare(
+      "SELECT c.digest, c.size_bytes, c.deleted, l.key, l.value FROM content AS c "
+      "LEFT JOIN label AS l ON l.digest = c.digest ORDER BY c.digest");
+  while (true) {
+    ASSIGN_OR_RETURN(const bool found, query.Step());
+    if (!found) {
+      return rows;
+    }
+    std::string digest = query.Text(0);
+    if (rows.empty() || rows.back().digest != digest) {
+      rows.push_back({.digest = std::move(digest),
+                      .size_bytes = query.Number(1),
+                      .is_deleted = query.Number(2) != 0,
+                      .labels = {}});
+    }
+    // Without labels, there is a row for none.
+    if (std::string key = query.Text(3); !key.empty()) {
+      rows.back().labels.emplace(std::move(key), query.Text(4));
+    }
+  }
+}
+
 /// What is in the database; the snapshots are the caller's to add.
 StatusOr<Holdings> ReadHoldings(Database& database) {
   Holdings holdings;
-  {
-    Query query = database.Prepare(
-        "SELECT c.digest, c.deleted, l.key, l.value FROM content AS c "
-        "LEFT JOIN label AS l ON l.digest = c.digest ORDER BY c.digest");
-    while (true) {
-      ASSIGN_OR_RETURN(const bool found, query.Step());
-      if (!found) {
-        break;
-      }
-      const std::string digest = query.Text(0);
-      if (holdings.contents.empty() || holdings.contents.back().digest != digest) {
-        holdings.contents.push_back(
-            {.digest = digest, .labels = {}, .is_deleted = query.Number(1) != 0});
-      }
-      holdings.contents.back().labels.emplace(query.Text(2), query.Text(3));
-    }
+  ASSIGN_OR_RETURN(std::vector<ContentRow> rows, ReadContents(database));
+  for (ContentRow& row : rows) {
+    holdings.contents.push_back({.digest = std::move(row.digest),
+                                 .labels = std::move(row.labels),
+                                 .is_deleted = row.is_deleted});
   }
   Query held = database.Prepare("SELECT type, name FROM held");
   while (true) {
@@ -307,24 +328,17 @@ StatusOr<UniqueFd> Store::OpenContent(const oci::Digest& digest, const std::stri
 }
 
 StatusOr<std::vector<Store::Content>> Store::ListContent(const snapshotter::Filter& filter) {
-  std::vector<Content> all;
+  std::vector<ContentRow> rows;
   {
     MutexLock lock(state_->mutex);
-    Query query = state_->database->Prepare(
-        "SELECT c.digest, c.size_bytes, l.key, l.value FROM content AS c "
-        "LEFT JOIN label AS l ON l.digest = c.digest WHERE c.deleted = 0 ORDER BY c.digest");
-    while (true) {
-      ASSIGN_OR_RETURN(const bool found, query.Step());
-      if (!found) {
-        break;
-      }
-      ASSIGN_OR_RETURN(const oci::Digest digest, oci::Digest::Parse(query.Text(0)));
-      if (all.empty() || all.back().digest != digest) {
-        all.push_back({.digest = digest, .size_bytes = query.Number(1), .labels = {}});
-      }
-      if (const std::string key = query.Text(2); !key.empty()) {
-        all.back().labels.emplace(key, query.Text(3));
-      }
+    ASSIGN_OR_RETURN(rows, ReadContents(*state_->database));
+  }
+  std::vector<Content> all;
+  for (ContentRow& row : rows) {
+    if (!row.is_deleted) {
+      ASSIGN_OR_RETURN(const oci::Digest digest, oci::Digest::Parse(row.digest));
+      all.push_back(
+          {.digest = digest, .size_bytes = row.size_bytes, .labels = std::move(row.labels)});
     }
   }
   std::erase_if(all, [&filter](const Content& content) {
