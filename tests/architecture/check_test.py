@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 """The checks find planted breaches: each case is a small tree and what must be said of it."""
 
-import pathlib
-import tempfile
 import unittest
 
 import check
+from planted_tree import planted_tree
 
 GOOD = {
     "base/CMakeLists.txt": "starling_module(NAME base HEADERS a.h SOURCES a.cc)",
@@ -20,13 +19,7 @@ GOOD = {
 
 class Checks(unittest.TestCase):
     def breaches(self, function, changes):
-        with tempfile.TemporaryDirectory() as directory:
-            root = pathlib.Path(directory)
-            for name, text in {**GOOD, **changes}.items():
-                path = root / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text)
-            check.ROOT = root
+        with planted_tree(check, {**GOOD, **changes}):
             return list(function(check.declared_modules()))
 
     def test_accepts_a_tree_in_order(self):

@@ -7,6 +7,7 @@ import tempfile
 import unittest
 
 import docs
+from planted_tree import planted_tree
 
 SYMPTOMS = "### It hangs\n" * 20
 FAULTS = "| fault | what a container sees | the test that proves it |\n|---|---|---|\n" + "| a | b | `Suite.Name` |\n" * 40
@@ -31,13 +32,7 @@ GOOD = {
 
 class Checks(unittest.TestCase):
     def breaches(self, function, changes, *arguments):
-        with tempfile.TemporaryDirectory() as directory:
-            root = pathlib.Path(directory)
-            for name, text in {**GOOD, **changes}.items():
-                path = root / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text)
-            docs.ROOT = root
+        with planted_tree(docs, {**GOOD, **changes}):
             return list(function(*arguments))
 
     def test_accepts_a_tree_in_order(self):

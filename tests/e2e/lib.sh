@@ -32,6 +32,13 @@ expect_refusal() {
   expect_match "$what: error" "$(cat "$work/error")" "$regex"
 }
 
+# expect_near WHAT ACTUAL WANTED: within 1 %.
+expect_near() {
+  python3 -c 'import sys; a, b = map(float, sys.argv[1:]); sys.exit(abs(a - b) > b / 100)' "$2" "$3" ||
+    fail "$1: got $2, want $3 within 1 %"
+  echo "ok: $1: $2 of $3"
+}
+
 free_port() {
   python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
@@ -156,6 +163,11 @@ start_starlingd() {
     --root "$directory/starling" --log-level debug "$@"
   STARLINGD_PID=$LAST_PID
   wait_until 20 "starlingd's socket" test -S "$directory/starling.sock"
+}
+
+# served_address DIR MESSAGE: where the starlingd of DIR serves something over HTTP, as MESSAGE in its log says.
+served_address() {
+  jq -rR --arg message "$2" 'fromjson? | select(.msg == $message).address' "$1/starlingd.log" | tail -n 1
 }
 
 # start_containerd DIR [BIN [SANDBOX_IMAGE]]: Debian's containerd 1.6, or the containerd 2.3 in BIN; with the snapshotter as

@@ -28,7 +28,7 @@ start_starlingd "$work"
 start_containerd "$work"
 export CONTAINERD_ADDRESS
 served_at() {
-  jq -rR 'fromjson? | select(.msg == "metrics are served").address' "$work/starlingd.log" | tail -n 1
+  served_address "$work" "metrics are served"
 }
 wait_until 20 "the address of the metrics" grep -q 'metrics are served' "$work/starlingd.log"
 scrape() {

@@ -25,12 +25,6 @@ start_containerd "$work"
 export CONTAINERD_ADDRESS
 expect "nothing is shown" "$(starling status)" "no layers are shown"
 expect "nothing was slow" "$(starling trace --json | jq -c .)" '{"forgotten":0,"reads":[],"containers":[]}'
-# near WHAT ACTUAL WANTED: within 1 %.
-near() {
-  python3 -c 'import sys; a, b = map(float, sys.argv[1:]); sys.exit(abs(a - b) > b / 100)' "$2" "$3" ||
-    fail "$1: got $2, want $3 within 1 %"
-  echo "ok: $1: $2 of $3"
-}
 
 mark=$(registry_mark "$work")
 starling pull "$image" >/dev/null
@@ -46,13 +40,13 @@ digests=$(skopeo inspect --raw --tls-verify=false "docker://$image" | jq -r '.la
 expect "their digests, lowest first" "$(value '.images[0].layers[].digest' | tr -d '"')" "$digests"
 read -r requests bytes <<<"$(registry_requests "$work" "$mark" | grep -E "$(paste -sd '|' <<<"$digests")" |
   awk '{ requests++; bytes += $4 } END { print requests + 0, bytes + 0 }')"
-near "bytes that came, and what the registry sent" "$(value '.images[0].fetchedSize')" "$bytes"
+expect_near "bytes that came, and what the registry sent" "$(value '.images[0].fetchedSize')" "$bytes"
 expect "requests, and what the registry was asked" "$(value '[.images[0].fetched[].requests] | add')" "$requests"
 for digest in $digests; do
   sent=$(registry_requests "$work" "$mark" | grep "$digest" | awk '{ bytes += $4 } END { print bytes + 0 }')
-  near "bytes of ${digest:0:14}" "$(value ".images[0].layers[] | select(.digest == \"$digest\").fetchedSize")" "$sent"
+  expect_near "bytes of ${digest:0:14}" "$(value ".images[0].layers[] | select(.digest == \"$digest\").fetchedSize")" "$sent"
 done
-address=$(jq -rR 'fromjson? | select(.msg == "metrics are served").address' "$work/starlingd.log")
+address=$(served_address "$work" "metrics are served")
 counted=$(curl -sf "http://$address/metrics" | awk '/^starling_fetch_bytes_total/ { sum += $2 } END { print sum }')
 expect "bytes that came, and the metrics" "$(value '.images[0].fetchedSize')" "$counted"
 blobs=$(skopeo inspect --raw --tls-verify=false "docker://$image" | jq '[.layers[].size] | add')
