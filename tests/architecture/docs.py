@@ -6,6 +6,7 @@ docs.py tests              every test that a document names is there, and every 
 docs.py errors             every text that docs/troubleshooting.md quotes is one that the sources print
 docs.py settings           docs/configuration.md has the keys and defaults of config/default.toml, docs/migration.md every key
                            that `starling config import` knows
+docs.py figures             what docs/comparison.md says that another page measured stands there: each row of numbers in one row, in that order
 docs.py pictures            docs/pictures has what its draw.py draws
 docs.py commands PROGRAM   every command line of `starling` in a document is one that PROGRAM understands; what a sentence names, as far as it goes
 Exit code 0 and a count, or 1 and one line per breach.
@@ -253,6 +254,53 @@ def check_settings():
             yield f"docs/migration.md: {key} is [{table}] {ours}"
 
 
+def numbers_in(text):
+    """"1.63", "651", "0.25.0", "2026-11-28", as they stand there."""
+    return re.findall(r"\d(?:[\d.,-]*\d)?", text)
+
+
+def is_among(number, others):
+    """As it is, or rounded to a whole one."""
+    return number in others or (number.isdigit() and any(
+        re.fullmatch(r"\d+\.\d+", other) and round(float(other)) == int(number) for other in others))
+
+
+def stands_in(row, other):
+    """Whether `other` has the numbers of `row` in their order, with others between them."""
+    rest = iter(other)
+    return all(number in rest for number in row)
+
+
+def check_figures():
+    name = "docs/comparison.md"
+    prose, _ = split_document(read(name))
+    headings = [number for number, line in prose if line.startswith("#")] + [len(read(name).splitlines()) + 1]
+    sections = [(begin, end) for begin, end in zip(headings, headings[1:])
+                if any(number == begin and line.endswith(" Measured") for number, line in prose)]
+    if not sections:
+        yield f"{name}: has no section of what was measured"
+    for begin, end in sections:
+        lines = [(number, line) for number, line in prose if begin < number < end]
+        page = re.match(r"From \[[\w.]+\]\(([\w.-]+\.md)", next((line for _, line in lines if line), ""))
+        if page is None:
+            yield f"{name}:{begin}: does not begin with the page that has it: From [page.md](page.md)"
+            continue
+        source = read(f"docs/{page.group(1)}")
+        known = numbers_in(source)
+        rows = [numbers_in(" ".join(cells)) for _, table in tables_of(source) for _, cells in table]
+        compared = [(number, cells) for _, table in tables_of(read(name)) for number, cells in table if begin < number < end]
+        if not compared:
+            yield f"{name}:{begin}: has no table"
+        for number, cells in compared:
+            wanted = numbers_in(" ".join(cells[1:]))
+            if not wanted or not any(stands_in(wanted, row) for row in rows):
+                yield f"{name}:{number}: docs/{page.group(1)} has no row of {' '.join(wanted)}"
+        for number, line in lines:
+            for figure in numbers_in(re.sub(r"\]\([^)]*\)", "", line)) if not line.startswith("|") else ():
+                if not is_among(figure, known):
+                    yield f"{name}:{number}: docs/{page.group(1)} says nothing of {figure}"
+
+
 def check_pictures():
     folder = ROOT / "docs/pictures"
     with tempfile.TemporaryDirectory() as directory:
@@ -331,8 +379,8 @@ def check_commands(program):
 
 
 def main():
-    checks = {"links": check_links, "tests": check_tests, "errors": check_errors, "settings": check_settings, "pictures": check_pictures,
-              "commands": check_commands}
+    checks = {"links": check_links, "tests": check_tests, "errors": check_errors, "settings": check_settings, "figures": check_figures,
+              "pictures": check_pictures, "commands": check_commands}
     if len(sys.argv) < 2 or sys.argv[1] not in checks or len(sys.argv) != (3 if sys.argv[1] == "commands" else 2):
         print(__doc__, file=sys.stderr)
         return 2
