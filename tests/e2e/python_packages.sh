@@ -1,6 +1,6 @@
 #!/bin/bash
-# Promise: packages of the real package index are installed by uv and by pip into a Python that add_python has put on Debian, and
-# the image runs lazily on a node that has nothing: every package is imported.
+# Promise: packages of the real package index are installed by uv, by pip and by poetry into a Python that add_python has put on
+# Debian, and the image runs lazily on a node that has nothing: every package is imported.
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 . "$here/lib.sh"
@@ -28,8 +28,65 @@ printf 'FROM scratch\nADD root.tar /\nENV PATH=/usr/local/sbin:/usr/local/bin:/u
 starling build -f "$work/Dockerfile" "${common[@]}" -t "$REGISTRY/base:1" --push "$work/empty" >/dev/null 2>"$work/base.log" ||
   fail "$(tail -n 20 "$work/base.log")"
 
+export PYTHONPATH=$here/../../python/src PYTHONDONTWRITEBYTECODE=1
+# A project of poetry's, and what poetry itself locks of it: by the pages of an index, as mirrors serve them.
+mkdir "$work/project"
+cat >"$work/project/pyproject.toml" <<'T'
+[project]
+name = "app"
+version = "1"
+requires-python = ">=3.11"
+dependencies = ["tabulate (>=0.9)"]
+[tool.poetry]
+package-mode = false
+[[tool.poetry.source]]
+name = "index"
+url = "https://pypi.org/simple/"
+priority = "primary"
+[tool.poetry.group.dev.dependencies]
+iniconfig = "*"
+[tool.poetry.group.docs]
+optional = true
+[tool.poetry.group.docs.dependencies]
+wcwidth = "*"
+T
+cat >"$work/lock.py" <<'P'
+import sys
+
+import starling
+
+registry, project, *options = sys.argv[1:]
+debian_image = starling.Image.from_registry(f"{registry}/base:1", add_python="3.12")
+poetry = debian_image.pip_install("poetry").add_local_file(f"{project}/pyproject.toml", "/project/", copy=True)
+poetry.run("sh", "-c", "cd /project && poetry lock >&2 && cat poetry.lock", options=["-q", *options])
+P
+cat >"$work/poetry.py" <<'P'
+import sys
+
+import starling
+
+registry, project, *options = sys.argv[1:]
+debian_image = starling.Image.from_registry(f"{registry}/base:1", add_python="3.12")
+image = debian_image.poetry_install_from_file(f"{project}/pyproject.toml", with_=["docs"], without=["dev"])
+image.push(f"{registry}/poetry:1", options=options)
+lock = f"{project}/locked/poetry.lock"
+image.poetry_install_from_file(f"{project}/pyproject.toml", lock, only=["dev"], poetry_version=None).run_commands(
+    "python -c 'import iniconfig'"
+).build(options=options)
+P
+poetry() {
+  mkdir "$work/project/locked"
+  python3 "$work/lock.py" "$REGISTRY" "$work/project" "${common[@]:2}" >"$work/project/locked/poetry.lock"
+  cp "$work/project/locked/poetry.lock" "$work/project/"
+  python3 "$work/poetry.py" "$REGISTRY" "$work/project" "${common[@]:2}" >"$work/poetry.out"
+}
+# At the same time as what follows: most of it waits for the index.
+poetry 2>"$work/poetry.log" &
+poetry_pid=$!
+E2E_PIDS+=("$poetry_pid")
+
 # The seed's own lines, but for where the images are.
-PYTHONPATH=$here/../../python/src python3 -B - "$REGISTRY" "$work" "${common[@]:2}" <<'P' >"$work/python.out" 2>"$work/python.log" ||
+python3 - "$REGISTRY" "$work" "${common[@]:2}" <<'P' >"$work/python.out" 2>"$work/python.log" ||
 import sys
 
 import starling
@@ -43,6 +100,10 @@ starling.Image.from_registry(f"{registry}/base:1", add_python="3.11").pip_instal
 )
 P
   fail "$(tail -n 20 "$work/python.log")"
+
+wait "$poetry_pid" || fail "$(tail -n 20 "$work/poetry.log")"
+expect_match "poetry's own installation" "$(cat "$work/poetry.log")" "RUN .*python -m pip install poetry"
+expect_match "what poetry does" "$(cat "$work/poetry.log")" "Installing tabulate"
 
 expect_match "uv's origin" "$(cat "$work/python.log")" "uv from https://files.pythonhosted.org/packages/.*/uv-0.13.9-"
 # locked FILE NAME: how a package stands in a lock, without digits of digests.
@@ -68,4 +129,7 @@ run() {
 expect "what uv has installed" "$(run uv:1 'import polars, datasette; print(polars.DataFrame({"a": [1, 2, 3]})["a"].sum())')" 6
 expect "what pip has installed" \
   "$(run pip:1 'import numpy, sklearn.svm; print(numpy.__version__, sklearn.svm.SVC().fit([[0], [1]], [0, 1]).predict([[1]])[0])')" "1.26.4 1"
+expect "what poetry has installed" \
+  "$(run poetry:1 'import importlib.util as i; print(*[n for n in ("tabulate", "wcwidth", "iniconfig") if i.find_spec(n) and __import__(n)])')" \
+  "tabulate wcwidth"
 echo PASS
