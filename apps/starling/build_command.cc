@@ -60,8 +60,8 @@ Status Prune(const PruneArguments& arguments) {
     ASSIGN_OR_RETURN(const dockerfile::python::TreeStore::Removed removed,
                      PythonTrees(arguments.state_directory).Clear());
     ASSIGN_OR_RETURN(const dockerfile::python::TreeStore::Removed programs,
-                     UvPrograms(arguments.state_directory).Clear());
-    std::printf("%zu Pythons removed, %zu uv\n", removed.trees, programs.trees);
+                     ToolPrograms(arguments.state_directory).Clear());
+    std::printf("%zu Pythons removed, %zu tools\n", removed.trees, programs.trees);
   }
   return OkStatus();
 }
@@ -163,7 +163,8 @@ void AddBuildOptions(CLI::App& command, BuildArguments& a) {
   command.add_flag("-q,--quiet", a.quiet, "Print the image's digest only");
   command.add_option("--build-context", a.contexts,
                      "NAME=DIRECTORY, docker-image://IMAGE, oci-layout://DIRECTORY, a git or "
-                     "http(s) URL, target:STAGE, python://VERSION or uv://VERSION");
+                     "http(s) URL, target:STAGE, python://VERSION, uv://VERSION or "
+                     "micromamba://VERSION");
   command
       .add_option("--python-source", a.python_source,
                   "Where Pythons come from: a URL with the form of python-build-standalone's "
@@ -171,13 +172,18 @@ void AddBuildOptions(CLI::App& command, BuildArguments& a) {
       ->envname("STARLING_PYTHON_SOURCE");
   command
       .add_option("--python-table", a.python_tables,
-                  "A SHA256SUMS of further releases, and of uv's wheels, that may be used")
+                  "A SHA256SUMS of further releases, and of tools, that may be used")
       ->envname("STARLING_PYTHON_TABLE");
   command
       .add_option("--uv-source", a.uv_source,
                   "Where uv comes from: a URL with the form of the package index's files, or a "
                   "directory of wheels")
       ->envname("STARLING_UV_SOURCE");
+  command
+      .add_option("--micromamba-source", a.micromamba_source,
+                  "Where micromamba comes from: a URL with the form of its project's releases, or "
+                  "a directory of their files")
+      ->envname("STARLING_MICROMAMBA_SOURCE");
   command
       .add_option("--python-cpu", a.python_cpu,
                   "What Pythons for amd64 may ask of a processor: baseline, v1 to v4, or native "

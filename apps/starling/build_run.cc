@@ -600,9 +600,8 @@ class BuildRun {
     for (const std::string& name : rendered.contexts) {
       if (name.starts_with(kPythonContextName)) {
         RETURN_IF_ERROR(NamePython(name));
-      } else if (name.starts_with(kUvContextName)) {
-        settings_.plan.named_contexts.try_emplace(
-            name, std::string(kUvContext) + name.substr(kUvContextName.size()));
+      } else if (const auto tool = ToolContextOf(name)) {
+        settings_.plan.named_contexts.try_emplace(name, *tool);
       } else if (!settings_.plan.named_contexts.contains(name)) {
         return MakeError(StatusCode::kFailedPrecondition,
                          fmt::format("the recipe needs the build context {}; add --build-context "

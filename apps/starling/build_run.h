@@ -67,6 +67,7 @@ struct BuildArguments {
   /// on.
   std::string python_source;
   std::string uv_source;
+  std::string micromamba_source;
   std::vector<std::string> python_tables;
   std::string python_cpu = "baseline";
   ContainerdOptions containerd;

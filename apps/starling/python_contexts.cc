@@ -17,10 +17,10 @@ namespace plan = dockerfile::plan;
 namespace python = dockerfile::python;
 namespace syntax = dockerfile::syntax;
 
-Status AddTable(const std::string& path, python::ReleaseTable& pythons, python::UvTable& uv) {
+Status AddTable(const std::string& path, python::ReleaseTable& pythons, python::ToolTable& tools) {
   ASSIGN_OR_RETURN(const Bytes sums, ReadFile(RealFileSystem(), path, python::kMaxSumsBytes));
   RETURN_IF_ERROR(Annotate(pythons.Add(AsText(sums)), path));
-  return Annotate(uv.Add(AsText(sums)), path);
+  return Annotate(tools.Add(AsText(sums)), path);
 }
 
 /// Whether a process of the image would find what is in the prefix's bin.
@@ -38,14 +38,36 @@ Status CheckPath(const plan::ImageDraft& image) {
   return OkStatus();
 }
 
-}  // namespace
+constexpr std::string_view kScheme = "://";
 
-bool IsPythonContext(std::string_view value) {
-  return value.starts_with(kPythonContext) || value.starts_with(kUvContext);
+/// The tool that a build context's value names.
+std::optional<python::Tool> ToolOf(std::string_view value) {
+  for (const python::Tool tool : python::kTools) {
+    if (value.starts_with(fmt::format("{}{}", NameOf(tool), kScheme))) {
+      return tool;
+    }
+  }
+  return std::nullopt;
 }
 
-python::UvStore UvPrograms(const std::filesystem::path& state_directory) {
-  return python::UvStore(state_directory / "python" / "uv");
+}  // namespace
+
+std::optional<std::string> ToolContextOf(std::string_view name) {
+  for (const python::Tool tool : python::kTools) {
+    const std::string prefix = fmt::format("{}-", NameOf(tool));
+    if (name.starts_with(prefix)) {
+      return fmt::format("{}{}{}", NameOf(tool), kScheme, name.substr(prefix.size()));
+    }
+  }
+  return std::nullopt;
+}
+
+bool IsPythonContext(std::string_view value) {
+  return value.starts_with(kPythonContext) || ToolOf(value).has_value();
+}
+
+python::ToolStore ToolPrograms(const std::filesystem::path& state_directory) {
+  return python::ToolStore(state_directory / "python" / "tools");
 }
 
 python::TreeStore PythonTrees(const std::filesystem::path& state_directory) {
@@ -55,14 +77,13 @@ python::TreeStore PythonTrees(const std::filesystem::path& state_directory) {
 StatusOr<PythonContexts> PythonContexts::Read(const BuildArguments& arguments) {
   PythonContexts contexts(arguments);
   contexts.table_ = python::ReleaseTable::BuiltIn();
-  contexts.uv_table_ = python::UvTable::BuiltIn();
-  if (const Status added = AddTable(kPythonTable, contexts.table_, contexts.uv_table_);
+  contexts.tools_ = python::ToolTable::BuiltIn();
+  if (const Status added = AddTable(kPythonTable, contexts.table_, contexts.tools_);
       !added.ok() && added.code() != StatusCode::kNotFound) {
     return added;
   }
   for (const std::string& path : arguments.python_tables) {
-    RETURN_IF_ERROR(
-        Annotate(AddTable(path, contexts.table_, contexts.uv_table_), "--python-table"));
+    RETURN_IF_ERROR(Annotate(AddTable(path, contexts.table_, contexts.tools_), "--python-table"));
   }
   return contexts;
 }
@@ -128,28 +149,27 @@ StatusOr<python::Release> PythonContexts::Choose(const python::ReleaseTable::Wan
   return release;
 }
 
-StatusOr<std::filesystem::path> PythonContexts::ProvideUv(const std::string& version,
-                                                          const std::string& architecture,
-                                                          const std::filesystem::path& scratch,
-                                                          dockerfile::lock::Pins& pins,
-                                                          const OnFetch& say,
-                                                          const std::stop_token& stop) const {
-  const std::string name = fmt::format("uv {} {}", version, architecture);
+StatusOr<std::filesystem::path> PythonContexts::ProvideTool(
+    python::Tool tool, const std::string& version, const std::string& architecture,
+    const std::filesystem::path& scratch, dockerfile::lock::Pins& pins, const OnFetch& say,
+    const std::stop_token& stop) const {
+  const std::string name = fmt::format("{} {} {}", NameOf(tool), version, architecture);
   ASSIGN_OR_RETURN(const std::optional<dockerfile::lock::LockedFile> pinned, pins.Tool(name));
-  python::UvTable table = uv_table_;
+  python::ToolTable table = tools_;
   if (pinned) {
-    table = python::UvTable();
+    table = python::ToolTable();
     RETURN_IF_ERROR(Annotate(table.Add(fmt::format("{}  {}\n", pinned->digest.Hex(), pinned->file)),
                              arguments_.lock));
   }
-  ASSIGN_OR_RETURN(const python::UvRelease release,
-                   table.Choose(pinned ? "latest" : version, architecture));
+  ASSIGN_OR_RETURN(const python::ToolRelease release,
+                   table.Choose(tool, pinned ? "latest" : version, architecture));
   const std::string& directory = release.released.directory;
   pins.NoteTool(name, {.file = directory + (directory.empty() ? "" : "/") + release.released.file,
                        .digest = release.released.digest});
-  const python::ReleaseSource source(arguments_.uv_source.empty() ? std::string(python::kIndexFiles)
-                                                                  : arguments_.uv_source);
-  return UvPrograms(arguments_.state_directory).Provide(release, source, scratch, say, stop);
+  const std::string& place =
+      tool == python::Tool::kUv ? arguments_.uv_source : arguments_.micromamba_source;
+  const python::ReleaseSource source(place.empty() ? std::string(python::ReleasesOf(tool)) : place);
+  return ToolPrograms(arguments_.state_directory).Provide(release, source, scratch, say, stop);
 }
 
 StatusOr<std::map<std::string, build::LocalContext>> PythonContexts::Provide(
@@ -171,13 +191,15 @@ StatusOr<std::map<std::string, build::LocalContext>> PythonContexts::Provide(
         }
       };
     };
-    if (value.starts_with(kUvContext)) {
-      const auto uv = ProvideUv(value.substr(kUvContext.size()), plan.platform.architecture,
-                                scratch, pins, say("uv"), stop);
-      if (!uv.ok()) {
-        return Annotate(uv.status(), name);
+    if (const auto tool = ToolOf(value)) {
+      const std::string tool_name(NameOf(*tool));
+      const auto program =
+          ProvideTool(*tool, value.substr(tool_name.size() + kScheme.size()),
+                      plan.platform.architecture, scratch, pins, say(tool_name), stop);
+      if (!program.ok()) {
+        return Annotate(program.status(), name);
       }
-      directories[name].directory = *uv;
+      directories[name].directory = *program;
       continue;
     }
     const auto provided = [&, &context = name,

@@ -126,7 +126,7 @@ class StepChecker {
   Status operator()(const Pip& step) const { return Python(step); }
   Status operator()(const UvPip& step) const {
     RETURN_IF_ERROR(Python(step));
-    return UvVersion(step.uv_version);
+    return ToolVersion("uv", "0.8.0", step.uv_version);
   }
   Status operator()(const UvSync& step) const {
     RETURN_IF_ERROR(Path("/project", step.project));
@@ -137,7 +137,7 @@ class StepChecker {
     RETURN_IF_ERROR(Groups("/groups", step.groups));
     RETURN_IF_ERROR(Groups("/extras", step.extras));
     RETURN_IF_ERROR(Lines("/extra_options", step.extra_options));
-    RETURN_IF_ERROR(UvVersion(step.uv_version));
+    RETURN_IF_ERROR(ToolVersion("uv", "0.8.0", step.uv_version));
     return Secrets(step.secrets);
   }
   Status operator()(const Poetry& step) const {
@@ -149,6 +149,11 @@ class StepChecker {
     if (step.poetry_version && !IsName(*step.poetry_version, ".*~=<>!,+-", "~=<>!")) {
       return Wrong("/poetry_version", "this must be \"latest\", a version or a specifier (~=1.7)");
     }
+    if (step.old_installer && step.poetry_version == "latest") {
+      return Wrong("/old_installer",
+                   "poetry has one installer from 1.5 on; name a \"poetry_version\" that has the "
+                   "old one (~=1.4.0)");
+    }
     return Secrets(step.secrets);
   }
   Status operator()(const Micromamba& step) const {
@@ -159,6 +164,7 @@ class StepChecker {
         Packages(step.packages, "for options of micromamba write a \"run\" step with the command"));
     RETURN_IF_ERROR(OptionalPath("/spec_file", step.spec_file));
     RETURN_IF_ERROR(Lines("/channels", step.channels));
+    RETURN_IF_ERROR(ToolVersion("micromamba", "2.8.1-0", step.micromamba_version));
     return Secrets(step.secrets);
   }
   Status operator()(const AddPython& step) const {
@@ -304,9 +310,11 @@ class StepChecker {
     }
     return OkStatus();
   }
-  Status UvVersion(const std::optional<std::string>& version) const {
+  Status ToolVersion(std::string_view tool, std::string_view example,
+                     const std::optional<std::string>& version) const {
     if (version && !IsName(*version, "._-")) {
-      return Wrong("/uv_version", "this must be a version of uv, such as 0.8.0");
+      return Wrong(fmt::format("/{}_version", tool),
+                   fmt::format("this must be a version of {}, such as {}", tool, example));
     }
     return OkStatus();
   }

@@ -86,6 +86,7 @@ void DescribeStep(Visitor& visit, T& step) {
     Optional(visit, "packages", step.packages);
     Optional(visit, "spec_file", step.spec_file);
     Optional(visit, "channels", step.channels);
+    Optional(visit, "micromamba_version", step.micromamba_version);
     Optional(visit, "secrets", step.secrets);
   } else if constexpr (std::is_same_v<S, AddPython>) {
     Required(visit, "version", step.version);

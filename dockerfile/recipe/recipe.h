@@ -196,6 +196,8 @@ struct Micromamba {
   std::vector<std::string> packages;
   std::optional<ContextPath> spec_file;
   std::vector<std::string> channels;
+  /// A version, or "latest": that program installs, on any base. Without, the image's own does.
+  std::optional<std::string> micromamba_version;
   std::vector<SecretVariable> secrets;
   bool operator==(const Micromamba&) const = default;
 };

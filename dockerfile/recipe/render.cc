@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "base/text.h"
 #include "dockerfile/recipe/check.h"
@@ -16,17 +17,22 @@ namespace starling::dockerfile::recipe {
 namespace {
 
 constexpr std::string_view kUvImage = "ghcr.io/astral-sh/uv:";  // of builder version 1
-/// Builder version 2 has released programs, whose digests are known.
-constexpr std::string_view kUvContext = "uv-";
 constexpr std::string_view kUvVersion = "0.13.9";
 // Not in the image: what is fetched once serves all builds, and changes none of them.
 constexpr std::string_view kPipCache = "--mount=type=cache,target=/root/.cache/pip ";
 constexpr std::string_view kUvCache = "--mount=type=cache,target=/root/.cache/uv ";
+constexpr std::string_view kCondaCache = "--mount=type=cache,target=/root/.cache/conda ";
 constexpr std::string_view kPoetryCache = "--mount=type=cache,target=/root/.cache/pypoetry ";
 // Two apt-get at once would wait for each other's lock in vain.
 constexpr std::string_view kAptCache = "--mount=type=cache,target=/var/cache/apt,sharing=locked ";
 // Where a stage of a Dockerfile can go on after text of the user's.
 constexpr std::string_view kSentinel = "STOPSIGNAL 9\n";
+
+/// Whether micromamba takes the file for conda-lock's, which has each package with its digest.
+/// Source: libmamba, is_conda_env_lockfile_name().
+bool IsCondaLock(const ContextPath& file) {
+  return file.path.ends_with("-lock.yml") || file.path.ends_with("-lock.yaml");
+}
 
 /// ENV or LABEL with a line end in the value: what it says.
 struct ValueWithLineEnd {
@@ -285,10 +291,14 @@ class Renderer {
                       "/.uv/uv");
       return;
     }
-    const std::string context =
-        fmt::format("{}{}", kUvContext, version.value_or(std::string(kUvVersion)));
+    CopyTool("uv", version.value_or(std::string(kUvVersion)));
+  }
+  /// To /.TOOL/TOOL: a released program, whose digest is known.
+  void CopyTool(std::string_view tool, const std::string& version) {
+    const std::string context = fmt::format("{}-{}", tool, version);
     contexts_.insert(context);
-    CopyInstruction("--link --from=" + context, "/uv", "/.uv/uv");
+    CopyInstruction("--link --from=" + context, fmt::format("/{}", tool),
+                    fmt::format("/.{0}/{0}", tool));
   }
 
   /// What installs packages, in each of its forms.
@@ -629,16 +639,33 @@ class Renderer {
     return OkStatus();
   }
   Status Write(const Micromamba& step) {
-    if (LocksPackages()) {
-      return CannotBeLocked("what micromamba installs cannot be locked");
+    const bool has_lock =
+        step.packages.empty() && step.spec_file.has_value() && IsCondaLock(*step.spec_file);
+    if (LocksPackages() && !has_lock) {
+      return CannotBeLocked(
+          "what micromamba installs is locked by conda-lock's own NAME-lock.yml alone, as "
+          "\"spec_file\" without \"packages\"");
     }
+    std::string flags = SecretMounts(step.secrets);
     std::string command = "micromamba install" + Words(step.packages);
+    if (step.micromamba_version) {
+      CopyTool("micromamba", *step.micromamba_version);
+      if (!std::exchange(has_conda_, true)) {
+        Instruction("ENV MAMBA_ROOT_PREFIX=/opt/conda PATH=/opt/conda/bin:$PATH");
+      }
+      flags = std::string(kCondaCache) + flags;
+      command =
+          Dated() + "CONDA_PKGS_DIRS=/root/.cache/conda /.micromamba/" + command + " --always-copy";
+    }
     if (step.spec_file) {
       const std::string file = "/" + FileName(*step.spec_file);
       CopyFrom(*step.spec_file, file);
-      command += fmt::format(" -f {} -n base", QuoteWord(file));
+      command += " -f " + QuoteWord(file);
     }
-    RunCommand(SecretMounts(step.secrets), command + Words("-c ", step.channels) + " --yes");
+    if (step.spec_file || step.micromamba_version) {
+      command += " -n base";
+    }
+    RunCommand(flags, command + Words("-c ", step.channels) + " --yes");
     return OkStatus();
   }
 
@@ -668,6 +695,7 @@ class Renderer {
   int next_line_ = 1;
   std::string pointer_;
   char escape_ = '\\';
+  bool has_conda_ = false;  // a step has put it into PATH
   std::vector<StepLines> steps_;
   std::map<int, ValueWithLineEnd> values_;  // by line
   std::string line_end_at_;

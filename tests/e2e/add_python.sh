@@ -127,7 +127,7 @@ expect "the layer in eight more images is sent" \
   "$(registry_requests "$work" "$mark" | grep -cE "PUT .*digest=$(layer_of one:1 1 | sed s/:/%3A/)" || true)" 0
 "$bin/ctr" -a "$CONTAINERD_ADDRESS" image ls -q | xargs -r "$bin/ctr" -a "$CONTAINERD_ADDRESS" image rm --sync >/dev/null
 starling build prune --pythons --address "$CONTAINERD_ADDRESS" --state-dir "$work/state" >"$work/pruned"
-expect_match "what is pruned" "$(cat "$work/pruned")" "1 Pythons removed, 0 uv"
+expect_match "what is pruned" "$(cat "$work/pruned")" "1 Pythons removed, 0 tools"
 # containerd may collect what nobody needs any more while this goes on.
 build again:1 image from-registry "$REGISTRY/base:1" --add-python 3.12.3
 expect "the layer that is made anew" "$(layer_of again:1 1)" "$(layer_of one:1 1)"

@@ -5,12 +5,17 @@ package_index.py wheel DIRECTORY NAME VERSION [REQUIREMENT...]
     adds a wheel to the index of Python packages in DIRECTORY (PEP 503)
 package_index.py deb DIRECTORY NAME VERSION [DEPENDENCY...]
     adds a package to the Debian archive in DIRECTORY, of the form "deb [trusted=yes] URL ./"
+package_index.py conda DIRECTORY NAME VERSION [DEPENDENCY...]
+    adds a package to the conda channel in DIRECTORY
 """
 
 import hashlib
+import io
+import json
 import pathlib
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 
@@ -56,5 +61,29 @@ def add_deb(archive, name, version, dependencies):
         packages.write(stanza)
 
 
+def add_conda(channel, name, version, dependencies):
+    directory = channel / "noarch"
+    directory.mkdir(parents=True, exist_ok=True)
+    index = {"name": name, "version": version, "build": "0", "build_number": 0, "depends": dependencies, "subdir": "noarch", "noarch": "generic"}
+    file, content = f"share/{name}", f"{version}\n"
+    paths = {"path": {"_path": file, "path_type": "hardlink", "sha256": hashlib.sha256(content.encode()).hexdigest(), "size_in_bytes": len(content)}}
+    package = directory / f"{name}-{version}-0.tar.bz2"
+    with tarfile.open(package, "w:bz2") as tar:
+        for path, text in {
+            "info/index.json": json.dumps(index),
+            "info/paths.json": json.dumps({"paths": list(paths.values()), "paths_version": 1}),
+            file: content,
+        }.items():
+            member = tarfile.TarInfo(path)
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text.encode()))
+    # One package a line, for those who read it without a parser.
+    repodata = directory / "repodata.json"
+    known = json.loads(repodata.read_text())["packages"] if repodata.exists() else {}
+    known[package.name] = {**index, "size": package.stat().st_size, "sha256": digest(package)}
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in sorted(known.items()))
+    repodata.write_text(f'{{"info": {{"subdir": "noarch"}}, "packages": {{\n{lines}\n}}, "packages.conda": {{}}, "repodata_version": 1}}\n')
+
+
 kind, directory, name, version, *needs = sys.argv[1:]
-{"wheel": add_wheel, "deb": add_deb}[kind](pathlib.Path(directory), name, version, needs)
+{"wheel": add_wheel, "deb": add_deb, "conda": add_conda}[kind](pathlib.Path(directory), name, version, needs)

@@ -116,6 +116,58 @@ app=docker.io/library/whole:1
 expect "lines with a secret, and what a Dockerfile has for a context" "$(read_file /lines)" $'MTDockerfile\nfile'
 expect "what a run from Python prints" "$(tail -n 1 "$work/python.out")" "from Python"
 
+# micromamba, of a version whose digest is known, installs from a channel on a base that has neither. Its place is taken by a
+# program that knows the same words.
+mkdir -p "$work/web/9.9.9-0" "$work/web/2.8.1-0" "$work/conda"
+cp "$here/micromamba.sh" "$work/web/9.9.9-0/micromamba-linux-64"
+cp "$here/micromamba.sh" "$work/web/2.8.1-0/micromamba-linux-64"
+(cd "$work/web" && sha256sum 9.9.9-0/micromamba-linux-64 >"$work/tools.sha256")
+for name in e2e-app e2e-low; do "$here/package_index.py" conda "$work/web/channel" $name 1.0; done
+start_process "$work/web.log" python3 "$here/file_server.py" "$work/web" "$work/git"
+wait_until 20 "the server's start" test -s "$work/web.log"
+web=$(head -n 1 "$work/web.log")
+{
+  echo 'package:'
+  for name in e2e-app e2e-low; do
+    package=noarch/$name-1.0-0.tar.bz2
+    printf -- '- name: %s\n  version: "1.0"\n  manager: conda\n  platform: linux-64\n  dependencies: {}\n  url: http://%s/channel/%s\n  hash:\n    sha256: %s\n  category: main\n  optional: false\n' \
+      $name "$web" $package "$(sha256sum "$work/web/channel/$package" | cut -d' ' -f1)"
+  done
+} >"$work/conda/conda-lock.yml"
+export STARLING_MICROMAMBA_SOURCE=http://$web
+cat >"$work/conda.py" <<'P'
+import os
+import sys
+
+import starling
+
+base, work, web, version, *options = sys.argv[1:]
+image = starling.Image.from_registry(base)
+if "--lock" in options:
+    image = image.micromamba_install(spec_file=f"{work}/conda/conda-lock.yml", micromamba_version=version)
+else:
+    image = image.micromamba_install("e2e-app=1.0", "e2e-low=1.0", channels=[f"http://{web}/channel"], micromamba_version=version)
+image.build("conda:1", options=["--address", os.environ["CONTAINERD_ADDRESS"], "--state-dir", f"{work}/state", "--progress", "plain", *options])
+P
+# conda VERSION OPTIONS...
+conda() { PYTHONPATH=$here/../../python/src python3 -B "$work/conda.py" "$REGISTRY/t/base:1" "$work" "$web" "$@" >"$work/build.out" 2>"$work/build.log"; }
+app=docker.io/library/conda:1
+conda 9.9.9 --python-table "$work/tools.sha256" || fail "$(tail -n 20 "$work/build.log")"
+expect_match "where micromamba comes from" "$(cat "$work/build.log")" "micromamba from http://$web/9.9.9-0/micromamba-linux-64"
+expect "packages of a channel" "$(read_file /opt/conda/share/e2e-app)$(read_file /opt/conda/share/e2e-low)" 1.01.0
+if conda 2.8.1; then fail "another program was run as micromamba"; fi
+expect_match "another program in its place" "$(cat "$work/build.log")" \
+  "micromamba-2.8.1: .*2.8.1-0/micromamba-linux-64.*sha256:$(sha256sum "$here/micromamba.sh" | cut -d' ' -f1), not sha256:9689782d863c"
+if conda 9.9.9; then fail "a version without a digest was run"; fi
+expect_match "a version that is not known" "$(cat "$work/build.log")" \
+  "micromamba 9.9.9 for amd64: known are 2.8.1-0; add the digest of its file by --python-table"
+conda 9.9.9 --python-table "$work/tools.sha256" --lock "$work/conda.lock" || fail "$(tail -n 20 "$work/build.log")"
+expect "micromamba in a lock" "$(jq -c .tools "$work/conda.lock")" \
+  "{\"micromamba 9.9.9 amd64\":{\"file\":\"9.9.9-0/micromamba-linux-64\",\"digest\":\"sha256:$(sha256sum "$here/micromamba.sh" | cut -d' ' -f1)\"}}"
+conda 9.9.9 --no-cache --locked --lock "$work/conda.lock" || fail "$(tail -n 20 "$work/build.log")"
+expect "packages of a lock, from the cache of packages" "$(grep -c 'GET /channel/noarch/e2e-.*bz2 ' "$work/web.log")" 2
+expect_match "what is linked" "$(cat "$work/build.log")" "Linking e2e-low-1.0-0.tar.bz2"
+
 # Once more, with nothing changed: the registry is asked what the name stands for, the snapshotter whether the layers are there,
 # and nobody anything else.
 cat >"$work/rebuild.py" <<'P'

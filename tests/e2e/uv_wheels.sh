@@ -5,7 +5,7 @@ set -euo pipefail
 
 here=$(dirname "$(realpath "$0")")
 cache=${STARLING_TEST_CACHE:-/var/cache/starling-test}
-path=$(sed -n 's/^[0-9a-f]\{64\}  \(.*\/uv-.*_x86_64\.whl\)$/\1/p' "$here/../../dockerfile/python/uv.cc")
+path=$(sed -n 's/^[0-9a-f]\{64\}  \(.*\/uv-.*_x86_64\.whl\)$/\1/p' "$here/../../dockerfile/python/tools.cc")
 wheel=$cache/uv/${path##*/}
 mkdir -p "$cache/uv"
 exec 8>"$cache/uv.lock"

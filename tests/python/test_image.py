@@ -167,6 +167,15 @@ STEPS = [
         },
     ),
     (
+        lambda i: i.micromamba_install("a", channels=["c"], micromamba_version="2.8.1-0"),
+        {
+            "step": "micromamba",
+            "packages": ["a"],
+            "channels": ["c"],
+            "micromamba_version": "2.8.1-0",
+        },
+    ),
+    (
         lambda i: i.run_commands("a && b", ["c"], secrets=[TOKEN]),
         {"step": "run", "commands": ["a && b", "c"], "secrets": SECRETS},
     ),

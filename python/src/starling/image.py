@@ -632,11 +632,13 @@ class Image:
         *packages: Packages,
         spec_file: StrPath | None = None,
         channels: Sequence[str] = (),
+        micromamba_version: str | None = None,
         force_build: bool = False,
         env: Mapping[str, str | None] | None = None,
         secrets: Sequence[Secret] = (),
     ) -> Image:
-        """Conda packages, in the order given."""
+        """Conda packages, in the order given: by the image's micromamba, or on any image by that of
+        `micromamba_version` ("latest": the newest known), below /opt/conda."""
         flat = _flatten(packages, "micromamba_install", "use run_commands for options")
         if not flat and spec_file is None:
             return self
@@ -649,6 +651,7 @@ class Image:
             packages=flat,
             spec_file=path,
             channels=_texts(channels, "micromamba_install(channels=)"),
+            micromamba_version=micromamba_version,
             secrets=uses,
         )
         return image._with(step, force_build=force_build)

@@ -144,6 +144,21 @@ TEST(RenderDockerfile, WritesTheInstructionsOfEachStep) {
                    "spec_file": {"context": "c", "path": "env.yml"}})",
        .want = "COPY --from=c env.yml /env.yml\n"
                "RUN micromamba install b 'a>=1' -f /env.yml -n base -c conda-forge --yes\n"},
+      {.name = "micromamba of a version",
+       .steps = R"({"step": "micromamba", "packages": ["a"], "channels": ["http://c/x"],
+                   "micromamba_version": "2.8.1-0", "secrets": [{"id": "i", "variable": "V"}]},
+                   {"step": "micromamba", "spec_file": {"context": "c", "path": "d/env.yml"},
+                   "micromamba_version": "latest"})",
+       .want = "COPY --link --from=micromamba-2.8.1-0 /micromamba /.micromamba/micromamba\n"
+               "ENV MAMBA_ROOT_PREFIX=/opt/conda PATH=/opt/conda/bin:$PATH\n"
+               "RUN --mount=type=cache,target=/root/.cache/conda "
+               "--mount=type=secret,id=i,env=V,required=true CONDA_PKGS_DIRS=/root/.cache/conda "
+               "/.micromamba/micromamba install a --always-copy -n base -c http://c/x --yes\n"
+               "COPY --link --from=micromamba-latest /micromamba /.micromamba/micromamba\n"
+               "COPY --from=c d/env.yml /env.yml\n"
+               "RUN --mount=type=cache,target=/root/.cache/conda "
+               "CONDA_PKGS_DIRS=/root/.cache/conda /.micromamba/micromamba install --always-copy "
+               "-f /env.yml -n base --yes\n"},
       {.name = "add_python",
        .steps = R"({"step": "add_python", "version": "3.11"})",
        .want = "COPY --link --from=python-3.11 /python/. /usr/local\n"
@@ -336,7 +351,14 @@ TEST(RenderRecipe, RefusesToLockWhatHasNoDigests) {
     std::string_view want;
   } cases[] = {
       {"micromamba", R"({"step": "micromamba", "packages": ["a"]})",
-       "/steps/1: what micromamba installs cannot be locked"},
+       "/steps/1: what micromamba installs is locked by conda-lock's own NAME-lock.yml alone"},
+      {"micromamba with packages beside its lock",
+       R"({"step": "micromamba", "packages": ["a"],
+           "spec_file": {"context": "c", "path": "conda-lock.yml"}})",
+       "/steps/1: what micromamba installs is locked by conda-lock's own NAME-lock.yml alone"},
+      {"micromamba by a file that is no lock",
+       R"({"step": "micromamba", "spec_file": {"context": "c", "path": "lock.yml"}})",
+       "/steps/1: what micromamba installs is locked by conda-lock's own NAME-lock.yml alone"},
       {"uv without its lock",
        R"({"step": "uv_sync", "project": {"context": "c", "path": "pyproject.toml"}})",
        "/steps/1: what uv_sync installs is locked by its own uv.lock alone"},
@@ -356,6 +378,17 @@ TEST(RenderRecipe, RefusesToLockWhatHasNoDigests) {
   }
 }
 
+TEST(RenderRecipe, TakesWhatHasALockOfItsOwn) {
+  for (const std::string path : {"conda-lock.yml", "x/app-lock.yaml"}) {
+    const auto lines = LinesWith(R"({"step": "micromamba", "micromamba_version": "2.8.1-0",
+                      "spec_file": {"context": "c", "path": ")" +
+                                     path + "\"}}",
+                                 {.lock_context = "l"});
+    ASSERT_TRUE(lines.ok()) << path << lines.status();
+    EXPECT_THAT(*lines, HasSubstr("micromamba install --always-copy -f /")) << path;
+  }
+}
+
 TEST(RenderRecipe, GivesTheTimeToWhatCompiles) {
   const struct {
     std::string_view name;
@@ -369,6 +402,9 @@ TEST(RenderRecipe, GivesTheTimeToWhatCompiles) {
        " SOURCE_DATE_EPOCH=7 PYC_INVALIDATION_MODE=UNCHECKED_HASH /.uv/uv pip install --python "
        "$(command -v python) --compile-bytecode --link-mode=copy a\n"},
       {"poetry", kPoetry, " SOURCE_DATE_EPOCH=7 poetry install --no-root --compile\n"},
+      {"micromamba", R"({"step": "micromamba", "packages": ["a"], "micromamba_version": "2.8.1"})",
+       " SOURCE_DATE_EPOCH=7 CONDA_PKGS_DIRS=/root/.cache/conda /.micromamba/micromamba install a "
+       "--always-copy -n base --yes\n"},
       {"run", R"({"step": "run", "commands": ["a"]})", "RUN a\n"},
   };
   for (const auto& c : cases) {
