@@ -2,6 +2,7 @@
 
 #include "containerd/client.h"
 #include "oci/manifest.h"
+#include "oci/reference.h"
 
 namespace starling::containerd {
 namespace {
@@ -35,12 +36,15 @@ StatusOr<std::set<oci::Digest>> LayersOf(Client& client, const oci::Descriptor& 
   return layers;
 }
 
+StatusOr<std::vector<std::string>> NamespacesOf(const std::string& address) {
+  return Client({.address = address, .namespace_name = "default"}).Namespaces();
+}
+
 }  // namespace
 
 StatusOr<ImagesByLayer> FindImagesByLayer(const std::string& address) {
   ImagesByLayer found;
-  ASSIGN_OR_RETURN(const std::vector<std::string> namespaces,
-                   Client({.address = address, .namespace_name = "default"}).Namespaces());
+  ASSIGN_OR_RETURN(const std::vector<std::string> namespaces, NamespacesOf(address));
   for (const std::string& name : namespaces) {
     Client client({.address = address, .namespace_name = name});
     ASSIGN_OR_RETURN(const std::vector<Client::Image> images, client.Images());
@@ -60,6 +64,41 @@ StatusOr<ImagesByLayer> FindImagesByLayer(const std::string& address) {
     }
   }
   return found;
+}
+
+StatusOr<std::set<oci::Digest>> FindLayersOfImage(const std::string& address,
+                                                  const std::string& namespace_name,
+                                                  const std::string& name) {
+  std::vector<std::string> namespaces = {namespace_name};
+  if (namespace_name.empty()) {
+    ASSIGN_OR_RETURN(namespaces, NamespacesOf(address));
+  }
+  std::set<std::string> names = {name};
+  if (const auto reference = oci::Reference::Parse(name); reference.ok()) {
+    names.insert(reference->ToString());
+  }
+  std::set<oci::Digest> layers;
+  bool is_known = false;
+  for (const std::string& one : namespaces) {
+    Client client({.address = address, .namespace_name = one});
+    for (const std::string& spelled : names) {
+      const auto target = client.GetImage(spelled);
+      if (target.status().code() == StatusCode::kNotFound) {
+        continue;
+      }
+      RETURN_IF_ERROR(target.status());
+      ASSIGN_OR_RETURN(auto of_one, LayersOf(client, *target, /*may_be_index=*/true));
+      layers.merge(of_one);
+      is_known = true;
+    }
+  }
+  if (!is_known) {
+    return MakeError(
+        StatusCode::kNotFound,
+        fmt::format("containerd at {} has no image {} in {}", address, name,
+                    namespace_name.empty() ? "any namespace" : "the namespace " + namespace_name));
+  }
+  return layers;
 }
 
 }  // namespace starling::containerd

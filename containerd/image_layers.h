@@ -18,4 +18,12 @@ using ImagesByLayer = std::map<oci::Digest, std::set<std::string>>;
 /// image only. Blocks. Errors: those of Client.
 StatusOr<ImagesByLayer> FindImagesByLayer(const std::string& address);
 
+/// The layers of the image that the containerd at `address` knows by `name`, as it lists it or
+/// short for that, in `namespace_name` or, if that is empty, in any of its namespaces; of all
+/// platforms whose manifests it holds. Blocks. Errors: kNotFound when it knows none; those of
+/// Client.
+StatusOr<std::set<oci::Digest>> FindLayersOfImage(const std::string& address,
+                                                  const std::string& namespace_name,
+                                                  const std::string& name);
+
 }  // namespace starling::containerd

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -24,6 +25,7 @@ constexpr int kSomethingLeft = 4;
 struct Arguments {
   std::string address = kDaemonSocket;
   std::string containerd = "/run/containerd/containerd.sock";
+  std::string containerd_namespace;
   std::string root;
   std::string mount;
   std::string name;
@@ -144,14 +146,62 @@ Status List(layer::Cache& cache, const Arguments& arguments) {
   return OkStatus();
 }
 
+/// Does with each layer of an image that containerd alone knows by its name what `change` could not
+/// do with the image, for the reason `unknown`. How many layers that concerned.
+StatusOr<uint64_t> ChangeLayersOfContainerd(
+    const Arguments& arguments, const Status& unknown,
+    const std::function<StatusOr<uint64_t>(const std::string&)>& change) {
+  const bool is_layer = oci::Digest::Parse(arguments.name).ok();
+  if (is_layer || !arguments.root.empty() || !arguments.mount.empty()) {
+    return unknown;
+  }
+  const auto layers = containerd::FindLayersOfImage(arguments.containerd,
+                                                    arguments.containerd_namespace, arguments.name);
+  if (!layers.ok()) {
+    return MakeError(unknown.code(),
+                     fmt::format("{}; {}", MessageOf(unknown), MessageOf(layers.status())));
+  }
+  uint64_t changed = 0;
+  for (const oci::Digest& layer : *layers) {
+    const auto count = change(layer.ToString());
+    if (!count.ok() && count.status().code() != StatusCode::kNotFound) {
+      return count;
+    }
+    changed += count.value_or(0);
+  }
+  if (changed == 0) {
+    return MakeError(unknown.code(),
+                     fmt::format("{}; nor of one of its {} layers, of which containerd knows",
+                                 MessageOf(unknown), layers->size()));
+  }
+  return changed;
+}
+
+StatusOr<uint64_t> PinWherever(layer::Cache& cache, const Arguments& arguments) {
+  const auto layers = cache.Pin(arguments.name);
+  return layers.status().code() == StatusCode::kNotFound
+             ? ChangeLayersOfContainerd(arguments, layers.status(),
+                                        [&](const std::string& layer) { return cache.Pin(layer); })
+             : layers;
+}
+
+StatusOr<uint64_t> UnpinWherever(layer::Cache& cache, const Arguments& arguments) {
+  const auto layers = cache.Unpin(arguments.name);
+  return layers.status().code() == StatusCode::kNotFound
+             ? ChangeLayersOfContainerd(
+                   arguments, layers.status(),
+                   [&](const std::string& layer) { return cache.Unpin(layer); })
+             : layers;
+}
+
 Status Pin(layer::Cache& cache, const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const uint64_t layers, cache.Pin(arguments.name));
+  ASSIGN_OR_RETURN(const uint64_t layers, PinWherever(cache, arguments));
   std::printf("%llu layers are pinned\n", static_cast<unsigned long long>(layers));
   return OkStatus();
 }
 
 Status Unpin(layer::Cache& cache, const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const uint64_t layers, cache.Unpin(arguments.name));
+  ASSIGN_OR_RETURN(const uint64_t layers, UnpinWherever(cache, arguments));
   std::printf("%llu layers have lost a pin\n", static_cast<unsigned long long>(layers));
   return OkStatus();
 }
@@ -273,15 +323,27 @@ void AddCache(CLI::App& app, Run& chosen, int& exit_code) {
     });
     return {command, *arguments};
   };
+  const auto add_containerd = [](CLI::App& command, Arguments& arguments, const char* what_for) {
+    command.add_option("--containerd", arguments.containerd, what_for)
+        ->envname("CONTAINERD_ADDRESS")
+        ->capture_default_str();
+  };
+  const auto add_image = [&](CLI::App& command, Arguments& arguments, const char* spelled) {
+    command.add_option("IMAGE|LAYER", arguments.name, spelled)->required();
+    add_containerd(command, arguments,
+                   "containerd's socket, asked for the layers of an image that starlingd does not "
+                   "know by its name");
+    command
+        .add_option("-n,--namespace", arguments.containerd_namespace,
+                    "Where containerd has that image; all namespaces without")
+        ->envname("CONTAINERD_NAMESPACE");
+  };
   {
     auto [command, arguments] =
         add("ls", "Show the layers: how much is held, why they stay, who uses them", List,
             "Example: starling cache ls --json");
-    command
-        .add_option("--containerd", arguments.containerd,
-                    "containerd's socket, asked for the images that use the layers of starlingd")
-        ->envname("CONTAINERD_ADDRESS")
-        ->capture_default_str();
+    add_containerd(command, arguments,
+                   "containerd's socket, asked for the images that use the layers of starlingd");
     command.add_flag("--json", arguments.json, "Print JSON");
   }
   {
@@ -289,13 +351,12 @@ void AddCache(CLI::App& app, Run& chosen, int& exit_code) {
         "pin", "Keep what is held of an image or a layer, until it is unpinned", Pin,
         "What is pinned is not evicted, after a restart either; removing its image removes it.\n"
         "Example: starling cache pin ghcr.io/me/app:1-esgz");
-    command.add_option("IMAGE|LAYER", arguments.name, "As `starling cache ls` shows it")
-        ->required();
+    add_image(command, arguments, "As `starling cache ls`, or containerd, shows it");
   }
   {
     auto [command, arguments] =
         add("unpin", "End that", Unpin, "Example: starling cache unpin ghcr.io/me/app:1-esgz");
-    command.add_option("IMAGE|LAYER", arguments.name, "As it was pinned")->required();
+    add_image(command, arguments, "As it was pinned");
   }
   {
     auto [command, arguments] =

@@ -110,5 +110,59 @@ TEST_F(ImageLayersTest, LooksIntoEveryNamespace) {
   EXPECT_EQ(FindImagesByLayer("/nowhere/c.sock").status().code(), StatusCode::kUnavailable);
 }
 
+TEST_F(ImageLayersTest, FindsTheLayersOfAnImageByItsName) {
+  oci::Index index;
+  index.media_type = std::string(oci::media_type::kOciIndex);
+  index.manifests = {StoreManifest({"base", "two"}),
+                     BlobOf(ManifestOf({"never", "pulled"}), oci::media_type::kOciManifest)};
+  Name("docker.io/library/app:1", StoreManifest({"base", "one"}));
+  Name("reg.example/two:1", Store(index.ToJson(), oci::media_type::kOciIndex));
+  Name("gone:1", BlobOf("nothing", oci::media_type::kOciManifest));
+  const struct {
+    std::string_view what;
+    std::string name;
+    StatusCode code = StatusCode::kOk;
+    std::set<oci::Digest> layers;
+  } cases[] = {
+      {"as it is listed",
+       "docker.io/library/app:1",
+       StatusCode::kOk,
+       {Layer("base"), Layer("one")}},
+      {"short", "app:1", StatusCode::kOk, {Layer("base"), Layer("one")}},
+      {"an index", "reg.example/two:1", StatusCode::kOk, {Layer("base"), Layer("two")}},
+      {"no image", "app:2", StatusCode::kNotFound, {}},
+      {"no name", "-- no name --", StatusCode::kNotFound, {}},
+      {"without its manifest", "gone:1", StatusCode::kNotFound, {}},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.what);
+    const auto layers = FindLayersOfImage(socket_, "default", c.name);
+    EXPECT_EQ(layers.status().code(), c.code) << layers.status();
+    EXPECT_EQ(layers.value_or(std::set<oci::Digest>()), c.layers);
+  }
+}
+
+TEST_F(ImageLayersTest, LooksForAnImageWhereItIsTold) {
+  Name("one:1", StoreManifest({"base"}));
+  containerd_.Change(
+      [](FakeContainerd::State& state) { state.namespaces = {"default", "k8s.io"}; });
+  const auto asked = [&](const std::string& namespace_name) {
+    const size_t before = containerd_.calls().size();
+    EXPECT_TRUE(FindLayersOfImage(socket_, namespace_name, "one:1").ok());
+    std::set<std::string> namespaces;
+    const auto calls = containerd_.calls();
+    for (size_t i = before; i < calls.size(); ++i) {
+      if (calls[i].name == "images.Get") {
+        namespaces.insert(calls[i].namespace_name);
+      }
+    }
+    return namespaces;
+  };
+  EXPECT_THAT(asked(""), ElementsAre("default", "k8s.io"));
+  EXPECT_THAT(asked("k8s.io"), ElementsAre("k8s.io"));
+  EXPECT_EQ(FindLayersOfImage("/nowhere/c.sock", "", "one:1").status().code(),
+            StatusCode::kUnavailable);
+}
+
 }  // namespace
 }  // namespace starling::containerd
