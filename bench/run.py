@@ -9,6 +9,7 @@ Needs root. Runs alone: anything else on the machine shows.
 
   run.py                                             everything that is not optional, 5 runs, an hour and a half
   run.py --only ml --systems starling,stargz --links wan --runs 1
+  run.py --only ml --systems starling-optimized,starling-peer-optimized,stargz-optimized,stargz-peer-optimized --links wan
   run.py --only services --containers 1,50 --systems starling --links wan
 """
 
@@ -70,7 +71,7 @@ def choose(known, names, what, default):
 
 
 def systems_of(image, names):
-    default = systems.SYSTEMS if image.every_system else systems.MAIN_SYSTEMS
+    default = systems.DEFAULT_SYSTEMS if image.every_system else systems.MAIN_SYSTEMS
     return choose(systems.SYSTEMS, names, "system", default)
 
 
@@ -133,7 +134,7 @@ def measure_all(arguments, chosen_images, service_images, chosen_links, work, st
     services = systems_of(service_images[0], arguments.systems) if service_images else []
     programs = Programs(built, arguments, [system for _, each in chosen for system in each] + services, chosen_links)
     registry = stack.enter_context(servers.Registry(work, arguments.directory / "registry"))
-    store = images.ImageStore(arguments.directory, registry, programs.starling, say)
+    store = images.ImageStore(arguments.directory, registry, programs.starling, say, built)
     layers = {(image.name, form): store.provide(image, form)
               for image, each in chosen + [(image, services) for image in service_images]
               for form in sorted({system.form for system in each})}

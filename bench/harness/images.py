@@ -3,8 +3,9 @@
 import dataclasses
 import json
 import pathlib
+import tempfile
 
-from harness import access, processes
+from harness import access, processes, servers
 
 BENCH = pathlib.Path(__file__).resolve().parents[1]
 
@@ -56,13 +57,15 @@ SERVICES = tuple(Image(f"service{number}", "Debian's base and 100 MB of its own;
 
 class ImageStore:
     """The layouts below `directory` and their forms in a registry: `plain` is the layers as gzip, `esgz` as eStargz,
-    `landmarks` as eStargz with the files that the job opens first."""
+    `landmarks` as eStargz with the files that the job opens first, `optimized` as `starling optimize` writes it,
+    `peer-optimized` as the peer's own tool does (`peers`: a peers.Peers)."""
 
-    def __init__(self, directory, registry, starling, say):
+    def __init__(self, directory, registry, starling, say, peers=None):
         self.directory = pathlib.Path(directory)
         self.registry = registry
         self.starling = starling
         self.say = say
+        self.peers = peers
 
     def make(self, image):
         """The image's OCI layout."""
@@ -108,8 +111,28 @@ class ImageStore:
                 wanted.write_text("".join(f"{path}\n" for path in access.record(layout, image.name, self.directory)))
             self.say(f"converting {image.name} to eStargz with landmarks")
             processes.run(self.starling, "convert", "--prioritize", wanted, plain, target)
+        elif form == "optimized":
+            self.say(f"optimizing {image.name}")
+            processes.run(self.starling, "optimize", plain, "-t", target, timeout=600)
+        elif form == "peer-optimized":
+            self.provide(image, "plain")
+            self.say(f"optimizing {image.name} by the peer's tool")
+            self._optimize_by_peer(*(self.reference(image, name, self.registry.host) for name in ("plain", form)))
         else:
             raise processes.BenchError(f"no form {form} of images")
+
+    def _optimize_by_peer(self, source, target):
+        program, containerd_bin = self.peers.stargz_optimize(), self.peers.containerd()
+        work = pathlib.Path(tempfile.mkdtemp(prefix="o", dir=self.directory))
+        try:
+            with servers.Containerd(work, containerd_bin, unpack=[("overlayfs", "")]) as containerd:
+                processes.run(*containerd.ctr("images", "pull", "--plain-http", source), timeout=600)
+                processes.run(program, "-address", containerd.address, "-namespace", servers.NAMESPACE, source, target,
+                              timeout=1200)
+                processes.run(*containerd.ctr("images", "push", "--plain-http", target), timeout=600)
+        finally:
+            processes.remove_cgroups(servers.NAMESPACE)
+            processes.remove_tree(work)
 
     def _layers(self, image, form):
         manifest = json.loads(processes.run("skopeo", "inspect", "--raw", "--tls-verify=false",

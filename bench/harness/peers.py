@@ -32,6 +32,9 @@ class Peers:
     def stargz(self):
         return self._build("stargz", BENCH / "peers/stargz")
 
+    def stargz_optimize(self):
+        return self._build("stargz-optimize", BENCH / "peers/stargz", "./optimize")
+
     def buildkit(self):
         """The directory with buildkitd and buildctl."""
         for program in ("buildkitd", "buildctl"):

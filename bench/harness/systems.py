@@ -14,6 +14,7 @@ class System:
     differ: str = ""
     plugins: str = ""  # further configuration of containerd
     lazy: bool = False
+    optional: bool = False  # measured only when it is named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,13 @@ SYSTEMS = {system.name: system for system in (
     System("starling-landmarks", "Starling, eStargz with the job's files first", "landmarks", "stargz",
            daemon="starling", lazy=True),
     System("starling-gzip", "Starling, the image as overlayfs gets it", "plain", "stargz", daemon="starling"),
+    # Whose tool makes the image that starts sooner?
+    *(System(f"{daemon}-{form}", f"{name}, {about}", form, "stargz", daemon=daemon, lazy=True, optional=True)
+      for daemon, name in (("starling", "Starling"), ("stargz", "stargz-snapshotter 0.18.2"))
+      for form, about in (("optimized", "the image as `starling optimize` writes it"),
+                          ("peer-optimized", "the image as stargz-snapshotter's `ctr-remote image optimize` writes it"))),
 )}
+DEFAULT_SYSTEMS = tuple(name for name, system in SYSTEMS.items() if not system.optional)
 MAIN_SYSTEMS = ("overlayfs", "stargz", "starling")
 
 LINKS = {link.name: link for link in (
