@@ -10,8 +10,8 @@
 namespace starling::layer {
 namespace {
 
-/// Of these the rest costs less than another request would.
-constexpr uint64_t kSmallFileBytes = 1 << 20;
+/// Less than this costs less than another request would.
+constexpr uint64_t kRequestBytes = 1 << 20;
 
 /// A regular file, by where its content lies.
 struct Place {
@@ -40,8 +40,14 @@ std::vector<Place> PlacesOf(const erofs::ImageReader& index) {
   return places;
 }
 
-bool IsReadInParts(const NeededFile& file) {
-  return file.size_bytes > kSmallFileBytes && file.needed_bytes < file.size_bytes / 2;
+bool IsReadInParts(const NeededFile& file, const store::LayerInfo& layer) {
+  const double density =
+      layer.data_size_bytes == 0
+          ? 1
+          : static_cast<double>(layer.blob_size_bytes) / static_cast<double>(layer.data_size_bytes);
+  const double rest_bytes = static_cast<double>(file.size_bytes - file.needed_bytes) * density;
+  return file.needed_bytes < file.size_bytes / 2 &&
+         rest_bytes > static_cast<double>(file.parts * kRequestBytes);
 }
 
 }  // namespace
@@ -54,7 +60,10 @@ std::vector<NeededFile> FindNeededFiles(const erofs::ImageReader& index,
     NeededFile file{.size_bytes = place.size_bytes, .first_need = AccessProfile::kMaxFirstNeed};
     auto range = std::ranges::upper_bound(ranges, place.data_address, {},
                                           [](const AccessRange& r) { return r.range.end(); });
+    uint64_t part_end = 0;
     for (; range != ranges.end() && range->range.data_address < end; ++range) {
+      file.parts += file.parts == 0 || range->range.data_address > part_end ? 1 : 0;
+      part_end = range->range.end();
       file.needed_bytes += std::min(end, range->range.end()) -
                            std::max(place.data_address, range->range.data_address);
       file.first_need = std::min(file.first_need, range->first_need);
@@ -69,16 +78,17 @@ std::vector<NeededFile> FindNeededFiles(const erofs::ImageReader& index,
   return files;
 }
 
-std::vector<NeededFile> WorthPrefetching(std::vector<NeededFile> files, uint32_t runs) {
-  std::erase_if(files, [runs](const NeededFile& file) {
+std::vector<NeededFile> WorthPrefetching(std::vector<NeededFile> files, uint32_t runs,
+                                         const store::LayerInfo& layer) {
+  std::erase_if(files, [&](const NeededFile& file) {
     const bool is_usual = 2 * uint64_t{file.runs} >= runs;
-    return !is_usual || IsReadInParts(file);
+    return !is_usual || IsReadInParts(file, layer);
   });
   return files;
 }
 
-std::vector<NeededFile> ReadInParts(std::vector<NeededFile> files) {
-  std::erase_if(files, [](const NeededFile& file) { return !IsReadInParts(file); });
+std::vector<NeededFile> ReadInParts(std::vector<NeededFile> files, const store::LayerInfo& layer) {
+  std::erase_if(files, [&](const NeededFile& file) { return !IsReadInParts(file, layer); });
   return files;
 }
 

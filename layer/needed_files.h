@@ -9,6 +9,7 @@
 
 #include "erofs/image_reader.h"
 #include "layer/access_profile.h"
+#include "store/layer_store.h"
 
 namespace starling::layer {
 
@@ -17,6 +18,7 @@ struct NeededFile {
   std::string path;  // from the layer's root, "/usr/bin/x", by one of its names
   uint64_t size_bytes = 0;
   uint64_t needed_bytes = 0;
+  uint32_t parts = 0;  // stretches that were needed, with something between them that was not
   std::chrono::milliseconds first_need{0};
   uint32_t runs = 0;  // that needed what most runs needed of it
 
@@ -29,11 +31,14 @@ std::vector<NeededFile> FindNeededFiles(const erofs::ImageReader& index,
                                         std::span<const AccessRange> ranges);
 
 /// Those of `files` that are worth their bytes when they are fetched whole before anybody asks, in
-/// their order: needed by at least half of the `runs`, and small or read for the most part.
-std::vector<NeededFile> WorthPrefetching(std::vector<NeededFile> files, uint32_t runs);
+/// their order: needed by at least half of the `runs`, and read for the most part, or in so many
+/// parts that a request for each would cost more than the rest, which is as well compressed as all
+/// of the `layer`.
+std::vector<NeededFile> WorthPrefetching(std::vector<NeededFile> files, uint32_t runs,
+                                         const store::LayerInfo& layer);
 
-/// Those of `files` that are large and of which runs read parts only, in their order: smaller
+/// Those of `files` that are large and of which runs read a few parts only, in their order: smaller
 /// chunks save the rest.
-std::vector<NeededFile> ReadInParts(std::vector<NeededFile> files);
+std::vector<NeededFile> ReadInParts(std::vector<NeededFile> files, const store::LayerInfo& layer);
 
 }  // namespace starling::layer

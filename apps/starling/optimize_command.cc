@@ -104,8 +104,8 @@ StatusOr<Needs> FindNeeds(oci::ImageSource& source, const oci::Manifest& manifes
         ASSIGN_OR_RETURN(const layer::LayerIndex index, layer::ReadIndex(source, layer));
         ASSIGN_OR_RETURN(const erofs::ImageReader reader, erofs::ImageReader::Open(index.image));
         const std::vector<NeededFile> files = layer::FindNeededFiles(reader, access.ranges);
-        of_layer = {.first = layer::WorthPrefetching(files, profile.runs()),
-                    .in_parts = layer::ReadInParts(files)};
+        of_layer = {.first = layer::WorthPrefetching(files, profile.runs(), index.info),
+                    .in_parts = layer::ReadInParts(files, index.info)};
       }
     }
   }
@@ -122,6 +122,7 @@ Json FilesToJson(const oci::Manifest& manifest, const Needs& needs,
       names.push_back({{"path", file.path},
                        {"size", file.size_bytes},
                        {"neededSize", file.needed_bytes},
+                       {"parts", file.parts},
                        {"firstNeedSeconds", std::chrono::duration<double>(file.first_need).count()},
                        {"runs", file.runs}});
     }

@@ -50,16 +50,19 @@ TEST_F(NeededFilesTest, AreThoseThatRangesTouchInTheOrderOfNeed) {
       {.path = "/c",
        .size_bytes = 30'000,
        .needed_bytes = 150,
+       .parts = 2,
        .first_need = milliseconds(20),
        .runs = 2},
       {.path = "/b",
        .size_bytes = 20'000,
        .needed_bytes = 100,
+       .parts = 1,
        .first_need = milliseconds(40),
        .runs = 2},
       {.path = "/a",
        .size_bytes = 10'000,
        .needed_bytes = 4096,
+       .parts = 1,
        .first_need = milliseconds(70),
        .runs = 1},
   };
@@ -68,20 +71,30 @@ TEST_F(NeededFilesTest, AreThoseThatRangesTouchInTheOrderOfNeed) {
 }
 
 TEST(WorthPrefetching, LeavesOutWhatIsRareOrSparse) {
-  const auto file = [](const char* path, uint64_t size_bytes, uint64_t needed_bytes,
-                       uint32_t runs) {
-    return NeededFile{
-        .path = path, .size_bytes = size_bytes, .needed_bytes = needed_bytes, .runs = runs};
+  const auto file = [](const char* path, uint64_t size_bytes, uint64_t needed_bytes, uint32_t runs,
+                       uint32_t parts = 1) {
+    return NeededFile{.path = path,
+                      .size_bytes = size_bytes,
+                      .needed_bytes = needed_bytes,
+                      .parts = parts,
+                      .runs = runs};
   };
   const std::vector<NeededFile> files = {
-      file("/dense", 10 << 20, 5 << 20, 4),      file("/sparse", 10 << 20, 4 << 20, 4),
-      file("/small and sparse", 1 << 20, 1, 4),  file("/in half of the runs", 100, 100, 2),
+      file("/dense", 10 << 20, 5 << 20, 4),
+      file("/sparse", 10 << 20, 4 << 20, 4, 5),
+      file("/small and sparse", 1 << 20, 1, 4),
+      file("/in half of the runs", 100, 100, 2),
       file("/in less of the runs", 100, 100, 1),
+      file("/sparse, in many parts", 10 << 20, 4 << 20, 4, 6),
   };
-  const std::vector<NeededFile> want = {files[0], files[2], files[3]};
-  EXPECT_EQ(WorthPrefetching(files, 4), want);
-  EXPECT_EQ(WorthPrefetching(files, 2).size(), 4U);
-  EXPECT_EQ(ReadInParts(files), std::vector<NeededFile>{files[1]});
+  const store::LayerInfo dense{.blob_size_bytes = 100, .data_size_bytes = 100};
+  const std::vector<NeededFile> want = {files[0], files[2], files[3], files[5]};
+  EXPECT_EQ(WorthPrefetching(files, 4, dense), want);
+  EXPECT_EQ(WorthPrefetching(files, 2, dense).size(), 5U);
+  EXPECT_EQ(ReadInParts(files, dense), std::vector<NeededFile>{files[1]});
+  // Where the rest is so much smaller in the blob, it is not worth five requests.
+  EXPECT_TRUE(ReadInParts(files, {.blob_size_bytes = 80, .data_size_bytes = 100}).empty());
+  EXPECT_EQ(ReadInParts(files, {.blob_size_bytes = 90, .data_size_bytes = 100}).size(), 1U);
 }
 
 }  // namespace
