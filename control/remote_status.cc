@@ -40,6 +40,10 @@ class RemoteStatus : public layer::StatusSource {
       for (const v1::ContainerStalls& stalls : part.containers()) {
         traced.containers.push_back(FromProto(stalls));
       }
+      for (const v1::Fallback& message : part.fallbacks()) {
+        ASSIGN_OR_RETURN(layer::Fallback fallback, FromProto(message));
+        traced.fallbacks.push_back(std::move(fallback));
+      }
       if (part.has_read()) {
         ASSIGN_OR_RETURN(layer::NamedRead named, FromProto(part.read()));
         traced.reads.push_back(std::move(named));

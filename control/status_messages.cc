@@ -49,6 +49,12 @@ StatusOr<store::LayerKey> KeyOf(const std::string& layer, const std::string& toc
   return key;
 }
 
+/// kUnknown for what is no error.
+StatusCode CodeOf(int32_t code) {
+  const bool is_known = code > 0 && code <= static_cast<int32_t>(StatusCode::kUnauthenticated);
+  return is_known ? static_cast<StatusCode>(code) : StatusCode::kUnknown;
+}
+
 StatusOr<std::optional<layer::FetchDecision>> DecisionOf(const v1::LayerStatus& from) {
   if (from.mode().empty()) {
     return std::nullopt;
@@ -75,6 +81,7 @@ v1::SlowRead ToProto(const layer::NamedRead& named) {
   Set(read.times, *to.mutable_times());
   to.set_ended_unix_nanoseconds(ToUnix(read.ended));
   to.set_failed(read.failed);
+  to.set_container(read.container);
   to.set_file(named.file);
   to.set_more_files(named.more_files);
   return to;
@@ -94,6 +101,25 @@ layer::ContainerStalls FromProto(const v1::ContainerStalls& from) {
           .reads = from.reads(),
           .failed = from.failed(),
           .times = TimesOf(from.times())};
+}
+
+v1::Fallback ToProto(const layer::Fallback& fallback) {
+  v1::Fallback to;
+  to.set_image(fallback.image);
+  to.set_digest(fallback.layer.ToString());
+  to.set_code(static_cast<int32_t>(fallback.reason.code()));
+  to.set_reason(std::string(MessageOf(fallback.reason)));
+  to.set_unix_nanoseconds(ToUnix(fallback.time));
+  return to;
+}
+
+StatusOr<layer::Fallback> FromProto(const v1::Fallback& from) {
+  layer::Fallback fallback{.image = from.image(),
+                           .layer = {},
+                           .reason = MakeError(CodeOf(from.code()), from.reason()),
+                           .time = FromUnix(from.unix_nanoseconds())};
+  ASSIGN_OR_RETURN(fallback.layer, oci::Digest::Parse(from.digest()));
+  return fallback;
 }
 
 v1::LayerStatus ToProto(const layer::LayerStatus& status) {
@@ -169,7 +195,8 @@ StatusOr<layer::NamedRead> FromProto(const v1::SlowRead& from) {
                .range = {.data_address = from.data_address(), .size_bytes = from.size_bytes()},
                .times = TimesOf(from.times()),
                .ended = {},
-               .failed = from.failed()},
+               .failed = from.failed(),
+               .container = from.container()},
       .file = from.file(),
       .more_files = from.more_files()};
   named.read.ended = FromUnix(from.ended_unix_nanoseconds());

@@ -46,6 +46,9 @@ grpc::Status StatusService::SlowReads(grpc::ServerContext*, const v1::SlowReadsR
     for (const layer::ContainerStalls& stalls : traced->containers) {
       *head.add_containers() = ToProto(stalls);
     }
+    for (const layer::Fallback& fallback : traced->fallbacks) {
+      *head.add_fallbacks() = ToProto(fallback);
+    }
     bool goes_on = writer->Write(head);
     for (size_t i = 0; goes_on && i < traced->reads.size(); ++i) {
       v1::SlowReadsPart part;

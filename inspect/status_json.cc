@@ -29,7 +29,8 @@ Json ToJson(const layer::NamedRead& named) {
                {"layer", read.layer.layer.ToString()},
                {"dataAddress", read.range.data_address},
                {"size", read.range.size_bytes},
-               {"failed", read.failed}};
+               {"failed", read.failed},
+               {"container", read.container}};
   json.update(ToJson(read.times));
   return json;
 }
@@ -202,7 +203,19 @@ Json ToJson(const std::vector<layer::ImageStatus>& images) {
 Json ToJson(const layer::TracedReads& traced) {
   return {{"forgotten", traced.forgotten},
           {"reads", ReadsToJson(traced.reads)},
-          {"containers", ToJson(traced.containers)}};
+          {"containers", ToJson(traced.containers)},
+          {"fallbacks", ToJson(traced.fallbacks)}};
+}
+
+Json ToJson(const std::vector<layer::Fallback>& fallbacks) {
+  Json json = Json::array();
+  for (const layer::Fallback& fallback : fallbacks) {
+    json.push_back({{"time", FormatTimestamp(fallback.time)},
+                    {"image", fallback.image},
+                    {"layer", fallback.layer.ToString()},
+                    {"reason", Describe(fallback.reason)}});
+  }
+  return json;
 }
 
 Json ToJson(const std::vector<layer::ContainerStalls>& containers) {

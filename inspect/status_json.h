@@ -20,7 +20,8 @@ double Seconds(layer::ReadTimes::Duration time);
 nlohmann::ordered_json ToJson(const std::vector<layer::ImageStatus>& images);
 /// An array.
 nlohmann::ordered_json ToJson(const std::vector<layer::ContainerStalls>& containers);
-/// {"forgotten": N, "reads": [...], "containers": [...]}
+nlohmann::ordered_json ToJson(const std::vector<layer::Fallback>& fallbacks);
+/// {"forgotten": N, "reads": [...], "containers": [...], "fallbacks": [...]}
 nlohmann::ordered_json ToJson(const layer::TracedReads& traced);
 /// An array.
 nlohmann::ordered_json ToJson(const std::vector<layer::ImageActivity>& activities);

@@ -455,7 +455,8 @@ void LazyLayer::Reply(Request& request, StatusOr<Bytes> answer) {
                   .range = request.range,
                   .times = {},
                   .ended = SystemClock().WallTime(),
-                  .failed = !answer.ok()};
+                  .failed = !answer.ok(),
+                  .container = request.asker ? request.asker->container() : ""};
     {
       MutexLock lock(request.mutex);
       read.times = ReadTimes::Of(request.started, request.moments, Now());

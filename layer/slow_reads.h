@@ -49,6 +49,7 @@ struct SlowRead {
   ReadTimes times;
   std::chrono::system_clock::time_point ended;
   bool failed = false;
+  std::string container;  // of who read, if it was known by the end; empty: none, or unknown
 
   friend bool operator==(const SlowRead&, const SlowRead&) = default;
 };

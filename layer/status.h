@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -78,10 +79,21 @@ std::vector<ImageStatus> ByImage(const std::vector<LayerStatus>& layers);
 /// nothing when nothing came so.
 std::optional<double> AheadHitRate(const LayerUse& use);
 
+/// A layer that could not be shown, and was left to the client that asked for it.
+struct Fallback {
+  std::string image;
+  oci::Digest layer;
+  Status reason;
+  std::chrono::system_clock::time_point time;
+
+  friend bool operator==(const Fallback&, const Fallback&) = default;
+};
+
 struct TracedReads {
   std::vector<NamedRead> reads;             // oldest first
   uint64_t forgotten = 0;                   // earlier ones
   std::vector<ContainerStalls> containers;  // whose reads waited, also shortly
+  std::vector<Fallback> fallbacks;          // the latest, oldest first
 
   friend bool operator==(const TracedReads&, const TracedReads&) = default;
 };

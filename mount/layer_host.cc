@@ -23,6 +23,7 @@
 #include "layer/fetch_scheduler.h"
 #include "layer/file_names.h"
 #include "layer/gzip_index_store.h"
+#include "layer/latest.h"
 #include "layer/layer_cache.h"
 #include "layer/layer_opener.h"
 #include "layer/lazy_layer.h"
@@ -159,7 +160,14 @@ class HostStatus : public layer::StatusSource {
     const layer::SlowReads::Trace trace = slow_reads_->List();
     return layer::TracedReads{.reads = Named(trace.reads),
                               .forgotten = trace.forgotten,
-                              .containers = container_waits_->List()};
+                              .containers = container_waits_->List(),
+                              .fallbacks = fallbacks_.List().kept};
+  }
+  void OnFallback(const LayerSpec& layer, const Status& reason) {
+    fallbacks_.Add({.image = layer.image,
+                    .layer = layer.layer,
+                    .reason = MakeError(reason.code(), MessageOf(reason).substr(0, kReasonBytes)),
+                    .time = SystemClock().WallTime()});
   }
   StatusOr<std::vector<layer::ImageStart>> Starts() override { return starts_(); }
   const std::shared_ptr<layer::SlowReads>& slow_reads() const { return slow_reads_; }
@@ -179,7 +187,11 @@ class HostStatus : public layer::StatusSource {
     return named;
   }
 
+  static constexpr size_t kFallbacks = 64;      // that are kept
+  static constexpr size_t kReasonBytes = 1024;  // of each; a registry may have said it
+
   ThreadPool finding_{"who", 1};  // the containers of threads
+  layer::Latest<layer::Fallback, kFallbacks> fallbacks_;
   const std::shared_ptr<layer::SlowReads> slow_reads_;
   const std::shared_ptr<layer::RecentFetches> fetches_;
   const std::shared_ptr<layer::ContainerWaits> container_waits_;
@@ -636,9 +648,12 @@ StatusOr<MountedLayer> LayerHost::Mount(uint64_t number, const LayerSpec& layer)
                                  : mounted->is_whole ? counters.whole
                                                      : counters.lazy;
   durations.Observe(SystemClock().Now() - begun);
-  if (const auto code = static_cast<size_t>(mounted.status().code());
-      !mounted.ok() && code < counters.failures.size()) {
-    counters.failures[code].fetch_add(1, std::memory_order_relaxed);
+  if (!mounted.ok()) {
+    state_->host_status.OnFallback(layer, mounted.status());
+    if (const auto code = static_cast<size_t>(mounted.status().code());
+        code < counters.failures.size()) {
+      counters.failures[code].fetch_add(1, std::memory_order_relaxed);
+    }
   }
   return mounted;
 }

@@ -28,6 +28,7 @@ struct Arguments {
   std::string containerd = "/run/containerd/containerd.sock";
   std::string name;
   std::string cause;
+  std::string container;
   std::string start;
   bool json = false;
 };
@@ -155,14 +156,18 @@ Status ShowStatus(const Arguments& arguments) {
   std::vector<layer::ImageStatus> images = layer::ByImage(layers);
   ASSIGN_OR_RETURN(layer::TracedReads traced, source->SlowReads());
   std::vector<layer::ContainerStalls>& containers = traced.containers;
+  std::vector<layer::Fallback>& fallbacks = traced.fallbacks;
   if (!arguments.name.empty()) {
+    std::erase_if(fallbacks, [&](const layer::Fallback& fallback) {
+      return !IsNamed(fallback.image, arguments.name);
+    });
     std::erase_if(images, [&](const layer::ImageStatus& image) {
       return !IsNamed(image.name, arguments.name);
     });
     std::erase_if(containers, [&](const layer::ContainerStalls& stalls) {
       return !images.empty() || !IsContainer(stalls.container, arguments.name);
     });
-    if (images.empty() && containers.empty()) {
+    if (images.empty() && containers.empty() && fallbacks.empty()) {
       return MakeError(StatusCode::kNotFound,
                        fmt::format("no layer of {} is shown, and no read of a container of that "
                                    "name has waited; without a name, `starling status` tells of "
@@ -173,6 +178,7 @@ Status ShowStatus(const Arguments& arguments) {
   if (arguments.json) {
     Json json = inspect::ToJson(images);
     json["containers"] = inspect::ToJson(containers);
+    json["fallbacks"] = inspect::ToJson(fallbacks);
     PrintJson(json);
     return OkStatus();
   }
@@ -189,6 +195,11 @@ Status ShowStatus(const Arguments& arguments) {
     std::printf(
         "container %s\n  stalls    %s\n", Shown(stalls.container).c_str(),
         StallText({.reads = stalls.reads, .failed = stalls.failed, .times = stalls.times}).c_str());
+  }
+  for (const layer::Fallback& fallback : fallbacks) {
+    std::printf("%s  left to the client: %s of %s: %s\n",
+                inspect::FormatTimestamp(fallback.time).c_str(), fallback.layer.ToString().c_str(),
+                Shown(fallback.image).c_str(), Shown(Describe(fallback.reason)).c_str());
   }
   return OkStatus();
 }
@@ -260,6 +271,11 @@ Status ShowTrace(const Arguments& arguments) {
     return ShowStarts(arguments, *control::ConnectToStatus(socket));
   }
   ASSIGN_OR_RETURN(layer::TracedReads traced, control::ConnectToStatus(socket)->SlowReads());
+  if (!arguments.container.empty()) {
+    std::erase_if(traced.reads, [&](const layer::NamedRead& named) {
+      return !IsContainer(named.read.container, arguments.container);
+    });
+  }
   if (!arguments.cause.empty()) {
     std::erase_if(traced.reads, [&](const layer::NamedRead& named) {
       return NameOf(named.read.times.cause()) != arguments.cause;
@@ -275,11 +291,13 @@ Status ShowTrace(const Arguments& arguments) {
   }
   for (const layer::NamedRead& named : traced.reads) {
     const layer::SlowRead& read = named.read;
-    std::printf("%s  %8s  %-7s  %s%s  (%s, %s)\n", inspect::FormatTimestamp(read.ended).c_str(),
+    const std::string in =
+        read.container.empty() ? "" : fmt::format("  in {}", Shown(read.container));
+    std::printf("%s  %8s  %-7s  %s%s  (%s, %s)%s\n", inspect::FormatTimestamp(read.ended).c_str(),
                 TimeText(read.times.total()).c_str(),
                 std::string(NameOf(read.times.cause())).c_str(), Shown(FileText(named)).c_str(),
                 read.failed ? " (failed)" : "", SizeText(read.range.size_bytes).c_str(),
-                read.layer.layer.ToString().substr(0, 19).c_str());
+                read.layer.layer.ToString().substr(0, 19).c_str(), in.c_str());
   }
   return OkStatus();
 }
@@ -311,11 +329,15 @@ void AddTrace(CLI::App& app, Run& chosen) {
   CLI::Option* cause =
       command.add_option("--cause", arguments->cause, "Those alone that waited for this most")
           ->check(CLI::IsMember({"network", "decode", "disk", "queue"}));
+  CLI::Option* container =
+      command.add_option("--container", arguments->container,
+                         "Those alone of this container, by its name or its first 12 letters");
   command
       .add_option("--start", arguments->start,
                   "The start of this image's first container: what it needed when, with the reads "
                   "that waited and the requests")
-      ->excludes(cause);
+      ->excludes(cause)
+      ->excludes(container);
   AddStatusPlace(command, arguments->place);
   command.add_flag("--json", arguments->json, "Print JSON");
   command.footer("Example: starling trace --cause network");

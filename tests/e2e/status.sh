@@ -24,7 +24,7 @@ start_starlingd "$work"
 start_containerd "$work"
 export CONTAINERD_ADDRESS
 expect "nothing is shown" "$(starling status)" "no layers are shown"
-expect "nothing was slow" "$(starling trace --json | jq -c .)" '{"forgotten":0,"reads":[],"containers":[]}'
+expect "nothing was slow" "$(starling trace --json | jq -c .)" '{"forgotten":0,"reads":[],"containers":[],"fallbacks":[]}'
 
 mark=$(registry_mark "$work")
 starling pull "$image" >/dev/null
@@ -88,6 +88,9 @@ wait "$reader" || fail "a read failed"
 starling trace --json >"$work/trace.json"
 expect "the longest read" "$(jq -c '.reads | max_by(.totalSeconds) | [.file, .cause, .failed, .totalSeconds >= 1]' "$work/trace.json")" \
   '["/big2/11","network",false,true]'
+expect "its container" "$(jq -r '.reads | max_by(.totalSeconds).container' "$work/trace.json")" c2
+expect "reads of that container" "$(starling trace --container c2 --json | jq -c '[.reads[].container] | unique')" '["c2"]'
+expect_match "the same for people" "$(starling trace --container c2)" $'  /big2/11  \\(.*\\)  in c2(\n|$)'
 expect "the longest read of the image" "$(starling status "$image" --json | jq -c '.images[0].worstReads[0].file')" '"/big2/11"'
 expect_match "the same for people" "$(starling trace --cause network | grep /big2/11 | sort -k 2 | tail -n 1)" 'network +/big2/11'
 expect_match "and in the status" "$(starling status "$image")" $'stalls +[0-9]+ reads waited [0-9.]+ s.*\n +[0-9.]+ s +network +/big2/11\n'

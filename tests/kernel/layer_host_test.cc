@@ -284,6 +284,11 @@ TEST_P(LayerHostTest, CountsAndTellsWhatBecomesOfItsLayers) {
             StatusCode::kNotFound);
   EXPECT_EQ(ReadWhole(root / "d" / "other"), ReadWhole(Path("one") / "d" / "other"));
 
+  const auto traced = host_->status().SlowReads();
+  ASSERT_EQ(traced->fallbacks.size(), 1U);
+  EXPECT_EQ(traced->fallbacks[0].image, "image");
+  EXPECT_EQ(traced->fallbacks[0].layer, oci::Digest::Of(AsBytes("none")));
+  EXPECT_EQ(traced->fallbacks[0].reason.code(), StatusCode::kNotFound);
   const MountCounters& mounts = host_->mount_counters();
   EXPECT_EQ(mounts.lazy.snapshot().count(), 1U);
   EXPECT_EQ(mounts.whole.snapshot().count(), 1U);

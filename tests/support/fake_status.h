@@ -38,9 +38,17 @@ inline layer::NamedRead SomeRead(std::string_view file, uint64_t seed) {
                              .disk = milliseconds(seed + 4)},
                    .ended = std::chrono::system_clock::time_point(
                        std::chrono::seconds(1'700'000'000 + seed)),
-                   .failed = seed % 2 == 1},
+                   .failed = seed % 2 == 1,
+                   .container = "c" + std::to_string(seed)},
           .file = std::string(file),
           .more_files = seed};
+}
+
+inline layer::Fallback SomeFallback(std::string image) {
+  return {.image = std::move(image),
+          .layer = oci::Digest::Of(AsBytes("layer")),
+          .reason = MakeError(StatusCode::kNotFound, "the registry has no such blob"),
+          .time = std::chrono::system_clock::time_point(std::chrono::seconds(1'700'000'000))};
 }
 
 inline layer::ImageStart SomeStart(std::string image) {

@@ -44,9 +44,10 @@ TEST_F(RemoteStatusTest, TellsOfSlowReads) {
   fake_.traced = {
       .reads = {SomeRead("/a", 1), SomeRead("", 2)},
       .forgotten = 17,
-      .containers = {
-          {.container = "c1", .reads = 3, .failed = 1, .times = SomeRead("", 2).read.times},
-          {.container = "c2"}}};
+      .containers =
+          {{.container = "c1", .reads = 3, .failed = 1, .times = SomeRead("", 2).read.times},
+           {.container = "c2"}},
+      .fallbacks = {testing_support::SomeFallback("a:1"), testing_support::SomeFallback("b:1")}};
   const auto traced = remote_->SlowReads();
   ASSERT_TRUE(traced.ok()) << traced.status();
   EXPECT_EQ(*traced, fake_.traced);

@@ -51,6 +51,15 @@ TEST(StatusMessagesTest, RefusesNonsenseAndBoundsTheRest) {
   wrong.mutable_worst_reads(0)->clear_toc_digest();
   EXPECT_EQ(FromProto(wrong).status().code(), StatusCode::kInvalidArgument);
 
+  v1::Fallback fallback = ToProto(testing_support::SomeFallback("a"));
+  fallback.set_digest("x");
+  EXPECT_EQ(FromProto(fallback).status().code(), StatusCode::kInvalidArgument);
+  fallback = ToProto(testing_support::SomeFallback("a"));
+  for (const int32_t code : {-1, 0, 17, INT32_MAX}) {
+    fallback.set_code(code);
+    EXPECT_EQ(FromProto(fallback)->reason.code(), StatusCode::kUnknown) << code;
+  }
+
   for (int i = 0; i < 10; ++i) {
     message.add_fetched();
     message.add_came();

@@ -8,6 +8,7 @@ namespace starling::inspect {
 namespace {
 
 using Json = nlohmann::ordered_json;
+using testing_support::SomeFallback;
 using testing_support::SomeLayer;
 using testing_support::SomeRead;
 using testing_support::SomeStart;
@@ -42,7 +43,12 @@ TEST(StatusJsonTest, TellsOfSlowReads) {
   const Json json =
       ToJson(layer::TracedReads{.reads = {SomeRead("/a", 1)},
                                 .forgotten = 17,
-                                .containers = {{.container = "c1", .reads = 3, .failed = 1}}});
+                                .containers = {{.container = "c1", .reads = 3, .failed = 1}},
+                                .fallbacks = {SomeFallback("a:1")}});
+  EXPECT_EQ(json["fallbacks"][0], Json({{"time", "2023-11-14T22:13:20.000Z"},
+                                        {"image", "a:1"},
+                                        {"layer", oci::Digest::Of(AsBytes("layer")).ToString()},
+                                        {"reason", "not found: the registry has no such blob"}}));
   EXPECT_EQ(json["containers"][0]["container"], "c1");
   EXPECT_EQ(json["containers"][0]["reads"], 3);
   EXPECT_EQ(json["containers"][0]["totalSeconds"], 0);
@@ -51,6 +57,7 @@ TEST(StatusJsonTest, TellsOfSlowReads) {
   EXPECT_EQ(json["reads"][0]["cause"], "network");
   EXPECT_EQ(json["reads"][0]["networkSeconds"], 0.012);
   EXPECT_EQ(json["reads"][0]["failed"], true);
+  EXPECT_EQ(json["reads"][0]["container"], "c1");
 }
 
 TEST(StatusJsonTest, TellsOfWhatHappensNow) {

@@ -14,7 +14,12 @@ class ContainerWaitsTest : public testing::Test {
   ~ContainerWaitsTest() override { waits_->Close(); }
 
   static SlowRead Took(milliseconds network, bool failed = false) {
-    return {.layer = {}, .range = {}, .times = {.network = network}, .ended = {}, .failed = failed};
+    return {.layer = {},
+            .range = {},
+            .times = {.network = network},
+            .ended = {},
+            .failed = failed,
+            .container = {}};
   }
   /// Threads 1, 2, ... are in the containers "c1", "c2", ...; from 1000 on in none.
   static std::string ContainerOf(pid_t thread) {

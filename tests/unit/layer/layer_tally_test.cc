@@ -42,7 +42,8 @@ class LayerTallyTest : public testing::Test {
             .range = {},
             .times = {.queue = milliseconds(1), .network = network},
             .ended = {},
-            .failed = failed};
+            .failed = failed,
+            .container = {}};
   }
 
   static constexpr ReadTimes::TimePoint kNow{std::chrono::hours(1)};

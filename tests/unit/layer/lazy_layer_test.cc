@@ -5,6 +5,7 @@
 
 #include <future>
 #include <latch>
+#include <set>
 #include <thread>
 
 #include "base/temp_dir.h"
@@ -947,6 +948,43 @@ TEST_F(LazyLayerTest, TellsWhatItsReadersWaitedFor) {
   EXPECT_GE(traced[0].range.end(), ChunkRange(1).end());
   EXPECT_EQ(traced[0].ended - traced[0].sent, std::chrono::milliseconds(250));
   EXPECT_FALSE(traced[0].failed);
+}
+
+TEST_F(LazyLayerTest, TellsInWhichContainerItsReadersAre) {
+  ThreadPool finding("who", 1);
+  const auto waits = std::make_shared<ContainerWaits>(
+      finding, [](pid_t thread) { return thread == 5 ? "c5" : ""; });
+  OpenScheduled();
+  const auto slow_reads = std::make_shared<SlowReads>();
+  layer_->Trace(slow_reads, nullptr);
+  layer_->CountWaits(waits);
+  const auto start_read = [&](uint64_t chunk, pid_t reader) {
+    auto promise = std::make_shared<std::promise<void>>();
+    layer_->Read(
+        ChunkRange(chunk), FetchClass::kDemand,
+        [promise](const StatusOr<Bytes>& /*bytes*/) { promise->set_value(); }, reader);
+    return promise->get_future();
+  };
+  blob_->Hold();
+  auto of_container = start_read(1, 5);
+  auto of_none = start_read(1, 6);
+  auto of_unknown = start_read(1, 0);
+  AwaitRequests(*blob_, 1);
+  std::promise<void> asked;
+  finding.Post([&asked] { asked.set_value(); });
+  asked.get_future().get();
+  clock_.Advance(SlowReads::kSlow);
+  blob_->Release();
+  of_container.get();
+  of_none.get();
+  of_unknown.get();
+  Settle();
+  std::multiset<std::string> containers;
+  for (const SlowRead& read : slow_reads->List().reads) {
+    containers.insert(read.container);
+  }
+  EXPECT_EQ(containers, (std::multiset<std::string>{"", "", "c5"}));
+  waits->Close();
 }
 
 TEST_F(LazyLayerTest, TellsWhatItsBytesCameForAndWhoReadThem) {

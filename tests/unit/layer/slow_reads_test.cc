@@ -68,7 +68,8 @@ SlowRead Read(uint64_t address, milliseconds network) {
   return {.layer = {},
           .range = {.data_address = address, .size_bytes = 1},
           .times = {.network = network},
-          .ended = {}};
+          .ended = {},
+          .container = {}};
 }
 
 TEST(SlowReadsTest, KeepsWhatIsSlow) {
