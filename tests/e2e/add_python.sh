@@ -189,6 +189,13 @@ expect_match "where it came from" "$(cat "$work/arm-2.log")" "cpython-3.11.6\+20
 curl -s "http://$REGISTRY/v2/arm/blobs/$(layer_of arm:2 1)" >"$work/layer"
 expect "the program's machine" "$(tar -xzOf "$work/layer" usr/local/bin/python3.11 | od -An -tx2 -j 18 -N 2 | xargs)" 00b7
 
+# On a base that has a Python of its own: at the same place, and in a directory in front of it.
+build own:1 image from-registry "$REGISTRY/one:1" --add-python 3.11 --run 'python -V >/version && python3 -m pip --version >>/version'
+expect "instead of the base's own Python" "$(in_image own:1 cat /version | cut -d' ' -f1,2)" $'Python 3.11.6\npip '"$(in_image own:1 pip --version | cut -d' ' -f2)"
+build own:2 image from-registry "$REGISTRY/two:1" --run 'mkdir /own && printf "#!/bin/sh\necho own\n" >/own/python && chmod 755 /own/python' \
+  --env PATH=/own:/usr/local/bin:/usr/bin:/bin --add-python 3.11
+expect "beside one in front" "$(in_image own:2 sh -c 'python -V; python3 -V' | xargs)" "own Python 3.11.6"
+
 # Where the base has certificates elsewhere; a variable of the image goes before.
 certificates=$(in_image five:1 sh -c 'mkdir -p /etc/pki/tls/certs && touch /etc/pki/tls/certs/ca-bundle.crt &&
   python -c "import ssl; print(ssl.get_default_verify_paths().cafile)" && SSL_CERT_FILE=/etc/passwd python -c "import ssl; print(ssl.get_default_verify_paths().cafile)"' | xargs)
@@ -214,6 +221,17 @@ refused "a base without a C library" "the base has no C library for amd64" image
 refused "nothing at all" "the base has no C library for amd64" image from-scratch --add-python 3.12.3
 mkdir -p "$work/musl/lib" && touch "$work/musl/lib/ld-musl-x86_64.so.1"
 build musl:1 build -f "$work/Dockerfile.plain" "$work/musl"
+# The same version for musl is taken there, of two that the source has. Its Python is another program.
+mkdir -p "$work/both/python/bin" "$work/both/python/lib/python3.12"
+cp /bin/true "$work/both/python/bin/python3.12"
+ln -s python3.12 "$work/both/python/bin/python3"
+musl_file=cpython-3.12.3+20240415-x86_64-unknown-linux-musl-install_only.tar.gz
+tar -C "$work/both" -czf "$work/both/$musl_file" python
+ln -s "$archives"/*.tar.gz "$work/both/"
+(cd "$work/both" && sha256sum "$musl_file" >"$work/musl.sums")
+build musl:2 image from-registry "$REGISTRY/musl:1" --env PATH=/usr/local/bin --add-python 3.12 --python-source "$work/both" \
+  --python-table "$archives/SHA256SUMS" --python-table "$work/musl.sums"
+expect_match "the musl build" "$(cat "$work/musl-2.log")" "Python from $work/both/${musl_file/+/.}"
 refused "a version for another C library" "Python 3.12.3 for amd64 musl: this version is known for amd64 gnu alone" \
   image from-registry "$REGISTRY/musl:1" --add-python 3.12.3
 refused "a version that is not known" "Python 3.12.77 for amd64 gnu: known are .*3.12.3" \

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Promise: packages of the real package index are installed by uv, by pip and by poetry into a Python that add_python has put on
-# Debian, and the image runs lazily on a node that has nothing: every package is imported.
+# Promise: packages of the real package index are installed by uv, by pip and by poetry, named or by files that name them, into a
+# Python that add_python has put on Debian, and the image runs lazily on a node that has nothing: every package is imported.
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 . "$here/lib.sh"
@@ -74,6 +74,53 @@ image.poetry_install_from_file(f"{project}/pyproject.toml", lock, only=["dev"], 
     "python -c 'import iniconfig'"
 ).build(options=options)
 P
+# The same for projects of others.
+mkdir "$work/uv"
+cat >"$work/uv/pyproject.toml" <<'T'
+[project]
+name = "app"
+version = "1"
+requires-python = ">=3.11"
+dependencies = ["tabulate"]
+[project.optional-dependencies]
+more = ["sortedcontainers"]
+[dependency-groups]
+docs = ["wcwidth"]
+T
+echo iniconfig >"$work/uv/requirements.txt"
+echo 'NAME = "here"' >"$work/uv/mine.py"
+cat >"$work/uv.py" <<'P'
+import importlib
+import sys
+
+import starling
+
+registry, work, project, *options = sys.argv[1:]
+sys.path.insert(0, project)
+MODULES = ["tabulate", "wcwidth", "sortedcontainers"]
+
+
+def say():
+    with open("/said", "w") as file:
+        print(*(importlib.import_module(name).__name__ for name in MODULES), file=file)
+
+
+debian_image = starling.Image.from_registry(f"{registry}/base:1", add_python="3.12")
+if project == f"{work}/uv":
+    debian_image.uv_sync(project).run("cat", "/.uv/uv.lock", options=["-q", *options])
+else:
+    image = debian_image.pip_install_from_requirements(f"{project}/requirements.txt")
+    image = image.pip_install_from_pyproject(f"{project}/pyproject.toml", ["more"])
+    image = image.run_commands("python -c 'import iniconfig, sortedcontainers'")
+    image = image.uv_sync(project, groups=["docs"], extras=["more"]).run_function(say).add_local_python_source("mine")
+    image.push(f"{registry}/files:1", lock=f"{work}/files.lock", options=options)
+P
+uv() {
+  python3 "$work/uv.py" "$REGISTRY" "$work" "$work/uv" "${common[@]:2}" >"$work/uv.lock"
+  cp -r "$work/uv" "$work/files"
+  cp "$work/uv.lock" "$work/files/"
+  python3 "$work/uv.py" "$REGISTRY" "$work" "$work/files" "${common[@]:2}" >"$work/files.out"
+}
 poetry() {
   mkdir "$work/project/locked"
   python3 "$work/lock.py" "$REGISTRY" "$work/project" "${common[@]:2}" >"$work/project/locked/poetry.lock"
@@ -83,7 +130,9 @@ poetry() {
 # At the same time as what follows: most of it waits for the index.
 poetry 2>"$work/poetry.log" &
 poetry_pid=$!
-E2E_PIDS+=("$poetry_pid")
+uv 2>"$work/uv.log" &
+uv_pid=$!
+E2E_PIDS+=("$poetry_pid" "$uv_pid")
 
 # The seed's own lines, but for where the images are.
 python3 - "$REGISTRY" "$work" "${common[@]:2}" <<'P' >"$work/python.out" 2>"$work/python.log" ||
@@ -102,6 +151,7 @@ P
   fail "$(tail -n 20 "$work/python.log")"
 
 wait "$poetry_pid" || fail "$(tail -n 20 "$work/poetry.log")"
+wait "$uv_pid" || fail "$(tail -n 20 "$work/uv.log")"
 expect_match "poetry's own installation" "$(cat "$work/poetry.log")" "RUN .*python -m pip install poetry"
 expect_match "what poetry does" "$(cat "$work/poetry.log")" "Installing tabulate"
 
@@ -113,6 +163,7 @@ locked() {
 expect_match "polars in the lock" "$(locked uv.lock polars)" "^polars==[0-9.]+ --hash=sha256:..$"
 expect "numpy in the lock" "$(locked pip.lock numpy)" "numpy==1.26.4 --hash=sha256:.."
 expect_match "what it needs, too" "$(locked pip.lock scipy)" "^scipy==[0-9.]+ --hash=sha256:..$"
+expect_match "what files name" "$(locked files.lock iniconfig) $(locked files.lock sortedcontainers)" "^iniconfig==[^ ]+ --hash=sha256:.. sortedcontainers==[^ ]+ --hash=sha256:..$"
 
 mkdir "$work/cold"
 start_starlingd "$work/cold"
@@ -132,4 +183,7 @@ expect "what pip has installed" \
 expect "what poetry has installed" \
   "$(run poetry:1 'import importlib.util as i; print(*[n for n in ("tabulate", "wcwidth", "iniconfig") if i.find_spec(n) and __import__(n)])')" \
   "tabulate wcwidth"
+expect "what uv's lock names, a function, and a module of this machine" \
+  "$(run files:1 'import sys; sys.path.append("/root"); import tabulate, wcwidth, mine; print(open("/said").read().strip(), mine.NAME)')" \
+  "tabulate wcwidth sortedcontainers here"
 echo PASS
