@@ -253,11 +253,13 @@ class Pull {
     const Layer& layer = from_this_up.front();
     const std::string part = layer.descriptor.digest.ToString().substr(0, 19);
     progress_.Begin(part, layer.descriptor.size_bytes);
-    if (client_.StatSnapshot(options_.snapshotter, layer.chain_id).ok()) {
+    // Above one that is absent hardly any is there, and Prepare would say so.
+    if (!is_above_absent_ && client_.StatSnapshot(options_.snapshotter, layer.chain_id).ok()) {
       ++report_.present_layers;
       progress_.End(part, "already there");
       return OkStatus();
     }
+    is_above_absent_ = true;
     const Labels labels = PrepareLabels(options_, image_.raw_manifest.digest, from_this_up);
     for (int tries = 0; tries < kPrepareTries; ++tries) {
       const std::string key = ExtractionKey(layer.chain_id);
@@ -338,6 +340,7 @@ class Pull {
   oci::SelectedImage image_;
   Bytes config_bytes_;
   std::vector<Layer> layers_;
+  bool is_above_absent_ = false;  // the layer that comes next
   PullReport report_;
 };
 
