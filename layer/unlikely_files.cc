@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace starling::layer {
 namespace {
@@ -19,6 +20,12 @@ constexpr std::string_view kTestDirectories[] = {"test", "tests"};
 constexpr std::string_view kShared = "share";
 constexpr std::string_view kSharedDocumentation[] = {
     "bug", "doc", "doc-base", "gtk-doc", "help", "info", "lintian", "locale", "man"};
+/// What package managers keep for their next run, by its path in the layer.
+constexpr std::string_view kPackageCaches[] = {
+    "var/cache/apk",    "var/cache/apt", "var/cache/dnf",  "var/cache/libdnf5",
+    "var/cache/pacman", "var/cache/yum", "var/cache/zypp", "var/lib/apt/lists"};
+constexpr std::string_view kUserCache = ".cache";
+constexpr std::string_view kUsersPackages = "pip";
 constexpr std::string_view kForCompilers[] = {".a",  ".d.ts", ".h",   ".hh",    ".hpp",
                                               ".la", ".pxd",  ".pyi", ".js.map"};
 constexpr std::string_view kCache = "__pycache__";
@@ -42,6 +49,8 @@ struct Directory {
   bool is_unlikely = false;  // and all that is below it
   bool is_shared = false;
   bool is_cache = false;
+  bool is_user_cache = false;
+  std::string path;  // while a cache of packages may be there or below
 };
 
 class Search {
@@ -75,12 +84,27 @@ class Search {
 
  private:
   static Directory Below(const Directory& parent, const Child& child) {
+    std::string path;
+    if (parent.inode == LayerTree::kRoot) {
+      path = child.name;
+    } else if (!parent.path.empty()) {
+      path = parent.path + "/" + std::string(child.name);
+    }
+    if (std::ranges::none_of(kPackageCaches,
+                             [&](std::string_view cache) { return cache.starts_with(path); })) {
+      path.clear();
+    }
+    const bool is_package_cache = std::ranges::count(kPackageCaches, path) > 0 ||
+                                  (parent.is_user_cache && child.name == kUsersPackages);
     return {.inode = child.inode,
             .is_unlikely =
-                parent.is_unlikely || std::ranges::count(kTestDirectories, child.name) > 0 ||
+                parent.is_unlikely || is_package_cache ||
+                std::ranges::count(kTestDirectories, child.name) > 0 ||
                 (parent.is_shared && std::ranges::count(kSharedDocumentation, child.name) > 0),
             .is_shared = child.name == kShared,
-            .is_cache = child.name == kCache};
+            .is_cache = child.name == kCache,
+            .is_user_cache = child.name == kUserCache,
+            .path = std::move(path)};
   }
 
   /// Beside which names another one is read: in a cache X.TAG, else X, of each X.TAG.pyc.
