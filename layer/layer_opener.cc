@@ -1,10 +1,16 @@
 #include "layer/layer_opener.h"
 
+#include <algorithm>
+
 #include "estargz/layer_tree.h"
 #include "layer/toc_fetch.h"
 
 namespace starling::layer {
 namespace {
+
+/// Layers of small files have a TOC of a few percent of their size.
+constexpr uint64_t kTailPart = 16;
+constexpr uint64_t kMinTailBytes = 64 << 10;
 
 StatusOr<LayerIndex> IndexBlob(const oci::OpenedBlob& blob, const WantedToc& wanted,
                                FetchCounters& counters) {
@@ -24,14 +30,15 @@ StatusOr<OpenedLayer> Open(oci::ImageSource& source, const store::LayerKey& key,
   descriptor.digest = key.layer;
   descriptor.size_bytes = size_bytes;
   counters.CountRequest(Purpose::kIndex);
-  StatusOr<oci::OpenedBlob> blob = source.OpenBlob(descriptor, kTailBytes);
+  const uint64_t tail_bytes = TailBytes(size_bytes);
+  StatusOr<oci::OpenedBlob> blob = source.OpenBlob(descriptor, tail_bytes);
   if (!blob.ok()) {
     return Annotate(blob.status(), name);
   }
   counters.CountBytes(Purpose::kIndex, blob->tail.size());
   const uint64_t blob_size = blob->reader->SizeBytes();
   if ((size_bytes != 0 && blob_size != size_bytes) ||
-      blob->tail.size() != std::min(kTailBytes, blob_size)) {
+      blob->tail.size() != std::min(tail_bytes, blob_size)) {
     return MakeError(StatusCode::kDataLoss,
                      fmt::format("{}: {} bytes long instead of {}", name, blob_size, size_bytes));
   }
@@ -50,6 +57,13 @@ StatusOr<OpenedLayer> Open(oci::ImageSource& source, const store::LayerKey& key,
 }
 
 }  // namespace
+
+uint64_t TailBytes(uint64_t blob_size_bytes) {
+  if (blob_size_bytes <= kTailBytes) {
+    return kTailBytes;  // unknown, or all of it
+  }
+  return std::clamp(blob_size_bytes / kTailPart, kMinTailBytes, kTailBytes);
+}
 
 StatusOr<OpenedLayer> OpenLayer(oci::ImageSource& source, const store::LayerKey& key,
                                 uint64_t size_bytes, store::LayerStore& layers,

@@ -29,6 +29,10 @@ struct TocAccess {
   TocImage* toc_image = nullptr;                         // borrowed; for layers without a TOC
 };
 
+/// How many of a blob's last bytes OpenLayer asks for first: a small layer's TOC is small, and of
+/// an image of many layers all of these are waited for. `blob_size_bytes` 0: unknown.
+uint64_t TailBytes(uint64_t blob_size_bytes);
+
 /// Reads the TOC of the blob `key.layer` of `size_bytes` (0: unknown), checks that its digest is
 /// `key.toc`, and stores the layer's index and chunk table. Blocks for two requests at most, three
 /// when the TOC is in another image.

@@ -12,8 +12,8 @@
 
 namespace starling::layer {
 
-/// The last bytes of a blob that the first request brings. The TOC of a layer of a few hundred
-/// files is in them, so opening such a layer costs one request.
+/// The last bytes of a blob that the first request brings, at most. The TOC of a layer of a few
+/// hundred files is in them, so opening such a layer costs one request.
 inline constexpr uint64_t kTailBytes = 256 << 10;
 
 /// What a layer's TOC must be, and where to find one that the blob does not have.
@@ -30,7 +30,7 @@ struct FetchedToc {
   estargz::Footer footer;
 };
 
-/// Finds and unpacks the TOC of a blob whose tail has kTailBytes or all of it, and compares it with
+/// Finds and unpacks the TOC of a blob from its tail on, which has its footer, and compares it with
 /// what was promised before anything trusts it. Blocks for one request when the TOC begins before
 /// the tail, for two when it is in another image.
 /// Errors: kNotFound when the blob is no layer of a lazy format; kUnimplemented for the old stargz,

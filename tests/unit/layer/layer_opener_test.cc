@@ -100,7 +100,7 @@ TEST_F(LayerOpenerTest, ALargeTocCostsASecondRequestForWhatTheTailLacks) {
   const auto opened = Open(layer);
   ASSERT_TRUE(opened.ok()) << opened.status();
   ASSERT_EQ(blob->requests(), 1U);
-  EXPECT_EQ(blob->ranges()[0].end(), layer.blob.size() - kTailBytes);
+  EXPECT_EQ(blob->ranges()[0].end(), layer.blob.size() - TailBytes(layer.blob.size()));
   EXPECT_EQ(counters_.requests, 2U);
   EXPECT_EQ(opened->stored->info().chunk_count, 6000U);
 }
@@ -431,6 +431,24 @@ TEST(ReadIndex, IsWhatOpeningStores) {
   EXPECT_TRUE(std::ranges::equal(index->image, stored));
   EXPECT_EQ(ReadIndex(image, {.digest = oci::Digest::Of(AsBytes("none"))}).status().code(),
             StatusCode::kNotFound);
+}
+
+TEST(TailBytes, GrowWithTheLayer) {
+  const struct {
+    std::string_view name;
+    uint64_t known_bytes;  // of the blob
+    uint64_t want_bytes;
+  } cases[] = {
+      {.name = "nothing is known", .known_bytes = 0, .want_bytes = kTailBytes},
+      {.name = "a large layer", .known_bytes = 6 << 20, .want_bytes = kTailBytes},
+      {.name = "a smaller one", .known_bytes = 2 << 20, .want_bytes = 128 << 10},
+      {.name = "a small one", .known_bytes = 300 << 10, .want_bytes = 64 << 10},
+      {.name = "all of it", .known_bytes = kTailBytes, .want_bytes = kTailBytes},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    EXPECT_EQ(TailBytes(c.known_bytes), c.want_bytes);
+  }
 }
 
 }  // namespace
