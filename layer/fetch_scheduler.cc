@@ -158,6 +158,13 @@ void FetchScheduler::Enlist(const std::string& host, FetchClass fetch_class,
   RequestPump(host);
 }
 
+void FetchScheduler::NoteStart() {
+  MutexLock lock(mutex_);
+  if (!closed_) {
+    background_from_ = dependencies_.clock.Now() + options_.start_quiet;
+  }
+}
+
 std::chrono::steady_clock::time_point FetchScheduler::Now() {
   MutexLock lock(mutex_);
   return closed_ ? TimePoint() : dependencies_.clock.Now();
@@ -360,7 +367,8 @@ std::optional<FetchScheduler::TimePoint> FetchScheduler::StartTime(const Host& h
     if (is_urgent) {
       return std::nullopt;
     }
-    start = std::max({start, background_.paid_until, host.last_urgent + options_.quiet});
+    start = std::max(
+        {start, background_.paid_until, host.last_urgent + options_.quiet, background_from_});
   }
   return start;
 }

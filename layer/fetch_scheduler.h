@@ -37,6 +37,8 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
     uint64_t demand_bytes = 64 << 20;
     /// How long nothing more urgent must have been on its way before background work begins.
     std::chrono::milliseconds quiet{500};
+    /// How long background work leaves processor and link to a container that is about to start.
+    std::chrono::milliseconds start_quiet{1000};
     /// Caps in bytes a second; 0 is none. Demand is counted, but never held back: the others make
     /// up for it.
     uint64_t max_bytes_per_second = 0;
@@ -97,6 +99,8 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
   /// whose image has used up its bandwidth lets others go first.
   void Enlist(const std::string& host, oci::FetchClass fetch_class,
               const std::shared_ptr<Feed>& feed, const std::string& image = {});
+  /// A container starts: no background work begins for Options::start_quiet.
+  void NoteStart();
   /// The clock's time; nothing in particular once closed.
   std::chrono::steady_clock::time_point Now();
   /// Runs `task`, which must not block, after a delay, unless closed by then.
@@ -191,6 +195,7 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
   uint64_t buffered_bytes_ GUARDED_BY(mutex_) = 0;
   Allowance all_ GUARDED_BY(mutex_);
   Allowance background_ GUARDED_BY(mutex_);
+  TimePoint background_from_ GUARDED_BY(mutex_);                // no background work begins before
   std::map<std::string, Allowance> images_ GUARDED_BY(mutex_);  // that have a cap to keep
 };
 

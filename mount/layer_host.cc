@@ -55,6 +55,8 @@ constexpr size_t kOpeners = 16;
 /// What is left over of a smaller index is not worth the stop of all threads.
 constexpr uint64_t kLargeIndexBytes = 1 << 20;
 constexpr std::chrono::seconds kEvictionPause(10);
+/// A client may ask for the mounts of one container more than once.
+constexpr std::chrono::seconds kOneStart(1);
 
 /// Beside a layer in the store: how and why it is fetched as it is.
 constexpr std::string_view kDecisionFile = "fetching";
@@ -1124,13 +1126,20 @@ std::optional<std::vector<ChainLayer>> LayerHost::State::LayersOf(std::span<cons
 }
 
 std::optional<std::filesystem::path> LayerHost::State::ShowChain(std::span<const uint64_t> chain) {
+  bool starts_again = false;
   {
     MutexLock lock(mutex);
+    const auto now = SystemClock().Now();
     for (const uint64_t number : chain) {
       if (numbers.contains(number)) {
-        mounted_at[number] = SystemClock().Now();
+        const auto before = std::exchange(mounted_at[number], now);
+        starts_again = starts_again || (before != decltype(before)() && now - before > kOneStart);
       }
     }
+  }
+  if (starts_again) {
+    // What it needs is held. At a first start background work may yet bring some of that.
+    scheduler->NoteStart();
   }
   if (!chains || chain.empty() || chain.size() < options.merge_from_layers) {
     return std::nullopt;

@@ -153,6 +153,23 @@ TEST_F(FetchSchedulerTest, BackgroundWaitsForQuiet) {
   EXPECT_EQ(feed->begun(), 1u);
 }
 
+TEST_F(FetchSchedulerTest, BackgroundWaitsForAContainerToStart) {
+  const auto feed = Enlist(FetchClass::kBackground, 10);
+  const auto before = feed->begun();
+  scheduler_->NoteStart();
+  while (feed->on_the_way() > 0) {
+    EndOne(*feed);
+  }
+  timer_.Advance(milliseconds(999));
+  executor_.RunAll();
+  EXPECT_EQ(feed->begun(), before) << "what had begun comes to its end";
+  const auto prefetch = Enlist(FetchClass::kPrefetch, 1, "b");
+  EXPECT_EQ(prefetch->begun(), 1u) << "what the container is likely to need does not wait";
+  timer_.Advance(milliseconds(1));
+  executor_.RunAll();
+  EXPECT_GT(feed->begun(), before);
+}
+
 TEST_F(FetchSchedulerTest, HostsDoNotWaitForEachOther) {
   const auto one = Enlist(FetchClass::kPrefetch, 5, "a");
   const auto other = Enlist(FetchClass::kPrefetch, 5, "b");
