@@ -11,6 +11,8 @@ using oci::FetchClass;
 
 /// Pieces of the blob that are remembered to be read ahead; those of older misses are forgotten.
 constexpr size_t kMaxReadahead = 32;
+/// Of a request: a larger gap is worth two requests where all of a layer is fetched in turn.
+constexpr uint64_t kPrefetchBridgedPart = 4;
 /// How far behind a run of misses background work goes first, in requests.
 constexpr uint64_t kLikelyRequests = 8;
 
@@ -65,6 +67,10 @@ void FetchAhead::Prefetch(uint64_t blob_bytes) {
                .takes_all = true};
 }
 
+void FetchAhead::PrefetchAll() {
+  prefetch_ = {.range = {.blob_offset = 0, .size_bytes = blob_size_bytes_}, .bridges_more = true};
+}
+
 void FetchAhead::FetchAll() {
   fetches_all_ = true;
   const BlobRange all{.blob_offset = 0, .size_bytes = blob_size_bytes_};
@@ -82,7 +88,7 @@ std::optional<PlannedFetch> FetchAhead::Next(FetchClass fetch_class, uint64_t si
                                              const WorthOf& worth_of) {
   switch (fetch_class) {
     case FetchClass::kReadahead:
-      return NextReadahead(size_bytes, worth_of);
+      return NextOf(readahead_, size_bytes, worth_of);
     case FetchClass::kPrefetch:
       return NextWithin(prefetch_, size_bytes, worth_of);
     case FetchClass::kBackground:
@@ -93,14 +99,14 @@ std::optional<PlannedFetch> FetchAhead::Next(FetchClass fetch_class, uint64_t si
   return std::nullopt;
 }
 
-/// What lies around the latest miss first.
-std::optional<PlannedFetch> FetchAhead::NextReadahead(uint64_t size_bytes,
-                                                      const WorthOf& worth_of) {
-  while (!readahead_.empty()) {
-    if (auto next = NextWithin(readahead_.front(), size_bytes, worth_of)) {
+/// Of the first piece that has something.
+std::optional<PlannedFetch> FetchAhead::NextOf(std::deque<Piece>& pieces, uint64_t size_bytes,
+                                               const WorthOf& worth_of) const {
+  while (!pieces.empty()) {
+    if (auto next = NextWithin(pieces.front(), size_bytes, worth_of)) {
       return next;
     }
-    readahead_.pop_front();
+    pieces.pop_front();
   }
   return std::nullopt;
 }
@@ -117,13 +123,7 @@ std::optional<PlannedFetch> FetchAhead::NextBackground(uint64_t size_bytes,
       return next;
     }
   }
-  while (!background_.empty()) {
-    if (auto next = NextWithin(background_.front(), size_bytes, worth_of)) {
-      return next;
-    }
-    background_.pop_front();
-  }
-  return std::nullopt;
+  return NextOf(background_, size_bytes, worth_of);
 }
 
 /// The first request of about `size_bytes` for members that begin in `piece`, which is cut to what
@@ -132,6 +132,7 @@ std::optional<PlannedFetch> FetchAhead::NextWithin(Piece& piece, uint64_t size_b
                                                    const WorthOf& worth_of) const {
   BlobRange& range = piece.range;
   const uint64_t end = range.end();
+  const uint64_t bridged_part = piece.bridges_more ? kPrefetchBridgedPart : kBridgedPart;
   const auto first =
       std::ranges::lower_bound(members_, range.blob_offset, {}, &MemberRecord::blob_offset);
   for (auto at = first; at != members_.end() && at->blob_offset < end; ++at) {
@@ -146,7 +147,7 @@ std::optional<PlannedFetch> FetchAhead::NextWithin(Piece& piece, uint64_t size_b
     };
     const PlannedFetch fetch = PlanFetches(members_, std::span(&member, 1), worth_there,
                                            {.neighbourhood_bytes = size_bytes,
-                                            .bridged_bytes = size_bytes / kBridgedPart,
+                                            .bridged_bytes = size_bytes / bridged_part,
                                             .merge_gap_bytes = 0,
                                             .request_bytes = size_bytes})
                                    .front();

@@ -32,6 +32,9 @@ class FetchAhead {
   std::optional<oci::BlobRange> AwaitedRead() const { return misses_.AwaitedRead(); }
   /// Makes the members that begin in the first `blob_bytes` of the blob prefetch work.
   void Prefetch(uint64_t blob_bytes);
+  /// Makes everything prefetch work, but for what is of little worth and not worth a gap between
+  /// two requests.
+  void PrefetchAll();
   /// Makes everything background work, what is of little worth last.
   void FetchAll();
   /// Nothing is background work until FetchAll.
@@ -51,14 +54,16 @@ class FetchAhead {
  private:
   struct Piece {
     oci::BlobRange range;
-    bool takes_all = false;  // also what is of little worth
+    bool takes_all = false;     // also what is of little worth
+    bool bridges_more = false;  // of that what lies between two others, as prefetch does
   };
 
   void ReadAround(oci::BlobRange range, Worth worth_of_first, oci::BlobRange worth,
                   uint64_t unit_bytes);
   uint64_t EndOfMemberBefore(uint64_t blob_offset) const;
-  std::optional<PlannedFetch> NextReadahead(uint64_t size_bytes, const WorthOf& worth_of);
   std::optional<PlannedFetch> NextBackground(uint64_t size_bytes, const WorthOf& worth_of);
+  std::optional<PlannedFetch> NextOf(std::deque<Piece>& pieces, uint64_t size_bytes,
+                                     const WorthOf& worth_of) const;
   std::optional<PlannedFetch> NextWithin(Piece& piece, uint64_t size_bytes,
                                          const WorthOf& worth_of) const;
 

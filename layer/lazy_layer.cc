@@ -660,15 +660,24 @@ void LazyLayer::EnlistFeed(oci::FetchClass fetch_class) {
   scheduler_->Enlist(source.host, fetch_class, shared_from_this(), source.image);
 }
 
-void LazyLayer::Prefetch(uint64_t blob_bytes) {
+template <typename Choose>
+void LazyLayer::Prefetch(Choose choose) {
   if (!scheduler_) {
     return;
   }
   {
     MutexLock lock(mutex_);
-    ahead_.Prefetch(blob_bytes);
+    choose(ahead_);
   }
   EnlistFeed(oci::FetchClass::kPrefetch);
+}
+
+void LazyLayer::Prefetch(uint64_t blob_bytes) {
+  Prefetch([blob_bytes](FetchAhead& ahead) { ahead.Prefetch(blob_bytes); });
+}
+
+void LazyLayer::PrefetchAll() {
+  Prefetch([](FetchAhead& ahead) { ahead.PrefetchAll(); });
 }
 
 void LazyLayer::TakeTail(Bytes tail) {

@@ -154,6 +154,9 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   void TakeTail(Bytes tail);
   /// Fetches the members that begin in the first `blob_bytes` of the blob when the link has room.
   void Prefetch(uint64_t blob_bytes);
+  /// In the same way everything, but for large parts that are unlikely to be read: those are for
+  /// FetchAll.
+  void PrefetchAll();
   /// Begins requests for what is absent of `ranges` and nobody fetches yet; gaps smaller than a
   /// quarter of `size_bytes` come along. False when there is nothing to begin.
   bool StartAbsent(std::span<const DataRange> ranges, oci::FetchClass fetch_class,
@@ -277,6 +280,8 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   uint64_t DecodedBytesOf(const PlannedFetch& plan) const;
   template <typename Counting>
   bool Count(Counting counting);
+  template <typename Choose>
+  void Prefetch(Choose choose);
   void Reply(Request& request, StatusOr<Bytes> answer);
   void SendAttempt(const std::shared_ptr<Download>& download,
                    const std::shared_ptr<Attempt>& attempt, const oci::ReadOptions& options);

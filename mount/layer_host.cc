@@ -1535,7 +1535,11 @@ void LayerHost::State::Prefetch(const Held& held, const LayerSpec& spec) {
   const auto plan = options.fetch.prefetch ? PlanOf(held, spec) : nullptr;
   const layer::FetchDecision decision = HowToFetch(held, spec, plan.get());
   if (decision.mode != layer::FetchMode::kLazy) {
-    layer.Prefetch(layer.chunks().blob_size_bytes());
+    if (options.fetch.preference == layer::FetchPreference::kEager) {
+      layer.Prefetch(layer.chunks().blob_size_bytes());
+    } else {
+      layer.PrefetchAll();
+    }
   } else if (options.fetch.prefetch && !plan && !layer.chunks().no_prefetch()) {
     const uint64_t wished = spec.prefetch_bytes.value_or(options.fetch.prefetch_bytes);
     if (const uint64_t bytes = layer.chunks().prefetch_end().value_or(wished); bytes > 0) {

@@ -204,6 +204,19 @@ TEST_F(FetchAheadTest, PrefetchTakesWhatIsUnlikely) {
   EXPECT_EQ(Next(FetchClass::kPrefetch, 1000), (BlobRange{0, 500}));
 }
 
+TEST_F(FetchAheadTest, PrefetchOfAllLeavesLargeUnlikelyPartsToTheBackground) {
+  unlikely_ = {1, 2, 5, 6, 7};
+  for (uint32_t member = 9; member < kMembers; ++member) {
+    unlikely_.insert(member);
+  }
+  ahead_.PrefetchAll();
+  ahead_.FetchAll();
+  EXPECT_EQ(Next(FetchClass::kPrefetch, 800), (BlobRange{0, 500})) << "a gap of 200 comes along";
+  EXPECT_EQ(Next(FetchClass::kPrefetch, 800), (BlobRange{800, 100}));
+  EXPECT_EQ(Next(FetchClass::kPrefetch, 800), kNothing);
+  EXPECT_EQ(Next(FetchClass::kBackground, 800), (BlobRange{500, 300}));
+}
+
 TEST_F(FetchAheadTest, ClearLeavesNothing) {
   ahead_.NoteMiss({0, 100}, Worth::kMuch, 1000);
   ahead_.Prefetch(1000);
