@@ -1,7 +1,6 @@
 #include "estargz/blob_assembler.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <limits>
 #include <utility>
@@ -22,6 +21,8 @@ constexpr size_t kMaxTailBytes = 1 << 20;
 // A table of contents is read at every start and is small: worth the last percent.
 constexpr int kTocLevel = 9;
 constexpr size_t kEndOfArchiveBytes = 2 * kTarBlockBytes;
+/// More than tars are padded to; the tar-split repeats them.
+constexpr uint64_t kMaxEndBytes = 1 << 20;
 
 /// Bytes that grow without being zeroed first.
 class Buffer {
@@ -135,6 +136,7 @@ struct BlobAssembler::Batch {
 
 BlobAssembler::BlobAssembler(ByteSink& blob, const WriteOptions& options)
     : options_(options),
+      end_bytes_(kEndOfArchiveBytes),
       level_(options.compression_level.value_or(DefaultLevel(options.format))),
       sink_(blob),
       toc_(for_containers() ? TocDialect::kContainers : TocDialect::kStargz),
@@ -374,12 +376,15 @@ Status BlobAssembler::WriteToc(Batch& batch) {
   return OkStatus();
 }
 
-StatusOr<WrittenLayer> BlobAssembler::Finish() {
+StatusOr<WrittenLayer> BlobAssembler::Finish(uint64_t tar_zeros) {
   const bool estargz = options_.format == WriteFormat::kEstargz;
+  if (for_containers() && tar_zeros > kEndOfArchiveBytes && tar_zeros <= kMaxEndBytes) {
+    end_bytes_ = tar_zeros;
+  }
   if (!estargz) {
     // The TOC is not in the tar, which therefore ends here.
-    current().tar.AppendZeros(kEndOfArchiveBytes);
-    current().members.back().size_bytes += kEndOfArchiveBytes;
+    current().tar.AppendZeros(end_bytes_);
+    current().members.back().size_bytes += end_bytes_;
   }
   RETURN_IF_ERROR(Submit());
   while (written_ < filled_) {
@@ -425,7 +430,7 @@ StatusOr<WrittenLayer> BlobAssembler::FinishZstd() {
       .format = options_.format, .diff_id = tar_hash_.Finish(), .uncompressed_bytes = tar_bytes_};
   std::optional<TarSplit> tar_split;
   if (tar_split_) {
-    tar_split = tar_split_->Finish(std::array<std::byte, kEndOfArchiveBytes>{});
+    tar_split = tar_split_->Finish(Bytes(end_bytes_));
   }
   ASSIGN_OR_RETURN(const std::string json,
                    toc_.Finish(tar_split ? tar_split->digest : oci::Digest()));

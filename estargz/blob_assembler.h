@@ -40,8 +40,9 @@ class BlobAssembler {
   Status Add(TarEntry entry, TarEntrySource& payload);
   /// Adds a file of one byte (0x0f) that has a meaning to readers.
   Status AddLandmark(std::string_view name);
-  /// Writes what is left, the TOC and the footer. Call once, last.
-  StatusOr<WrittenLayer> Finish();
+  /// Writes what is left, the TOC and the footer. Call once, last. `tar_zeros`: with how many the
+  /// tar of the entries ended, if this one shall end alike, as far as the format lets it.
+  StatusOr<WrittenLayer> Finish(uint64_t tar_zeros = 0);
 
  private:
   struct Batch;
@@ -63,6 +64,7 @@ class BlobAssembler {
   bool for_containers() const { return options_.format == WriteFormat::kContainersZstd; }
 
   const WriteOptions options_;
+  uint64_t end_bytes_;                                     // the zeros that end the tar
   std::unordered_map<std::string, uint64_t> chunk_sizes_;  // by CleanName
   const int level_;
   oci::DigestingSink sink_;

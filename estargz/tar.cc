@@ -86,8 +86,8 @@ bool ChecksumMatches(HeaderBlock header) {
   return want && (*want == unsigned_sum || *want == signed_sum);
 }
 
-bool IsZero(HeaderBlock block) {
-  return std::all_of(block.begin(), block.end(), [](std::byte b) { return b == std::byte{0}; });
+bool IsZero(ByteSpan bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
 }
 
 std::optional<uint64_t> ParseDecimal(std::string_view text) {
@@ -371,7 +371,7 @@ StatusOr<std::optional<TarEntry>> TarReader::Next() {
       if (!extensions.blocks.empty()) {
         return MakeError(StatusCode::kDataLoss, "tar ends after an extended header");
       }
-      RETURN_IF_ERROR(Drain());
+      RETURN_IF_ERROR(Drain(header_offset));
       return std::nullopt;
     }
     if (!ChecksumMatches(block)) {
@@ -533,16 +533,23 @@ Status TarReader::ReadExactly(std::span<std::byte> out) {
   return OkStatus();
 }
 
-Status TarReader::Drain() {
+/// Reads the rest of a tar whose entries end at `end_offset`.
+Status TarReader::Drain(uint64_t end_offset) {
   ended_ = true;
   Block block;
   ASSIGN_OR_RETURN(const bool found, ReadBlock(block));
   if (found && !IsZero(block)) {
     return MakeError(StatusCode::kDataLoss, "tar: a lone zero block between entries");
   }
+  bool is_zero = true;
   for (;;) {
-    ASSIGN_OR_RETURN(const size_t count, tar_.Read(buffer_));
-    if (count == 0) {
+    const ByteSpan rest = ByteSpan(buffer_).subspan(buffer_begin_, buffer_end_ - buffer_begin_);
+    is_zero = is_zero && IsZero(rest);
+    tar_offset_ += rest.size();
+    buffer_begin_ = 0;
+    ASSIGN_OR_RETURN(buffer_end_, tar_.Read(buffer_));
+    if (buffer_end_ == 0) {
+      zeros_at_end_ = is_zero ? tar_offset_ - end_offset : 0;
       return OkStatus();
     }
   }

@@ -92,6 +92,8 @@ class TarReader : public TarEntrySource {
   Status ReadPayload(std::span<std::byte> out) override;
   /// Bytes of the tar that were read: after Next, where the entry's payload begins.
   uint64_t tar_offset() const { return tar_offset_; }
+  /// At the end: how many zero bytes stand behind the last entry, if nothing else does; else 0.
+  uint64_t zeros_at_end() const { return zeros_at_end_; }
 
  private:
   using Block = std::array<std::byte, kTarBlockBytes>;
@@ -110,7 +112,7 @@ class TarReader : public TarEntrySource {
   Status ReadExactly(std::span<std::byte> out);
   StatusOr<Bytes> ReadExtension(const Block& header, Bytes& blocks);
   Status SkipPayload();
-  Status Drain();
+  Status Drain(uint64_t end_offset);
   StatusOr<TarEntry> MakeEntry(const Block& header, Extensions extensions);
 
   ByteSource& tar_;
@@ -122,6 +124,7 @@ class TarReader : public TarEntrySource {
   uint64_t payload_left_ = 0;
   uint64_t padding_left_ = 0;
   Records globals_;
+  uint64_t zeros_at_end_ = 0;
   bool ended_ = false;
 };
 

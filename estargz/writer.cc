@@ -96,7 +96,7 @@ StatusOr<WrittenLayer> WriteLayer(ByteSource& layer, ByteSink& blob, const Write
     }
     ASSIGN_OR_RETURN(std::optional<TarEntry> entry, entries->Next());
     if (!entry) {
-      return assembler.Finish();
+      return assembler.Finish(spool == nullptr ? reader.zeros_at_end() : 0);
     }
     if (!IsGenerated(*entry)) {
       RETURN_IF_ERROR(assembler.Add(*std::move(entry), *entries));

@@ -76,7 +76,8 @@ struct WrittenLayer {
 /// headers) into a lazy one. The bytes written depend on the input and the options, never on the
 /// number of threads. Headers and content of the tar stay byte for byte; former landmarks, a former
 /// TOC and, where files are prioritized, entries that a later one of the same name replaces are
-/// dropped. Without prioritized files kContainersZstd has no landmark, which podman would show.
+/// dropped. Without prioritized files kContainersZstd has no landmark, which podman would show, and
+/// ends as the tar does, if that is in at most 1 MiB of zeros: the diffID stays.
 /// `layer` is read to its end, also behind the tar's. Both streams are used by the calling
 /// thread only. After an error `blob` holds a part of a layer. Errors: kDataLoss names the entry at
 /// which the tar breaks; kUnimplemented for sparse files and for compression other than gzip and

@@ -61,6 +61,9 @@ written() {
 written zstdchunked "zstd:chunked"
 written zstd:chunked "zstd:chunked of containers/storage"
 
+expect "diffIDs of zstd:chunked, and of the image" "$(skopeo inspect --config --raw "oci:$work/oci:zstd-chunked" | jq -c .rootfs.diff_ids)" \
+  "$(skopeo inspect --config --raw "oci:$work/oci:plain" | jq -c .rootfs.diff_ids)"
+
 # stargz-snapshotter's library verifies its TOC, and each chunk of each file.
 "$peers" read "$work/oci" zstdchunked stargz >"$work/stargz.txt"
 expect "layers that stargz read" "$(wc -l <"$work/stargz.txt")" 5
