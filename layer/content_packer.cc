@@ -21,12 +21,6 @@ constexpr size_t kMaxPending = 16 << 10;
 }  // namespace
 
 struct ContentPacker::Batch {
-  struct Chunk {
-    size_t begin = 0;
-    size_t size_bytes = 0;
-    oci::Digest digest;
-  };
-
   ByteSpan bytes() const { return {memory.get(), size_bytes}; }
 
   uint64_t data_address = 0;
@@ -134,10 +128,10 @@ void ContentPacker::Submit() {
   }
   submitted_.push_back(filling_);
   cpu_.Post([this, batch = std::exchange(filling_, nullptr)] {
-    for (Batch::Chunk& chunk : batch->chunks) {
+    for (Chunk& chunk : batch->chunks) {
       chunk.digest = oci::Digest::Of(batch->bytes().subspan(chunk.begin, chunk.size_bytes));
     }
-    Status status = data_.Write(batch->data_address, batch->bytes());
+    Status status = write_(batch->data_address, batch->bytes(), batch->chunks);
     batch->memory.reset();
     // Notified under the lock: after it this object may go.
     MutexLock lock(mutex_);
@@ -179,7 +173,7 @@ Status ContentPacker::List(const Pending& pending) {
   std::vector<estargz::PlacedChunk> chunks;
   chunks.reserve(pending.parts.size());
   for (const Part& part : pending.parts) {
-    const Batch::Chunk& chunk = part.batch->chunks[part.number];
+    const Chunk& chunk = part.batch->chunks[part.number];
     chunks.push_back({.file_offset = part.file_offset,
                       .size_bytes = chunk.size_bytes,
                       .blob_offset = part.blob_offset,

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/executor.h"
@@ -10,21 +12,32 @@
 #include "estargz/tar.h"
 #include "estargz/toc_writer.h"
 #include "layer/index_builder.h"
-#include "store/layer_store.h"
 
 namespace starling::layer {
 
-/// Writes the content of a tar's files to a layer's data, each file from the next multiple of
+/// Lays out the content of a tar's files as a layer's data, each file from the next multiple of
 /// 4 KiB, and lists the entries as a TOC. Content is gathered into
 /// batches, which are hashed and written on the executor; only a few of them are in memory.
 /// Threads: one at a time.
 class ContentPacker {
  public:
-  /// Borrows all for its life. More than `max_data_bytes` is kResourceExhausted. Chunks end at the
-  /// points of `indexer`, whose tar it is, and are placed by them; null: the blob is one member.
-  ContentPacker(store::LayerWriter& data, Executor& cpu, uint64_t max_data_bytes,
+  /// A part of a batch.
+  struct Chunk {
+    size_t begin = 0;
+    size_t size_bytes = 0;
+    oci::Digest digest;
+  };
+  /// Takes a batch, which goes to `data_address`: zeros but for `chunks`. On the executor's
+  /// threads, several at once.
+  using WriteBatch =
+      std::function<Status(uint64_t data_address, ByteSpan batch, std::span<const Chunk> chunks)>;
+
+  /// Borrows `cpu` and `indexer` for its life. More than `max_data_bytes` is kResourceExhausted.
+  /// Chunks end at the points of `indexer`, whose tar it is, and are placed by them; null: the blob
+  /// is one member.
+  ContentPacker(WriteBatch write, Executor& cpu, uint64_t max_data_bytes,
                 const estargz::GzipIndexer* indexer = nullptr)
-      : data_(data), cpu_(cpu), max_data_bytes_(max_data_bytes), indexer_(indexer) {}
+      : write_(std::move(write)), cpu_(cpu), max_data_bytes_(max_data_bytes), indexer_(indexer) {}
   /// Waits for what is on its way.
   ~ContentPacker();
 
@@ -58,7 +71,7 @@ class ContentPacker {
   Status ListFinished();
   Status List(const Pending& pending);
 
-  store::LayerWriter& data_;
+  const WriteBatch write_;
   Executor& cpu_;
   const uint64_t max_data_bytes_;
   const estargz::GzipIndexer* const indexer_;

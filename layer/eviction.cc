@@ -13,12 +13,12 @@ uint64_t MakeRoom(std::span<const std::shared_ptr<LazyLayer>> layers, uint64_t w
   std::vector<std::pair<std::chrono::steady_clock::time_point, LazyLayer*>> by_age;
   for (const std::shared_ptr<LazyLayer>& layer : layers) {
     layer->StopFetchingAhead();
-    by_age.emplace_back(layer->last_read(), layer.get());
+    by_age.emplace_back(layer->last_use(), layer.get());
   }
   std::ranges::sort(by_age);
   uint64_t made_bytes = 0;
   for (const auto which : {LazyLayer::Evictable::kUnread, LazyLayer::Evictable::kAll}) {
-    for (const auto& [last_read, layer] : by_age) {
+    for (const auto& [last_use, layer] : by_age) {
       if (made_bytes >= wanted_bytes) {
         break;
       }
@@ -32,7 +32,7 @@ uint64_t MakeRoom(std::span<const std::shared_ptr<LazyLayer>> layers, uint64_t w
       }
     }
   }
-  for (const auto& [last_read, layer] : by_age) {
+  for (const auto& [last_use, layer] : by_age) {
     layer->ForgetReads();
   }
   return made_bytes;

@@ -92,9 +92,7 @@ StatusOr<std::vector<LayerCache::Known>> LayerCache::FindAll() {
       }
     }
     known.is_pinned_by_name = !known.pins.empty();
-    if (known.table.codec() == Codec::kWhole) {
-      known.pins.emplace_back("could be fetched as a whole only");
-    } else if (known.stored->is_pinned()) {
+    if (known.stored->is_pinned()) {
       known.pins.emplace_back("the kernel reads it without starling");
     }
     all.push_back(std::move(known));

@@ -18,6 +18,7 @@ namespace starling::layer {
 namespace {
 
 constexpr size_t kDrainBytes = 64 << 10;
+constexpr int kTriesToMakeRoom = 8;
 
 bool IsLazyFormat(const oci::OpenedBlob& blob) {
   return estargz::ParseFooter(blob.tail, blob.reader->SizeBytes()).ok();
@@ -36,6 +37,32 @@ Status Drain(ByteSource& source) {
 
 Status LayerIngest::Run(oci::ImageSource& source, const std::string& host, const oci::Digest& layer,
                         uint64_t size_bytes, Formats formats) {
+  ASSIGN_OR_RETURN(writer_, dependencies_.layers.Begin({.layer = layer, .toc = layer}));
+  const Status status = Take(source, host, layer, size_bytes, formats,
+                             {.write =
+                                  [this](uint64_t data_address, ByteSpan batch,
+                                         std::span<const ContentPacker::Chunk> chunks) {
+                                    uint64_t padding_bytes = batch.size();
+                                    for (const ContentPacker::Chunk& chunk : chunks) {
+                                      padding_bytes -= chunk.size_bytes;
+                                    }
+                                    return WithRoom(batch.size(), [&] {
+                                      return writer_->Write(data_address, batch, padding_bytes);
+                                    });
+                                  },
+                              .max_data_bytes = options_.max_data_bytes,
+                              .points = points(),
+                              .is_indexed = true});
+  if (!status.ok()) {
+    writer_.reset();
+  }
+  return status;
+}
+
+/// Fetches the blob and checks its digest.
+Status LayerIngest::Take(oci::ImageSource& source, const std::string& host,
+                         const oci::Digest& layer, uint64_t size_bytes, Formats formats,
+                         const Plan& plan) {
   const std::string name = fmt::format("layer {}", layer.ToString());
   oci::Descriptor descriptor;
   descriptor.media_type = oci::media_type::kOciLayerGzip;
@@ -58,13 +85,11 @@ Status LayerIngest::Run(oci::ImageSource& source, const std::string& host, const
     return MakeError(StatusCode::kFailedPrecondition, fmt::format("{}: not a plain one", name));
   }
   ASSIGN_OR_RETURN(const std::shared_ptr<RangeStream> stream, OpenStream(*std::move(blob), host));
-  ASSIGN_OR_RETURN(writer_, dependencies_.layers.Begin({.layer = layer, .toc = layer}));
-  Status status = Ingest(*stream, blob_bytes);
+  Status status = Ingest(*stream, blob_bytes, plan);
   if (status.ok() && stream->Finish() != layer) {
     status = MakeError(StatusCode::kDataLoss, "the blob is not what its digest says");
   }
   if (!status.ok()) {
-    writer_.reset();
     description_.reset();
   } else if (description_) {
     description_->layer = layer;
@@ -84,18 +109,33 @@ StatusOr<std::shared_ptr<RangeStream>> LayerIngest::OpenStream(oci::OpenedBlob b
   return stream;
 }
 
-Status LayerIngest::Ingest(ByteSource& blob, uint64_t blob_bytes) {
+/// Once more after room was made, which others may take first.
+Status LayerIngest::WithRoom(uint64_t size_bytes, const std::function<Status()>& write) {
+  Status status = write();
+  for (int tries = 0;
+       status.code() == StatusCode::kResourceExhausted && dependencies_.make_room && makes_room_;
+       ++tries) {
+    if (tries < kTriesToMakeRoom && dependencies_.make_room(size_bytes)) {
+      status = write();
+    } else {
+      makes_room_ = false;
+    }
+  }
+  return status;
+}
+
+Status LayerIngest::Ingest(ByteSource& blob, uint64_t blob_bytes, const Plan& plan) {
   std::string json;
   std::vector<PlacedFile> placed;
   using estargz::DecompressedTar;
-  DecompressedTar decompressed(blob, dependencies_.keep_description
+  DecompressedTar decompressed(blob, plan.points == Points::kNote
                                          ? DecompressedTar::GzipPoints::kNote
                                          : DecompressedTar::GzipPoints::kIgnore);
   {
     estargz::TarReader tar(decompressed);
     // Reads a first part, by which it is known what the blob is.
     ASSIGN_OR_RETURN(std::optional<estargz::TarEntry> entry, tar.Next());
-    ContentPacker packer(*writer_, dependencies_.cpu, options_.max_data_bytes,
+    ContentPacker packer(plan.write, dependencies_.cpu, plan.max_data_bytes,
                          decompressed.gzip_indexer());
     while (entry) {
       RETURN_IF_ERROR(packer.Add(*std::move(entry), tar.tar_offset(), tar));
@@ -116,6 +156,9 @@ Status LayerIngest::Ingest(ByteSource& blob, uint64_t blob_bytes) {
     NoteDescription(*indexer, std::move(json));
   }
   json = {};
+  if (!plan.is_indexed) {
+    return OkStatus();
+  }
   ASSIGN_OR_RETURN(const estargz::LayerTree tree,
                    estargz::LayerTree::Build(std::move(toc), blob_bytes, limits));
   ASSIGN_OR_RETURN(index_, BuildIndexOfPlaced(tree, blob_bytes, placed));
@@ -144,7 +187,8 @@ void LayerIngest::Cancel() {
 }
 
 void LayerIngest::HandOverDescription() {
-  if (auto description = std::exchange(description_, std::nullopt)) {
+  auto description = std::exchange(description_, std::nullopt);
+  if (description && dependencies_.keep_description) {
     dependencies_.keep_description(*std::move(description));
   }
 }
@@ -158,35 +202,67 @@ StatusOr<std::shared_ptr<store::StoredLayer>> LayerIngest::Commit() {
   return stored;
 }
 
-Status LayerIngest::PutMissing(store::StoredLayer& stored) {
-  const std::unique_ptr<store::LayerWriter> writer = std::move(writer_);
-  const LayerIndex index = std::exchange(index_, {});
-  ASSIGN_OR_RETURN(const ChunkTable held, ChunkTable::Open(stored.chunk_table()));
-  ASSIGN_OR_RETURN(const ChunkTable fetched, ChunkTable::Open(index.chunk_table));
-  // By digest: another version of this program may have placed the same files otherwise.
-  std::map<oci::Digest::Value, std::vector<uint32_t>> missing;
-  for (uint32_t chunk = 0; chunk < held.chunks().size(); ++chunk) {
-    if (!stored.IsPresent(chunk)) {
-      missing[held.chunks()[chunk].digest].push_back(chunk);
+/// The chunks that a stored layer has lost, by their digests: another version of this program may
+/// have placed the same files otherwise. Threads: safe.
+struct LayerIngest::Missing {
+  Mutex mutex;  // leaf
+  std::map<oci::Digest::Value, std::vector<uint32_t>> chunks GUARDED_BY(mutex);
+
+  std::vector<uint32_t> Extract(const oci::Digest::Value& digest) {
+    const MutexLock lock(mutex);
+    auto found = chunks.extract(digest);
+    return found ? std::move(found.mapped()) : std::vector<uint32_t>();
+  }
+  bool empty() {
+    const MutexLock lock(mutex);
+    return chunks.empty();
+  }
+};
+
+Status LayerIngest::Restore(oci::ImageSource& source, const std::string& host,
+                            store::StoredLayer& stored, const Spill& spill) {
+  ASSIGN_OR_RETURN(const ChunkTable table, ChunkTable::Open(stored.chunk_table()));
+  Missing missing;
+  {
+    const MutexLock lock(missing.mutex);
+    for (uint32_t chunk = 0; chunk < table.chunks().size(); ++chunk) {
+      if (!stored.IsPresent(chunk)) {
+        missing.chunks[table.chunks()[chunk].digest].push_back(chunk);
+      }
     }
   }
-  for (const ChunkRecord& from : fetched.chunks()) {
-    const auto found = missing.find(from.digest);
-    if (found == missing.end()) {
-      continue;
-    }
-    Bytes bytes(from.size_bytes);
-    RETURN_IF_ERROR(writer->Read(from.data_address, bytes));
-    for (const uint32_t chunk : found->second) {
-      RETURN_IF_ERROR(
-          stored.Put(chunk, held.chunks()[chunk].data_address, bytes, oci::Digest(from.digest)));
-    }
-    missing.erase(found);
+  Plan plan{.write =
+                [&](uint64_t, ByteSpan batch, std::span<const ContentPacker::Chunk> chunks) {
+                  for (const ContentPacker::Chunk& from : chunks) {
+                    const ByteSpan bytes = batch.subspan(from.begin, from.size_bytes);
+                    for (const uint32_t chunk : missing.Extract(from.digest.value())) {
+                      const Status put = WithRoom(bytes.size(), [&] {
+                        return stored.Put(chunk, table.chunks()[chunk].data_address, bytes,
+                                          from.digest);
+                      });
+                      if (!put.ok()) {
+                        spill(chunk, bytes);
+                      }
+                    }
+                  }
+                  return OkStatus();
+                },
+            // Twice what its files take, for the same reason.
+            .max_data_bytes = 2 * stored.info().data_size_bytes,
+            .points = points()};
+  const oci::Digest& layer = stored.key().layer;
+  const uint64_t blob_bytes = stored.info().blob_size_bytes;
+  RETURN_IF_ERROR(Take(source, host, layer, blob_bytes, Formats::kAll, plan));
+  if (!missing.empty()) {
+    // It was stored when descriptions were kept and are not any more, or the other way round: its
+    // chunks end elsewhere.
+    plan.points = plan.points == Points::kNote ? Points::kIgnore : Points::kNote;
+    RETURN_IF_ERROR(Take(source, host, layer, blob_bytes, Formats::kAll, plan));
   }
   if (!missing.empty()) {
-    return MakeError(StatusCode::kDataLoss,
-                     fmt::format("layer {}: chunks of the stored one are not in its blob",
-                                 stored.key().layer.ToString()));
+    return MakeError(
+        StatusCode::kDataLoss,
+        fmt::format("layer {}: chunks of the stored one are not in its blob", layer.ToString()));
   }
   HandOverDescription();
   return OkStatus();

@@ -1,6 +1,7 @@
 /// Layers that cannot be read lazily, taken into the store in one pass over their blob.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -9,6 +10,7 @@
 #include "base/executor.h"
 #include "base/mutex.h"
 #include "estargz/gzip_layer_index.h"
+#include "layer/content_packer.h"
 #include "layer/fetch_scheduler.h"
 #include "layer/index_builder.h"
 #include "layer/lazy_layer.h"
@@ -22,7 +24,7 @@ namespace starling::layer {
 /// blob is fetched in parallel ranges while it is decoded, its files written and its index made.
 /// The tree is that of the same tar as eStargz. Nothing of it is in the store before Commit, which
 /// follows only after the blob's digest was checked.
-/// Threads: one calls Run, then Commit; Cancel is safe.
+/// Threads: one calls Run, then Commit, or Restore; Cancel is safe.
 class LayerIngest {
  public:
   struct Options {
@@ -38,6 +40,9 @@ class LayerIngest {
     /// Called by Commit with what describes a gzip layer, so that it can be lazy the next time.
     /// Null: nobody wants it, and it is not gathered.
     std::function<void(estargz::GzipLayerIndex::Parts)> keep_description = nullptr;
+    /// Called when the store or the disk has no room for so many bytes, on several threads at once;
+    /// blocks for the disk. False when there is no more by that. Null: nobody makes room.
+    std::function<bool(uint64_t size_bytes)> make_room = nullptr;
   };
   /// Which blobs to take.
   enum class Formats {
@@ -61,21 +66,39 @@ class LayerIngest {
   /// After a Run without error, once. Its bytes had the layer's digest, so a description that it
   /// hands over is as true as one of `starling index create`, and the same.
   StatusOr<std::shared_ptr<store::StoredLayer>> Commit();
-  /// In the place of Commit, for a layer that is stored and has lost some of its chunks: puts
-  /// those. Blocks for the disk. Errors: kDataLoss when `stored` is another layer; those of Put.
-  Status PutMissing(store::StoredLayer& stored);
+  /// Takes a chunk that the disk does not; several at once, on any thread.
+  using Spill = std::function<void(uint32_t chunk, ByteSpan bytes)>;
+  /// In the place of Run and Commit, for a layer that is stored and has lost some of its chunks:
+  /// puts those as they come, and takes no other room. Errors: those of Run; kDataLoss when
+  /// `stored` is another layer. Others of Put are no errors: `spill` gets the verified chunk.
+  Status Restore(oci::ImageSource& source, const std::string& host, store::StoredLayer& stored,
+                 const Spill& spill);
 
  private:
-  Status Ingest(ByteSource& blob, uint64_t blob_bytes);
+  struct Missing;
+  enum class Points { kNote, kIgnore };
+  /// What becomes of a blob.
+  struct Plan {
+    ContentPacker::WriteBatch write;
+    uint64_t max_data_bytes = 0;
+    Points points = Points::kIgnore;
+    bool is_indexed = false;
+  };
+  Points points() const { return dependencies_.keep_description ? Points::kNote : Points::kIgnore; }
+  Status Take(oci::ImageSource& source, const std::string& host, const oci::Digest& layer,
+              uint64_t size_bytes, Formats formats, const Plan& plan);
+  Status Ingest(ByteSource& blob, uint64_t blob_bytes, const Plan& plan);
+  Status WithRoom(uint64_t size_bytes, const std::function<Status()>& write);
   void NoteDescription(estargz::GzipIndexer& indexer, std::string json);
+  void HandOverDescription();
   StatusOr<std::shared_ptr<RangeStream>> OpenStream(oci::OpenedBlob blob, const std::string& host);
 
   const Dependencies dependencies_;
   const Options options_;
-  void HandOverDescription();
 
   std::unique_ptr<store::LayerWriter> writer_;
   LayerIndex index_;
+  std::atomic<bool> makes_room_ = true;  // until there was none to make
   std::optional<estargz::GzipLayerIndex::Parts> description_;
 
   Mutex mutex_;  // above the stream's

@@ -384,6 +384,7 @@ void LazyLayer::NoteFetchedWhole() {
   for (uint32_t chunk = 0; chunk < table_.chunks().size(); ++chunk) {
     tally_.OnCame(chunk, Purpose::kWhole);
   }
+  came_.store(Now(), std::memory_order_relaxed);
 }
 
 LayerUse LazyLayer::Use() const {
@@ -404,23 +405,40 @@ std::chrono::steady_clock::time_point LazyLayer::last_read() const {
   return last_read_.load(std::memory_order_relaxed);
 }
 
+std::chrono::steady_clock::time_point LazyLayer::last_use() const {
+  return std::max(last_read(), came_.load(std::memory_order_relaxed));
+}
+
 void LazyLayer::StopFetchingAhead() {
   MutexLock lock(mutex_);
   ahead_.Clear();
 }
 
+/// Whether all of a layer may be evicted that was fetched as a whole.
+bool LazyLayer::MayGo(Evictable which) {
+  const auto was_read = [](const std::atomic<uint64_t>& word) {
+    return word.load(std::memory_order_relaxed) != 0;
+  };
+  if (!refetch_ || (which == Evictable::kUnread && std::ranges::any_of(reads_, was_read))) {
+    return false;
+  }
+  MutexLock lock(mutex_);
+  return !closed_ && in_flight_.empty();
+}
+
 StatusOr<uint64_t> LazyLayer::Evict(Evictable which, uint64_t wanted_bytes) {
-  if (table_.codec() == Codec::kWhole) {
+  const bool is_whole = table_.codec() == Codec::kWhole;
+  if (is_whole && !MayGo(which)) {
     return 0;
   }
   const std::vector<store::ChunkRun> runs = RunsOf(
       table_,
       [&](uint32_t chunk) {
         // What is doubtful takes room, too, and nobody has read it.
-        return stored_->IsPresent(chunk) ? which == Evictable::kAll || !WasRead(chunk)
+        return stored_->IsPresent(chunk) ? is_whole || which == Evictable::kAll || !WasRead(chunk)
                                          : stored_->IsDoubtful(chunk);
       },
-      wanted_bytes);
+      is_whole ? UINT64_MAX : wanted_bytes);
   if (runs.empty()) {
     return 0;
   }
@@ -613,7 +631,8 @@ void LazyLayer::MarkOnTheWay(const PlannedFetch& plan) {
 }
 
 bool LazyLayer::StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) {
-  if (stored_->complete() || OpensFirst(fetch_class)) {
+  // What is missing of a layer that came as a whole was evicted or lost: a read is worth all of it.
+  if (stored_->complete() || table_.codec() == Codec::kWhole || OpensFirst(fetch_class)) {
     return false;
   }
   std::optional<PlannedFetch> next;
@@ -717,7 +736,7 @@ bool LazyLayer::StartAbsent(std::span<const DataRange> ranges, oci::FetchClass f
   std::vector<Fetch> fetches;
   {
     MutexLock lock(mutex_);
-    if (closed_) {
+    if (closed_ || table_.codec() == Codec::kWhole) {
       return false;
     }
     for (const DataRange& range : ranges) {
@@ -971,10 +990,15 @@ void LazyLayer::StartFetch(const Fetch& asked) {
   const MemberRecord& first = table_.members()[fetch.plan.first_member];
   if (table_.codec() == Codec::kWhole) {
     if (refetch_) {
-      refetch_([self = shared_from_this(), fetch](const Status& status) {
-        self->PostToCpu(Urgency::kAwaited,
-                        [self, fetch, status] { self->OnRefetched(fetch, status); });
-      });
+      const auto spills = std::make_shared<Spills>();
+      refetch_(
+          [self = shared_from_this(), member = fetch.plan.first_member, spills](
+              uint32_t chunk, ByteSpan bytes) { self->OnSpilled(member, chunk, bytes, *spills); },
+          [self = shared_from_this(), fetch, spills](const Status& status) {
+            self->PostToCpu(Urgency::kAwaited, [self, fetch, spills, status] {
+              self->OnRefetched(fetch, *spills, status);
+            });
+          });
       return;
     }
     Finish(fetch.plan.first_member,
@@ -1383,9 +1407,29 @@ void LazyLayer::PostDecodeNow(std::shared_ptr<Undecoded> undecoded, Urgency urge
   });
 }
 
+/// A chunk of a layer that is fetched again as a whole, and that the disk does not take: memory
+/// does, if somebody waits for it. Who waits for what is too much for that, or comes after it, has
+/// the layer fetched once more.
+void LazyLayer::OnSpilled(uint32_t member, uint32_t chunk, ByteSpan bytes, Spills& spills) {
+  bool is_awaited = false;
+  {
+    MutexLock lock(mutex_);
+    const auto found = in_flight_.find(member);
+    is_awaited = found != in_flight_.end() &&
+                 std::ranges::any_of(found->second,
+                                     [&](const auto& request) { return request->Needs(chunk); });
+  }
+  MutexLock lock(spills.mutex);
+  if (is_awaited && (spills.chunks.empty() || spills.size_bytes + bytes.size() <= kSpillBytes)) {
+    spills.size_bytes += bytes.size();
+    spills.chunks.push_back(
+        {.chunk = chunk, .bytes = std::make_shared<Bytes>(bytes.begin(), bytes.end())});
+  }
+}
+
 /// All of the layer was fetched again. What the disk does not give however often it is written is
 /// not worth the next time.
-void LazyLayer::OnRefetched(const Fetch& fetch, const Status& status) {
+void LazyLayer::OnRefetched(const Fetch& fetch, Spills& spills, const Status& status) {
   if (!status.ok()) {
     OnFetchFailed(fetch, status);
     return;
@@ -1393,13 +1437,17 @@ void LazyLayer::OnRefetched(const Fetch& fetch, const Status& status) {
   const uint32_t member = fetch.plan.first_member;
   Outcome outcome;
   for (const uint32_t chunk : table_.ChunksOf(member)) {
-    if (!stored_->IsPresent(chunk) || IsAvoided(chunk)) {
+    if (IsAvoided(chunk)) {
       outcome.failed_chunks.emplace_back(
           chunk, MakeError(StatusCode::kInternal, "layer: the disk does not keep a chunk"));
     }
   }
   if (!outcome.failed_chunks.empty()) {
     Quarantine(member, outcome.failed_chunks.front().second);
+  }
+  {
+    MutexLock lock(spills.mutex);
+    outcome.spilled.swap(spills.chunks);
   }
   Finish(member, outcome);
 }
@@ -1659,6 +1707,10 @@ void LazyLayer::Answer(const std::shared_ptr<Request>& request) {
     MutexLock lock(request->mutex);
     error = request->error;
     spilled.swap(request->spilled);
+  }
+  if (error.ok() && table_.codec() == Codec::kWhole && !HasAll(*request, spilled)) {
+    Start(request);  // lost, or read, while the layer was fetched again
+    return;
   }
   if (!error.ok() || request->wants == Wants::kPresence) {
     Reply(*request, error.ok() ? StatusOr<Bytes>(Bytes()) : error);

@@ -104,11 +104,14 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   /// Counts reads that wait by containers, too. Before the first read.
   void CountWaits(std::shared_ptr<ContainerWaits> waits) { container_waits_ = std::move(waits); }
 
-  /// Fetches all of a layer again that cannot be had in pieces, puts what is missing, and calls
-  /// `done`, on any thread, but not from within the call.
-  using Refetch = std::function<void(std::function<void(const Status&)> done)>;
+  /// Fetches all of a layer again that cannot be had in pieces, puts what is missing, hands what
+  /// the disk does not take to `spill`, verified, and calls `done`: on any thread, but not from
+  /// within the call.
+  using Refetch = std::function<void(std::function<void(uint32_t chunk, ByteSpan bytes)> spill,
+                                     std::function<void(const Status&)> done)>;
   /// How a layer that was fetched as a whole gets back what it has lost. Before the first read;
-  /// without it, that is lost.
+  /// without it, that is lost, and nothing of it is evicted.
+  /// Nothing of such a layer is fetched ahead of reads.
   void RefetchBy(Refetch refetch) { refetch_ = std::move(refetch); }
 
   /// Keeps what of members is no chunk in `gaps`, too. Before the first fetch.
@@ -170,13 +173,16 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   /// Fetches nothing any more that no read asks for, until it is told to again.
   void StopFetchingAhead();
   /// Gives up `wanted_bytes` of held chunks, or more: of those that nobody has read since the last
-  /// ForgetReads, or of all; what is doubtful goes with either. How many bytes that were: none of a
-  /// layer that was fetched as a whole, because it would have to be again. Blocks for the disk.
+  /// ForgetReads, or of all; what is doubtful goes with either. Of a layer that was fetched as a
+  /// whole, and would have to be again, all go or none: none if any was read, or it is being
+  /// fetched now. How many bytes that were. Blocks for the disk.
   enum class Evictable { kUnread, kAll };
   StatusOr<uint64_t> Evict(Evictable which, uint64_t wanted_bytes);
   void ForgetReads();
   /// The clock's time of the latest read; its epoch if there was none.
   std::chrono::steady_clock::time_point last_read() const;
+  /// The same, or when all of it came if that was later: when it was worth its room.
+  std::chrono::steady_clock::time_point last_use() const;
   /// Fails all that waits with kCancelled and lets go of the executor. Idempotent.
   void Close();
 
@@ -196,6 +202,12 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   struct SpilledChunk {
     uint32_t chunk = 0;
     std::shared_ptr<const Bytes> bytes;
+  };
+  /// Those of a layer that is fetched again as a whole.
+  struct Spills {
+    Mutex mutex;  // leaf
+    std::vector<SpilledChunk> chunks GUARDED_BY(mutex);
+    uint64_t size_bytes GUARDED_BY(mutex) = 0;
   };
   /// A member that came and that nobody waited for then. Guarded by mutex_: what it decodes with is
   /// taken by whoever comes first to do it.
@@ -295,7 +307,9 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   void TraceFetch(const Fetch& fetch, const Attempt& attempt, const Status& status) const;
   bool GoOnOrFail(Fetch fetch, BlobSources::Id source, const Status& error);
   bool GoesOnElsewhere(Fetch& fetch, BlobSources::Id source, const Status& error);
-  void OnRefetched(const Fetch& fetch, const Status& status);
+  bool MayGo(Evictable which);
+  void OnSpilled(uint32_t member, uint32_t chunk, ByteSpan bytes, Spills& spills);
+  void OnRefetched(const Fetch& fetch, Spills& spills, const Status& status);
   void OnFetchFailed(const Fetch& fetch, const Status& error);
   ReadTimes::Moments MomentsOfFailure(const Fetch& fetch) const;
   std::optional<Fetch> FailThoseInTime(const Fetch& fetch, const Status& error);
@@ -342,6 +356,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   std::vector<std::atomic<uint64_t>> reads_;
   LayerTally tally_;
   std::atomic<std::chrono::steady_clock::time_point> last_read_{};
+  std::atomic<std::chrono::steady_clock::time_point> came_{};  // all of it, as a whole
   /// Whose next read shows that a reader goes on.
   std::atomic<ChunkSpan> awaited_{};
 

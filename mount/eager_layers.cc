@@ -23,7 +23,8 @@ constexpr std::chrono::minutes kSweepInterval(1);
 
 EagerLayers::EagerLayers(Dependencies dependencies)
     : dependencies_(std::move(dependencies)),
-      decoders_(std::make_unique<ThreadPool>("eager", kDecoders)) {}
+      decoders_(std::make_unique<ThreadPool>("eager", kDecoders)),
+      menders_(std::make_unique<ThreadPool>("mend", kMenders)) {}
 
 EagerLayers::~EagerLayers() { Close(); }
 
@@ -141,20 +142,20 @@ void EagerLayers::Sweep() {
 }
 
 void EagerLayers::Mend(const LayerSpec& spec, std::shared_ptr<store::StoredLayer> stored,
-                       std::function<void(const Status&)> done) {
+                       LayerIngest::Spill spill, std::function<void(const Status&)> done) {
   const std::shared_ptr<LayerIngest> ingest = MakeIngest();
   MutexLock lock(mutex_);
   if (closed_) {
     return;
   }
   mends_.insert(ingest);
-  decoders_->Post([this, spec, stored = std::move(stored), done = std::move(done), ingest] {
-    log::Warning("a layer has lost a part and is fetched again as a whole",
-                 {{"layer", spec.layer.ToString()}, {"image", spec.image}});
-    Status status = Run(ingest, spec, LayerIngest::Formats::kAll);
-    if (status.ok()) {
-      status = ingest->PutMissing(*stored);
-    }
+  menders_->Post([this, spec, stored = std::move(stored), spill = std::move(spill),
+                  done = std::move(done), ingest] {
+    log::Info("a layer has lost a part and is fetched again as a whole",
+              {{"layer", spec.layer.ToString()}, {"image", spec.image}});
+    const auto source = dependencies_.sources(spec.image);
+    const Status status =
+        source.ok() ? ingest->Restore(**source, spec.host(), *stored, spill) : source.status();
     {
       MutexLock ended_lock(mutex_);
       mends_.erase(ingest);
@@ -273,6 +274,7 @@ bool EagerLayers::has_ended(const oci::Digest& layer) const {
 
 void EagerLayers::Close() {
   std::unique_ptr<ThreadPool> decoders;
+  std::unique_ptr<ThreadPool> menders;
   std::map<oci::Digest, std::shared_ptr<Entry>> entries;
   {
     MutexLock lock(mutex_);
@@ -286,9 +288,11 @@ void EagerLayers::Close() {
       ingest->Cancel();
     }
     decoders.swap(decoders_);
+    menders.swap(menders_);
     changed_.NotifyAll();
   }
   decoders.reset();
+  menders.reset();
   MutexLock lock(mutex_);
   entries.swap(entries_);
 }

@@ -26,6 +26,8 @@ class EagerLayers : public std::enable_shared_from_this<EagerLayers> {
  public:
   /// Layers that are decoded at once: each keeps a processor busy.
   static constexpr size_t kDecoders = 2;
+  /// Layers that are mended at once, beside those: a registry that is away holds up no pull.
+  static constexpr size_t kMenders = 2;
   /// How long what was begun ahead waits for the next sign of its image's pull.
   static constexpr std::chrono::minutes kUnclaimed{5};
 
@@ -47,10 +49,10 @@ class EagerLayers : public std::enable_shared_from_this<EagerLayers> {
   /// Begins layers that are likely to be asked for soon, in this order; those of a lazy format are
   /// left alone, and what fails is tried again when it is asked for. Returns at once.
   void BeginAhead(std::span<const LayerSpec> specs);
-  /// Fetches the layer again and puts the chunks that `stored` has lost. Returns at once; calls
-  /// `done` on a decoder's thread, not after Close.
+  /// Fetches the layer again and puts the chunks that `stored` has lost; `spill` gets those that
+  /// the disk does not take. Returns at once; calls `done` on a mender's thread, not after Close.
   void Mend(const LayerSpec& spec, std::shared_ptr<store::StoredLayer> stored,
-            std::function<void(const Status&)> done);
+            layer::LayerIngest::Spill spill, std::function<void(const Status&)> done);
   /// The layer need not be fetched any more, unless it was already: who waits for it gets kAborted.
   void Abandon(const oci::Digest& layer);
   /// Drops what was begun ahead and has seen no sign of its image's pull since kUnclaimed ago.
@@ -100,6 +102,7 @@ class EagerLayers : public std::enable_shared_from_this<EagerLayers> {
   std::map<oci::Digest, std::shared_ptr<Entry>> entries_ GUARDED_BY(mutex_);
   std::set<std::shared_ptr<layer::LayerIngest>> mends_ GUARDED_BY(mutex_);
   std::unique_ptr<ThreadPool> decoders_ GUARDED_BY(mutex_);
+  std::unique_ptr<ThreadPool> menders_ GUARDED_BY(mutex_);
 };
 
 }  // namespace starling::mount

@@ -268,14 +268,17 @@ struct LayerHost::State {
   std::optional<std::vector<ChainLayer>> LayersOf(std::span<const uint64_t> chain);
   std::shared_ptr<store::StoredLayer> StoredForUse(const LayerKey& key);
   std::set<uint64_t> NumbersOf(const LayerKey& key);
-  bool MayUseStored(const Held& held) const;
+  /// Whether the kernel may read layers without us, once they are complete.
+  bool MayUseStored() const { return options.max_store_bytes == 0; }
   void UseStored(const LayerKey& key);
   /// Some of the store is for the others.
   uint64_t StoreBytesForOne() const {
     return options.max_store_bytes == 0 ? UINT64_MAX : options.max_store_bytes / 10 * 9;
   }
   void MakeRoomSoon();
-  void MakeRoom();
+  bool MakeRoom(uint64_t size_bytes);
+  bool EvictToMakeRoom(uint64_t size_bytes);
+  void MakeRoomAndGoOn();
   std::vector<layer::LayerCache::OpenLayer> OpenLayers();
   void CheckpointSoon(store::Room::Unsaved unsaved);
   void Checkpoint();
@@ -331,9 +334,15 @@ struct LayerHost::State {
   std::optional<IndexFinder> finder;
   /// Forces to the disk what came at once and in bulk, while nobody waits for it; and evicts.
   std::unique_ptr<ThreadPool> syncing;
-  /// That is posted, or it is too early to try again, or an adopted host does not know everything
-  /// yet that the kernel reads without us.
+  /// An eviction is posted, or it is too early to try again.
   std::atomic<bool> makes_room = false;
+  /// False as long as an adopted host does not know everything yet that the kernel reads without
+  /// us.
+  std::atomic<bool> may_evict = true;
+  Mutex room_mutex;  // leaf
+  Condition room_made;
+  bool is_making_room GUARDED_BY(room_mutex) = false;
+  uint64_t rooms_made GUARDED_BY(room_mutex) = 0;
   std::shared_ptr<layer::RunRecordings> recordings;  // null: nothing is recorded
   std::unique_ptr<DiffIdChecks> diff_ids;
 
@@ -417,15 +426,16 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::StartOrAdopt(Options options,
   state->plans.emplace(state->profiles, state->scheduler);
   state->eager = std::make_shared<EagerLayers>(EagerLayers::Dependencies{
       .sources = state->dependencies.sources,
-      .ingest = {.layers = *state->layers,
-                 .cpu = *state->cpu,
-                 .counters = state->counters,
-                 .scheduler = state->scheduler,
-                 .keep_description =
-                     policy.keep_gzip_indexes
-                         ? [host = state.get()](
-                               auto parts) { host->KeepDescription(std::move(parts)); }
-                         : std::function<void(estargz::GzipLayerIndex::Parts)>()},
+      .ingest =
+          {.layers = *state->layers,
+           .cpu = *state->cpu,
+           .counters = state->counters,
+           .scheduler = state->scheduler,
+           .keep_description =
+               policy.keep_gzip_indexes
+                   ? [host = state.get()](auto parts) { host->KeepDescription(std::move(parts)); }
+                   : std::function<void(estargz::GzipLayerIndex::Parts)>(),
+           .make_room = [host = state.get()](uint64_t bytes) { return host->MakeRoom(bytes); }},
       .clock = SystemClock(),
       .disk_bytes = [host = state.get()] {
         return std::min(BytesToSpare(host->options.root), host->StoreBytesForOne());
@@ -447,7 +457,7 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::StartOrAdopt(Options options,
     RETURN_IF_ERROR(state->AdoptPlane(*handover));
     state->adopted = std::move(handover);
     state->serves = false;
-    state->makes_room = true;
+    state->may_evict = false;
   } else {
     RETURN_IF_ERROR(state->plain.Start(state->options));
     RETURN_IF_ERROR(state->with_xattrs.Start(state->options));
@@ -536,12 +546,12 @@ Status LayerHost::State::Serve() {
   adopted.reset();
   serves = true;
   if (!erofs) {
-    makes_room = false;
+    may_evict = true;
     return OkStatus();
   }
   chains->AdoptChains(
       [this](std::span<const uint64_t> numbers_of_chain) { return LayersOf(numbers_of_chain); });
-  makes_room = false;
+  may_evict = true;
   std::vector<LayerKey> keys;
   {
     MutexLock lock(mutex);
@@ -967,7 +977,7 @@ std::filesystem::path LayerHost::State::ShowAsMount(uint64_t number, const Held&
     return *kept;
   }
   // An adopted layer that has no such mount was a tree before, too.
-  const bool is_complete = erofs && MayUseStored(held) && held.stored->PinIfComplete();
+  const bool is_complete = erofs && MayUseStored() && held.stored->PinIfComplete();
   if (erofs && (serves || is_complete)) {
     const auto path =
         erofs->Show(number,
@@ -990,31 +1000,64 @@ std::filesystem::path LayerHost::State::ShowAsMount(uint64_t number, const Held&
   return ViewOf(*held.layer).path / fuse::DirectoryNameOf(number);
 }
 
-/// Whether the kernel may read the layer without us, once it is complete.
-bool LayerHost::State::MayUseStored(const Held& held) const {
-  return options.max_store_bytes == 0 || held.layer->chunks().codec() == layer::Codec::kWhole;
-}
-
 /// The store or the disk has little room left. Called by who puts chunks.
 void LayerHost::State::MakeRoomSoon() {
-  if (!makes_room.exchange(true)) {
-    syncing->Post([this] { MakeRoom(); });
+  if (may_evict && !makes_room.exchange(true)) {
+    syncing->Post([this] { MakeRoomAndGoOn(); });
   }
 }
 
-void LayerHost::State::MakeRoom() {
+/// Evicts what is held beyond what leaves some room, and `size_bytes` in any case, as its only
+/// caller at a time. False when there is no more room by that, nor by what went while it waited.
+bool LayerHost::State::MakeRoom(uint64_t size_bytes) {
+  if (!may_evict) {
+    return false;
+  }
+  {
+    MutexLock lock(room_mutex);
+    const uint64_t before = rooms_made;
+    while (is_making_room) {
+      room_made.Wait(room_mutex);
+    }
+    if (rooms_made != before) {
+      return true;
+    }
+    is_making_room = true;
+  }
+  const bool has_room = EvictToMakeRoom(size_bytes);
+  MutexLock lock(room_mutex);
+  is_making_room = false;
+  rooms_made += has_room ? 1 : 0;
+  room_made.NotifyAll();
+  return has_room;
+}
+
+bool LayerHost::State::EvictToMakeRoom(uint64_t size_bytes) {
   const uint64_t held_bytes = layers->room().held_bytes();
-  const uint64_t kept_bytes = options.max_store_bytes == 0 ? held_bytes - held_bytes / 10
-                                                           : options.max_store_bytes / 10 * 8;
-  const uint64_t made_bytes =
-      held_bytes > kept_bytes ? cache->MakeRoom(held_bytes - kept_bytes) : 0;
-  log::Info("room was made in the store", {{"held-bytes", fmt::format("{}", held_bytes)},
-                                           {"evicted-bytes", fmt::format("{}", made_bytes)}});
+  const uint64_t cap = options.max_store_bytes;
+  const bool is_disk_full = cap == 0 || BytesToSpare(options.root) <= size_bytes;
+  const uint64_t kept_bytes = is_disk_full
+                                  ? held_bytes - held_bytes / 10
+                                  : std::min(cap / 10 * 8, cap - std::min(cap, size_bytes));
+  if (held_bytes <= kept_bytes) {
+    return !is_disk_full;
+  }
+  const uint64_t made_bytes = cache->MakeRoom(held_bytes - kept_bytes);
   if (made_bytes > 0) {
+    log::Info("room was made in the store", {{"held-bytes", fmt::format("{}", held_bytes)},
+                                             {"evicted-bytes", fmt::format("{}", made_bytes)}});
+  }
+  return made_bytes > 0;
+}
+
+void LayerHost::State::MakeRoomAndGoOn() {
+  if (MakeRoom(0)) {
     makes_room = false;
     return;
   }
-  // All of it is in use without us. It is not worth to look at every chunk that comes.
+  // It is not worth to look at every chunk that comes.
+  log::Info("there is no room to make in the store",
+            {{"held-bytes", fmt::format("{}", layers->room().held_bytes())}});
   timer.RunAfter(kEvictionPause, [this] { makes_room = false; });
 }
 
@@ -1082,8 +1125,7 @@ void LayerHost::State::Checkpoint() {
 std::shared_ptr<store::StoredLayer> LayerHost::State::StoredForUse(const LayerKey& key) {
   MutexLock lock(mutex);
   const auto found = shown.find(key);
-  const bool is_usable = found != shown.end() && MayUseStored(found->second.held);
-  return is_usable ? found->second.held.stored : nullptr;
+  return found != shown.end() && MayUseStored() ? found->second.held.stored : nullptr;
 }
 
 /// Shows a complete layer from its files alone, under all of its numbers.
@@ -1120,7 +1162,7 @@ std::optional<std::vector<ChainLayer>> LayerHost::State::LayersOf(std::span<cons
     found_layers.push_back({.number = number,
                             .stored = held.stored,
                             .data_over_fuse = DataOverFuse(number, held),
-                            .may_use_stored = MayUseStored(held)});
+                            .may_use_stored = MayUseStored()});
   }
   return found_layers;
 }
@@ -1294,8 +1336,8 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& sp
     RETURN_IF_ERROR(chunks.status());
     RETURN_IF_ERROR(layer::VerifyHeld(**stored, *chunks, [](uint64_t) { return true; }).status());
   }
-  if (is_plain && stored.ok() && !(*stored)->complete()) {
-    // Its chunks went with a loss of power, and they cannot be fetched one by one.
+  if (is_plain && stored.ok() && !(*stored)->complete() && network == Network::kAllowed) {
+    // Of what was evicted, or went with a loss of power, no part can be fetched before the others.
     RETURN_IF_ERROR(layers->Remove(key));
     stored = MakeError(StatusCode::kNotFound, "the layer was not on the disk yet as a whole");
   }
@@ -1389,8 +1431,8 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenPlain(const LayerSpec& sp
 StatusOr<LayerHost::State::Held> LayerHost::State::OpenWhole(
     std::shared_ptr<store::StoredLayer> stored, const LayerSpec& spec) {
   ASSIGN_OR_RETURN(Held held, OpenStored(std::move(stored)));
-  held.layer->RefetchBy([mender = eager, spec, files = held.stored](auto done) {
-    mender->Mend(spec, files, std::move(done));
+  held.layer->RefetchBy([mender = eager, spec, files = held.stored](auto spill, auto done) {
+    mender->Mend(spec, files, std::move(spill), std::move(done));
   });
   return held;
 }

@@ -303,7 +303,7 @@ struct LayerWriter::State {
   std::shared_ptr<RoomShare> room;
   TempDir unfinished;
   UniqueFd data;
-  std::atomic<uint64_t> written_bytes = 0;
+  std::atomic<uint64_t> chunk_bytes = 0;
 };
 
 LayerWriter::LayerWriter(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -322,13 +322,17 @@ StatusOr<std::unique_ptr<LayerWriter>> LayerStore::Begin(const LayerKey& key) {
                              .data = std::move(data)})));
 }
 
-Status LayerWriter::Write(uint64_t data_address, ByteSpan bytes) {
+Status LayerWriter::Write(uint64_t data_address, ByteSpan bytes, uint64_t padding_bytes) {
   LayerStore::State& shared = *state_->store.state_;
   const Status taken = state_->room->Take(bytes.size());
   shared.room->Tell();
   RETURN_IF_ERROR(taken);
-  state_->written_bytes.fetch_add(bytes.size(), std::memory_order_relaxed);
   const Status written = shared.files.WriteAt(state_->data.get(), data_address, bytes);
+  if (written.ok()) {
+    state_->chunk_bytes.fetch_add(bytes.size() - padding_bytes, std::memory_order_relaxed);
+  } else {
+    state_->room->Give(bytes.size());
+  }
   if (written.code() == StatusCode::kResourceExhausted) {
     shared.room->NoteDiskFull();
     shared.room->Tell();
@@ -353,7 +357,7 @@ StatusOr<std::shared_ptr<StoredLayer>> LayerWriter::Commit(const LayerInfo& info
   }
   RETURN_IF_ERROR(LayerDirectory::WriteAround(
       shared.files, state_->unfinished.path(), RecordOf(state_->key, info, index, chunk_table),
-      index, chunk_table, shared.boot_id, state_->data.get(), state_->written_bytes));
+      index, chunk_table, shared.boot_id, state_->data.get(), state_->chunk_bytes));
   RETURN_IF_ERROR(shared.Publish(state_->unfinished, state_->key));
   {
     const MutexLock guard(shared.mutex);

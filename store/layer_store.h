@@ -186,8 +186,9 @@ class StoredLayer {
 class LayerWriter {
  public:
   ~LayerWriter();
-  /// Errors: kResourceExhausted when the disk is full.
-  Status Write(uint64_t data_address, ByteSpan bytes);
+  /// Of `bytes`, `padding_bytes` belong to no chunk. Errors: kResourceExhausted when the disk is
+  /// full.
+  Status Write(uint64_t data_address, ByteSpan bytes, uint64_t padding_bytes = 0);
   /// Fills `out` with what was written.
   Status Read(uint64_t data_address, std::span<std::byte> out) const;
   /// Stores the layer with every chunk present (in one step: a crash leaves nothing or all) and

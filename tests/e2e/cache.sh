@@ -3,7 +3,8 @@
 # finds what the disk has spoiled and has it fetched again, while containers go on; it does the same for a
 # `starling mount` and for a store that nobody serves, and every example of docs/cache.md works. The store stays below
 # its cap under the pull and the reading of three times as much, and a container whose files are evicted under it reads
-# the right bytes.
+# the right bytes; so does one of plain layers, which go and come back as a whole. An image can be pinned that only containerd
+# knows by its name.
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 . "$here/lib.sh"
@@ -13,8 +14,18 @@ trap 'release_all "$work"' EXIT
 
 mebibyte=$((1 << 20))
 cap=$((96 * mebibyte))
-# Layers of random bytes, three times the cap together, and busybox.
 make_image "$work"
+# The same with more plain layers.
+umoci tag --image "$work/oci:plain" whole
+for layer in 1 2 3; do
+  mkdir -p "$work/tree/whole$layer"
+  for file in 1 2 3; do head -c $((3 * mebibyte)) /dev/urandom >"$work/tree/whole$layer/$file"; done
+  (cd "$work/tree" && find . -type f -exec sha256sum {} + >>"$work/whole-sums")
+  tar -C "$work/tree" -cf "$work/whole$layer.tar" .
+  umoci raw add-layer --image "$work/oci:whole" "$work/whole$layer.tar"
+  rm -rf "$work/tree" "$work/whole$layer.tar"
+done
+# Layers of random bytes, three times the cap together, and busybox.
 for layer in 1 2 3; do
   mkdir -p "$work/tree/big$layer"
   for file in $(seq 1 8); do head -c $((12 * mebibyte)) /dev/urandom >"$work/tree/big$layer/$file"; done
@@ -27,6 +38,8 @@ done
 start_registry "$work"
 image=$REGISTRY/t/image:1-esgz
 starling convert "oci:$work/oci:plain" "docker://$image" >/dev/null
+whole=$REGISTRY/t/whole:1
+skopeo copy -q --dest-tls-verify=false "oci:$work/oci:whole" "docker://$whole"
 rm -rf "$work/oci"
 
 export STARLING_ADDRESS=$work/starling.sock
@@ -39,18 +52,20 @@ export CONTAINERD_ADDRESS
 store_bytes() {
   { du -s --block-size=1 "$work/starling/store" 2>/dev/null || true; } | cut -f 1
 }
-most=0
 watch_store() {
-  local bytes
+  local bytes most=0
   while :; do
     bytes=$(store_bytes)
     [ "${bytes:-0}" -le "$most" ] || { most=$bytes && echo "$most" >"$work/most"; }
     sleep 0.1
   done
 }
-watch_store &
-watcher=$!
-E2E_PIDS+=("$watcher")
+begin_watching() {
+  watch_store &
+  watcher=$!
+  E2E_PIDS+=("$watcher")
+}
+begin_watching
 expect "layers of the pull" "$(starling pull --json "$image" | jq -c '[.lazyLayers, .presentLayers, .downloadedLayers]')" "[6,0,0]"
 run() {
   local name=$1
@@ -154,6 +169,37 @@ done
 
 ctr images rm --sync "$image" >/dev/null
 wait_until 20 "the removal of the image's layers" bash -c "test \$(starling cache ls --json | jq '.layers | length') = 0"
+stop_process "$STARLINGD_PID"
+
+# Plain layers of one and a half times the cap.
+cap=$((24 * mebibyte))
+starlingd_settings=$'[store]\nmax_size_bytes = '$cap
+start_starlingd "$work"
+# Where there is no snapshot, containerd lists them without asking for any.
+wait_until 20 "containerd's return to the snapshotter" ctr snapshots --snapshotter stargz prepare first
+ctr snapshots --snapshotter stargz rm first
+begin_watching
+expect "plain layers of a pull" "$(starling pull --json "$whole" | jq -c "[.lazyLayers, .wholeLayers, .downloadedLayers]")" "[0,6,0]"
+for container in c7 c8; do
+  drop_caches
+  expect "$container, whose layers are evicted as a whole" "$(ctr run --rm --snapshotter stargz --mount \
+    "type=bind,src=$work/whole-sums,dst=/tmp/sums,options=bind:ro" "$whole" "$container" /bin/sh -c \
+    'cd / && sha256sum -c /tmp/sums | grep -vc OK' || true)" 0
+done
+kill "$watcher"
+echo "the store took $(cat "$work/most") bytes at most, of $cap"
+[ "$(cat "$work/most")" -le $((cap + mebibyte)) ] || fail "the cap was exceeded by plain layers"
+fetched_again=$(grep -c 'has lost a part and is fetched again as a whole' "$work/starlingd.log" || true)
+[ "$fetched_again" -ge 1 ] || fail "no layer was evicted and fetched again"
+expect "why plain layers stay" "$(cache ls --json | jq -r '[.layers[].pins[]] | join(" ")')" ""
+again=$REGISTRY/t/whole:again
+ctr images tag "$whole" "$again" >/dev/null
+expect "a pin by a name that containerd alone knows" "$(cache pin "$again")" "6 layers are pinned"
+expect "layers that it pins" "$(cache ls --json | jq '[.layers[] | select(.pins != [])] | length')" 6
+expect "its end" "$(cache unpin "$again")" "6 layers have lost a pin"
+expect_refusal "a name that nobody knows" "nothing is held of $REGISTRY/t/none:1.*containerd at .* has no image" \
+  starling cache pin "$REGISTRY/t/none:1"
+ctr images rm --sync "$again" "$whole" >/dev/null
 stop_process "$STARLINGD_PID"
 
 # Without containerd: a mount has a cache of its own, served as long as it is mounted.

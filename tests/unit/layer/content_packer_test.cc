@@ -4,6 +4,7 @@
 
 #include "base/temp_dir.h"
 #include "estargz/toc.h"
+#include "store/layer_store.h"
 #include "tests/support/faulty_file_system.h"
 #include "tests/support/tar_builder.h"
 
@@ -38,6 +39,11 @@ class ContentPackerTest : public testing::Test {
     }
   }
 
+  ContentPacker::WriteBatch Write() {
+    return
+        [this](uint64_t address, ByteSpan bytes, auto) { return writer_->Write(address, bytes); };
+  }
+
   const store::LayerKey kKey{.layer = oci::Digest::Of({}), .toc = oci::Digest::Of({})};
   TempDir directory_ = *TempDir::Make("/tmp", "content-packer-");
   FaultyFileSystem files_;
@@ -55,7 +61,7 @@ TEST_F(ContentPackerTest, FilesBeginAtBlocksAndChunksEndAfterFourMegabytes) {
                               .Add({.name = "b", .content = std::string(4097, 'b')})
                               .Add({.name = "last", .content = "z"})
                               .Finish();
-  ContentPacker packer(*writer_, cpu_, UINT64_MAX);
+  ContentPacker packer(Write(), cpu_, UINT64_MAX);
   const auto json = Pack(packer, tar);
   ASSERT_TRUE(json.ok()) << json.status();
   ASSERT_EQ(packer.placed().size(), 4U);
@@ -81,7 +87,7 @@ TEST_F(ContentPackerTest, FilesBeginAtBlocksAndChunksEndAfterFourMegabytes) {
 }
 
 TEST_F(ContentPackerTest, CountsWhatFilesTakeBeforeItReadsThem) {
-  ContentPacker packer(*writer_, cpu_, 8192);
+  ContentPacker packer(Write(), cpu_, 8192);
   const auto json = Pack(packer, TarBuilder()
                                      .Add({.name = "a", .content = std::string(4097, 'a')})
                                      .Add({.name = "b", .content = "b"})
@@ -95,7 +101,7 @@ TEST_F(ContentPackerTest, AWriteThatFailsIsTheError) {
                ? MakeError(StatusCode::kResourceExhausted, "full")
                : OkStatus();
   });
-  ContentPacker packer(*writer_, cpu_, UINT64_MAX);
+  ContentPacker packer(Write(), cpu_, UINT64_MAX);
   const auto json = Pack(
       packer, TarBuilder().Add({.name = "a", .content = std::string(30'000'000, 'a')}).Finish());
   EXPECT_EQ(json.status().code(), StatusCode::kResourceExhausted) << json.status();

@@ -4,10 +4,12 @@
 #include <sys/stat.h>
 
 #include <future>
+#include <list>
 #include <thread>
 
 #include "base/temp_dir.h"
 #include "estargz/gzip_layer_index.h"
+#include "layer/eviction.h"
 #include "layer/layer_opener.h"
 #include "layer/toc_fetch.h"
 #include "tests/support/faulty_file_system.h"
@@ -138,7 +140,8 @@ class LayerIngestTest : public testing::Test {
                                   .cpu = cpu_,
                                   .counters = counters_,
                                   .scheduler = nullptr,
-                                  .keep_description = keep_description_},
+                                  .keep_description = keep_description_,
+                                  .make_room = make_room_},
         LayerIngest::Options{.ranges = {.range_bytes = kRangeBytes, .ranges_in_flight = 3},
                              .max_data_bytes = max_data_bytes});
   }
@@ -162,6 +165,7 @@ class LayerIngestTest : public testing::Test {
   FetchCounters counters_;
   ThreadPool cpu_{"cpu", 2};
   std::function<void(estargz::GzipLayerIndex::Parts)> keep_description_;
+  std::function<bool(uint64_t)> make_room_;
 };
 
 TEST_F(LayerIngestTest, ShowsWhatTheSameTarShowsLazily) {
@@ -393,54 +397,229 @@ TEST_F(LayerIngestTest, WithoutCommitNothingStays) {
   ExpectEmptyStore();
 }
 
-TEST_F(LayerIngestTest, ALayerThatHasLostChunksGetsThoseBack) {
-  const LazyLayerBlob layer = Plain(Gzip(TarOfEverything()));
-  image_.Add(layer);
-  const auto stored = Ingest(layer);
-  ASSERT_TRUE(stored.ok()) << stored.status();
-  const ChunkTable table = *ChunkTable::Open((*stored)->chunk_table());
-  const uint64_t held_bytes = (*stored)->present_bytes();
-  ThreadPool pool("read", 1);
-  ThreadPool fetching("fetch", 1);
-  const auto lazy = *LazyLayer::Open(*stored, pool, counters_);
-  int refetches = 0;
-  Status answer;
-  lazy->RefetchBy([&](auto done) {
-    ++refetches;
-    fetching.Post([&, done] {
-      const auto ingest = Make();
-      Status status = answer;
-      status.Update(ingest->Run(image_, "host", layer.digest, 0));
-      done(status.ok() ? ingest->PutMissing(**stored) : status);
+/// Layers that were fetched as a whole, and are again when they have lost something.
+class WholeLayersTest : public LayerIngestTest {
+ protected:
+  struct Whole {
+    std::shared_ptr<store::StoredLayer> stored;
+    ChunkTable table;
+    std::shared_ptr<LazyLayer> lazy;
+    int refetches = 0;
+    Status answer;  // in the place of a fetch
+
+    void Lose(uint32_t chunk) const { stored->Distrust(chunk, table.chunks()[chunk].size_bytes); }
+  };
+
+  void TearDown() override {
+    for (Whole& layer : opened_) {
+      layer.lazy->Close();
+    }
+  }
+  Whole& Open(const LazyLayerBlob& blob) {
+    image_.Add(blob);
+    const auto stored = Ingest(blob);
+    EXPECT_TRUE(stored.ok()) << stored.status();
+    Whole& layer =
+        opened_.emplace_back(Whole{.stored = *stored,
+                                   .table = *ChunkTable::Open((*stored)->chunk_table()),
+                                   .lazy = *LazyLayer::Open(*stored, reading_, counters_),
+                                   .answer = {}});
+    layer.lazy->RefetchBy([this, &layer](auto spill, auto done) {
+      ++layer.refetches;
+      fetching_.Post([this, &layer, spill, done] {
+        done(layer.answer.ok() ? Make()->Restore(image_, "host", *layer.stored, spill)
+                               : layer.answer);
+      });
+    });
+    layer.lazy->NoteFetchedWhole();
+    return layer;
+  }
+  static StatusOr<Bytes> Read(const Whole& layer, uint32_t chunk) {
+    const DataRange range = layer.table.chunks()[chunk].range();
+    Bytes held(range.size_bytes);
+    if (const auto read = layer.lazy->ReadPresent(range.data_address, held); !read.ok() || *read) {
+      return read.ok() ? StatusOr<Bytes>(std::move(held)) : read.status();
+    }
+    std::promise<StatusOr<Bytes>> bytes;
+    layer.lazy->Read(range, oci::FetchClass::kDemand,
+                     [&](StatusOr<Bytes> result) { bytes.set_value(std::move(result)); });
+    return bytes.get_future().get();
+  }
+  static void ExpectRight(const Whole& layer, uint32_t chunk) {
+    const auto bytes = Read(layer, chunk);
+    ASSERT_TRUE(bytes.ok()) << bytes.status();
+    EXPECT_EQ(oci::Digest::Of(*bytes), oci::Digest(layer.table.chunks()[chunk].digest));
+  }
+  uint64_t MakeRoom(uint64_t wanted_bytes) {
+    std::vector<std::shared_ptr<LazyLayer>> layers;
+    for (const Whole& layer : opened_) {
+      layers.push_back(layer.lazy);
+    }
+    return layer::MakeRoom(layers, wanted_bytes);
+  }
+
+  ThreadPool reading_{"read", 1};
+  ThreadPool fetching_{"fetch", 1};
+  std::list<Whole> opened_;
+};
+
+LazyLayerBlob PlainOfTwoFiles(uint32_t seed) {
+  return Plain(Gzip(TarBuilder()
+                        .Add({.name = "f", .content = Noise(6'000'000, seed)})
+                        .Add({.name = "g", .content = "behind what lies between files"})
+                        .Finish()));
+}
+
+TEST_F(WholeLayersTest, ALayerThatHasLostChunksGetsThoseBack) {
+  Whole& layer = Open(Plain(Gzip(TarOfEverything())));
+  const uint64_t held_bytes = layer.stored->present_bytes();
+  layer.Lose(0);
+  layer.Lose(2);
+  ExpectRight(layer, 0);
+  ExpectRight(layer, 2);
+  EXPECT_EQ(layer.refetches, 1) << "all that is missing comes at once";
+  EXPECT_TRUE(layer.stored->complete());
+  EXPECT_EQ(layer.stored->present_bytes(), held_bytes);
+  // What cannot be had is an error, and not asked for by every read.
+  layer.answer = MakeError(StatusCode::kDataLoss, "it is another blob");
+  layer.Lose(1);
+  EXPECT_EQ(Read(layer, 1).status().code(), StatusCode::kDataLoss);
+  EXPECT_EQ(Read(layer, 1).status().code(), StatusCode::kDataLoss);
+  EXPECT_EQ(layer.refetches, 2);
+  ExpectRight(layer, 0);
+}
+
+TEST_F(WholeLayersTest, AreEvictedAsAWholeInOrder) {
+  Whole& old = Open(PlainOfTwoFiles(1));
+  Whole& read = Open(PlainOfTwoFiles(2));
+  Whole& recent = Open(PlainOfTwoFiles(3));
+  const uint64_t size_bytes = 6'000'030;
+  EXPECT_EQ(old.stored->present_bytes(), size_bytes);
+  ExpectRight(read, 0);
+  EXPECT_EQ(MakeRoom(1), size_bytes) << "all of it, because all of it is fetched again";
+  EXPECT_EQ(old.stored->present_bytes(), 0U) << "it came first, and nobody has read it";
+  ExpectRight(read, 0);
+  EXPECT_EQ(MakeRoom(1), size_bytes);
+  EXPECT_EQ(recent.stored->present_bytes(), 0U) << "nobody has read it";
+  ExpectRight(read, 0);
+  EXPECT_EQ(MakeRoom(UINT64_MAX), size_bytes) << "there is no more";
+  for (Whole* layer : {&old, &read, &recent}) {
+    for (uint32_t chunk = 0; chunk < layer->table.chunks().size(); ++chunk) {
+      ExpectRight(*layer, chunk);
+    }
+    EXPECT_EQ(layer->refetches, 1);
+    EXPECT_TRUE(layer->stored->complete());
+  }
+}
+
+TEST_F(WholeLayersTest, StayWhereTheKernelReadsThemOrNobodyCouldFetchThem) {
+  Whole& used = Open(PlainOfTwoFiles(1));
+  EXPECT_TRUE(used.stored->PinIfComplete());
+  Whole& lost = Open(PlainOfTwoFiles(2));
+  lost.lazy->RefetchBy(nullptr);
+  EXPECT_EQ(MakeRoom(UINT64_MAX), 0U);
+  EXPECT_TRUE(used.stored->complete());
+  EXPECT_TRUE(lost.stored->complete());
+}
+
+TEST_F(WholeLayersTest, WhatIsOnItsWayBackStays) {
+  Whole& layer = Open(PlainOfTwoFiles(1));
+  EXPECT_GT(MakeRoom(1), 0U);
+  std::promise<void> begun;
+  std::promise<void> goes_on;
+  layer.lazy->RefetchBy([&](auto spill, auto done) {
+    fetching_.Post([&, spill, done] {
+      const Status status = Make()->Restore(image_, "host", *layer.stored, spill);
+      begun.set_value();
+      goes_on.get_future().wait();
+      done(status);
     });
   });
-  const auto read = [&](uint32_t chunk) {
-    std::promise<StatusOr<Bytes>> bytes;
-    lazy->Read(table.chunks()[chunk].range(), oci::FetchClass::kDemand,
-               [&](StatusOr<Bytes> result) { bytes.set_value(std::move(result)); });
-    return bytes.get_future().get();
+  auto reading = std::async(std::launch::async, [&] { ExpectRight(layer, 0); });
+  begun.get_future().wait();
+  EXPECT_EQ(MakeRoom(UINT64_MAX), 0U);
+  goes_on.set_value();
+  reading.get();
+  EXPECT_TRUE(layer.stored->complete());
+}
+
+TEST_F(WholeLayersTest, ComeBackWhereverTheirChunksEnd) {
+  std::vector<estargz::GzipLayerIndex::Parts> kept;
+  const auto keep = [&](auto parts) { kept.push_back(std::move(parts)); };
+  const struct {
+    std::string_view name;
+    bool kept_then = false;
+    bool kept_now = false;
+    int fetches = 1;
+  } cases[] = {
+      {.name = "seek indexes are kept", .kept_then = true, .kept_now = true},
+      {.name = "they are not"},
+      {.name = "they are not any more", .kept_then = true, .fetches = 2},
+      {.name = "they are by now", .kept_now = true, .fetches = 2},
   };
-  const auto lose = [&](uint32_t chunk) {
-    (*stored)->Distrust(chunk, table.chunks()[chunk].size_bytes);
-  };
-  lose(0);
-  lose(2);
-  for (const uint32_t chunk : {0U, 2U}) {
-    const auto bytes = read(chunk);
-    ASSERT_TRUE(bytes.ok()) << bytes.status();
-    EXPECT_EQ(oci::Digest::Of(*bytes), oci::Digest(table.chunks()[chunk].digest));
+  uint32_t seed = 0;
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    keep_description_ = c.kept_then ? keep : decltype(keep_description_)();
+    const LazyLayerBlob blob = PlainOfTwoFiles(++seed);
+    Whole& layer = Open(blob);
+    MakeRoom(UINT64_MAX);
+    keep_description_ = c.kept_now ? keep : decltype(keep_description_)();
+    kept.clear();
+    const uint64_t before = counters_.bytes;
+    ExpectRight(layer, 0);
+    EXPECT_TRUE(layer.stored->complete());
+    EXPECT_EQ(counters_.bytes - before, c.fetches * blob.blob.size());
+    EXPECT_EQ(kept.size(), c.kept_now ? 1U : 0U);
   }
-  EXPECT_EQ(refetches, 1) << "all that is missing comes at once";
-  EXPECT_TRUE((*stored)->complete());
-  EXPECT_EQ((*stored)->present_bytes(), held_bytes);
-  // What cannot be had is an error, and not asked for by every read.
-  answer = MakeError(StatusCode::kDataLoss, "it is another blob");
-  lose(1);
-  EXPECT_EQ(read(1).status().code(), StatusCode::kDataLoss);
-  EXPECT_EQ(read(1).status().code(), StatusCode::kDataLoss);
-  EXPECT_EQ(refetches, 2);
-  EXPECT_TRUE(read(0).ok());
-  lazy->Close();
+}
+
+TEST_F(WholeLayersTest, AnotherBlobIsNone) {
+  Whole& layer = Open(PlainOfTwoFiles(1));
+  MakeRoom(1);
+  const LazyLayerBlob other = PlainOfTwoFiles(2);
+  image_.Add({.blob = other.blob, .digest = layer.stored->key().layer, .toc = other.toc});
+  EXPECT_EQ(Read(layer, 0).status().code(), StatusCode::kDataLoss);
+  EXPECT_EQ(layer.stored->present_bytes(), 0U);
+}
+
+TEST_F(WholeLayersTest, WhatTheDiskDoesNotTakeComesThroughMemory) {
+  Whole& layer = Open(PlainOfTwoFiles(1));
+  MakeRoom(1);
+  files_.set_hook([](const testing_support::FaultyFileSystem::Call& call) {
+    return call.operation == testing_support::FaultyFileSystem::Operation::kWrite
+               ? MakeError(StatusCode::kResourceExhausted, "full")
+               : OkStatus();
+  });
+  ExpectRight(layer, 0);
+  ExpectRight(layer, 0);
+  EXPECT_EQ(layer.refetches, 1) << "it is kept for a while";
+  ExpectRight(layer, 1);
+  EXPECT_EQ(layer.stored->present_bytes(), 0U);
+  files_.set_hook(nullptr);
+  layer.Lose(1);
+  ExpectRight(layer, static_cast<uint32_t>(layer.table.chunks().size() - 1));
+}
+
+TEST_F(WholeLayersTest, RoomIsMadeForThem) {
+  layers_.reset();
+  const LazyLayerBlob one = PlainOfTwoFiles(1);
+  const LazyLayerBlob two = PlainOfTwoFiles(2);
+  constexpr uint64_t kCap = 10'000'000;
+  auto layers = store::LayerStore::Open(directory_.path() / "store", files_, {.max_bytes = kCap});
+  ASSERT_TRUE(layers.ok()) << layers.status();
+  layers_ = *std::move(layers);
+  image_.Add(two);
+  Whole& first = Open(one);
+  EXPECT_EQ(Ingest(two).status().code(), StatusCode::kResourceExhausted) << "nobody makes room";
+  make_room_ = [this](uint64_t) { return MakeRoom(1) > 0; };
+  Whole& second = Open(two);
+  EXPECT_EQ(first.stored->present_bytes(), 0U);
+  EXPECT_TRUE(second.stored->complete());
+  ExpectRight(first, 0);
+  EXPECT_TRUE(first.stored->complete()) << "it takes the room of the other";
+  EXPECT_EQ(second.stored->present_bytes(), 0U);
+  EXPECT_LE(layers_->room().held_bytes(), kCap);
 }
 
 }  // namespace

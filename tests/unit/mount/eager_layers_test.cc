@@ -29,6 +29,10 @@ std::string TarNamed(const std::string& name) {
   return TarBuilder().Add({.name = name, .content = content}).Finish();
 }
 
+const layer::LayerIngest::Spill kNoSpill = [](uint32_t chunk, ByteSpan) {
+  FAIL() << "the disk did not take chunk " << chunk;
+};
+
 class EagerLayersTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -263,12 +267,12 @@ TEST_F(EagerLayersTest, MendFetchesTheLayerAgain) {
   const auto stored = *eager_->Fetch(spec);
   stored->Distrust(0, 600'000);
   std::promise<Status> mended;
-  eager_->Mend(spec, stored, [&](const Status& status) { mended.set_value(status); });
+  eager_->Mend(spec, stored, kNoSpill, [&](const Status& status) { mended.set_value(status); });
   const Status status = mended.get_future().get();
   EXPECT_TRUE(status.ok()) << status;
   EXPECT_TRUE(stored->complete());
   EXPECT_EQ(image_->opened(), 2);
-  EXPECT_EQ(Directories(), 1U) << "what was fetched again goes";
+  EXPECT_EQ(Directories(), 1U) << "it is written where it was";
 }
 
 TEST_F(EagerLayersTest, CloseEndsAMend) {
@@ -278,13 +282,13 @@ TEST_F(EagerLayersTest, CloseEndsAMend) {
   blob->Hold();
   const size_t requests = blob->requests();
   std::promise<Status> mended;
-  eager_->Mend(spec, stored, [&](const Status& status) { mended.set_value(status); });
+  eager_->Mend(spec, stored, kNoSpill, [&](const Status& status) { mended.set_value(status); });
   while (blob->requests() == requests) {
     std::this_thread::yield();
   }
   eager_->Close();
   EXPECT_EQ(mended.get_future().get().code(), StatusCode::kCancelled);
-  eager_->Mend(spec, stored, [](const Status&) { FAIL() << "after Close"; });
+  eager_->Mend(spec, stored, kNoSpill, [](const Status&) { FAIL() << "after Close"; });
 }
 
 TEST(LayerSpec, ItsHostIsTheRegistry) {
