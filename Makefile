@@ -19,7 +19,7 @@ help:
 	@echo "make deb       a Debian package in build/packages"
 	@echo "make tarball   an archive that brings its libraries, in build/packages"
 	@echo "make reproducible  build twice in different directories, and compare the packages"
-	@echo "make soak      kill and replace the daemon below readers for SECONDS=600 seconds, on both data planes"
+	@echo "make soak      kill and replace the daemon below readers for SECONDS=600 seconds, and take its registry away, on both data planes"
 	@echo "make lint      clang-format, clang-tidy and thread-safety analysis (clang 19)"
 	@echo "make fuzz      run every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) seconds"
 	@echo "make bench     measure against overlayfs, stargz-snapshotter and BuildKit, and a held layer against ext4; two hours"
@@ -40,8 +40,9 @@ test: deps
 
 soak: release
 	for plane in auto tree; do \
-	  PATH=$(CURDIR)/build/release/apps/starlingd:$(CURDIR)/build/release/apps/starling:$$PATH STARLING_DATA_PLANE=$$plane \
-	    STARLING_SOAK_SECONDS=$$(($(SECONDS_OF_SOAK) / 2)) tests/e2e/kill.sh || exit 1; \
+	  export PATH=$(CURDIR)/build/release/apps/starlingd:$(CURDIR)/build/release/apps/starling:$$PATH STARLING_DATA_PLANE=$$plane; \
+	  STARLING_SOAK_SECONDS=$$(($(SECONDS_OF_SOAK) / 2)) tests/e2e/kill.sh || exit 1; \
+	  STARLING_OUTAGE_SECONDS=30 tests/e2e/outage.sh || exit 1; \
 	done
 
 demo: release

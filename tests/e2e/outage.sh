@@ -2,7 +2,7 @@
 # Promise: while the registry is away, what is held works, a read of what is not waits and goes on by itself when the
 # registry is back, with tokens and links that have expired and a password that has changed meanwhile; who waits can be
 # killed; the log says once that the registry is away and once that it is back, and never a secret. Bytes that are wrong
-# are one report and some errors, not a request for each read.
+# are one report and some errors, not a request for each read. STARLING_OUTAGE_SECONDS: how long it is away at least, 0 by itself.
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 . "$here/lib.sh"
@@ -70,6 +70,7 @@ expect "layers of the pull" "$(pull "$image")" "[3,0,0]"
 expect "a container" "$(run c1 /bin/sh -c 'cat /data/kept')" changed
 
 stop_process "$guarded"
+away_since=$SECONDS
 expect "the same container without the registry" "$(run c2 /bin/sh -c 'cat /data/kept')" changed
 run c3 /bin/sha256sum /odd/large >"$work/sum" 2>"$work/sum.error" &
 half=$!
@@ -89,6 +90,9 @@ wait_until 5 "the end of a reader that was killed" bash -c "! kill -0 $reader"
 wait "$killed" || true
 echo "ok: a reader that waits for the registry can be killed"
 
+while [ $((SECONDS - away_since)) -lt "${STARLING_OUTAGE_SECONDS:-0}" ]; do sleep 0.2; done
+kill -0 "$half" || fail "a read did not wait to the end: $(cat "$work/sum.error")"
+echo "ok: the registry was away for $((SECONDS - away_since)) s"
 echo "$new_password" >"$work/password"
 log_in "$new_password"
 start_guarded 2 "${registry#*:}" "${storage#*:}"
