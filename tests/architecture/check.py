@@ -5,6 +5,7 @@ check.py layering   every include of ours stays within the folder's declared DEP
 check.py fences     a third-party library is used only by the modules that own it
 check.py diagram    the module graph in ARCHITECTURE.md is the declared one
 check.py tests      every .cc has a unit test of its name, or a listed reason
+check.py includes   every source begins with its own header, and headers include what builds parse beforehand
 Exit code 0 and a count, or 1 and one line per breach.
 """
 
@@ -70,6 +71,41 @@ UNTESTED = {
     "base/temp_dir.cc": "every test that writes files uses it",
     "control/remote_credentials.cc": "tests/unit/control/credentials_service_test.cc calls by it",
     "transport/transports.cc": "chooses a class by a name's kind; each class has its own test",
+}
+
+# Of the headers that cmake/ProjectModule.cmake has parsed beforehand: what they give, and who of them gives it.
+PRECOMPILED = {
+    "algorithm": r"std::(?:sort|find|find_if|any_of|all_of|none_of|transform|copy|fill|min|max|clamp|ranges::\w+)\b",
+    "array": r"std::(?:array|to_array)\b",
+    "atomic": r"std::(?:atomic\w*|memory_order\w*)\b",
+    "charconv": r"std::(?:from_chars|to_chars)\b",
+    "chrono": r"std::chrono\b",
+    "filesystem": r"std::filesystem\b",
+    "fstream": r"std::[io]?fstream\b",
+    "functional": r"std::(?:function|reference_wrapper|invoke|bind|ref|cref|less|greater|hash)\b",
+    "future": r"std::(?:shared_future|future|promise|packaged_task|async)\b",
+    "map": r"std::(?:map|multimap)\b",
+    "memory": r"std::(?:unique_ptr|shared_ptr|weak_ptr|make_unique|make_shared|enable_shared_from_this)\b",
+    "optional": r"std::(?:optional|nullopt|make_optional)\b",
+    "set": r"std::(?:set|multiset)\b",
+    "span": r"std::(?:span|as_bytes|as_writable_bytes|dynamic_extent)\b",
+    "sstream": r"std::[io]?stringstream\b",
+    "stop_token": r"std::(?:stop_token|stop_source|stop_callback)\b",  # <thread> has it
+    "string": r"std::(?:string|to_string|getline)\b",
+    "string_view": r"std::string_view\b",
+    "thread": r"std::(?:thread|jthread|this_thread)\b",
+    "utility": r"std::(?:move|pair|make_pair|forward|exchange|swap|as_const|in_place\w*)\b",
+    "variant": r"std::(?:variant|monostate|visit|get_if|holds_alternative)\b",
+    "vector": r"std::vector\b",
+    "absl/status/status.h": r"absl::(?:Status|StatusCode|OkStatus)\b",
+    "absl/status/statusor.h": r"absl::StatusOr\b",
+}
+# Headers that promise the names of others.
+GIVES = {
+    "map": {"utility"}, "vector": {"utility"}, "optional": {"utility"}, "variant": {"utility"}, "memory": {"utility"},
+    "functional": {"utility"}, "set": {"utility"}, "thread": {"stop_token"}, "string": {"string_view"},
+    "array": {"utility"}, "unordered_map": {"utility"}, "algorithm": {"utility"}, "span": {"array", "utility"},
+    "absl/status/statusor.h": {"absl/status/status.h", "utility"},
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.MULTILINE)
@@ -183,9 +219,40 @@ def check_tests(modules):
                 yield f"{key}: has a test now, so remove its reason"
 
 
+def check_includes(modules):
+    """A source includes its own header first, so that this is parsed alone but for what builds parse beforehand."""
+    closures = {}
+
+    def given_by(path):
+        """Names of headers without quotes that `path` includes, itself or through ours."""
+        if path not in closures:
+            closures[path] = set()
+            for _, quote, include in includes_of(path):
+                if quote == "<":
+                    closures[path] |= {include} | GIVES.get(include, set())
+                elif (ROOT / include).exists():
+                    closures[path] |= given_by(ROOT / include)
+        return closures[path]
+
+    for fields in modules.values():
+        for source in fields.get("SOURCES", []):
+            path = ROOT / fields["folder"] / source
+            header = path.with_suffix(".h")
+            first = next(iter(includes_of(path)), (1, "", ""))
+            if header.exists() and first[2] != header.relative_to(ROOT).as_posix():
+                yield f"{path.relative_to(ROOT)}:{first[0]}: does not include its own header first"
+        for name in fields.get("HEADERS", []):
+            path = ROOT / fields["folder"] / name
+            text = re.sub(r"//.*", "", path.read_text())
+            for wanted, pattern in PRECOMPILED.items():
+                used = re.search(pattern, text)
+                if used and wanted not in given_by(path):
+                    yield f"{path.relative_to(ROOT)}: uses {used.group()} without <{wanted}>"
+
+
 def main():
     checks = {"layering": check_layering, "fences": check_fences, "diagram": check_diagram,
-              "tests": check_tests}
+              "tests": check_tests, "includes": check_includes}
     if len(sys.argv) != 2 or sys.argv[1] not in checks:
         print(__doc__, file=sys.stderr)
         return 2

@@ -24,7 +24,7 @@ class Checks(unittest.TestCase):
 
     def test_accepts_a_tree_in_order(self):
         for function in (check.check_layering, check.check_fences, check.check_diagram,
-                         check.check_tests):
+                         check.check_tests, check.check_includes):
             self.assertEqual(self.breaches(function, {}), [], function.__name__)
 
     def test_finds_planted_breaches(self):
@@ -40,6 +40,11 @@ class Checks(unittest.TestCase):
              "but the tree says base"),
             ("missing module", check.check_diagram,
              {"ARCHITECTURE.md": "<!-- modules -->\n```\nbase <-\n```\n"}, "oci is not in the diagram"),
+            ("another header before a source's own", check.check_includes,
+             {"base/a.cc": '#include <string>\n#include "base/a.h"\n'}, "base/a.cc:1: does not include its own"),
+            ("a header that was parsed beforehand", check.check_includes,
+             {"oci/b.h": '#include "base/a.h"\nstd::vector<std::string> Names();  // std::map\n'},
+             "oci/b.h: uses std::vector without <vector>"),
             ("source without a test", check.check_tests,
              {"base/CMakeLists.txt": "starling_module(NAME base SOURCES a.cc c.cc)"}, "base/c.cc"),
         ]
