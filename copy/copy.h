@@ -24,7 +24,7 @@ struct CopyOptions {
   /// there; without it such an image is refused.
   bool allow_foreign = false;
   /// Blobs under way at once; each holds 4 MiB at most.
-  size_t blobs_at_once = 3;
+  size_t blobs_at_once = 6;
 };
 
 struct CopyReport {
