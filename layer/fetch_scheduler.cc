@@ -160,9 +160,18 @@ void FetchScheduler::Enlist(const std::string& host, FetchClass fetch_class,
 
 void FetchScheduler::NoteStart() {
   MutexLock lock(mutex_);
-  if (!closed_) {
-    background_from_ = dependencies_.clock.Now() + options_.start_quiet;
+  if (closed_) {
+    return;
   }
+  const TimePoint now = dependencies_.clock.Now();
+  const TimePoint until = starts_since_ + options_.starts_quiet;
+  if (background_from_ == until && now < until + options_.starts_quiet) {
+    return;  // background work has its turn
+  }
+  if (now >= background_from_) {
+    starts_since_ = now;
+  }
+  background_from_ = std::min(now + options_.start_quiet, starts_since_ + options_.starts_quiet);
 }
 
 std::chrono::steady_clock::time_point FetchScheduler::Now() {

@@ -39,6 +39,9 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
     std::chrono::milliseconds quiet{500};
     /// How long background work leaves processor and link to a container that is about to start.
     std::chrono::milliseconds start_quiet{1000};
+    /// How long at most where one start follows another, such as the steps of a build; then it has
+    /// as long a time for itself.
+    std::chrono::milliseconds starts_quiet{10'000};
     /// Caps in bytes a second; 0 is none. Demand is counted, but never held back: the others make
     /// up for it.
     uint64_t max_bytes_per_second = 0;
@@ -195,6 +198,7 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
   uint64_t buffered_bytes_ GUARDED_BY(mutex_) = 0;
   Allowance all_ GUARDED_BY(mutex_);
   Allowance background_ GUARDED_BY(mutex_);
+  TimePoint starts_since_ GUARDED_BY(mutex_);                   // that follow one another
   TimePoint background_from_ GUARDED_BY(mutex_);                // no background work begins before
   std::map<std::string, Allowance> images_ GUARDED_BY(mutex_);  // that have a cap to keep
 };

@@ -36,6 +36,7 @@
 #include "layer/status.h"
 #include "layer/verification.h"
 #include "mount/chain_mount.h"
+#include "mount/container_starts.h"
 #include "mount/eager_layers.h"
 #include "mount/erofs_mount.h"
 #include "mount/erofs_plane.h"
@@ -55,8 +56,6 @@ constexpr size_t kOpeners = 16;
 /// What is left over of a smaller index is not worth the stop of all threads.
 constexpr uint64_t kLargeIndexBytes = 1 << 20;
 constexpr std::chrono::seconds kEvictionPause(10);
-/// A client may ask for the mounts of one container more than once.
-constexpr std::chrono::seconds kOneStart(1);
 
 /// Beside a layer in the store: how and why it is fetched as it is.
 constexpr std::string_view kDecisionFile = "fetching";
@@ -353,8 +352,7 @@ struct LayerHost::State {
   std::map<LayerKey, Shown> shown GUARDED_BY(mutex);
   std::map<uint64_t, LayerKey> numbers GUARDED_BY(mutex);
   std::map<uint64_t, Origin> origins GUARDED_BY(mutex);
-  /// When an overlay of the layer was last about to be mounted.
-  std::map<uint64_t, std::chrono::steady_clock::time_point> mounted_at GUARDED_BY(mutex);
+  ContainerStarts container_starts GUARDED_BY(mutex);
   bool ends GUARDED_BY(mutex) = false;
   std::map<LayerKey, layer::FetchDecision> decisions GUARDED_BY(mutex);  // of open layers
 };
@@ -556,7 +554,7 @@ Status LayerHost::State::Serve() {
   {
     MutexLock lock(mutex);
     for (const auto& [number, key] : numbers) {
-      mounted_at[number] = SystemClock().Now();  // whoever was told its path before
+      container_starts.Note(number, SystemClock().Now());  // whoever was told its path before
     }
     for (const auto& [key, entry] : shown) {
       keys.push_back(key);
@@ -1174,8 +1172,7 @@ std::optional<std::filesystem::path> LayerHost::State::ShowChain(std::span<const
     const auto now = SystemClock().Now();
     for (const uint64_t number : chain) {
       if (numbers.contains(number)) {
-        const auto before = std::exchange(mounted_at[number], now);
-        starts_again = starts_again || (before != decltype(before)() && now - before > kOneStart);
+        starts_again = container_starts.Note(number, now) || starts_again;
       }
     }
   }
@@ -1207,9 +1204,9 @@ void LayerHost::State::UseStoredSoon(const LayerKey& key) {
     return;
   }
   for (const uint64_t number : shown_as) {
-    if (const auto at = mounted_at.find(number); at != mounted_at.end()) {
+    if (const auto at = container_starts.Latest(number)) {
       grace = std::max(grace, std::chrono::ceil<std::chrono::milliseconds>(
-                                  at->second + options.mount_grace - SystemClock().Now()));
+                                  *at + options.mount_grace - SystemClock().Now()));
     }
   }
   if (grace.count() > 0) {
@@ -1691,7 +1688,7 @@ Status LayerHost::State::Hide(uint64_t number, Data data) {
     key = found->second;
     numbers.erase(found);
     origins.erase(number);
-    mounted_at.erase(number);
+    container_starts.Forget(number);
     held = entry->second.held;
     is_last = entry->second.numbers.empty();
     if (is_last) {

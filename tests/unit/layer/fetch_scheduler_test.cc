@@ -153,6 +153,25 @@ TEST_F(FetchSchedulerTest, BackgroundWaitsForQuiet) {
   EXPECT_EQ(feed->begun(), 1u);
 }
 
+TEST_F(FetchSchedulerTest, BackgroundWorkHasItsTurnHoweverManyContainersStart) {
+  const auto feed = Enlist(FetchClass::kBackground, 1000);
+  const auto begun_within = [&](int starts) {
+    const auto before = feed->begun();
+    for (int start = 0; start < starts; ++start) {
+      scheduler_->NoteStart();
+      for (auto ending = feed->on_the_way(); ending > 0; --ending) {
+        EndOne(*feed);
+      }
+      timer_.Advance(milliseconds(100));
+      executor_.RunAll();
+    }
+    return feed->begun() - before;
+  };
+  EXPECT_LE(begun_within(99), 4U) << "what was let in before the first";
+  EXPECT_GT(begun_within(100), 50U) << "ten seconds for itself";
+  EXPECT_LE(begun_within(98), 6U) << "then it waits again";
+}
+
 TEST_F(FetchSchedulerTest, BackgroundWaitsForAContainerToStart) {
   const auto feed = Enlist(FetchClass::kBackground, 10);
   const auto before = feed->begun();
