@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -102,6 +103,30 @@ class KernelFileSystem : public FileSystem {
   }
 };
 
+/// An empty file that nobody else has until it is closed, or has another name.
+StatusOr<UniqueFd> OpenAlone(FileSystem& files, const std::filesystem::path& path, mode_t mode) {
+  for (;;) {
+    ASSIGN_OR_RETURN(UniqueFd fd, files.Open(path, O_WRONLY | O_CREAT, mode));
+    while (::flock(fd.get(), LOCK_EX) != 0) {
+      if (errno != EINTR) {
+        return ErrnoError(errno, fmt::format("lock {}", path.string()));
+      }
+    }
+    struct stat locked{};
+    struct stat named{};
+    if (::fstat(fd.get(), &locked) != 0) {
+      return ErrnoError(errno, fmt::format("stat {}", path.string()));
+    }
+    if (::stat(path.c_str(), &named) != 0 || named.st_ino != locked.st_ino) {
+      continue;  // whoever had it has renamed or removed it
+    }
+    if (locked.st_size != 0 && ::ftruncate(fd.get(), 0) != 0) {
+      return ErrnoError(errno, fmt::format("truncate {}", path.string()));
+    }
+    return fd;
+  }
+}
+
 }  // namespace
 
 FileSystem& RealFileSystem() {
@@ -130,7 +155,7 @@ StatusOr<Bytes> ReadFile(FileSystem& files, const std::filesystem::path& path,
 Status WriteFileAtomically(FileSystem& files, const std::filesystem::path& path, ByteSpan bytes,
                            mode_t mode) {
   const std::filesystem::path unfinished = path.string() + ".new";
-  ASSIGN_OR_RETURN(const UniqueFd fd, files.Open(unfinished, O_WRONLY | O_CREAT | O_TRUNC, mode));
+  ASSIGN_OR_RETURN(const UniqueFd fd, OpenAlone(files, unfinished, mode));
   Status written = files.WriteAt(fd.get(), 0, bytes);
   if (written.ok()) {
     written = files.SyncData(fd.get());

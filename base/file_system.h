@@ -41,7 +41,7 @@ FileSystem& RealFileSystem();
 /// The whole file; kResourceExhausted when it is larger than `limit_bytes`.
 StatusOr<Bytes> ReadFile(FileSystem& files, const std::filesystem::path& path,
                          uint64_t limit_bytes);
-/// Replaces `path` in one step: after a crash it holds the old bytes or the new ones.
+/// Replaces `path` in one step, one after another: at any time it holds the bytes of one of them.
 Status WriteFileAtomically(FileSystem& files, const std::filesystem::path& path, ByteSpan bytes,
                            mode_t mode);
 /// Makes the directory and its missing parents with `mode`. Fine if it exists.

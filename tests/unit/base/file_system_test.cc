@@ -3,6 +3,11 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
 #include "base/temp_dir.h"
 
 namespace starling {
@@ -21,6 +26,37 @@ TEST_F(FileSystemTest, AtomicWriteReplacesAndLeavesNothingElse) {
   EXPECT_EQ(AsText(*ReadFile(files_, path, 100)), "two");
   const auto entries = std::filesystem::directory_iterator(directory_.path());
   EXPECT_EQ(std::distance(begin(entries), end(entries)), 1);
+}
+
+TEST_F(FileSystemTest, ThoseWhoReplaceAFileAtOnceDoNotDisturbEachOther) {
+  const auto path = directory_.path() / "file";
+  ASSERT_TRUE(WriteFileAtomically(files_, path, AsBytes("first"), 0600).ok());
+  {
+    std::vector<std::jthread> writers;
+    for (const char letter : {'a', 'b', 'c', 'd'}) {
+      writers.emplace_back([&, letter] {
+        // Of different lengths: what is left of another's would show.
+        const std::string text(10 * static_cast<size_t>(letter - 'a' + 1), letter);
+        for (int i = 0; i < 50; ++i) {
+          EXPECT_TRUE(WriteFileAtomically(files_, path, AsBytes(text), 0600).ok());
+          const auto read = ReadFile(files_, path, 100);
+          ASSERT_TRUE(read.ok()) << read.status();
+          const std::string_view found = AsText(*read);
+          ASSERT_FALSE(found.empty());
+          EXPECT_EQ(found, std::string(10 * static_cast<size_t>(found[0] - 'a' + 1), found[0]));
+        }
+      });
+    }
+  }
+  const auto entries = std::filesystem::directory_iterator(directory_.path());
+  EXPECT_EQ(std::distance(begin(entries), end(entries)), 1);
+}
+
+TEST_F(FileSystemTest, WhatACrashLeftOfAFileIsReplaced) {
+  const auto path = directory_.path() / "file";
+  std::ofstream(path.string() + ".new") << "left, and longer";
+  ASSERT_TRUE(WriteFileAtomically(files_, path, AsBytes("whole"), 0600).ok());
+  EXPECT_EQ(AsText(*ReadFile(files_, path, 100)), "whole");
 }
 
 TEST_F(FileSystemTest, ReadFileRefusesMoreThanItsLimit) {
