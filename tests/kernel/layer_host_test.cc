@@ -764,7 +764,9 @@ TEST_P(LayerHostTest, PlainLayersAreEvictedAndFetchedAgain) {
   compare();
   EXPECT_GT(host_->counters().blob_bytes,
             layers[0].blob.size() + layers[1].blob.size() + layers[2].blob.size());
-  for (const layer::CachedLayer& layer : host_->cache().List()->layers) {
+  const auto cache = host_->cache().List();
+  ASSERT_TRUE(cache.ok()) << cache.status();
+  for (const layer::CachedLayer& layer : cache->layers) {
     EXPECT_TRUE(layer.pins.empty()) << layer.pins.front();
     EXPECT_TRUE(layer.is_complete || layer.held_bytes == 0)
         << "all of it or nothing: " << layer.held_bytes;
