@@ -146,14 +146,17 @@ Status List(layer::Cache& cache, const Arguments& arguments) {
   return OkStatus();
 }
 
-/// Does with each layer of an image that containerd alone knows by its name what `change` could not
-/// do with the image, for the reason `unknown`. How many layers that concerned.
-StatusOr<uint64_t> ChangeLayersOfContainerd(
-    const Arguments& arguments, const Status& unknown,
+/// Does `change` with what the command names or, where containerd alone knows an image by that
+/// name, with each of its layers. How many layers that concerned.
+StatusOr<uint64_t> ChangeWherever(
+    const Arguments& arguments,
     const std::function<StatusOr<uint64_t>(const std::string&)>& change) {
+  StatusOr<uint64_t> direct = change(arguments.name);
+  const Status& unknown = direct.status();
   const bool is_layer = oci::Digest::Parse(arguments.name).ok();
-  if (is_layer || !arguments.root.empty() || !arguments.mount.empty()) {
-    return unknown;
+  if (unknown.code() != StatusCode::kNotFound || is_layer || !arguments.root.empty() ||
+      !arguments.mount.empty()) {
+    return direct;
   }
   const auto layers = containerd::FindLayersOfImage(arguments.containerd,
                                                     arguments.containerd_namespace, arguments.name);
@@ -177,31 +180,16 @@ StatusOr<uint64_t> ChangeLayersOfContainerd(
   return changed;
 }
 
-StatusOr<uint64_t> PinWherever(layer::Cache& cache, const Arguments& arguments) {
-  const auto layers = cache.Pin(arguments.name);
-  return layers.status().code() == StatusCode::kNotFound
-             ? ChangeLayersOfContainerd(arguments, layers.status(),
-                                        [&](const std::string& layer) { return cache.Pin(layer); })
-             : layers;
-}
-
-StatusOr<uint64_t> UnpinWherever(layer::Cache& cache, const Arguments& arguments) {
-  const auto layers = cache.Unpin(arguments.name);
-  return layers.status().code() == StatusCode::kNotFound
-             ? ChangeLayersOfContainerd(
-                   arguments, layers.status(),
-                   [&](const std::string& layer) { return cache.Unpin(layer); })
-             : layers;
-}
-
 Status Pin(layer::Cache& cache, const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const uint64_t layers, PinWherever(cache, arguments));
+  ASSIGN_OR_RETURN(const uint64_t layers,
+                   ChangeWherever(arguments, [&](const auto& name) { return cache.Pin(name); }));
   std::printf("%llu layers are pinned\n", static_cast<unsigned long long>(layers));
   return OkStatus();
 }
 
 Status Unpin(layer::Cache& cache, const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const uint64_t layers, UnpinWherever(cache, arguments));
+  ASSIGN_OR_RETURN(const uint64_t layers,
+                   ChangeWherever(arguments, [&](const auto& name) { return cache.Unpin(name); }));
   std::printf("%llu layers have lost a pin\n", static_cast<unsigned long long>(layers));
   return OkStatus();
 }
