@@ -340,11 +340,6 @@ Status LayerWriter::Write(uint64_t data_address, ByteSpan bytes, uint64_t paddin
   return Annotate(written, (state_->unfinished.path() / kDataFile).string());
 }
 
-Status LayerWriter::Read(uint64_t data_address, std::span<std::byte> out) const {
-  return Annotate(state_->store.state_->files.ReadAt(state_->data.get(), data_address, out),
-                  (state_->unfinished.path() / kDataFile).string());
-}
-
 StatusOr<std::shared_ptr<StoredLayer>> LayerWriter::Commit(const LayerInfo& info, ByteSpan index,
                                                            ByteSpan chunk_table) {
   RETURN_IF_ERROR(CheckInfo(info));

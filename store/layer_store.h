@@ -189,8 +189,6 @@ class LayerWriter {
   /// Of `bytes`, `padding_bytes` belong to no chunk. Errors: kResourceExhausted when the disk is
   /// full.
   Status Write(uint64_t data_address, ByteSpan bytes, uint64_t padding_bytes = 0);
-  /// Fills `out` with what was written.
-  Status Read(uint64_t data_address, std::span<std::byte> out) const;
   /// Stores the layer with every chunk present (in one step: a crash leaves nothing or all) and
   /// opens it; the existing one when it is already there. The caller has checked the digests of
   /// what it wrote. The data survives a loss of power from the next checkpoint on: until then such
