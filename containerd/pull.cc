@@ -173,7 +173,7 @@ class Pull {
       }
       RETURN_IF_ERROR(BringLayer(std::span(layers_).subspan(i)));
     }
-    return OkStatus();
+    return CountTaken();
   }
 
   Status ReadConfig() {
@@ -249,9 +249,13 @@ class Pull {
     return {{OriginLabelOf(options_.reference->domain()), options_.reference->repository()}};
   }
 
+  static std::string PartOf(const Layer& layer) {
+    return layer.descriptor.digest.ToString().substr(0, 19);
+  }
+
   Status BringLayer(std::span<const Layer> from_this_up) {
     const Layer& layer = from_this_up.front();
-    const std::string part = layer.descriptor.digest.ToString().substr(0, 19);
+    const std::string part = PartOf(layer);
     progress_.Begin(part, layer.descriptor.size_bytes);
     // Above one that is absent hardly any is there, and Prepare would say so.
     if (!is_above_absent_ && client_.StatSnapshot(options_.snapshotter, layer.chain_id).ok()) {
@@ -260,43 +264,89 @@ class Pull {
       return OkStatus();
     }
     is_above_absent_ = true;
-    const Labels labels = PrepareLabels(options_, image_.raw_manifest.digest, from_this_up);
-    for (int tries = 0; tries < kPrepareTries; ++tries) {
-      const std::string key = ExtractionKey(layer.chain_id);
-      const StatusOr<std::vector<Mount>> mounts =
-          client_.PrepareSnapshot(options_.snapshotter, key, layer.parent_chain_id, labels);
-      if (mounts.ok()) {
-        const Status unpacked = Unpack(layer, key, *mounts, part);
-        if (!unpacked.ok()) {
-          (void)client_.RemoveSnapshot(options_.snapshotter, key);
-          return unpacked;
-        }
-        ++report_.downloaded_layers;
-        progress_.End(part, "downloaded");
-        return OkStatus();
-      }
-      if (mounts.status().code() != StatusCode::kAlreadyExists) {
-        return mounts.status();
-      }
-      const StatusOr<Labels> shown = client_.StatSnapshot(options_.snapshotter, layer.chain_id);
+    StatusOr<Offer> offer = OfferLayer(from_this_up);
+    if (offer.status().code() == StatusCode::kNotFound && !taken_.empty()) {
+      // The layer below is not shown yet, because another pull has it in hand.
+      RETURN_IF_ERROR(SeeTopmostTaken().status());
+      offer = OfferLayer(from_this_up);
+    }
+    RETURN_IF_ERROR(offer.status());
+    if (*offer == Offer::kTaken) {
+      taken_.push_back(from_this_up);
+      progress_.End(part, IsLazy(layer) ? "lazy" : "fetched by the snapshotter");
+    }
+    return OkStatus();
+  }
+
+  enum class Offer { kTaken, kUnpacked };
+
+  static bool IsLazy(const Layer& layer) {
+    return oci::FindTocDigest(layer.descriptor.annotations).ok();
+  }
+
+  /// Lets the snapshotter have the lowest of `from_this_up`, and unpacks it when that does not want
+  /// it. Whether what is taken is also shown, Prepare of the layer above finds out: so that is not
+  /// asked for each of them.
+  StatusOr<Offer> OfferLayer(std::span<const Layer> from_this_up) {
+    const Layer& layer = from_this_up.front();
+    const std::string part = PartOf(layer);
+    const std::string key = ExtractionKey(layer.chain_id);
+    const StatusOr<std::vector<Mount>> mounts =
+        client_.PrepareSnapshot(options_.snapshotter, key, layer.parent_chain_id,
+                                PrepareLabels(options_, image_.raw_manifest.digest, from_this_up));
+    if (mounts.status().code() == StatusCode::kAlreadyExists) {
+      return Offer::kTaken;
+    }
+    RETURN_IF_ERROR(mounts.status());
+    const Status unpacked = Unpack(layer, key, *mounts, part);
+    if (!unpacked.ok()) {
+      (void)client_.RemoveSnapshot(options_.snapshotter, key);
+      return unpacked;
+    }
+    ++report_.downloaded_layers;
+    progress_.End(part, "downloaded");
+    return Offer::kUnpacked;
+  }
+
+  /// Waits until the topmost layer that was taken is shown; its labels. Nothing when it had to be
+  /// unpacked after all.
+  StatusOr<std::optional<Labels>> SeeTopmostTaken() {
+    const std::span<const Layer> from_this_up = taken_.back();
+    const Layer& layer = from_this_up.front();
+    for (int tries = 1;; ++tries) {
+      StatusOr<Labels> shown = client_.StatSnapshot(options_.snapshotter, layer.chain_id);
       if (shown.ok()) {
-        // Without the label it is one that another pull has unpacked meanwhile.
-        if (!shown->contains(std::string(snapshot_label::kRemote))) {
-          ++report_.present_layers;
-          progress_.End(part, "already there");
-        } else if (oci::FindTocDigest(layer.descriptor.annotations).ok()) {
-          ++report_.lazy_layers;
-          progress_.End(part, "lazy");
-        } else {
-          ++report_.whole_layers;
-          progress_.End(part, "fetched by the snapshotter");
-        }
-        return OkStatus();
+        return std::optional(*std::move(shown));
+      }
+      if (tries == kPrepareTries) {
+        break;
+      }
+      ASSIGN_OR_RETURN(const Offer offer, OfferLayer(from_this_up));
+      if (offer == Offer::kUnpacked) {
+        taken_.pop_back();
+        return std::optional<Labels>();
       }
     }
     return MakeError(StatusCode::kAborted,
                      fmt::format("snapshotter {} says that layer {} exists, but does not show it",
                                  options_.snapshotter, layer.descriptor.digest.ToString()));
+  }
+
+  /// What those that were taken are: by the topmost of them, because hardly ever two pulls bring
+  /// one image at the same time.
+  Status CountTaken() {
+    if (taken_.empty()) {
+      return OkStatus();
+    }
+    ASSIGN_OR_RETURN(const std::optional<Labels> topmost, SeeTopmostTaken());
+    const bool is_remote = !topmost || topmost->contains(std::string(snapshot_label::kRemote));
+    for (const std::span<const Layer> from_this_up : taken_) {
+      // Without the label it is one that another pull has unpacked meanwhile.
+      ++(!is_remote                     ? report_.present_layers
+         : IsLazy(from_this_up.front()) ? report_.lazy_layers
+                                        : report_.whole_layers);
+    }
+    return OkStatus();
   }
 
   Status Unpack(const Layer& layer, const std::string& key, const std::vector<Mount>& mounts,
@@ -341,6 +391,8 @@ class Pull {
   Bytes config_bytes_;
   std::vector<Layer> layers_;
   bool is_above_absent_ = false;  // the layer that comes next
+  /// Which layers the snapshotter has taken, each with those above it.
+  std::vector<std::span<const Layer>> taken_;
   PullReport report_;
 };
 

@@ -30,6 +30,7 @@ struct LayersOptions {
   std::stop_token stop;
 };
 
+/// Layers that another pull of the same image brings at the same time count as the topmost of them.
 struct PullReport {
   oci::Digest target;  // what the image's name stands for now
   size_t lazy_layers = 0;

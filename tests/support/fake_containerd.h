@@ -531,6 +531,9 @@ class FakeContainerd {
         if (state.snapshots.contains(target)) {
           return AlreadyExists(target);
         }
+        if (!request->parent().empty() && !state.snapshots.contains(request->parent())) {
+          return NotFound(request->parent());
+        }
         if (state.lazy_layers.contains(labels[std::string(api::snapshot_label::kCriLayerDigest)])) {
           labels[std::string(api::snapshot_label::kRemote)] = api::snapshot_label::kRemoteValue;
           state.snapshots[target] = {

@@ -297,20 +297,29 @@ TEST_F(PullTest, AHeldBlobIsUnpackedWithoutTheSource) {
   EXPECT_EQ(source_.blobs_streamed(), 1) << "the configuration";
 }
 
-TEST_F(PullTest, ALayerThatAnotherPullUnpacksMeanwhileIsNotLazy) {
-  ShowLazily(1);
-  ShowLazily(2);
+TEST_F(PullTest, LayersThatAnotherPullUnpacksMeanwhileAreNotLazy) {
   containerd_.Before("snapshots.Prepare", [&] {
     containerd_.Change([&](FakeContainerd::State& state) {
-      state.snapshots[ChainId(0)] = {.committed = true,
-                                     .labels = {{"containerd.io/snapshot.ref", ChainId(0)}}};
+      for (size_t layer = 0; layer < 3; ++layer) {
+        state.snapshots[ChainId(layer)] = {
+            .committed = true,
+            .parent = layer == 0 ? "" : ChainId(layer - 1),
+            .labels = {{"containerd.io/snapshot.ref", ChainId(layer)}}};
+      }
     });
   });
   const auto report = Pull();
   ASSERT_TRUE(report.ok()) << report.status();
-  EXPECT_EQ(report->present_layers, 1u);
-  EXPECT_EQ(report->lazy_layers, 2u);
+  EXPECT_EQ(report->present_layers, 3u);
+  EXPECT_EQ(report->lazy_layers, 0u);
   EXPECT_EQ(source_.blobs_streamed(), 1);
+}
+
+TEST_F(PullTest, AsksOnceForEachLayerThatTheSnapshotterTakes) {
+  ShowAllLazily();
+  ASSERT_TRUE(Pull().ok());
+  EXPECT_EQ(containerd_.CallsOf("snapshots.Prepare"), 3u);
+  EXPECT_EQ(containerd_.CallsOf("snapshots.Stat"), 2u) << "is the lowest there, is the topmost";
 }
 
 TEST_F(PullTest, ALayerThatAnotherPullCommitsFirstIsFine) {
@@ -332,6 +341,19 @@ TEST_F(PullTest, TriesAgainWhenWhatExistsDoesNotShow) {
   const auto report = Pull();
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->lazy_layers, 3u);
+  EXPECT_EQ(containerd_.CallsOf("snapshots.Prepare"), 5u) << "of the first two layers twice";
+}
+
+TEST_F(PullTest, TriesAgainWhenTheTopmostDoesNotShow) {
+  ShowAllLazily();
+  containerd_.Before("snapshots.Prepare", [&] {
+    if (containerd_.CallsOf("snapshots.Prepare") == 3) {
+      containerd_.FailNext("snapshots.Stat", {grpc::StatusCode::NOT_FOUND, "in hand"});
+    }
+  });
+  const auto report = Pull();
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->lazy_layers, 3u);
   EXPECT_EQ(containerd_.CallsOf("snapshots.Prepare"), 4u);
 }
 
@@ -342,7 +364,7 @@ TEST_F(PullTest, GivesUpWhenWhatExistsNeverShows) {
   ShowAllLazily();
   const auto report = Pull();
   EXPECT_EQ(report.status().code(), StatusCode::kAborted) << report.status();
-  EXPECT_EQ(containerd_.CallsOf("snapshots.Prepare"), 3u);
+  EXPECT_EQ(containerd_.CallsOf("snapshots.Prepare"), 5u) << "of the topmost layer three times";
   EXPECT_TRUE(LeavesNothingBegun(containerd_));
   EXPECT_THAT(containerd_.state().images, IsEmpty());
 }
