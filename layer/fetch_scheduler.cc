@@ -22,6 +22,11 @@ constexpr size_t kManyImages = 256;
 
 size_t IndexOf(FetchClass fetch_class) { return static_cast<size_t>(fetch_class); }
 
+/// Who reads now will soon read more.
+bool IsOfReader(FetchClass fetch_class) {
+  return fetch_class == FetchClass::kDemand || fetch_class == FetchClass::kReadahead;
+}
+
 /// What the link moves in `time`, as far as it fits a request.
 uint64_t RequestBytesIn(const LinkEstimate& link, LinkEstimate::Duration time) {
   return std::clamp(link.BytesIn(time), kMinRequestBytes, kMaxRequestBytes);
@@ -90,9 +95,9 @@ std::shared_ptr<FetchScheduler::Flight> FetchScheduler::Begin(const std::string&
   } else {
     state.hedge_credit = std::min(state.hedge_credit + 1, kMaxHedgeCredit);
   }
-  if (fetch_class != FetchClass::kBackground) {
-    state.last_urgent = now;
-  } else {
+  if (IsOfReader(fetch_class)) {
+    state.last_read = now;
+  } else if (fetch_class == FetchClass::kBackground) {
     background_.Spend(size_bytes, now);
   }
   all_.Spend(size_bytes, now);
@@ -136,8 +141,8 @@ void FetchScheduler::End(const Flight& flight) {
   if (flight.fetch_class_ != FetchClass::kDemand) {
     buffered_bytes_ -= flight.size_bytes_ + flight.decoded_bytes_;
   }
-  if (flight.fetch_class_ != FetchClass::kBackground) {
-    state.last_urgent = dependencies_.clock.Now();
+  if (IsOfReader(flight.fetch_class_)) {
+    state.last_read = dependencies_.clock.Now();
   }
   RequestPump(flight.host_);
 }
@@ -377,7 +382,7 @@ std::optional<FetchScheduler::TimePoint> FetchScheduler::StartTime(const Host& h
       return std::nullopt;
     }
     start = std::max(
-        {start, background_.paid_until, host.last_urgent + options_.quiet, background_from_});
+        {start, background_.paid_until, host.last_read + options_.quiet, background_from_});
   }
   return start;
 }

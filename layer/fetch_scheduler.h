@@ -25,7 +25,8 @@ namespace starling::layer {
 /// feeds, one queue for each host and class, and begin as room comes: while fewer bytes are to come
 /// than the host's link moves in one and a quarter round trips, more urgent classes first, feeds of
 /// one class in turn. So a demand read finds the link not much longer busy. Background work begins
-/// only after nothing more urgent has been on its way for a while.
+/// only while nothing more urgent is on its way, and a while after the last reader: between a pull
+/// and the container's first read the link is free.
 ///
 /// Threads: safe. Feeds are called on the executor's threads, with no lock held.
 class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
@@ -35,7 +36,8 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
     uint64_t buffer_bytes = 12 << 20;
     /// The same of demand requests, and of guesses that begin with them.
     uint64_t demand_bytes = 64 << 20;
-    /// How long nothing more urgent must have been on its way before background work begins.
+    /// How long nothing that a reader asked for must have been on its way before background work
+    /// begins.
     std::chrono::milliseconds quiet{500};
     /// How long background work leaves processor and link to a container that is about to start.
     std::chrono::milliseconds start_quiet{1000};
@@ -153,7 +155,7 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
     std::array<uint64_t, kClasses> requests_in_flight{};
     std::array<uint64_t, kClasses> bytes_to_come{};  // of those
     int hedge_credit = kHedgeCost;                   // one more with each demand request
-    TimePoint last_urgent;  // when something more urgent than background was last on its way
+    TimePoint last_read;  // when something was last on its way because a reader was there
     bool is_pumping = false;
     bool pump_again = false;
     std::optional<TimePoint> timer_at;

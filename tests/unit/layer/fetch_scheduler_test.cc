@@ -153,6 +153,16 @@ TEST_F(FetchSchedulerTest, BackgroundWaitsForQuiet) {
   EXPECT_EQ(feed->begun(), 1u);
 }
 
+TEST_F(FetchSchedulerTest, BackgroundFollowsPrefetchAtOnce) {
+  auto prefetch = scheduler_->Begin("a", FetchClass::kPrefetch, 1);
+  const auto feed = Enlist(FetchClass::kBackground, 1);
+  executor_.RunAll();
+  EXPECT_EQ(feed->begun(), 0u) << "as long as it is on its way";
+  prefetch.reset();
+  executor_.RunAll();
+  EXPECT_EQ(feed->begun(), 1u) << "nobody reads yet";
+}
+
 TEST_F(FetchSchedulerTest, BackgroundWorkHasItsTurnHoweverManyContainersStart) {
   const auto feed = Enlist(FetchClass::kBackground, 1000);
   const auto begun_within = [&](int starts) {
