@@ -360,12 +360,14 @@ std::string_view NameOf(Kind kind) {
 }
 
 // The field's value; none when the snapshot has no such field.
+constexpr std::string_view kLabels = "labels";
+
 std::optional<std::string_view> FieldOf(const Info& info, const std::string& field,
                                         const std::string& key) {
   if (field == "name") return info.name;
   if (field == "parent") return info.parent;
   if (field == "kind") return NameOf(info.kind);
-  if (field == "labels") {
+  if (field == kLabels) {
     if (const auto label = info.labels.find(key); label != info.labels.end()) {
       return label->second;
     }
@@ -395,6 +397,16 @@ bool Filter::Matches(const Info& info) const {
     return std::ranges::all_of(
         all, [&info](const Selector& selector) { return selector.Matches(info); });
   });
+}
+
+std::optional<std::string> Filter::LabelOfAll(std::string_view key) const {
+  if (any_of_.size() != 1) {
+    return std::nullopt;
+  }
+  const auto found = std::ranges::find_if(any_of_.front(), [key](const Selector& selector) {
+    return selector.op == Operator::kEqual && selector.field == kLabels && selector.key == key;
+  });
+  return found == any_of_.front().end() ? std::nullopt : std::optional(found->value);
 }
 
 }  // namespace starling::snapshotter

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +29,8 @@ class Filter {
   static StatusOr<Filter> Parse(std::span<const std::string> texts);
 
   bool Matches(const Info& info) const;
+  /// The value that the label `key` of everything it chooses has; nothing when there is no such.
+  std::optional<std::string> LabelOfAll(std::string_view key) const;
 
  private:
   enum class Operator { kPresent, kEqual, kNotEqual, kMatches };

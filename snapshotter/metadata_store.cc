@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "api/snapshot_labels.h"
 #include "base/mutex.h"
 #include "snapshotter/sqlite.h"
 
@@ -44,6 +45,14 @@ CREATE TABLE removed (
 );
 PRAGMA user_version = 1;
 )";
+
+constexpr const char* kListAll =
+    "SELECT s.id, s.name, coalesce(p.name, ''), s.kind, s.created_ns, s.updated_ns "
+    "FROM snapshot AS s LEFT JOIN snapshot AS p ON p.id = s.parent ORDER BY s.id";
+constexpr const char* kListByRef =
+    "SELECT s.id, s.name, coalesce(p.name, ''), s.kind, s.created_ns, s.updated_ns "
+    "FROM snapshot AS s JOIN label AS l ON l.snapshot = s.id AND l.key = ? "
+    "LEFT JOIN snapshot AS p ON p.id = s.parent WHERE l.value = ? ORDER BY s.id";
 
 Timestamp TimestampOf(int64_t nanoseconds) {
   return Timestamp(std::chrono::nanoseconds(nanoseconds));
@@ -332,7 +341,7 @@ Status MetadataStore::CheckInsert(const std::string& key, const std::string& par
   return FindParent(*state_->database, parent).status();
 }
 
-StatusOr<Chain> MetadataStore::Insert(const NewSnapshot& snapshot) {
+Status MetadataStore::Insert(const NewSnapshot& snapshot) {
   MutexLock lock(state_->mutex);
   Database& database = *state_->database;
   Transaction transaction(database);
@@ -361,12 +370,7 @@ StatusOr<Chain> MetadataStore::Insert(const NewSnapshot& snapshot) {
                       .Bind(snapshot.layer)
                       .Run());
   RETURN_IF_ERROR(WriteLabels(database, snapshot.id, snapshot.labels));
-  StatusOr<Chain> chain = ReadChain(
-      database,
-      {.id = snapshot.id, .kind = snapshot.kind, .parent = parent, .layer = snapshot.layer});
-  RETURN_IF_ERROR(chain.status());
-  RETURN_IF_ERROR(transaction.Commit());
-  return chain;
+  return transaction.Commit();
 }
 
 Status MetadataStore::Commit(const std::string& key, const std::string& name,
@@ -463,9 +467,12 @@ StatusOr<std::vector<Info>> MetadataStore::List(const Filter& filter) {
   MutexLock lock(state_->mutex);
   Database& database = *state_->database;
   std::vector<Info> infos;
-  Query query = database.Prepare(
-      "SELECT s.id, s.name, coalesce(p.name, ''), s.kind, s.created_ns, s.updated_ns "
-      "FROM snapshot AS s LEFT JOIN snapshot AS p ON p.id = s.parent ORDER BY s.id");
+  // containerd lists by it after every Prepare that shows a layer.
+  const std::optional<std::string> ref = filter.LabelOfAll(api::snapshot_label::kRef);
+  Query query = database.Prepare(ref ? kListByRef : kListAll);
+  if (ref) {
+    query.Bind(api::snapshot_label::kRef).Bind(*ref);
+  }
   while (true) {
     ASSIGN_OR_RETURN(const bool found, query.Step());
     if (!found) {

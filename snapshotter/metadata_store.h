@@ -71,7 +71,7 @@ class MetadataStore {
   uint64_t ReserveId();
   /// What Insert would say of `key` and `parent`.
   Status CheckInsert(const std::string& key, const std::string& parent);
-  StatusOr<Chain> Insert(const NewSnapshot& snapshot);
+  Status Insert(const NewSnapshot& snapshot);
   /// Makes the active snapshot `key` the committed `name`. `parent` may be given for one without.
   /// Its usage stays unknown until SetUsage.
   Status Commit(const std::string& key, const std::string& name, const std::string& parent,

@@ -223,7 +223,7 @@ Status Snapshotter::CommitRemote(uint64_t number, const LayerMount& mount, const
                        .layer = number,
                        .usage = Usage{.size_bytes = mount.size_bytes, .inodes = mount.inodes}};
   snapshot.labels[std::string(api::snapshot_label::kRemote)] = api::snapshot_label::kRemoteValue;
-  return metadata_.Insert(snapshot).status();
+  return metadata_.Insert(snapshot);
 }
 
 StatusOr<std::vector<Mount>> Snapshotter::View(const std::string& key, const std::string& parent,
@@ -248,9 +248,8 @@ StatusOr<std::vector<Mount>> Snapshotter::Create(Kind kind, const std::string& k
   const auto make_and_insert = [&]() -> Status {
     RETURN_IF_ERROR(
         MakeSnapshotDirectories(directories, wished ? std::optional(wished->root) : std::nullopt));
-    return metadata_
-        .Insert({.id = id, .kind = kind, .key = key, .parent = parent, .labels = labels})
-        .status();
+    return metadata_.Insert(
+        {.id = id, .kind = kind, .key = key, .parent = parent, .labels = labels});
   };
   if (const Status made = make_and_insert(); !made.ok()) {
     // If this fails too, the next start deletes the directory.

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -63,6 +64,29 @@ TEST(Filter, ChoosesAsContainerdDoes) {
     }
     ASSERT_TRUE(filter.ok()) << filter.status();
     EXPECT_EQ(filter->Matches(Sample()), c.want);
+  }
+}
+
+TEST(Filter, KnowsTheLabelOfAllThatItChooses) {
+  const struct {
+    std::vector<std::string> texts;
+    std::optional<std::string> want;
+  } cases[] = {
+      {{R"(labels."a.b"==c,parent=="")"}, "c"},
+      {{"parent==x,labels.a.b==c"}, "c"},
+      {{"labels.a.b!=c"}, std::nullopt},
+      {{"labels.a.b"}, std::nullopt},
+      {{"labels.a==c"}, std::nullopt},
+      {{"name==c"}, std::nullopt},
+      {{"labels.a.b==c", "kind==view"}, std::nullopt},  // the second chooses others
+      {{"labels.a.b==c", "labels.a.b==d"}, std::nullopt},
+      {{}, std::nullopt},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(testing::PrintToString(c.texts));
+    const auto filter = Filter::Parse(c.texts);
+    ASSERT_TRUE(filter.ok()) << filter.status();
+    EXPECT_EQ(filter->LabelOfAll("a.b"), c.want);
   }
 }
 

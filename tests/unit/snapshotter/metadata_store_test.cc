@@ -1,20 +1,26 @@
 #include "snapshotter/metadata_store.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/file_system.h"
 #include "base/temp_dir.h"
 #include "snapshotter/sqlite.h"
+#include "tests/support/sqlite_statements.h"
 #include "tests/support/sqlite_syncs.h"
 
 namespace starling::snapshotter {
 namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
 
 class SteppingClock : public Clock {
  public:
@@ -37,8 +43,8 @@ class MetadataStoreTest : public testing::Test {
   }
   std::filesystem::path file() const { return dir_.path() / "metadata.db"; }
 
-  StatusOr<Chain> Insert(Kind kind, const std::string& key, const std::string& parent,
-                         const Labels& labels = {}) {
+  Status Insert(Kind kind, const std::string& key, const std::string& parent,
+                const Labels& labels = {}) {
     return store_->Insert({.id = store_->ReserveId(),
                            .kind = kind,
                            .key = key,
@@ -94,14 +100,12 @@ TEST_F(MetadataStoreTest, AnswersEveryMistakeWithItsCode) {
     Status status;
     StatusCode want;
   } cases[] = {
-      {"an existing key", Insert(Kind::kActive, "a", "").status(), StatusCode::kAlreadyExists},
-      {"a view's key of an active one", Insert(Kind::kView, "a", "").status(),
-       StatusCode::kAlreadyExists},
-      {"a committed name as key", Insert(Kind::kActive, "A", "").status(),
-       StatusCode::kAlreadyExists},
-      {"a missing parent", Insert(Kind::kActive, "n", "nope").status(), StatusCode::kNotFound},
-      {"an active parent", Insert(Kind::kView, "n", "a").status(), StatusCode::kInvalidArgument},
-      {"an empty key", Insert(Kind::kActive, "", "").status(), StatusCode::kInvalidArgument},
+      {"an existing key", Insert(Kind::kActive, "a", ""), StatusCode::kAlreadyExists},
+      {"a view's key of an active one", Insert(Kind::kView, "a", ""), StatusCode::kAlreadyExists},
+      {"a committed name as key", Insert(Kind::kActive, "A", ""), StatusCode::kAlreadyExists},
+      {"a missing parent", Insert(Kind::kActive, "n", "nope"), StatusCode::kNotFound},
+      {"an active parent", Insert(Kind::kView, "n", "a"), StatusCode::kInvalidArgument},
+      {"an empty key", Insert(Kind::kActive, "", ""), StatusCode::kInvalidArgument},
       {"commit of a missing key", store_->Commit("nope", "N", "", {}), StatusCode::kNotFound},
       {"commit of a view", store_->Commit("v", "N", "", {}), StatusCode::kFailedPrecondition},
       {"commit of a committed one", store_->Commit("A", "N", "", {}),
@@ -191,14 +195,14 @@ TEST_F(MetadataStoreTest, ResolvesAChainTopFirst) {
   MakeCommitted("1", "");
   MakeCommitted("2", "1");
   MakeCommitted("3", "2");
-  const auto chain = Insert(Kind::kView, "v", "3");
+  ASSERT_TRUE(Insert(Kind::kView, "v", "3").ok());
+  const auto chain = store_->Resolve("v");
   ASSERT_TRUE(chain.ok());
   EXPECT_EQ(
       *chain,
       (Chain{.kind = Kind::kView,
              .self = {.id = 4, .layer = {}},
              .parents = {{.id = 3, .layer = {}}, {.id = 2, .layer = {}}, {.id = 1, .layer = {}}}}));
-  EXPECT_EQ(*store_->Resolve("v"), *chain);
 }
 
 TEST_F(MetadataStoreTest, NeverGivesAnIdOrALayerNumberAgain) {
@@ -237,6 +241,38 @@ TEST_F(MetadataStoreTest, ALayersNumberIsForcedToTheDiskWithItsSnapshot) {
   ASSERT_TRUE(store_->ForgetLayer(99).ok());
   ASSERT_TRUE(store_->SetUsage(1, {.size_bytes = 1, .inodes = 1}).ok());
   EXPECT_EQ(syncs.count(), before + 1) << "alone, too";
+  store_.reset();
+}
+
+TEST_F(MetadataStoreTest, ListsByReferenceWhatTheWholeFilterChooses) {
+  store_.reset();
+  const testing_support::SqliteStatements statements;
+  Reopen();
+  const std::string ref = "containerd.io/snapshot.ref";
+  MakeCommitted("base", "");
+  for (const auto& [name, parent, value] :
+       std::initializer_list<std::tuple<std::string, std::string, std::string>>{
+           {"one", "", "x"}, {"two", "base", "x"}, {"three", "base", "y"}}) {
+    ASSERT_TRUE(Insert(Kind::kActive, name, parent, {{ref, value}, {"other", name}}).ok());
+  }
+  uint64_t asked = 0;
+  const auto names = [&](const std::string& text) {
+    const std::vector<std::string> texts = {text};
+    std::vector<std::string> found;
+    const uint64_t before = statements.count();
+    const auto infos = store_->List(*Filter::Parse(texts));
+    asked = statements.count() - before;
+    for (const Info& info : infos.value()) {
+      EXPECT_EQ(info, *store_->Stat(info.name));
+      found.push_back(info.name);
+    }
+    return found;
+  };
+  const std::string by_ref = "labels.\"" + ref + "\"==";
+  EXPECT_THAT(names(by_ref + "x"), ElementsAre("one", "two"));
+  EXPECT_THAT(names(by_ref + "x,parent==base"), ElementsAre("two"));
+  EXPECT_THAT(names(by_ref + "z"), IsEmpty());
+  EXPECT_EQ(asked, 1u) << "not for the labels of others";
   store_.reset();
 }
 
