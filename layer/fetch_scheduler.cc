@@ -17,6 +17,10 @@ constexpr uint64_t kMaxRequestBytes = 4 << 20;
 /// for the decoders.
 constexpr milliseconds kMinRequestTime(10);
 
+/// What of a round trip's bytes a miss brings along however busy the link is: fewer would be asked
+/// for one by one.
+constexpr uint64_t kLeastNeighbourhood = 8;
+
 /// More images than run at once: those that keep their cap by now are forgotten.
 constexpr size_t kManyImages = 256;
 
@@ -113,10 +117,7 @@ void FetchScheduler::OnBytes(Flight& flight, uint64_t bytes) {
   }
   Host& host = hosts_[flight.host_];
   host.link.OnBytes(flight.link_, bytes, dependencies_.clock.Now());
-  const uint64_t window_bytes = WindowOf(host);
-  const auto has_room = [&](FetchClass fetch_class) {
-    return SumUpTo(fetch_class, host.bytes_to_come) < window_bytes;
-  };
+  const auto has_room = [&](FetchClass fetch_class) { return !IsLinkFull(host, fetch_class); };
   const auto classes_with_room = [&] { return std::ranges::count_if(kWaitingClasses, has_room); };
   const auto before = classes_with_room();
   const uint64_t came_bytes = std::min(bytes, flight.to_come_bytes_);
@@ -208,6 +209,14 @@ void FetchScheduler::RunAfter(milliseconds delay, std::function<void()> task) {
 /// time that passes here. More would only wait in front of a demand's answer.
 uint64_t FetchScheduler::WindowOf(const Host& host) const { return RequestBytesOf(host) * 5 / 4; }
 
+/// One reader waits for no more than a round trip's bytes at a time, and computes in between. What
+/// several wait for at once fills the link by itself.
+bool FetchScheduler::IsLinkFull(const Host& host, FetchClass fetch_class) const {
+  const uint64_t demand_bytes = host.bytes_to_come[IndexOf(FetchClass::kDemand)];
+  const uint64_t beyond_one = demand_bytes - std::min(demand_bytes, RequestBytesOf(host));
+  return beyond_one + SumUpTo(fetch_class, host.bytes_to_come) >= WindowOf(host);
+}
+
 uint64_t FetchScheduler::RequestBytesOf(const Host& host) const {
   return RequestBytesIn(host.link,
                         std::max<LinkEstimate::Duration>(host.link.round_trip(), kMinRequestTime));
@@ -217,6 +226,14 @@ uint64_t FetchScheduler::RoundTripBytes(const std::string& host) {
   MutexLock lock(mutex_);
   const LinkEstimate& link = hosts_[host].link;
   return RequestBytesIn(link, link.round_trip());
+}
+
+uint64_t FetchScheduler::NeighbourhoodBytes(const std::string& host) {
+  MutexLock lock(mutex_);
+  const Host& state = hosts_[host];
+  const uint64_t unit = RequestBytesIn(state.link, state.link.round_trip());
+  const uint64_t demand_bytes = state.bytes_to_come[IndexOf(FetchClass::kDemand)];
+  return std::clamp(unit - std::min(unit, demand_bytes), unit / kLeastNeighbourhood, unit / 2);
 }
 
 std::optional<MeasuredLink> FetchScheduler::LinkTo(const std::string& host) {
@@ -318,35 +335,43 @@ FetchScheduler::Turn FetchScheduler::FindTurn(Host& host, TimePoint now,
   const auto wake_no_later_than = [&wake_at](TimePoint when) {
     wake_at = std::min(wake_at.value_or(when), when);
   };
+  Turn turn;
   for (const FetchClass fetch_class : kWaitingClasses) {
     auto& feeds = host.feeds[IndexOf(fetch_class)];
     std::erase_if(feeds, [](const WaitingFeed& waiting) { return waiting.feed.expired(); });
     if (feeds.empty()) {
       continue;
     }
-    const std::optional<TimePoint> start = StartTime(host, fetch_class);
+    std::optional<TimePoint> start = StartTime(host, fetch_class, /*finishes=*/false);
+    const bool finishes = fetch_class == FetchClass::kBackground && (!start || *start > now) &&
+                          IsNearlyDone(host, turn.looked_at);
+    if (finishes) {
+      start = StartTime(host, fetch_class, finishes);
+    }
     if (!start || *start > now) {
       if (start) {
         wake_no_later_than(*start);
       }
-      return {};
+      return turn;
     }
     for (auto waiting = feeds.begin(); waiting != feeds.end(); ++waiting) {
       if (const TimePoint image_start = StartTimeOfImage(waiting->image); image_start > now) {
         wake_no_later_than(image_start);
         continue;
       }
-      Turn turn{.feed = waiting->feed.lock(),
-                .image = waiting->image,
-                .fetch_class = fetch_class,
-                .size_bytes = RequestBytesOf(host)};
-      if (turn.feed) {
+      std::shared_ptr<Feed> feed = waiting->feed.lock();
+      if (feed && (!finishes || feed->LeftBytes() > 0)) {
+        turn.feed = std::move(feed);
+        turn.image = waiting->image;
+        turn.fetch_class = fetch_class;
+        turn.size_bytes = RequestBytesOf(host);
         feeds.erase(waiting);
         return turn;
       }
+      turn.looked_at.push_back(std::move(feed));
     }
   }
-  return {};
+  return turn;
 }
 
 void FetchScheduler::SpendOfImage(const std::string& image, uint64_t bytes, TimePoint now) {
@@ -366,23 +391,42 @@ FetchScheduler::TimePoint FetchScheduler::StartTimeOfImage(const std::string& im
   return found == images_.end() ? TimePoint() : found->second.paid_until;
 }
 
+/// Whether little is left of what readers may miss.
+bool FetchScheduler::IsNearlyDone(const Host& host,
+                                  std::vector<std::shared_ptr<Feed>>& looked_at) const {
+  const uint64_t little_bytes = options_.finish_round_trips * RequestBytesOf(host);
+  uint64_t left_bytes = 0;
+  for (const WaitingFeed& waiting : host.feeds[IndexOf(FetchClass::kBackground)]) {
+    looked_at.push_back(waiting.feed.lock());
+    left_bytes += looked_at.back() ? looked_at.back()->LeftBytes() : 0;
+    if (left_bytes > little_bytes) {
+      return false;
+    }
+  }
+  return left_bytes > 0;
+}
+
 std::optional<FetchScheduler::TimePoint> FetchScheduler::StartTime(const Host& host,
-                                                                   FetchClass fetch_class) const {
-  const bool is_link_full = SumUpTo(fetch_class, host.bytes_to_come) >= WindowOf(host);
+                                                                   FetchClass fetch_class,
+                                                                   bool finishes) const {
   const uint64_t on_the_way = SumUpTo(fetch_class, host.bytes_in_flight);
-  if (is_link_full || (on_the_way > 0 && buffered_bytes_ >= options_.buffer_bytes)) {
+  if (IsLinkFull(host, fetch_class) ||
+      (on_the_way > 0 && buffered_bytes_ >= options_.buffer_bytes)) {
     return std::nullopt;
   }
   TimePoint start = all_.paid_until;
   if (fetch_class == FetchClass::kBackground) {
+    start = std::max({start, background_.paid_until, background_from_});
+    if (finishes) {
+      return start;
+    }
     const bool is_urgent = host.bytes_in_flight[IndexOf(FetchClass::kDemand)] > 0 ||
                            host.bytes_in_flight[IndexOf(FetchClass::kReadahead)] > 0 ||
                            host.bytes_in_flight[IndexOf(FetchClass::kPrefetch)] > 0;
     if (is_urgent) {
       return std::nullopt;
     }
-    start = std::max(
-        {start, background_.paid_until, host.last_read + options_.quiet, background_from_});
+    start = std::max(start, host.last_read + options_.quiet);
   }
   return start;
 }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/executor.h"
@@ -23,10 +24,11 @@ namespace starling::layer {
 ///
 /// Demand waits for memory at most (`demand_budget`), not for the link. The other classes wait in
 /// feeds, one queue for each host and class, and begin as room comes: while fewer bytes are to come
-/// than the host's link moves in one and a quarter round trips, more urgent classes first, feeds of
-/// one class in turn. So a demand read finds the link not much longer busy. Background work begins
-/// only while nothing more urgent is on its way, and a while after the last reader: between a pull
-/// and the container's first read the link is free.
+/// than the host's link moves in one and a quarter round trips (of demand what exceeds one round
+/// trip counts), more urgent classes first, feeds of one class in turn. So a demand read finds the
+/// link not much longer busy. Background work begins only while nothing more urgent is on its way,
+/// and a while after the last reader: between a pull and the container's first read the link is
+/// free. The last of it is done beside readers.
 ///
 /// Threads: safe. Feeds are called on the executor's threads, with no lock held.
 class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
@@ -39,6 +41,9 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
     /// How long nothing that a reader asked for must have been on its way before background work
     /// begins.
     std::chrono::milliseconds quiet{500};
+    /// When background work has no more left for a host than its link moves in so many round trips,
+    /// it is done beside readers: the sooner it ends, the fewer reads miss.
+    uint64_t finish_round_trips = 32;
     /// How long background work leaves processor and link to a container that is about to start.
     std::chrono::milliseconds start_quiet{1000};
     /// How long at most where one start follows another, such as the steps of a build; then it has
@@ -62,6 +67,9 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
     virtual ~Feed() = default;
     /// Begins one request of about `size_bytes` and returns true; false when nothing is left.
     virtual bool StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) = 0;
+    /// About how many bytes its background work would still fetch that readers may miss. Called
+    /// with the scheduler's lock held: neither blocks nor locks.
+    virtual uint64_t LeftBytes() const { return 0; }
   };
 
   /// One request, from before it is sent until its bytes are decoded: its end makes room.
@@ -113,6 +121,10 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
   /// What the link to `host` moves in a round trip: fetching that much more costs a reader who
   /// waits for one about as much again.
   uint64_t RoundTripBytes(const std::string& host);
+  /// How many bytes beyond what is read a demand request to `host` may bring along: half of
+  /// RoundTripBytes for the only reader. When other readers' requests keep the link busy for a
+  /// round trip already, what nobody waits for would only delay them.
+  uint64_t NeighbourhoodBytes(const std::string& host);
   /// What was measured of the link to `host`; nothing before that.
   std::optional<MeasuredLink> LinkTo(const std::string& host);
   /// After how long without a byte a demand request to `host` is late.
@@ -165,6 +177,8 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
     std::string image;
     oci::FetchClass fetch_class = oci::FetchClass::kBackground;
     uint64_t size_bytes = 0;
+    /// Not let go of under the mutex: a feed's end may take that.
+    std::vector<std::shared_ptr<Feed>> looked_at;
   };
 
   FetchScheduler(const Options& options, const Dependencies& dependencies)
@@ -184,11 +198,13 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
       EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   TimePoint StartTimeOfImage(const std::string& image) const EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   /// When the class may begin another request; nothing while it must wait for one to end.
-  std::optional<TimePoint> StartTime(const Host& host, oci::FetchClass fetch_class) const
-      EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<TimePoint> StartTime(const Host& host, oci::FetchClass fetch_class,
+                                     bool finishes) const EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WakeAt(const std::string& name, Host& host, TimePoint when) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsNearlyDone(const Host& host, std::vector<std::shared_ptr<Feed>>& looked_at) const;
   uint64_t RequestBytesOf(const Host& host) const;
   uint64_t WindowOf(const Host& host) const;
+  bool IsLinkFull(const Host& host, oci::FetchClass fetch_class) const;
 
   const Options options_;
   const Dependencies dependencies_;

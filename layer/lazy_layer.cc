@@ -70,6 +70,14 @@ DataRange Common(DataRange chunk, DataRange of) {
   return {.data_address = from, .size_bytes = to - from};
 }
 
+uint64_t ContentBytesOf(const ChunkTable& table) {
+  uint64_t bytes = 0;
+  for (const ChunkRecord& chunk : table.chunks()) {
+    bytes += chunk.size_bytes;
+  }
+  return bytes;
+}
+
 }  // namespace
 
 /// One Read or MakePresent on its way.
@@ -199,6 +207,7 @@ LazyLayer::LazyLayer(std::shared_ptr<store::StoredLayer> stored, erofs::ImageRea
     : stored_(std::move(stored)),
       index_(index),
       table_(table),
+      content_bytes_(ContentBytesOf(table_)),
       cpu_(cpu),
       counters_(counters),
       limits_(limits),
@@ -555,8 +564,9 @@ FetchLimits LazyLayer::LimitsNow() {
   if (!scheduler_) {
     return limits_;
   }
-  const uint64_t round_trip_bytes = scheduler_->RoundTripBytes(PreferredSource().host);
-  return {.neighbourhood_bytes = round_trip_bytes / 2,
+  const std::string host = PreferredSource().host;
+  const uint64_t round_trip_bytes = scheduler_->RoundTripBytes(host);
+  return {.neighbourhood_bytes = scheduler_->NeighbourhoodBytes(host),
           .bridged_bytes = round_trip_bytes / kBridgedPart,
           .merge_gap_bytes = round_trip_bytes,
           .request_bytes = limits_.request_bytes};
@@ -652,6 +662,17 @@ bool LazyLayer::StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) {
     StartFetch({.plan = *next, .fetch_class = fetch_class, .has_room = true});
   }
   return next.has_value();
+}
+
+/// In the blob, as if all of it were as well compressed.
+uint64_t LazyLayer::LeftBytes() const {
+  if (stored_->complete() || table_.codec() == Codec::kWhole || content_bytes_ == 0) {
+    return 0;
+  }
+  const uint64_t absent_bytes = content_bytes_ - std::min(content_bytes_, present_bytes());
+  return static_cast<uint64_t>(static_cast<double>(table_.blob_size_bytes()) *
+                               static_cast<double>(absent_bytes) /
+                               static_cast<double>(content_bytes_));
 }
 
 /// True when no source is open: the feed enlists again when one is. What begins before is not on

@@ -248,6 +248,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
             std::shared_ptr<FetchScheduler> scheduler);
 
   bool StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) override;
+  uint64_t LeftBytes() const override;
   void EnlistFeed(oci::FetchClass fetch_class);
   bool OpensFirst(oci::FetchClass fetch_class);
   void RetryLater();
@@ -340,6 +341,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   const std::shared_ptr<store::StoredLayer> stored_;
   const erofs::ImageReader index_;
   const ChunkTable table_;
+  const uint64_t content_bytes_;  // of all chunks
   Executor& cpu_;
   FetchCounters& counters_;
   const FetchLimits limits_;

@@ -30,11 +30,14 @@ class FakeFeed : public FetchScheduler::Feed {
     flights_.push_back(scheduler_.Begin(host_, fetch_class, size_bytes, image_));
     return true;
   }
+  uint64_t LeftBytes() const override { return left_bytes; }
   void EndOne() { flights_.erase(flights_.begin()); }
   std::shared_ptr<FetchScheduler::Flight> flight(size_t number) const { return flights_[number]; }
   size_t begun() const { return begun_; }
   uint64_t size_bytes() const { return size_bytes_; }
   size_t on_the_way() const { return flights_.size(); }
+
+  uint64_t left_bytes = 0;  // that readers may miss
 
  private:
   FetchScheduler& scheduler_;
@@ -163,6 +166,29 @@ TEST_F(FetchSchedulerTest, BackgroundFollowsPrefetchAtOnce) {
   EXPECT_EQ(feed->begun(), 1u) << "nobody reads yet";
 }
 
+TEST_F(FetchSchedulerTest, TheLastOfBackgroundWorkIsDoneBesideReaders) {
+  const auto demand = scheduler_->Begin("a", FetchClass::kDemand, kRequest / 2);
+  const auto layer = Enlist(FetchClass::kBackground, 10);
+  const auto other_layer = Enlist(FetchClass::kBackground, 10);
+  const auto check = Enlist(FetchClass::kBackground, 10);
+  layer->left_bytes = 30 * kRequest;
+  other_layer->left_bytes = 3 * kRequest;
+  const auto end_another_demand = [&] {
+    scheduler_->Begin("a", FetchClass::kDemand, 1).reset();
+    executor_.RunAll();
+  };
+  end_another_demand();
+  EXPECT_EQ(layer->begun() + other_layer->begun(), 0u) << "33 round trips";
+  other_layer->left_bytes = 2 * kRequest;
+  end_another_demand();
+  EXPECT_EQ(layer->begun(), 1u);
+  EXPECT_EQ(other_layer->begun(), 1u);
+  EXPECT_EQ(check->begun(), 0u) << "no reader misses what it fetches";
+  scheduler_->NoteStart();
+  EndOne(*layer);
+  EXPECT_EQ(layer->begun(), 1u) << "a container that starts again needs the processor";
+}
+
 TEST_F(FetchSchedulerTest, BackgroundWorkHasItsTurnHoweverManyContainersStart) {
   const auto feed = Enlist(FetchClass::kBackground, 1000);
   const auto begun_within = [&](int starts) {
@@ -233,6 +259,35 @@ TEST_F(FetchSchedulerTest, FollowsTheLink) {
   // What nobody waits for comes in larger pieces then.
   const auto feed = Enlist(FetchClass::kPrefetch, 1);
   EXPECT_EQ(feed->size_bytes(), 2'000'000u) << "10 ms of 200 MB/s";
+}
+
+TEST_F(FetchSchedulerTest, ReadersWhoWaitTogetherBringLessAlong) {
+  EXPECT_EQ(scheduler_->NeighbourhoodBytes("a"), kRequest / 2);
+  const auto one = scheduler_->Begin("a", FetchClass::kDemand, kRequest / 2);
+  EXPECT_EQ(scheduler_->NeighbourhoodBytes("a"), kRequest / 2) << "there is room for another";
+  const auto two = scheduler_->Begin("a", FetchClass::kDemand, kRequest / 4);
+  EXPECT_EQ(scheduler_->NeighbourhoodBytes("a"), kRequest / 4) << "what is left of a round trip";
+  const auto three = scheduler_->Begin("a", FetchClass::kDemand, 3 * kRequest);
+  EXPECT_EQ(scheduler_->NeighbourhoodBytes("a"), kRequest / 8) << "never nothing";
+  EXPECT_EQ(scheduler_->NeighbourhoodBytes("b"), kRequest / 2) << "another host is another link";
+  clock_.Advance(milliseconds(20));
+  three->OnBytes(3 * kRequest);
+  EXPECT_EQ(scheduler_->NeighbourhoodBytes("a"), kRequest / 4) << "what has come is not in the way";
+}
+
+TEST_F(FetchSchedulerTest, WhatManyReadersWaitForIsNotDelayedByGuesses) {
+  const auto one = scheduler_->Begin("a", FetchClass::kDemand, kRequest);
+  const auto beside_one = Enlist(FetchClass::kReadahead, 2);
+  EXPECT_EQ(beside_one->begun(), 2u) << "one reader's request leaves them their window";
+  const auto others = scheduler_->Begin("a", FetchClass::kDemand, 2 * kRequest);
+  EndOne(*beside_one);
+  EndOne(*beside_one);
+  const auto beside_many = Enlist(FetchClass::kReadahead, 1);
+  EXPECT_EQ(beside_many->begun(), 0u);
+  clock_.Advance(milliseconds(20));
+  others->OnBytes(kRequest);
+  executor_.RunAll();
+  EXPECT_EQ(beside_many->begun(), 1u) << "in the last round trip of what is waited for";
 }
 
 TEST_F(FetchSchedulerTest, TheNextRequestIsOnItsWayBeforeTheFirstAnswerIsComplete) {
