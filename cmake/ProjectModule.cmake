@@ -101,8 +101,10 @@ add_custom_target(sanitized_tests)
 
 # starling_test(NAME unit.base SOURCES ... [DEPENDS modules...] [LABELS ...] [LIBRARIES ...])
 # One GoogleTest binary; every test in it becomes one ctest case with the given labels (default: unit).
+# With a sanitizer there are SHARDS cases (default: 1), each a process for its share of the tests: an instrumented
+# program takes longer to start than most tests to run. tests/run.sh counts what they report in reports/.
 function(starling_test)
-  cmake_parse_arguments(T "" "NAME;TIMEOUT" "SOURCES;DEPENDS;LABELS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(T "" "NAME;TIMEOUT;SHARDS" "SOURCES;DEPENDS;LABELS;LIBRARIES" ${ARGN})
   if(NOT STARLING_TESTS)
     return()
   endif()
@@ -125,9 +127,22 @@ function(starling_test)
   target_link_libraries(${target} PRIVATE starling_build_options ${dependencies} ${T_LIBRARIES}
     GTest::gmock GTest::gtest GTest::gtest_main)
   add_dependencies(sanitized_tests ${target})
-  gtest_discover_tests(${target} TEST_PREFIX "${T_NAME}." NO_PRETTY_VALUES
-    DISCOVERY_TIMEOUT 60
-    PROPERTIES LABELS "${T_LABELS}" TIMEOUT ${T_TIMEOUT} ENVIRONMENT "${STARLING_TEST_ENVIRONMENT}")
+  if(NOT STARLING_SANITIZE)
+    gtest_discover_tests(${target} TEST_PREFIX "${T_NAME}." NO_PRETTY_VALUES
+      DISCOVERY_TIMEOUT 60
+      PROPERTIES LABELS "${T_LABELS}" TIMEOUT ${T_TIMEOUT})
+    return()
+  endif()
+  if(NOT T_SHARDS)
+    set(T_SHARDS 1)
+  endif()
+  math(EXPR last "${T_SHARDS} - 1")
+  foreach(shard RANGE ${last})
+    set(name ${T_NAME}.${shard})
+    set(environment ${STARLING_TEST_ENVIRONMENT} GTEST_TOTAL_SHARDS=${T_SHARDS} GTEST_SHARD_INDEX=${shard})
+    add_test(NAME ${name} COMMAND ${target} --gtest_output=xml:${CMAKE_BINARY_DIR}/reports/${name}.xml)
+    set_tests_properties(${name} PROPERTIES LABELS "${T_LABELS}" TIMEOUT 900 ENVIRONMENT "${environment}")
+  endforeach()
 endfunction()
 
 # starling_fuzz(NAME toc DEPENDS modules...): tests/fuzz/NAME_fuzz.cc with the corpus tests/fuzz/corpus/NAME.
