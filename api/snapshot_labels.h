@@ -22,6 +22,12 @@ inline constexpr std::string_view kRemoteValue = "remote snapshot";
 inline constexpr std::string_view kUidMapping = "containerd.io/snapshot/uidmapping";
 inline constexpr std::string_view kGidMapping = "containerd.io/snapshot/gidmapping";
 
+/// On a Prepare: what the snapshot is for, when that is not a container. A step of a build reads
+/// little of its base, and once: nothing of the layers is fetched that no step reads, until a
+/// container is started on them.
+inline constexpr std::string_view kFor = "containerd.io/snapshot/starling.for";
+inline constexpr std::string_view kForBuild = "build";
+
 /// Which layer of which image is about to be unpacked, as CRI and containerd's own unpacker say it.
 inline constexpr std::string_view kCriImageRef = "containerd.io/snapshot/cri.image-ref";
 inline constexpr std::string_view kCriManifestDigest = "containerd.io/snapshot/cri.manifest-digest";

@@ -485,13 +485,14 @@ StatusOr<std::vector<Mount>> Client::PrepareSnapshot(const std::string& snapshot
 }
 
 StatusOr<std::vector<Mount>> Client::ViewSnapshot(const std::string& snapshotter,
-                                                  const std::string& key,
-                                                  const std::string& parent) {
+                                                  const std::string& key, const std::string& parent,
+                                                  const Labels& labels) {
   Stubs::Context context(*this, options_.apply_timeout);
   snapshots::ViewSnapshotRequest request;
   request.set_snapshotter(snapshotter);
   request.set_key(key);
   request.set_parent(parent);
+  request.mutable_labels()->insert(labels.begin(), labels.end());
   snapshots::ViewSnapshotResponse response;
   RETURN_IF_ERROR(Stubs::Result(*this, stubs_->snapshots_->View(&context, request, &response),
                                 "view a snapshot"));

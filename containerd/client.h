@@ -112,7 +112,7 @@ class Client {
                                                const Labels& labels);
   /// A snapshot of `parent` to read, until it is removed.
   StatusOr<std::vector<Mount>> ViewSnapshot(const std::string& snapshotter, const std::string& key,
-                                            const std::string& parent);
+                                            const std::string& parent, const Labels& labels = {});
   Status CommitSnapshot(const std::string& snapshotter, const std::string& name,
                         const std::string& key, const Labels& labels);
   Status RemoveSnapshot(const std::string& snapshotter, const std::string& key);

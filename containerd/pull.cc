@@ -49,7 +49,7 @@ std::string JoinDigests(std::span<const Layer> layers, size_t key_bytes) {
 Labels PrepareLabels(const LayersOptions& options, const oci::Digest& manifest,
                      std::span<const Layer> from_this_up) {
   if (!options.reference) {
-    return {};
+    return options.labels;
   }
   const Layer& layer = from_this_up.front();
   Labels labels;
@@ -79,6 +79,7 @@ Labels PrepareLabels(const LayersOptions& options, const oci::Digest& manifest,
   for (const auto& [key, value] : ours) {
     labels[std::string(key)] = value;
   }
+  labels.insert(options.labels.begin(), options.labels.end());
   return labels;
 }
 
@@ -405,6 +406,10 @@ StatusOr<PullReport> UnlessStopped(const std::stop_token& stop, StatusOr<PullRep
 }
 
 }  // namespace
+
+Labels LabelsForBuild() {
+  return {{std::string(snapshot_label::kFor), std::string(snapshot_label::kForBuild)}};
+}
 
 StatusOr<PullReport> PullImage(Client& client, oci::ImageSource& source, const PullOptions& options,
                                Progress& progress) {

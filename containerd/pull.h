@@ -27,8 +27,14 @@ struct LayersOptions {
   /// Where the snapshotter finds them; absent when no registry has them, and all are unpacked.
   std::optional<oci::Reference> reference;
   std::string snapshotter = "stargz";
+  /// Of the snapshots, too.
+  Labels labels;
   std::stop_token stop;
 };
+
+/// Labels of snapshots that steps of builds read: the snapshotter fetches nothing of a lazy layer
+/// but that, until a container is started on it.
+Labels LabelsForBuild();
 
 /// Layers that another pull of the same image brings at the same time count as the topmost of them.
 struct PullReport {

@@ -15,10 +15,15 @@ constexpr size_t kMaxReadahead = 32;
 constexpr uint64_t kPrefetchBridgedPart = 4;
 /// How far behind a run of misses background work goes first, in requests.
 constexpr uint64_t kLikelyRequests = 8;
+/// Held read-ahead begins when so much was missed, or so often: docs/decisions/0052.
+constexpr uint64_t kHeldMissedBytes = 8'000'000;
+constexpr int kHeldMisses = 24;
 
 }  // namespace
 
 void FetchAhead::NoteMiss(BlobRange range, Worth worth_of_first, uint64_t unit_bytes) {
+  missed_bytes_ += range.size_bytes;
+  ++noted_misses_;
   ReadAround(range, worth_of_first, misses_.Note(range, unit_bytes), unit_bytes);
 }
 
@@ -26,6 +31,10 @@ void FetchAhead::NoteRead(BlobRange range, Worth worth_of_first, uint64_t unit_b
   if (const auto worth = misses_.NoteRead(range, unit_bytes)) {
     ReadAround(range, worth_of_first, *worth, unit_bytes);
   }
+}
+
+bool FetchAhead::may_read_ahead() const {
+  return !holds_readahead_ || missed_bytes_ >= kHeldMissedBytes || noted_misses_ >= kHeldMisses;
 }
 
 /// The end of the last member that begins before `blob_offset`.
@@ -88,7 +97,7 @@ std::optional<PlannedFetch> FetchAhead::Next(FetchClass fetch_class, uint64_t si
                                              const WorthOf& worth_of) {
   switch (fetch_class) {
     case FetchClass::kReadahead:
-      return NextOf(readahead_, size_bytes, worth_of);
+      return may_read_ahead() ? NextOf(readahead_, size_bytes, worth_of) : std::nullopt;
     case FetchClass::kPrefetch:
       return NextWithin(prefetch_, size_bytes, worth_of);
     case FetchClass::kBackground:

@@ -41,13 +41,17 @@ class FetchAhead {
   void PauseBackground() { background_.clear(); }
   /// Nothing is worth fetching any more.
   void Clear();
+  /// Whether read-ahead waits until much was missed: for readers that are likely to read little.
+  void HoldReadahead(bool is_held) { holds_readahead_ = is_held; }
 
   /// The next request of about `size_bytes` for members that are worth it, and their neighbours up
   /// to where the work of that class ends; none when nothing is left, nor ever for demand. The
   /// caller sees to it that its members are worth nothing from then on.
   std::optional<PlannedFetch> Next(oci::FetchClass fetch_class, uint64_t size_bytes,
                                    const WorthOf& worth_of);
-  bool has_readahead() const { return !readahead_.empty(); }
+  bool has_readahead() const { return !readahead_.empty() && may_read_ahead(); }
+  /// False while it is held.
+  bool may_read_ahead() const;
   /// Since FetchAll, until Clear.
   bool fetches_all() const { return fetches_all_; }
 
@@ -75,6 +79,9 @@ class FetchAhead {
   Piece prefetch_;
   std::deque<Piece> background_;  // first what is of much worth
   bool fetches_all_ = false;
+  bool holds_readahead_ = false;
+  int noted_misses_ = 0;
+  uint64_t missed_bytes_ = 0;  // of the blob
 };
 
 }  // namespace starling::layer

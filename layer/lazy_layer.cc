@@ -16,6 +16,8 @@ namespace {
 /// Chunks kept in memory while the disk is full, so that small reads of a large chunk fetch it
 /// once.
 constexpr uint64_t kSpillBytes = 16 << 20;
+/// Of what a neighbourhood is else, where readers are likely to read little.
+constexpr uint64_t kHeldNeighbourhoodPart = 16;
 /// Reserved at once for the bytes of a member; a larger one grows.
 constexpr uint64_t kReservedBytes = 8 << 20;
 /// A member that decodes to more is so rare that its memory is counted; one of less on each of the
@@ -577,8 +579,7 @@ BlobSources::TimePoint LazyLayer::Now() const {
 }
 
 /// Registers `request` with every absent member that it needs; returns what nobody has started yet.
-LazyLayer::Work LazyLayer::Enlist(const std::shared_ptr<Request>& request,
-                                  const FetchLimits& limits) {
+LazyLayer::Work LazyLayer::Enlist(const std::shared_ptr<Request>& request, FetchLimits limits) {
   std::vector<uint32_t> missing;
   for (uint32_t chunk = request->chunks.first; chunk < request->chunks.last; ++chunk) {
     if (!stored_->IsPresent(chunk) && !TakeSpilled(chunk, *request)) {
@@ -600,6 +601,9 @@ LazyLayer::Work LazyLayer::Enlist(const std::shared_ptr<Request>& request,
     } else if (auto undecoded = undecoded_.extract(member)) {
       work.decodes.push_back(std::move(undecoded.mapped()));
     }
+  }
+  if (!ahead_.may_read_ahead()) {
+    limits.neighbourhood_bytes /= kHeldNeighbourhoodPart;
   }
   work.fetches = PlanAndMark(wanted, request->fetch_class, limits);
   if (!work.fetches.empty() && scheduler_ && request->fetch_class == oci::FetchClass::kDemand) {
@@ -790,6 +794,11 @@ void LazyLayer::WhenComplete(std::function<void()> done) {
     on_complete_ = std::move(done);
   }
   PostToCpu(Urgency::kWelcome, [self = shared_from_this()] { self->CheckCompletion(); });
+}
+
+void LazyLayer::HoldReadahead(bool is_held) {
+  MutexLock lock(mutex_);
+  ahead_.HoldReadahead(is_held);
 }
 
 void LazyLayer::FetchAll() {

@@ -72,7 +72,8 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
 
   /// Borrows `cpu` until Close, and `counters` until the last ReadPresent. Without a scheduler
   /// nothing is fetched that no read asks for but the neighbourhood in `limits`; with one, the
-  /// neighbourhood is what its link moves in a round trip. kDataLoss for a damaged index or table.
+  /// neighbourhood is what its link moves in half a round trip. kDataLoss for a damaged index or
+  /// table.
   static StatusOr<std::shared_ptr<LazyLayer>> Open(
       std::shared_ptr<store::StoredLayer> stored, Executor& cpu, FetchCounters& counters,
       const FetchLimits& limits = {}, std::shared_ptr<FetchScheduler> scheduler = nullptr);
@@ -170,6 +171,9 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   /// Fetches all that is absent when the link has nothing else to do, the likeliest first; goes on
   /// after failures until everything is held.
   void FetchAll();
+  /// Whether read-ahead waits until much was missed, and neighbourhoods are small until then: for
+  /// readers that are likely to read little.
+  void HoldReadahead(bool is_held);
   /// Fetches nothing any more that no read asks for, until it is told to again.
   void StopFetchingAhead();
   /// Gives up `wanted_bytes` of held chunks, or more: of those that nobody has read since the last
@@ -267,7 +271,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
                   std::span<std::byte> out) const;
   bool HasAll(const Request& request, std::span<const SpilledChunk> spilled) const;
   void Start(const std::shared_ptr<Request>& request);
-  Work Enlist(const std::shared_ptr<Request>& request, const FetchLimits& limits)
+  Work Enlist(const std::shared_ptr<Request>& request, FetchLimits limits)
       EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::vector<Fetch> PlanAndMark(std::span<const uint32_t> wanted, oci::FetchClass fetch_class,
                                  const FetchLimits& limits) EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -113,7 +113,8 @@ StatusOr<std::vector<LayerSpec>> ImageOpener::LayersWith(const LayerSpec& first)
                       .toc_of = toc->of,
                       .size_bytes = descriptor.size_bytes,
                       .manifest = first.manifest,
-                      .prefetch_bytes = first.prefetch_bytes});
+                      .prefetch_bytes = first.prefetch_bytes,
+                      .reader = first.reader});
   }
   const bool has_first = std::ranges::find(layers, first.key(), &LayerSpec::key) != layers.end();
   const bool has_others =

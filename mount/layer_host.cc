@@ -263,7 +263,7 @@ struct LayerHost::State {
   std::filesystem::path DataOverFuse(uint64_t number, const Held& held) {
     return ViewOf(*held.layer).path / fuse::DeviceNameOf(number);
   }
-  std::optional<std::filesystem::path> ShowChain(std::span<const uint64_t> chain);
+  std::optional<std::filesystem::path> ShowChain(std::span<const uint64_t> chain, Reader reader);
   std::optional<std::vector<ChainLayer>> LayersOf(std::span<const uint64_t> chain);
   std::shared_ptr<store::StoredLayer> StoredForUse(const LayerKey& key);
   std::set<uint64_t> NumbersOf(const LayerKey& key);
@@ -290,7 +290,10 @@ struct LayerHost::State {
   layer::FetchDecision HowToFetch(const Held& held, const LayerSpec& spec,
                                   const layer::PrefetchPlan* plan);
   void Prefetch(const Held& held, const LayerSpec& spec);
-  void FetchAll(const Held& held);
+  bool IsForBuildsOnly(const LayerSpec& spec);
+  void FetchForContainers(std::span<const uint64_t> chain);
+  void FetchForContainers(const Held& held, const LayerSpec& spec);
+  void WatchCompletion(const Held& held);
   void Record(const Held& held, const LayerSpec& spec);
   std::shared_ptr<layer::PrefetchPlan> PlanOf(const Held& held, const LayerSpec& spec);
   Status Hide(uint64_t number, Data data);
@@ -355,6 +358,7 @@ struct LayerHost::State {
   ContainerStarts container_starts GUARDED_BY(mutex);
   bool ends GUARDED_BY(mutex) = false;
   std::map<LayerKey, layer::FetchDecision> decisions GUARDED_BY(mutex);  // of open layers
+  std::map<LayerKey, LayerSpec> for_builds GUARDED_BY(mutex);            // that no container uses
 };
 
 StatusOr<std::unique_ptr<LayerHost>> LayerHost::Start(Options options, Dependencies dependencies) {
@@ -707,8 +711,9 @@ Status LayerHost::DiscardUnshown() {
   return first;
 }
 
-std::optional<std::filesystem::path> LayerHost::ShowChain(std::span<const uint64_t> numbers) {
-  return state_->ShowChain(numbers);
+std::optional<std::filesystem::path> LayerHost::ShowChain(std::span<const uint64_t> numbers,
+                                                          Reader reader) {
+  return state_->ShowChain(numbers, reader);
 }
 
 void LayerHost::OnComplete(const store::LayerKey& key) { state_->UseStoredSoon(key); }
@@ -952,12 +957,16 @@ StatusOr<MountedLayer> LayerHost::State::Show(uint64_t number, const LayerSpec& 
     (void)Hide(number, Data::kKeep);  // the first error is the one to tell
     return status;
   }
-  Prefetch(held, spec);
-  if (network == Network::kAllowed) {
-    Record(held, spec);
-  }
   diff_ids->Expect(spec);
-  FetchAll(held);
+  WatchCompletion(held);
+  if (IsForBuildsOnly(spec)) {
+    layer.HoldReadahead(true);
+  } else {
+    FetchForContainers(held, spec);
+    if (network == Network::kAllowed) {
+      Record(held, spec);
+    }
+  }
   return MountedLayer{.number = number,
                       .path = ShowAsMount(number, held),
                       .data_bytes = layer.chunks().data_size_bytes(),
@@ -1165,7 +1174,11 @@ std::optional<std::vector<ChainLayer>> LayerHost::State::LayersOf(std::span<cons
   return found_layers;
 }
 
-std::optional<std::filesystem::path> LayerHost::State::ShowChain(std::span<const uint64_t> chain) {
+std::optional<std::filesystem::path> LayerHost::State::ShowChain(std::span<const uint64_t> chain,
+                                                                 Reader reader) {
+  if (reader == Reader::kContainer) {
+    FetchForContainers(chain);
+  }
   bool starts_again = false;
   {
     MutexLock lock(mutex);
@@ -1475,7 +1488,9 @@ void LayerHost::State::OpenAhead(const LayerSpec& spec) {
   const StatusOr<Held> held = OpenLayer(spec, Network::kAllowed);
   if (held.ok()) {
     places->Add(held->layer, spec);
-    Prefetch(*held, spec);
+    if (spec.reader == Reader::kContainer) {
+      Prefetch(*held, spec);
+    }
   }
   {
     MutexLock lock(mutex);
@@ -1587,8 +1602,53 @@ void LayerHost::State::Prefetch(const Held& held, const LayerSpec& spec) {
   }
 }
 
-/// Everything, if that is the policy, and what is to be done when everything is there.
-void LayerHost::State::FetchAll(const Held& held) {
+/// True when no one but builds has mounted a layer since it was opened: what no step reads is not
+/// fetched then. Remembers `spec` for when a container is started on it.
+bool LayerHost::State::IsForBuildsOnly(const LayerSpec& spec) {
+  const LayerKey key = spec.key();
+  MutexLock lock(mutex);
+  const auto found = shown.find(key);
+  const bool is_first = found != shown.end() && found->second.numbers.size() == 1;
+  if (spec.reader != Reader::kBuild || !(is_first || for_builds.contains(key))) {
+    for_builds.erase(key);
+    return false;
+  }
+  for_builds.try_emplace(key, spec);
+  decisions[key] = {.mode = layer::FetchMode::kLazy, .reason = "only builds read it"};
+  return true;
+}
+
+/// Before a container is started on these layers, also those that were mounted for builds.
+void LayerHost::State::FetchForContainers(std::span<const uint64_t> chain) {
+  std::vector<std::pair<Held, LayerSpec>> woken;
+  {
+    MutexLock lock(mutex);
+    for (const uint64_t number : chain) {
+      const auto key = numbers.find(number);
+      auto spec = key == numbers.end() ? decltype(for_builds)::node_type()
+                                       : for_builds.extract(key->second);
+      if (spec) {
+        decisions.erase(key->second);
+        woken.emplace_back(shown.at(key->second).held, std::move(spec.mapped()));
+      }
+    }
+  }
+  for (const auto& [held, spec] : woken) {
+    FetchForContainers(held, spec);
+  }
+}
+
+/// What is likely to be read by containers, and everything if that is the policy.
+void LayerHost::State::FetchForContainers(const Held& held, const LayerSpec& spec) {
+  held.layer->HoldReadahead(false);
+  Prefetch(held, spec);
+  if (options.fetch.background) {
+    held.layer->FetchAll();
+  }
+}
+
+/// What is to be done when everything is there.
+void LayerHost::State::WatchCompletion(const Held& held) {
   LazyLayer& layer = *held.layer;
   const bool is_checked = options.fetch.background && layer::HasDiffId(layer.chunks());
   layer.WhenComplete([this, key = layer.key(), is_checked,
@@ -1600,9 +1660,6 @@ void LayerHost::State::FetchAll(const Held& held) {
       diff_ids->Check(complete);
     }
   });
-  if (options.fetch.background) {
-    layer.FetchAll();
-  }
 }
 
 /// From its first Mount: a restart shows what has run before. Of a layer that is fetched as a whole
@@ -1726,6 +1783,7 @@ Status LayerHost::State::Close(const LayerKey& key, Held held, Data data) {
     MutexLock lock(mutex);
     busy.erase(key);
     decisions.erase(key);
+    for_builds.erase(key);
   }
   changed.NotifyAll();
   return status;

@@ -237,7 +237,9 @@ class LayerHost {
   /// shown, and no other list ends with the last. Nothing when there is none: by FUSE trees, for
   /// fewer layers than Options::merge_from_layers, and where the kernel or the layers do not allow
   /// it. The directory lasts until one of the layers is unmounted. Never asks the network.
-  std::optional<std::filesystem::path> ShowChain(std::span<const uint64_t> numbers);
+  /// For a container, layers that were mounted for builds only are fetched as others from now on.
+  std::optional<std::filesystem::path> ShowChain(std::span<const uint64_t> numbers,
+                                                 Reader reader = Reader::kContainer);
 
   /// To be told when all of a layer is held: then it is shown from the store alone. Returns at
   /// once; does nothing for a layer that is not shown or not complete. From then on the store must

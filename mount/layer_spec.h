@@ -12,6 +12,9 @@
 
 namespace starling::mount {
 
+/// Who reads a layer. What no step of a build reads is not fetched.
+enum class Reader { kContainer, kBuild };
+
 /// What a layer is and where its bytes come from.
 struct LayerSpec {
   std::string image;  // as the source factory understands it
@@ -30,6 +33,7 @@ struct LayerSpec {
   std::optional<uint64_t> prefetch_bytes;
   /// This layer and those above it in its image, as far as the client names them.
   std::vector<oci::Digest> image_layers;
+  Reader reader = Reader::kContainer;
 
   /// Whose link the bytes come over: images of one registry share it.
   std::string host() const {

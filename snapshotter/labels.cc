@@ -110,7 +110,13 @@ StatusOr<LayerRequest> LayerRequestFromLabels(const Labels& labels) {
   }
   request.prefetch_bytes = ParseBytes(Find(labels, snapshot_label::kStargzPrefetch));
   request.image_layers = ParseLayers(Find(labels, family->layers), request.layer);
+  request.reader = ReaderOf(labels);
   return request;
+}
+
+Reader ReaderOf(const Labels& labels) {
+  return Find(labels, snapshot_label::kFor) == snapshot_label::kForBuild ? Reader::kBuild
+                                                                         : Reader::kContainer;
 }
 
 std::optional<std::string> SnapshotRefOf(const Labels& labels) {

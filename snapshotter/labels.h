@@ -20,6 +20,9 @@ namespace starling::snapshotter {
 /// kInvalidArgument and kUnimplemented for values that cannot be used.
 StatusOr<LayerRequest> LayerRequestFromLabels(const Labels& labels);
 
+/// Who is going to read a snapshot that is prepared with `labels`.
+Reader ReaderOf(const Labels& labels);
+
 /// The snapshot.ref of an extraction Prepare; none on others.
 std::optional<std::string> SnapshotRefOf(const Labels& labels);
 

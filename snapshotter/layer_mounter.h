@@ -12,6 +12,9 @@
 
 namespace starling::snapshotter {
 
+/// Who is going to read a snapshot.
+enum class Reader { kContainer, kBuild };
+
 /// What the labels of an extraction Prepare say about a layer.
 struct LayerRequest {
   std::string image_reference;
@@ -29,6 +32,7 @@ struct LayerRequest {
   std::optional<oci::Digest> parent_chain;
   /// How much of the blob's front the client asks to prefetch where no landmark says it.
   std::optional<uint64_t> prefetch_bytes;
+  Reader reader = Reader::kContainer;
 };
 
 struct LayerMount {
@@ -52,12 +56,14 @@ class LayerMounter {
   /// Every layer that is needed is restored: from now on the kernel is answered. Comes once, before
   /// anything but restores. An error keeps the daemon from starting.
   virtual Status Serve() = 0;
-  /// An overlay of these layers, bottom first, all of them shown, is about to be mounted. One
+  /// An overlay of these layers, bottom first, all of them shown, is about to be mounted for
+  /// `reader`. One
   /// directory that shows the same; nothing when there is none, so that the overlay needs each of
   /// them, and for a single layer. The same list gets
   /// the same answer, and the directory lasts, until one of the layers is discarded. Never asks
   /// the network.
-  virtual std::optional<std::filesystem::path> ShowChain(std::span<const uint64_t> numbers) = 0;
+  virtual std::optional<std::filesystem::path> ShowChain(std::span<const uint64_t> numbers,
+                                                         Reader reader) = 0;
   /// The snapshot is gone: hides the layer and drops its data unless another number shows it.
   virtual Status Discard(uint64_t number) = 0;
   /// Every layer that is needed is restored: drops the data of all others, which an earlier process

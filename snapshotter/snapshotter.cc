@@ -84,6 +84,7 @@ Status Snapshotter::RestoreLayers() {
       ASSIGN_OR_RETURN(const Info info, metadata_.Stat(layer.snapshot));
       ASSIGN_OR_RETURN(std::tie(layer.request.chain, layer.request.parent_chain),
                        ChainsOf(SnapshotRefOf(info.labels).value_or(""), info.parent));
+      layer.request.reader = ReaderOf(info.labels);
     }
     StatusOr<LayerMount> mount = layers_.Restore(layer.number, layer.request);
     if (!layer.in_use) {
@@ -240,7 +241,7 @@ StatusOr<std::vector<Mount>> Snapshotter::Create(Kind kind, const std::string& k
     ASSIGN_OR_RETURN(const Chain below, metadata_.Resolve(parent));
     std::vector<ChainLink> links = {below.self};
     links.insert(links.end(), below.parents.begin(), below.parents.end());
-    ASSIGN_OR_RETURN(lower, LowerOf(links));
+    ASSIGN_OR_RETURN(lower, LowerOf(links, ReaderOf(labels)));
   }
   ASSIGN_OR_RETURN(std::optional<IdMapping> mapping, MappingFor(wished, lower));
   const uint64_t id = metadata_.ReserveId();
@@ -291,7 +292,7 @@ StatusOr<std::vector<Mount>> Snapshotter::Mounts(const std::string& key) {
   }
   ASSIGN_OR_RETURN(const Info info, metadata_.Stat(key));
   ASSIGN_OR_RETURN(const std::optional<IdMapping> wished, IdMappingOf(info.labels));
-  ASSIGN_OR_RETURN(std::vector<fs::path> lower, LowerOf(chain.parents));
+  ASSIGN_OR_RETURN(std::vector<fs::path> lower, LowerOf(chain.parents, ReaderOf(info.labels)));
   ASSIGN_OR_RETURN(std::optional<IdMapping> mapping, MappingFor(wished, lower));
   return MountsOf(DirectoriesOf(chain.self.id, chain.kind, std::move(lower), std::move(mapping)),
                   options_.overlay);
@@ -428,7 +429,8 @@ StatusOr<fs::path> Snapshotter::LayerPath(uint64_t number) {
   return mount->path;
 }
 
-StatusOr<std::vector<fs::path>> Snapshotter::LowerOf(std::span<const ChainLink> links) {
+StatusOr<std::vector<fs::path>> Snapshotter::LowerOf(std::span<const ChainLink> links,
+                                                     Reader reader) {
   std::vector<fs::path> lower;
   for (const ChainLink& link : links) {
     if (!link.layer.has_value()) {
@@ -446,7 +448,7 @@ StatusOr<std::vector<fs::path>> Snapshotter::LowerOf(std::span<const ChainLink> 
   if (lazy.empty()) {
     return lower;
   }
-  if (std::optional<fs::path> merged = layers_.ShowChain(lazy); merged.has_value()) {
+  if (std::optional<fs::path> merged = layers_.ShowChain(lazy, reader); merged.has_value()) {
     lower.resize(lower.size() - lazy.size());
     lower.push_back(*std::move(merged));
   }

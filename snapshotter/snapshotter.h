@@ -118,7 +118,8 @@ class Snapshotter {
   Status DiscardLayer(uint64_t number);
   Status DeleteFilesOf(const ChainLink& link);
   StatusOr<std::filesystem::path> LayerPath(uint64_t number);
-  StatusOr<std::vector<std::filesystem::path>> LowerOf(std::span<const ChainLink> links);
+  StatusOr<std::vector<std::filesystem::path>> LowerOf(std::span<const ChainLink> links,
+                                                       Reader reader);
   StatusOr<std::optional<IdMapping>> MappingFor(
       const std::optional<IdMapping>& wished,
       const std::vector<std::filesystem::path>& lower) const;

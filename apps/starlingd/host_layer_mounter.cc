@@ -6,6 +6,10 @@
 namespace starling {
 namespace {
 
+mount::Reader ReaderOf(snapshotter::Reader reader) {
+  return reader == snapshotter::Reader::kBuild ? mount::Reader::kBuild : mount::Reader::kContainer;
+}
+
 // The labels name no size: it comes with the registry's first answer.
 mount::LayerSpec SpecOf(const snapshotter::LayerRequest& layer) {
   return {.image = layer.image_reference,
@@ -17,7 +21,8 @@ mount::LayerSpec SpecOf(const snapshotter::LayerRequest& layer) {
           .chain = layer.chain,
           .parent_chain = layer.parent_chain,
           .prefetch_bytes = layer.prefetch_bytes,
-          .image_layers = layer.image_layers};
+          .image_layers = layer.image_layers,
+          .reader = ReaderOf(layer.reader)};
 }
 
 StatusOr<snapshotter::LayerMount> Convert(StatusOr<mount::MountedLayer> mounted) {
@@ -56,9 +61,9 @@ StatusOr<snapshotter::LayerMount> HostLayerMounter::Restore(
 
 Status HostLayerMounter::Serve() { return host_.Serve(); }
 
-std::optional<std::filesystem::path> HostLayerMounter::ShowChain(
-    std::span<const uint64_t> numbers) {
-  return host_.ShowChain(numbers);
+std::optional<std::filesystem::path> HostLayerMounter::ShowChain(std::span<const uint64_t> numbers,
+                                                                 snapshotter::Reader reader) {
+  return host_.ShowChain(numbers, ReaderOf(reader));
 }
 
 Status HostLayerMounter::Discard(uint64_t number) {

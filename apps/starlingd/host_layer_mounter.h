@@ -15,7 +15,8 @@ class HostLayerMounter final : public snapshotter::LayerMounter {
   StatusOr<snapshotter::LayerMount> Restore(uint64_t number,
                                             const snapshotter::LayerRequest& layer) override;
   Status Serve() override;
-  std::optional<std::filesystem::path> ShowChain(std::span<const uint64_t> numbers) override;
+  std::optional<std::filesystem::path> ShowChain(std::span<const uint64_t> numbers,
+                                                 snapshotter::Reader reader) override;
   Status Discard(uint64_t number) override;
   Status DiscardOthers() override;
 

@@ -438,11 +438,14 @@ StatusOr<std::filesystem::path> Builder::State::PathOf(NodeId node, Views& views
 Status Builder::State::Pull(NodeId node, const plan::ImageSource& source,
                             const std::stop_token& stop) {
   ASSIGN_OR_RETURN(const std::shared_ptr<const BaseImages::Image> image, images.Find(source));
-  RETURN_IF_ERROR(
-      containerd::PullLayers(
-          client, *image->source, image->selected, image->config->diff_ids(),
-          {.reference = image->reference, .snapshotter = settings.snapshotter, .stop = stop}, pulls)
-          .status());
+  RETURN_IF_ERROR(containerd::PullLayers(client, *image->source, image->selected,
+                                         image->config->diff_ids(),
+                                         {.reference = image->reference,
+                                          .snapshotter = settings.snapshotter,
+                                          .labels = containerd::LabelsForBuild(),
+                                          .stop = stop},
+                                         pulls)
+                      .status());
   nodes[node].tree = TreeOf(*image);
   return OkStatus();
 }

@@ -245,7 +245,10 @@ Status CacheImport::Bring(const CachedResult& result, containerd::Client& client
   std::vector<oci::Digest> diff_ids = image.image->config->diff_ids();
   diff_ids.resize(result.tree.layers.size());
   return containerd::PullLayers(client, *source_, selected, diff_ids,
-                                {.reference = reference_, .snapshotter = snapshotter, .stop = stop},
+                                {.reference = reference_,
+                                 .snapshotter = snapshotter,
+                                 .labels = containerd::LabelsForBuild(),
+                                 .stop = stop},
                                 progress)
       .status();
 }

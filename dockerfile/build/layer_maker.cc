@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "containerd/pull.h"
 #include "diff/upper_tar.h"
 #include "dockerfile/build/private_mounts.h"
 #include "dockerfile/build/snapshot_mount.h"
@@ -163,7 +164,8 @@ StatusOr<Tree> LayerMaker::Make(const Tree& base, Sees sees, const Work& work,
                                 const OnWritten& on_written) {
   const std::string key = NewKey();
   ASSIGN_OR_RETURN(const std::vector<containerd::Mount> mounts,
-                   client_.PrepareSnapshot(options_.snapshotter, key, base.snapshot, {}));
+                   client_.PrepareSnapshot(options_.snapshotter, key, base.snapshot,
+                                           containerd::LabelsForBuild()));
   const auto snapshot = std::make_shared<ActiveSnapshot>(client_, options_.snapshotter, key);
   Layer layer;
   RETURN_IF_ERROR(RunWithPrivateMounts(options_.work_directory, [&]() -> Status {
@@ -193,11 +195,13 @@ StatusOr<Tree> LayerMaker::Repeat(const Tree& base, const Tree& other,
                                   const std::stop_token& stop) {
   const std::string view_key = NewKey();
   ASSIGN_OR_RETURN(const std::vector<containerd::Mount> there,
-                   client_.ViewSnapshot(options_.snapshotter, view_key, other.snapshot));
+                   client_.ViewSnapshot(options_.snapshotter, view_key, other.snapshot,
+                                        containerd::LabelsForBuild()));
   const ActiveSnapshot view(client_, options_.snapshotter, view_key);
   const std::string key = NewKey();
   ASSIGN_OR_RETURN(const std::vector<containerd::Mount> mounts,
-                   client_.PrepareSnapshot(options_.snapshotter, key, base.snapshot, {}));
+                   client_.PrepareSnapshot(options_.snapshotter, key, base.snapshot,
+                                           containerd::LabelsForBuild()));
   ActiveSnapshot snapshot(client_, options_.snapshotter, key);
   ASSIGN_OR_RETURN(const SnapshotDirectories from, DirectoriesOf(there));
   ASSIGN_OR_RETURN(const SnapshotDirectories to, DirectoriesOf(mounts));
@@ -215,7 +219,8 @@ StatusOr<Tree> LayerMaker::Repeat(const Tree& base, const Tree& other,
 Status LayerMaker::Try(const Tree& base, const std::function<Status(const StepFiles&)>& work) {
   const std::string key = NewKey();
   ASSIGN_OR_RETURN(const std::vector<containerd::Mount> mounts,
-                   client_.PrepareSnapshot(options_.snapshotter, key, base.snapshot, {}));
+                   client_.PrepareSnapshot(options_.snapshotter, key, base.snapshot,
+                                           containerd::LabelsForBuild()));
   const ActiveSnapshot snapshot(client_, options_.snapshotter, key);
   return RunWithPrivateMounts(options_.work_directory, [&]() -> Status {
     ASSIGN_OR_RETURN(const SnapshotMount mount, SnapshotMount::Make(mounts, MountPoint(key)));
@@ -299,7 +304,8 @@ StatusOr<Tree> LayerMaker::MakeOn(const UnfinishedBase& base, const Work& work,
     ASSIGN_OR_RETURN(tree, base.wait());
     const std::string key = NewKey();
     ASSIGN_OR_RETURN(const std::vector<containerd::Mount> mounts,
-                     client_.PrepareSnapshot(options_.snapshotter, key, tree.snapshot, {}));
+                     client_.PrepareSnapshot(options_.snapshotter, key, tree.snapshot,
+                                             containerd::LabelsForBuild()));
     snapshot = std::make_shared<ActiveSnapshot>(client_, options_.snapshotter, key);
     ASSIGN_OR_RETURN(const SnapshotDirectories directories, DirectoriesOf(mounts));
     if (!directories.upper) {
@@ -354,8 +360,9 @@ StatusOr<std::unique_ptr<LayerMaker::View>> LayerMaker::Show(const Tree& tree) {
     }
     return std::make_unique<EmptyView>(at);
   }
-  ASSIGN_OR_RETURN(const std::vector<containerd::Mount> mounts,
-                   client_.ViewSnapshot(options_.snapshotter, key, tree.snapshot));
+  ASSIGN_OR_RETURN(
+      const std::vector<containerd::Mount> mounts,
+      client_.ViewSnapshot(options_.snapshotter, key, tree.snapshot, containerd::LabelsForBuild()));
   auto snapshot = std::make_unique<ActiveSnapshot>(client_, options_.snapshotter, key);
   ASSIGN_OR_RETURN(SnapshotMount mount, SnapshotMount::Make(mounts, MountPoint(key)));
   return std::make_unique<MountedView>(std::move(snapshot), std::move(mount));

@@ -174,7 +174,10 @@ Status UnpackImage(containerd::Client& client, oci::ImageSource& source, const B
   oci::SelectedImage selected{
       .top = image.manifest, .raw_manifest = image.manifest, .manifest = image.parsed};
   return containerd::PullLayers(client, source, selected, diff_ids,
-                                {.reference = {}, .snapshotter = snapshotter, .stop = stop},
+                                {.reference = {},
+                                 .snapshotter = snapshotter,
+                                 .labels = containerd::LabelsForBuild(),
+                                 .stop = stop},
                                 progress)
       .status();
 }

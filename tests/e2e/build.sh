@@ -11,9 +11,6 @@ trap 'release_all "$work"' EXIT
 make_image "$work"
 start_registry "$work"
 starling convert "oci:$work/oci:plain" "docker://$REGISTRY/t/base:1" >/dev/null 2>&1
-# Without background work every byte is there because somebody read.
-starlingd_settings='[fetch]
-background = false'
 start_starlingd "$work"
 bin=$("$here/tools.sh")
 start_containerd "$work" "$bin"
@@ -75,8 +72,19 @@ echo sub >sub/s
 mark=$(registry_mark "$work")
 digest=$(build -t "$app:1" .)
 expect_match "the image's digest" "$digest" '^sha256:[0-9a-f]{64}$'
+# Nothing of the base comes that no step reads, though starlingd completes layers in the background, until a container is started.
+expect_match "requests and bytes of the base" "$(registry_cost "$work" "$mark")" '^[0-9]+ [1-7]?[0-9]{1,6}$'
+# modes: how starlingd fetches the base's layers.
+modes() {
+  starling status --address "$work/starling.sock" "$REGISTRY/t/base:1" --json | jq -c '[.images[0].layers[].modeReason] | unique'
+}
+expect "how the base's layers are fetched" "$(modes)" '["only builds read it"]'
 expect "what it prints under containerd" "$(run "$app:1")" $'hello world\nfrom a heredoc\nsub'
-expect_match "requests and bytes of the base" "$(registry_cost "$work" "$mark")" '^[0-9]+ [0-9]{1,7}$'
+expect "layers that are still fetched for builds alone" "$(modes | grep -c 'only builds' || true)" 0
+is_complete() {
+  starling status --address "$work/starling.sock" "$REGISTRY/t/base:1" --json | jq -e '[.images[0].layers[].complete] | all' >/dev/null
+}
+wait_until 30 "a complete base" is_complete
 "$bin/ctr" content get "$("$bin/ctr" content get "$digest" | jq -r .config.digest)" >"$work/config.json"
 expect "its configuration" \
   "$(jq -c '[.config.WorkingDir, .config.Labels, (.config.Env | map(select(startswith("GREETING")))), .os]' "$work/config.json")" \

@@ -641,6 +641,49 @@ TEST_P(LayerHostTest, AnEagerLayerComesWithoutBeingRead) {
       << "it does not come";
 }
 
+TEST_P(LayerHostTest, OfWhatOnlyBuildsUseNothingIsFetchedThatIsNotRead) {
+  const auto random = [this](const std::string& name, int size_bytes) {
+    LazyLayerBlob layer =
+        MakeLayer(name, fmt::format("head -c {} /dev/urandom > $TREE/f", size_bytes));
+    image_->Add(layer);
+    return layer;
+  };
+  const LazyLayerBlob base = random("base", 9'000'000);
+  const LazyLayerBlob other = random("other", 1'000'000);
+  const LazyLayerBlob last = random("last", 1'000'000);
+  host_.reset();
+  fetch_.background = true;
+  StartHost();
+  LayerSpec for_build = SpecOf(base);
+  for_build.reader = Reader::kBuild;
+  ASSERT_TRUE(host_->Mount(1, for_build).ok());
+  const auto bytes = [this] { return host_->counters().blob_bytes; };
+  // Background work is done in turn: that of the first layer would come before the others'.
+  MountLayer(2, other);
+  ASSERT_TRUE(WaitUntil([&] { return bytes() >= 1'000'000; }));
+  EXPECT_LT(bytes(), 3'000'000U) << "by being mounted";
+  host_->ShowChain(std::vector<uint64_t>{1}, Reader::kBuild);
+  MountLayer(3, last);
+  ASSERT_TRUE(WaitUntil([&] { return bytes() >= 2'000'000; }));
+  EXPECT_LT(bytes(), 4'000'000U) << "by a step of a build";
+  host_->ShowChain(std::vector<uint64_t>{1});
+  EXPECT_TRUE(WaitUntil([&] { return bytes() >= 11'000'000; })) << "a container was started on it";
+}
+
+TEST_P(LayerHostTest, ALayerThatIsForContainersTooIsFetched) {
+  const LazyLayerBlob base = MakeLayer("base", "head -c 5000000 /dev/urandom > $TREE/f");
+  image_->Add(base);
+  host_.reset();
+  fetch_.background = true;
+  StartHost();
+  LayerSpec for_build = SpecOf(base);
+  for_build.reader = Reader::kBuild;
+  ASSERT_TRUE(host_->Mount(1, for_build).ok());
+  MountLayer(2, base);
+  ASSERT_TRUE(host_->Mount(3, for_build).ok());
+  EXPECT_TRUE(WaitUntil([&] { return host_->counters().blob_bytes >= 5'000'000; }));
+}
+
 TEST_P(LayerHostTest, APlainLayerThatAPowerLossTookIsFetchedAgain) {
   const LazyLayerBlob layer = MakePlainLayer("tree", "cd $TREE; seq 1000 > a");
   image_->Add(layer);

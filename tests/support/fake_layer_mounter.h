@@ -47,8 +47,10 @@ class FakeLayerMounter final : public snapshotter::LayerMounter {
     return serve_error_;
   }
 
-  std::optional<std::filesystem::path> ShowChain(std::span<const uint64_t> numbers) override {
+  std::optional<std::filesystem::path> ShowChain(std::span<const uint64_t> numbers,
+                                                 snapshotter::Reader reader) override {
     const std::lock_guard lock(mutex_);
+    readers_.push_back(reader);
     chains_.emplace_back(numbers.begin(), numbers.end());
     if (!merges_ || numbers.size() < 2) {
       return std::nullopt;
@@ -110,6 +112,8 @@ class FakeLayerMounter final : public snapshotter::LayerMounter {
   std::vector<snapshotter::LayerRequest> requests() const { return Get(requests_); }
   /// What was asked for, bottom first.
   std::vector<std::vector<uint64_t>> chains() const { return Get(chains_); }
+  /// Whom for.
+  std::vector<snapshotter::Reader> readers() const { return Get(readers_); }
   std::filesystem::path ChainPathOf(uint64_t top) const {
     return root_ / "m" / std::to_string(top);
   }
@@ -152,6 +156,7 @@ class FakeLayerMounter final : public snapshotter::LayerMounter {
   Status discard_error_;
   bool merges_ = false;
   std::vector<std::vector<uint64_t>> chains_;
+  std::vector<snapshotter::Reader> readers_;
   std::vector<uint64_t> numbers_;
   std::vector<uint64_t> discarded_;
   std::vector<snapshotter::LayerRequest> requests_;

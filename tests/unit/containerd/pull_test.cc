@@ -226,11 +226,15 @@ TEST_F(PullTest, BringsLayersAloneUnderTheClientsLease) {
   containerd_.Change([](FakeContainerd::State& state) { state.leases["mine"] = {}; });
   client_.UseLease("mine");
   const auto report = PullLayers(client_, source_, *image, config->diff_ids(),
-                                 {.reference = *oci::Reference::Parse(kReference)}, progress_);
+                                 {.reference = *oci::Reference::Parse(kReference),
+                                  .labels = LabelsForBuild()},
+                                 progress_);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->lazy_layers, 2u);
   EXPECT_EQ(report->downloaded_layers, 1u);
   EXPECT_TRUE(containerd_.state().snapshots.contains(ChainId(2)));
+  EXPECT_THAT(containerd_.state().snapshots.at(ChainId(1)).labels,
+              Contains(Pair("containerd.io/snapshot/starling.for", "build")));
   EXPECT_THAT(containerd_.state().images, IsEmpty());
   for (const FakeContainerd::Call& call : containerd_.calls()) {
     EXPECT_EQ(call.lease, "mine") << call.name;

@@ -87,6 +87,11 @@ class ColdStart {
       plan_->Attach(layer, "host");
     }
   }
+  void HoldReadahead() {
+    for (const auto& layer : layers_) {
+      layer->HoldReadahead(true);
+    }
+  }
   void Prefetch(uint32_t layer, uint64_t blob_bytes) { layers_[layer]->Prefetch(blob_bytes); }
 
   /// Runs the job: it reads one thing after the other, and computes as long as it did when it was
@@ -152,6 +157,9 @@ class ColdStart {
   std::shared_ptr<PrefetchPlan> plan_;
 };
 
+/// Python, as far as it is needed to print a line.
+constexpr size_t kReadsOfShortJob = 18;
+
 class ColdStartTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -180,6 +188,28 @@ TEST_F(ColdStartTest, WithoutKnowledge) {
   EXPECT_LE(cold.link().requests(), 230U);
   EXPECT_LE(cold.link().bytes(), 145'000'000U);
   EXPECT_LE(took.misses, 45);
+}
+
+/// As a build's step, which reads less of its base than a container.
+TEST_F(ColdStartTest, OfAShortJob) {
+  start_.reads.resize(kReadsOfShortJob);
+  ColdStart eager(start_, shape_);
+  const auto eagerly = eager.Run();
+  ColdStart held(start_, shape_);
+  held.HoldReadahead();
+  const auto took = held.Run();
+  Note(held, took);
+  EXPECT_LE(held.link().bytes(), eager.link().bytes() / 2);
+  EXPECT_LE(took.time, eagerly.time) << "what is not fetched is in nobody's way";
+}
+
+TEST_F(ColdStartTest, OfALongJobWhoseReadaheadIsHeld) {
+  ColdStart cold(start_, shape_);
+  cold.HoldReadahead();
+  const auto took = cold.Run();
+  Note(cold, took);
+  EXPECT_LE(cold.link().bytes(), 120'000'000U);
+  EXPECT_LE(took.misses, 65);
 }
 
 TEST_F(ColdStartTest, OfLayersWithoutHints) {

@@ -90,6 +90,27 @@ TEST_F(FetchAheadTest, FollowsAReaderWhoGoesOn) {
   EXPECT_EQ(Next(FetchClass::kReadahead, 200), kNothing);
 }
 
+TEST_F(FetchAheadTest, HeldReadaheadBeginsWhenMuchWasMissed) {
+  constexpr uint64_t kLarge = 4'000'000;
+  std::vector<MemberRecord> members;
+  for (uint64_t i = 0; i < 8; ++i) {
+    members.push_back({.blob_offset = i * kLarge, .blob_size = kLarge});
+  }
+  FetchAhead ahead(members, members.size() * kLarge);
+  ahead.HoldReadahead(true);
+  const WorthOf worth_of = [](uint32_t member) {
+    return member < 2 ? Worth::kNothing : Worth::kMuch;
+  };
+  ahead.NoteMiss({.blob_offset = 0, .size_bytes = kLarge}, Worth::kMuch, 2 * kLarge);
+  EXPECT_FALSE(ahead.has_readahead());
+  EXPECT_EQ(ahead.Next(FetchClass::kReadahead, kLarge, worth_of), std::nullopt);
+  ahead.FetchAll();
+  EXPECT_TRUE(ahead.Next(FetchClass::kBackground, kLarge, worth_of).has_value()) << "is not held";
+  ahead.NoteMiss({.blob_offset = kLarge, .size_bytes = kLarge}, Worth::kMuch, 2 * kLarge);
+  EXPECT_TRUE(ahead.has_readahead());
+  EXPECT_TRUE(ahead.Next(FetchClass::kReadahead, kLarge, worth_of).has_value());
+}
+
 TEST_F(FetchAheadTest, ARunGoesOnWhereALargeMemberEnds) {
   // Its read-ahead ends within a member, which is fetched whole.
   ahead_.NoteMiss({0, 100}, Worth::kMuch, 150);

@@ -31,6 +31,29 @@ TEST(LayerRequestFromLabels, ReadsTheLabelsOfCri) {
             (std::vector<oci::Digest>{DigestOf(kLayerDigest), DigestOf(kOther), DigestOf(kThird)}));
 }
 
+TEST(LayerRequestFromLabels, ReadsWhoReads) {
+  const struct {
+    std::string_view name;
+    Labels more;
+    Reader want;
+  } cases[] = {
+      {.name = "nobody says", .more = {}, .want = Reader::kContainer},
+      {.name = "a build",
+       .more = {{"containerd.io/snapshot/starling.for", "build"}},
+       .want = Reader::kBuild},
+      {.name = "something unknown",
+       .more = {{"containerd.io/snapshot/starling.for", "fun"}},
+       .want = Reader::kContainer},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    Labels labels = LazyLabels("chain");
+    labels.insert(c.more.begin(), c.more.end());
+    EXPECT_EQ(LayerRequestFromLabels(labels)->reader, c.want);
+    EXPECT_EQ(ReaderOf(c.more), c.want);
+  }
+}
+
 TEST(LayerRequestFromLabels, ReadsHowMuchToPrefetch) {
   const struct {
     std::string_view name;

@@ -271,6 +271,25 @@ TEST_F(SnapshotterTest, LazyLayersBelowTheLowestOrdinaryOneAreOneDirectory) {
   EXPECT_EQ(*life_->Mounts("b"), above->mounts);
 }
 
+TEST_F(SnapshotterTest, TellsWhoReadsALayer) {
+  const std::pair<std::string, std::string> for_build = {"containerd.io/snapshot/starling.for",
+                                                         "build"};
+  Labels labels = LazyLabels("sha256:1");
+  labels.insert(for_build);
+  ASSERT_TRUE(life_->Prepare("extract", "", labels).ok());
+  FakeLayerMounter& layers = life_.layers();
+  EXPECT_EQ(layers.requests().at(0).reader, Reader::kBuild);
+  const std::string one = RemoteSnapshotName("sha256:1", "");
+  ASSERT_TRUE(life_->Prepare("step", one, {for_build}).ok());
+  ASSERT_TRUE(life_->Mounts("step").ok());
+  ASSERT_TRUE(life_->View("sources", one, {for_build}).ok());
+  ASSERT_TRUE(life_->Prepare("container", one, {}).ok());
+  EXPECT_EQ(layers.readers(), (std::vector<Reader>{Reader::kBuild, Reader::kBuild, Reader::kBuild,
+                                                   Reader::kContainer}));
+  life_.Restart();
+  EXPECT_EQ(life_.layers().requests().at(1).reader, Reader::kBuild) << "also after a restart";
+}
+
 TEST_F(SnapshotterTest, WithoutAMergedChainEachLayerIsADirectory) {
   MakeLazy("sha256:1", "");
   const std::string one = RemoteSnapshotName("sha256:1", "");
