@@ -25,7 +25,7 @@ inline constexpr std::string_view kGidMapping = "containerd.io/snapshot/gidmappi
 /// On a Prepare: what the snapshot is for, when that is not a container. A step of a build reads
 /// little of its base, and once: nothing of the layers is fetched that no step reads, until a
 /// container is started on them.
-inline constexpr std::string_view kFor = "containerd.io/snapshot/starling.for";
+inline constexpr std::string_view kFor = "containerd.io/snapshot/starling/for";
 inline constexpr std::string_view kForBuild = "build";
 
 /// Which layer of which image is about to be unpacked, as CRI and containerd's own unpacker say it.
@@ -39,6 +39,10 @@ inline constexpr std::string_view kStargzReference =
     "containerd.io/snapshot/remote/stargz.reference";
 inline constexpr std::string_view kStargzDigest = "containerd.io/snapshot/remote/stargz.digest";
 inline constexpr std::string_view kStargzLayers = "containerd.io/snapshot/remote/stargz.layers";
+/// Of an image whose client knows its manifest, this layer and those above it that can be lazy, as
+/// LAYER=TOC with the digests of blobs and of their TOCs' JSON, comma separated: the snapshotter
+/// need not ask the registry for them.
+inline constexpr std::string_view kLazyLayers = "containerd.io/snapshot/starling/lazy-layers";
 /// How many bytes of the blob's front to prefetch, in decimal.
 inline constexpr std::string_view kStargzPrefetch = "containerd.io/snapshot/remote/stargz.prefetch";
 

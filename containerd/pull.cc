@@ -46,6 +46,23 @@ std::string JoinDigests(std::span<const Layer> layers, size_t key_bytes) {
   return text;
 }
 
+/// snapshot_label::kLazyLayers; nothing when a label does not hold all of them.
+std::string JoinLazyLayers(std::span<const Layer> layers) {
+  std::string text;
+  for (const Layer& layer : layers) {
+    const StatusOr<oci::TocDigest> toc = oci::FindTocDigest(layer.descriptor.annotations);
+    if (toc.status().code() == StatusCode::kNotFound) {
+      continue;
+    }
+    if (!toc.ok() || toc->of != oci::TocDigestOf::kJson) {
+      return "";
+    }
+    text += fmt::format("{}{}={}", text.empty() ? "" : ",", layer.descriptor.digest.ToString(),
+                        toc->digest.ToString());
+  }
+  return text.size() + snapshot_label::kLazyLayers.size() <= kMaxLabelBytes ? text : "";
+}
+
 Labels PrepareLabels(const LayersOptions& options, const oci::Digest& manifest,
                      std::span<const Layer> from_this_up) {
   if (!options.reference) {
@@ -61,6 +78,9 @@ Labels PrepareLabels(const LayersOptions& options, const oci::Digest& manifest,
   const StatusOr<oci::TocDigest> toc = oci::FindTocDigest(layer.descriptor.annotations);
   if (toc.ok() && toc->of == oci::TocDigestOf::kCompressed) {
     labels[std::string(oci::kCompressedTocLabel)] = toc->digest.ToString();
+  }
+  if (const std::string lazy = JoinLazyLayers(from_this_up); !lazy.empty()) {
+    labels[std::string(snapshot_label::kLazyLayers)] = lazy;
   }
   const std::string reference = options.reference->ToString();
   const std::string digest = layer.descriptor.digest.ToString();

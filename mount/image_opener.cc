@@ -32,6 +32,20 @@ StatusOr<oci::Manifest> ReadManifest(oci::ImageSource& source, const LayerSpec& 
   return oci::Manifest::Parse(raw.bytes, raw.media_type);
 }
 
+/// The lazy layers of `first`'s image as its client says; none when it does not say it of all.
+std::vector<LayerSpec> LayersThatAreNamed(const LayerSpec& first) {
+  std::vector<LayerSpec> layers;
+  for (const auto& [layer, toc] : first.lazy_layers) {
+    layers.push_back({.image = first.image,
+                      .layer = layer,
+                      .toc = toc,
+                      .manifest = first.manifest,
+                      .prefetch_bytes = first.prefetch_bytes,
+                      .reader = first.reader});
+  }
+  return layers;
+}
+
 bool Names(const std::vector<LayerSpec>& layers, const oci::Digest& layer) {
   return std::ranges::find(layers, layer, &LayerSpec::layer) != layers.end();
 }
@@ -51,6 +65,12 @@ void ImageOpener::Ask(const LayerSpec& layer) {
     }
     Image& image = images_[id];
     image.used = deps_.clock.Now();
+    if (image.layers = LayersThatAreNamed(layer); !image.layers.empty()) {
+      image.manifest = Manifest::kKnown;
+      BeginAbove(id, layer.key());
+      WatchOver(id);
+      return;
+    }
     image.asked.push_back(layer.key());
     ++image.tasks;
     deps_.openers.PostUrgent([this, id, layer] { Learn(id, layer); });

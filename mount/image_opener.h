@@ -22,10 +22,11 @@ namespace starling::mount {
 /// Opens the layers of an image side by side as soon as the first of them is asked for, because
 /// clients ask for one after the other and every opening waits for the registry.
 ///
-/// The other layers are learnt from the image's manifest, which is read once. It is a hint only:
-/// a layer that is asked for later is the same one when both of its digests are, and those come
-/// from its own request. A layer that nobody asks for is let go some time after the image was last
-/// asked about: its pull went away, or the client had it already.
+/// The other layers are learnt from the client, if it names them (LayerSpec::lazy_layers), else
+/// from the image's manifest, which is read once. Either is a hint only: a layer that is asked for
+/// later is the same one when both of its digests are, and those come from its own request. A layer
+/// that nobody asks for is let go some time after the image was last asked about: its pull went
+/// away, or the client had it already.
 ///
 /// Threads: safe. Owned by shared_ptr only. Nothing blocks but what runs on the executor.
 class ImageOpener : public std::enable_shared_from_this<ImageOpener> {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "oci/digest.h"
@@ -33,6 +34,9 @@ struct LayerSpec {
   std::optional<uint64_t> prefetch_bytes;
   /// This layer and those above it in its image, as far as the client names them.
   std::vector<oci::Digest> image_layers;
+  /// Those of them that can be lazy, with the digests of their TOCs' JSON, when the client names
+  /// them: then the manifest is not asked for.
+  std::vector<std::pair<oci::Digest, oci::Digest>> lazy_layers;
   Reader reader = Reader::kContainer;
 
   /// Whose link the bytes come over: images of one registry share it.

@@ -70,6 +70,24 @@ std::vector<oci::Digest> ParseLayers(std::string_view list, const oci::Digest& l
   return layers;
 }
 
+/// Nothing for a list with anything else in it: it is only worth something whole.
+std::vector<std::pair<oci::Digest, oci::Digest>> ParseLazyLayers(std::string_view list) {
+  std::vector<std::pair<oci::Digest, oci::Digest>> layers;
+  while (!list.empty()) {
+    const size_t comma = std::min(list.find(','), list.size());
+    const std::string_view entry = list.substr(0, comma);
+    const size_t equals = std::min(entry.find('='), entry.size());
+    const auto layer = oci::Digest::Parse(entry.substr(0, equals));
+    const auto toc = oci::Digest::Parse(entry.substr(std::min(equals + 1, entry.size())));
+    if (!layer.ok() || !toc.ok() || layers.size() == kMaxImageLayers) {
+      return {};
+    }
+    layers.emplace_back(*layer, *toc);
+    list.remove_prefix(std::min(comma + 1, list.size()));
+  }
+  return layers;
+}
+
 std::optional<uint64_t> ParseBytes(std::string_view text) {
   uint64_t bytes = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
@@ -110,6 +128,7 @@ StatusOr<LayerRequest> LayerRequestFromLabels(const Labels& labels) {
   }
   request.prefetch_bytes = ParseBytes(Find(labels, snapshot_label::kStargzPrefetch));
   request.image_layers = ParseLayers(Find(labels, family->layers), request.layer);
+  request.lazy_layers = ParseLazyLayers(Find(labels, snapshot_label::kLazyLayers));
   request.reader = ReaderOf(labels);
   return request;
 }

@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -24,6 +25,9 @@ struct LayerRequest {
   oci::TocDigestOf toc_of = oci::TocDigestOf::kJson;
   /// The layers of the same image, this one included, as far as the labels name them; bottom first.
   std::vector<oci::Digest> image_layers;
+  /// Those that can be lazy of this layer and the ones above it, bottom first, with the digests of
+  /// their TOCs' JSON, when the client names them all. Not kept over a restart.
+  std::vector<std::pair<oci::Digest, oci::Digest>> lazy_layers;
   /// Of the image's manifest, when the client names it.
   std::optional<oci::Digest> manifest;
   /// The chain ID that the layer must lead to (the client's snapshot.ref), and that of the layers

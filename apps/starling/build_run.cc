@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -1304,12 +1305,15 @@ class BuildRun {
       if (output.type == BuildOutput::Type::kImage) {
         for (const std::string& name : output.names) {
           ASSIGN_OR_RETURN(const oci::Reference reference, oci::Reference::Parse(name));
-          RETURN_IF_ERROR(build::StoreImage(*client_, arguments_.snapshotter, reference.ToString(),
-                                            images, index));
+          // Neither waits for the other: one is containerd's disk, the other round trips.
+          std::future<Status> stored = std::async(std::launch::async, [&] {
+            return build::StoreImage(*client_, arguments_.snapshotter, reference.ToString(), images,
+                                     index);
+          });
+          const Status sent = output.push ? Send(*source, reference.ToString()) : OkStatus();
+          RETURN_IF_ERROR(stored.get());
+          RETURN_IF_ERROR(sent);
           names.push_back(reference.ToString());
-          if (output.push) {
-            RETURN_IF_ERROR(Send(*source, reference.ToString()));
-          }
         }
         if (output.push && output.names.empty()) {
           return MakeError(StatusCode::kInvalidArgument, "--push: name the image with -t");

@@ -22,6 +22,7 @@ mount::LayerSpec SpecOf(const snapshotter::LayerRequest& layer) {
           .parent_chain = layer.parent_chain,
           .prefetch_bytes = layer.prefetch_bytes,
           .image_layers = layer.image_layers,
+          .lazy_layers = layer.lazy_layers,
           .reader = ReaderOf(layer.reader)};
 }
 

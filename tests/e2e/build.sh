@@ -76,7 +76,7 @@ expect_match "the image's digest" "$digest" '^sha256:[0-9a-f]{64}$'
 expect_match "requests and bytes of the base" "$(registry_cost "$work" "$mark")" '^[0-9]+ [1-7]?[0-9]{1,6}$'
 # modes: how starlingd fetches the base's layers.
 modes() {
-  starling status --address "$work/starling.sock" "$REGISTRY/t/base:1" --json | jq -c '[.images[0].layers[].modeReason] | unique'
+  starling status --address "$work/starling.sock" "$REGISTRY/t/base:1" --json | jq -c '[.images[0].layers[].reason] | unique'
 }
 expect "how the base's layers are fetched" "$(modes)" '["only builds read it"]'
 expect "what it prints under containerd" "$(run "$app:1")" $'hello world\nfrom a heredoc\nsub'

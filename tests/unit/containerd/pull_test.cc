@@ -11,6 +11,7 @@
 namespace starling::containerd {
 namespace {
 
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -148,6 +149,8 @@ TEST_F(PullTest, TellsTheSnapshotterWhichLayerComes) {
       {"containerd.io/snapshot/remote/stargz.reference", kReference},
       {"containerd.io/snapshot/remote/stargz.digest", LayerDigest(1)},
       {"containerd.io/snapshot/remote/stargz.layers", above},
+      {"containerd.io/snapshot/starling/lazy-layers",
+       LayerDigest(1) + "=" + kTocDigest + "," + LayerDigest(2) + "=" + kTocDigest},
   };
   EXPECT_EQ(containerd_.state().snapshots.at(ChainId(1)).labels, want);
 }
@@ -225,16 +228,15 @@ TEST_F(PullTest, BringsLayersAloneUnderTheClientsLease) {
   ASSERT_TRUE(config.ok()) << config.status();
   containerd_.Change([](FakeContainerd::State& state) { state.leases["mine"] = {}; });
   client_.UseLease("mine");
-  const auto report = PullLayers(client_, source_, *image, config->diff_ids(),
-                                 {.reference = *oci::Reference::Parse(kReference),
-                                  .labels = LabelsForBuild()},
-                                 progress_);
+  const auto report = PullLayers(
+      client_, source_, *image, config->diff_ids(),
+      {.reference = *oci::Reference::Parse(kReference), .labels = LabelsForBuild()}, progress_);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->lazy_layers, 2u);
   EXPECT_EQ(report->downloaded_layers, 1u);
   EXPECT_TRUE(containerd_.state().snapshots.contains(ChainId(2)));
   EXPECT_THAT(containerd_.state().snapshots.at(ChainId(1)).labels,
-              Contains(Pair("containerd.io/snapshot/starling.for", "build")));
+              Contains(Pair("containerd.io/snapshot/starling/for", "build")));
   EXPECT_THAT(containerd_.state().images, IsEmpty());
   for (const FakeContainerd::Call& call : containerd_.calls()) {
     EXPECT_EQ(call.lease, "mine") << call.name;
@@ -444,6 +446,12 @@ TEST_F(PullTest, LabelsOfAnImageWithManyLayersStayInTheirLimit) {
       EXPECT_LE(key.size() + value.size(), kLimitBytes) << key;
     }
   }
+  const auto names_lazy_layers = [this](size_t layer) {
+    return containerd_.state().snapshots.at(ChainId(layer)).labels.contains(
+        "containerd.io/snapshot/starling/lazy-layers");
+  };
+  EXPECT_FALSE(names_lazy_layers(0)) << "some of them are worth nothing";
+  EXPECT_TRUE(names_lazy_layers(60));
 }
 
 /// Asks for a stop as soon as the work comes to a part.

@@ -274,6 +274,38 @@ TEST_F(ImageOpenerTest, ASecondPullOpensAgainWithoutAsking) {
   EXPECT_EQ(image.source()->manifests_read(), 1);
 }
 
+TEST_F(ImageOpenerTest, WhatTheClientNamesIsOpenedWithoutAManifest) {
+  const TestImage image("abcd");
+  const auto opener = Make(image.source(), executor_);
+  LayerSpec first = image.Ask("abcd");
+  for (const char name : {'a', 'c', 'd'}) {
+    first.lazy_layers.emplace_back(TestImage::LayerOf(name), TestImage::TocOf(name));
+  }
+  first.reader = Reader::kBuild;
+  opener->Ask(first);
+  executor_.RunAll();
+  EXPECT_EQ(opened(), "cd") << "b is not named";
+  EXPECT_EQ(image.source()->manifests_read(), 0);
+  EXPECT_EQ(specs_.at(0).toc, TestImage::TocOf('c'));
+  EXPECT_EQ(specs_.at(0).manifest, image.digest());
+  EXPECT_EQ(specs_.at(0).reader, Reader::kBuild);
+  LayerSpec second = image.Ask("bcd");
+  second.lazy_layers = {{TestImage::LayerOf('c'), TestImage::TocOf('c')}};
+  opener->Ask(second);
+  executor_.RunAll();
+  EXPECT_EQ(opened(), "cd") << "once";
+}
+
+TEST_F(ImageOpenerTest, WhatTheClientNamesWithoutTheLayerItselfOpensNothing) {
+  const TestImage image("abc");
+  const auto opener = Make(image.source(), executor_);
+  LayerSpec first = image.Ask("abc");
+  first.lazy_layers = {{TestImage::LayerOf('b'), TestImage::TocOf('b')}};
+  opener->Ask(first);
+  executor_.RunAll();
+  EXPECT_EQ(opened(), "");
+}
+
 TEST_F(ImageOpenerTest, OpensAllThatIsKnownWithoutAManifest) {
   const TestImage image("abc");
   const auto opener = Make(image.source(), executor_);

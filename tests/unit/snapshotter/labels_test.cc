@@ -31,6 +31,38 @@ TEST(LayerRequestFromLabels, ReadsTheLabelsOfCri) {
             (std::vector<oci::Digest>{DigestOf(kLayerDigest), DigestOf(kOther), DigestOf(kThird)}));
 }
 
+TEST(LayerRequestFromLabels, ReadsWhichLayersCanBeLazy) {
+  using Layers = std::vector<std::pair<oci::Digest, oci::Digest>>;
+  const std::string pair = kLayerDigest + "=" + kTocDigest;
+  const Layers one = {{DigestOf(kLayerDigest), DigestOf(kTocDigest)}};
+  std::string too_many = pair;
+  for (int i = 0; i < 128; ++i) {
+    too_many += "," + pair;
+  }
+  const struct {
+    std::string_view name;
+    std::string label;
+    Layers want;
+  } cases[] = {
+      {.name = "none", .label = "", .want = {}},
+      {.name = "one", .label = pair, .want = one},
+      {.name = "two",
+       .label = pair + "," + kOther + "=" + kThird,
+       .want = {one[0], {DigestOf(kOther), DigestOf(kThird)}}},
+      {.name = "without a TOC", .label = kLayerDigest, .want = {}},
+      {.name = "with an empty TOC", .label = kLayerDigest + "=", .want = {}},
+      {.name = "one that is no digest", .label = pair + ",x=y", .want = {}},
+      {.name = "an empty one", .label = pair + ",," + pair, .want = {}},
+      {.name = "too many", .label = too_many, .want = {}},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    Labels labels = LazyLabels("chain");
+    labels["containerd.io/snapshot/starling/lazy-layers"] = c.label;
+    EXPECT_EQ(LayerRequestFromLabels(labels)->lazy_layers, c.want);
+  }
+}
+
 TEST(LayerRequestFromLabels, ReadsWhoReads) {
   const struct {
     std::string_view name;
@@ -39,10 +71,10 @@ TEST(LayerRequestFromLabels, ReadsWhoReads) {
   } cases[] = {
       {.name = "nobody says", .more = {}, .want = Reader::kContainer},
       {.name = "a build",
-       .more = {{"containerd.io/snapshot/starling.for", "build"}},
+       .more = {{"containerd.io/snapshot/starling/for", "build"}},
        .want = Reader::kBuild},
       {.name = "something unknown",
-       .more = {{"containerd.io/snapshot/starling.for", "fun"}},
+       .more = {{"containerd.io/snapshot/starling/for", "fun"}},
        .want = Reader::kContainer},
   };
   for (const auto& c : cases) {

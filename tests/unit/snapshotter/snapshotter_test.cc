@@ -272,7 +272,7 @@ TEST_F(SnapshotterTest, LazyLayersBelowTheLowestOrdinaryOneAreOneDirectory) {
 }
 
 TEST_F(SnapshotterTest, TellsWhoReadsALayer) {
-  const std::pair<std::string, std::string> for_build = {"containerd.io/snapshot/starling.for",
+  const std::pair<std::string, std::string> for_build = {"containerd.io/snapshot/starling/for",
                                                          "build"};
   Labels labels = LazyLabels("sha256:1");
   labels.insert(for_build);
