@@ -151,7 +151,12 @@ class Copy {
   }
 
   void AddBlob(const oci::Descriptor& blob) {
-    if (seen_blobs_.insert(blob.digest).second) {
+    if (!seen_blobs_.insert(blob.digest).second) {
+      return;
+    }
+    if (options_.mounted.contains(blob.digest)) {
+      ++report_.mounted_blobs;
+    } else {
       blobs_.push_back(blob);
     }
   }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 
 #include "base/progress.h"
 #include "oci/image_store.h"
@@ -23,6 +24,9 @@ struct CopyOptions {
   /// Copies images with layers that may not be distributed. Those that lie elsewhere (urls) stay
   /// there; without it such an image is refused.
   bool allow_foreign = false;
+  /// Blobs that the destination has taken from other repositories for this copy: they count as
+  /// mounted by it, and it is not asked for them.
+  std::set<oci::Digest> mounted;
   /// Blobs under way at once; each holds 4 MiB at most.
   size_t blobs_at_once = 6;
 };

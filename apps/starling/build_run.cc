@@ -3,16 +3,19 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <future>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <variant>
 
 #include "apps/starling/build_check.h"
 #include "apps/starling/build_display.h"
@@ -30,6 +33,7 @@
 #include "base/size_text.h"
 #include "containerd/scoped_lease.h"
 #include "copy/copy.h"
+#include "copy/mounts_ahead.h"
 #include "diff/upper_tar.h"
 #include "dockerfile/build/builder.h"
 #include "dockerfile/build/cache_image.h"
@@ -510,6 +514,7 @@ class BuildRun {
       return Explain(images);
     }
     OpenCaches(images);
+    MountBasesAhead(images);
     for (PlatformBuild& one : builds_) {
       RETURN_IF_ERROR(BuildOne(one, images));
     }
@@ -1337,16 +1342,66 @@ class BuildRun {
     return name;
   }
 
+  /// Lets the registries of pushes take the layers of bases while steps run.
+  void MountBasesAhead(build::BaseImages& images) {
+    for (const BuildOutput& output : settings_.outputs) {
+      if (output.type != BuildOutput::Type::kImage || !output.push || settings_.force_compression) {
+        continue;
+      }
+      for (const std::string& name : output.names) {
+        const auto reference = oci::Reference::Parse(name);
+        auto blobs = reference.ok() ? LayersOfBases(images, reference->domain())
+                                    : std::vector<copy::MountsAhead::Blob>();
+        if (blobs.empty()) {
+          continue;
+        }
+        if (auto destination = toolbox_->OpenDestination(reference->ToString()); destination.ok()) {
+          mounts_ahead_[reference->ToString()] =
+              std::make_unique<copy::MountsAhead>(*std::move(destination), std::move(blobs));
+        }
+      }
+    }
+  }
+
+  /// The layers below the own ones that other repositories of `registry` have.
+  std::vector<copy::MountsAhead::Blob> LayersOfBases(build::BaseImages& images,
+                                                     std::string_view registry) const {
+    std::vector<copy::MountsAhead::Blob> blobs;
+    for (const PlatformBuild& one : builds_) {
+      const plan::NodeId bottom = BottomOf(one.plan.graph, one.plan.root);
+      const auto* source = std::get_if<plan::ImageSource>(&one.plan.graph.nodes[bottom].operation);
+      const auto image = source == nullptr ? nullptr : images.Find(*source).value_or(nullptr);
+      if (image == nullptr || !image->reference || image->reference->domain() != registry) {
+        continue;
+      }
+      for (const oci::Descriptor& layer : image->selected.manifest.layers) {
+        blobs.push_back({.descriptor = layer,
+                         .origins = {{.registry = std::string(registry),
+                                      .repository = image->reference->repository()}}});
+      }
+    }
+    return blobs;
+  }
+
   Status Send(oci::ImageSource& source, const std::string& destination_name) {
     ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageDestination> destination,
                      toolbox_->OpenDestination(destination_name));
+    copy::CopyOptions options;
+    if (const auto ahead = mounts_ahead_.find(destination_name); ahead != mounts_ahead_.end()) {
+      options.mounted = ahead->second->Finish();
+    }
     NoProgress progress;
-    ASSIGN_OR_RETURN(const copy::CopyReport report,
-                     copy::CopyImage(source, *destination, {}, progress));
+    StatusOr<copy::CopyReport> report = copy::CopyImage(source, *destination, options, progress);
+    if (!report.ok() && !options.mounted.empty()) {
+      // The registry may have collected meanwhile what no manifest named yet.
+      report = copy::CopyImage(source, *destination, {}, progress);
+    }
+    RETURN_IF_ERROR(report.status());
     if (!arguments_.quiet) {
       std::fprintf(stderr, "%s: %zu blobs sent (%s), %zu mounted, %zu there already\n",
-                   destination_name.c_str(), report.sent_blobs, SizeText(report.sent_bytes).c_str(),
-                   report.mounted_blobs, report.present_blobs);
+                   destination_name.c_str(), report->sent_blobs,
+                   SizeText(report->sent_bytes).c_str(), report->mounted_blobs,
+                   report->present_blobs);
     }
     return OkStatus();
   }
@@ -1414,6 +1469,8 @@ class BuildRun {
   std::optional<PythonContexts> python_contexts_;  // once a Python is needed
   std::unique_ptr<Toolbox> toolbox_;
   const BuildHostOptions host_options_;
+  /// By the name of what is pushed.
+  std::map<std::string, std::unique_ptr<copy::MountsAhead>> mounts_ahead_;
   containerd::Client* client_ = nullptr;  // while it builds
   std::vector<PlatformBuild> builds_;
 };

@@ -32,14 +32,6 @@ constexpr std::chrono::seconds kVerifyTimeout{60};
 constexpr const char* kShell = "/bin/sh";
 constexpr size_t kMaxOutputBytes = size_t{1} << 20U;
 
-/// An image, or Scratch.
-plan::NodeId BottomOf(const plan::Graph& graph, plan::NodeId node) {
-  while (const auto below = plan::BaseOf(graph.nodes[node].operation)) {
-    node = *below;
-  }
-  return node;
-}
-
 std::string SearchPathOf(const plan::ImageDraft& image) {
   for (const syntax::Variable& variable : image.environment) {
     if (variable.name == "PATH") {
@@ -69,6 +61,13 @@ class Deadline {
 };
 
 }  // namespace
+
+plan::NodeId BottomOf(const plan::Graph& graph, plan::NodeId node) {
+  while (const auto below = plan::BaseOf(graph.nodes[node].operation)) {
+    node = *below;
+  }
+  return node;
+}
 
 Status CheckBasePlatform(const recipe::Recipe& recipe, const plan::Plan& plan,
                          const oci::Platform& target) {

@@ -20,6 +20,10 @@ namespace starling::cli {
 Status CheckBasePlatform(const dockerfile::recipe::Recipe& recipe,
                          const dockerfile::plan::Plan& plan, const oci::Platform& target);
 
+/// The image, or Scratch, whose layers lie below those of `node`.
+dockerfile::plan::NodeId BottomOf(const dockerfile::plan::Graph& graph,
+                                  dockerfile::plan::NodeId node);
+
 /// Lets something see the files of a node, which is executed for it.
 using ShowNode =
     std::function<Status(dockerfile::plan::NodeId node,

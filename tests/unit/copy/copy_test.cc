@@ -77,6 +77,20 @@ TEST(CopyImage, CopiesAnIndexOfIndexesChildrenFirst) {
   EXPECT_THAT(destination.origins(), testing::Each(source.OriginsOf({}).front()));
 }
 
+TEST(CopyImage, AsksForNothingThatWasMountedForIt) {
+  KnownSource source;
+  const oci::Descriptor base = source.Add(oci::media_type::kOciLayerGzip, AsBytes("base"));
+  source.SetTop(AddImage(source, "one", {base}));
+  MemoryImageDestination destination;
+  destination.Hold(base.digest);
+  const auto report = Copy(source, destination, {.mounted = {base.digest}});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->mounted_blobs, 1u);
+  EXPECT_EQ(report->present_blobs, 0u);
+  EXPECT_EQ(report->sent_blobs, 1u);
+  EXPECT_EQ(destination.origins().size(), 1u) << "the configuration's";
+}
+
 TEST(CopyImage, MovesOnlyWhatIsMissing) {
   KnownSource source;
   const oci::Descriptor base = source.Add(oci::media_type::kOciLayerGzip, AsBytes("base"));

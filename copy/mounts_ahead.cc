@@ -1,0 +1,54 @@
+#include "copy/mounts_ahead.h"
+
+#include <utility>
+
+#include "base/log.h"
+
+namespace starling::copy {
+namespace {
+
+/// As many as a copy has under way.
+constexpr size_t kAtOnce = 6;
+
+}  // namespace
+
+MountsAhead::MountsAhead(std::shared_ptr<oci::ImageDestination> destination,
+                         std::vector<Blob> blobs)
+    : destination_(std::move(destination)),
+      blobs_(std::move(blobs)),
+      workers_(std::make_unique<ThreadPool>("mount-ahead", kAtOnce)) {
+  for (const Blob& blob : blobs_) {
+    workers_->Post([this, &blob] { Mount(blob); });
+  }
+}
+
+MountsAhead::~MountsAhead() { stop_.request_stop(); }
+
+std::set<oci::Digest> MountsAhead::Finish() {
+  workers_.reset();
+  MutexLock lock(mutex_);
+  return mounted_;
+}
+
+void MountsAhead::Mount(const Blob& blob) {
+  if (stop_.stop_requested()) {
+    return;
+  }
+  const auto arrival = destination_->PutBlob(
+      blob.descriptor,
+      [](uint64_t) -> StatusOr<std::unique_ptr<ByteSource>> {
+        return MakeError(StatusCode::kCancelled, "it is left to the copy");
+      },
+      blob.origins);
+  if (!arrival.ok()) {
+    log::Debug("a blob is not mounted ahead", {{"blob", blob.descriptor.digest.ToString()},
+                                               {"error", Describe(arrival.status())}});
+    return;
+  }
+  MutexLock lock(mutex_);
+  if (*arrival == oci::BlobArrival::kMounted) {
+    mounted_.insert(blob.descriptor.digest);
+  }
+}
+
+}  // namespace starling::copy
