@@ -359,9 +359,9 @@ std::string_view NameOf(Kind kind) {
   return "";
 }
 
-// The field's value; none when the snapshot has no such field.
 constexpr std::string_view kLabels = "labels";
 
+// The field's value; none when the snapshot has no such field.
 std::optional<std::string_view> FieldOf(const Info& info, const std::string& field,
                                         const std::string& key) {
   if (field == "name") return info.name;
