@@ -151,9 +151,18 @@ class LayerHostFixture : public testing_support::PrivateMountsFixture {
     const oci::Digest digest = oci::Digest::Of(AsBytes(zipped));
     return {.blob = ToBytes(zipped), .digest = digest, .toc = digest};
   }
-  static LayerSpec SpecOf(const LazyLayerBlob& layer) {
-    return {
-        .image = "image", .layer = layer.digest, .toc = layer.toc, .size_bytes = layer.blob.size()};
+  static LayerSpec SpecOf(const LazyLayerBlob& layer, Reader reader = Reader::kContainer) {
+    return {.image = "image",
+            .layer = layer.digest,
+            .toc = layer.toc,
+            .size_bytes = layer.blob.size(),
+            .reader = reader};
+  }
+  /// A host that fetches all of its layers when nothing else is to be done.
+  void StartCompletingHost() {
+    host_.reset();
+    fetch_.background = true;
+    StartHost();
   }
   std::filesystem::path MountLayer(uint64_t number, const LazyLayerBlob& layer) {
     const auto mounted = host_->Mount(number, SpecOf(layer));
@@ -651,12 +660,8 @@ TEST_P(LayerHostTest, OfWhatOnlyBuildsUseNothingIsFetchedThatIsNotRead) {
   const LazyLayerBlob base = random("base", 9'000'000);
   const LazyLayerBlob other = random("other", 1'000'000);
   const LazyLayerBlob last = random("last", 1'000'000);
-  host_.reset();
-  fetch_.background = true;
-  StartHost();
-  LayerSpec for_build = SpecOf(base);
-  for_build.reader = Reader::kBuild;
-  ASSERT_TRUE(host_->Mount(1, for_build).ok());
+  StartCompletingHost();
+  ASSERT_TRUE(host_->Mount(1, SpecOf(base, Reader::kBuild)).ok());
   const auto bytes = [this] { return host_->counters().blob_bytes; };
   // Background work is done in turn: that of the first layer would come before the others'.
   MountLayer(2, other);
@@ -673,14 +678,10 @@ TEST_P(LayerHostTest, OfWhatOnlyBuildsUseNothingIsFetchedThatIsNotRead) {
 TEST_P(LayerHostTest, ALayerThatIsForContainersTooIsFetched) {
   const LazyLayerBlob base = MakeLayer("base", "head -c 5000000 /dev/urandom > $TREE/f");
   image_->Add(base);
-  host_.reset();
-  fetch_.background = true;
-  StartHost();
-  LayerSpec for_build = SpecOf(base);
-  for_build.reader = Reader::kBuild;
-  ASSERT_TRUE(host_->Mount(1, for_build).ok());
+  StartCompletingHost();
+  ASSERT_TRUE(host_->Mount(1, SpecOf(base, Reader::kBuild)).ok());
   MountLayer(2, base);
-  ASSERT_TRUE(host_->Mount(3, for_build).ok());
+  ASSERT_TRUE(host_->Mount(3, SpecOf(base, Reader::kBuild)).ok());
   EXPECT_TRUE(WaitUntil([&] { return host_->counters().blob_bytes >= 5'000'000; }));
 }
 
