@@ -136,7 +136,8 @@ Status Serve(const MountArguments& arguments, const std::function<void()>& ready
     for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
       ::dup2(null, standard);
     }
-    (void)::chdir("/");
+    // The directory that it was started in should not stay busy; if it does, all works the same.
+    [[maybe_unused]] const int moved = ::chdir("/");
   });
   if (!reported && !served.ok()) {
     // The code travels as one byte in front of the message.
