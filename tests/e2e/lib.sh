@@ -281,17 +281,22 @@ release_all() {
   exit "$code"
 }
 
-# ctr run ...: what the container has printed, after its end. By a file that the shim writes, since ctr may end before it
+# ctr [-a ADDRESS] run ...: what the container has printed, after its end. By a file that the shim writes, since ctr may end before it
 # has read all; who wants it sooner names a file of his own with --log-uri.
 ctr() {
-  if [ "${1:-}" != run ] || [[ " $* " == *" --log-uri "* ]]; then
-    command ctr "$@"
+  local address=()
+  if [ "${1:-}" = -a ]; then
+    address=(-a "$2")
+    shift 2
+  fi
+  if [ "${1:-}" != run ] || [[ " $* " == *" --log-uri "* || " $* " == *" -d "* ]]; then
+    command ctr "${address[@]}" "$@"
     return
   fi
   shift
   local log status=0
   log=$(mktemp "${work:-/tmp}/output.XXXXXX")
-  command ctr run --log-uri "file://$log" "$@" || status=$?
+  command ctr "${address[@]}" run --log-uri "file://$log" "$@" || status=$?
   cat "$log"
   rm -f "$log"
   return "$status"
