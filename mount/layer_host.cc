@@ -33,6 +33,7 @@
 #include "layer/run_recordings.h"
 #include "layer/shared_chunks.h"
 #include "layer/slow_reads.h"
+#include "layer/start_files.h"
 #include "layer/status.h"
 #include "layer/verification.h"
 #include "mount/chain_mount.h"
@@ -290,6 +291,7 @@ struct LayerHost::State {
   layer::FetchDecision HowToFetch(const Held& held, const LayerSpec& spec,
                                   const layer::PrefetchPlan* plan);
   void Prefetch(const Held& held, const LayerSpec& spec);
+  void PrefetchStartFiles(const Held& held, const LayerSpec& spec);
   bool IsForBuildsOnly(const LayerSpec& spec);
   void FetchForContainers(std::span<const uint64_t> chain);
   void FetchForContainers(const Held& held, const LayerSpec& spec);
@@ -961,6 +963,9 @@ StatusOr<MountedLayer> LayerHost::State::Show(uint64_t number, const LayerSpec& 
   WatchCompletion(held);
   if (IsForBuildsOnly(spec)) {
     layer.HoldReadahead(true);
+    if (network == Network::kAllowed) {
+      PrefetchStartFiles(held, spec);
+    }
   } else {
     FetchForContainers(held, spec);
     if (network == Network::kAllowed) {
@@ -1490,6 +1495,8 @@ void LayerHost::State::OpenAhead(const LayerSpec& spec) {
     places->Add(held->layer, spec);
     if (spec.reader == Reader::kContainer) {
       Prefetch(*held, spec);
+    } else {
+      PrefetchStartFiles(*held, spec);
     }
   }
   {
@@ -1599,6 +1606,19 @@ void LayerHost::State::Prefetch(const Held& held, const LayerSpec& spec) {
     if (const uint64_t bytes = layer.chunks().prefetch_end().value_or(wished); bytes > 0) {
       layer.Prefetch(bytes);
     }
+    if (!layer.chunks().prefetch_end()) {
+      PrefetchStartFiles(held, spec);
+    }
+  }
+}
+
+/// What any program needs first, of which nothing but the name is known. A landmark speaks of the
+/// image's own program, not of those that steps of builds run.
+void LayerHost::State::PrefetchStartFiles(const Held& held, const LayerSpec& spec) {
+  LazyLayer& layer = *held.layer;
+  if (options.fetch.prefetch && (spec.reader == Reader::kBuild || !layer.chunks().no_prefetch())) {
+    layer.StartAbsent(layer::FindStartFiles(layer.index()), oci::FetchClass::kPrefetch,
+                      scheduler->RoundTripBytes(spec.host()));
   }
 }
 

@@ -65,7 +65,8 @@ struct PlaneChoice {
 /// What is fetched before anybody reads it.
 struct FetchPolicy {
   /// What the image's access profile says that the node keeps; without one the layer's
-  /// landmark, its LayerSpec or, where both are silent, `prefetch_bytes`.
+  /// landmark, its LayerSpec or, where both are silent, `prefetch_bytes`. Without a landmark also
+  /// what any program needs first.
   bool prefetch = true;
   uint64_t prefetch_bytes = 0;
   /// Keeps the seek index of each plain gzip layer that is fetched as a whole.

@@ -675,6 +675,21 @@ TEST_P(LayerHostTest, OfWhatOnlyBuildsUseNothingIsFetchedThatIsNotRead) {
   EXPECT_TRUE(WaitUntil([&] { return bytes() >= 11'000'000; })) << "a container was started on it";
 }
 
+TEST_P(LayerHostTest, WhatAnyProgramNeedsFirstComesWithTheLayerOfABuild) {
+  const LazyLayerBlob base = MakeLayer("base", R"sh(
+    cd "$TREE"; mkdir -p lib/x86_64-linux-gnu
+    head -c 1000000 /dev/urandom > lib/x86_64-linux-gnu/libc.so.6
+    head -c 5000000 /dev/urandom > other
+  )sh");
+  image_->Add(base);
+  const auto mounted = host_->Mount(1, SpecOf(base, Reader::kBuild));
+  ASSERT_TRUE(mounted.ok()) << mounted.status();
+  // The blob's last 256 KiB came for its TOC.
+  ASSERT_TRUE(WaitUntil([&] { return host_->counters().blob_bytes >= 700'000; }));
+  ReadWhole(mounted->path / "lib/x86_64-linux-gnu/libc.so.6");
+  EXPECT_LT(host_->counters().blob_bytes, 2'000'000U);
+}
+
 TEST_P(LayerHostTest, ALayerThatIsForContainersTooIsFetched) {
   const LazyLayerBlob base = MakeLayer("base", "head -c 5000000 /dev/urandom > $TREE/f");
   image_->Add(base);
