@@ -299,5 +299,6 @@ ctr() {
   command ctr "${address[@]}" run --log-uri "file://$log" "$@" || status=$?
   cat "$log"
   rm -f "$log"
+  [ "$status" = 0 ] || echo "ctr run: exit code $status" >&2
   return "$status"
 }
