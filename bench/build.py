@@ -15,7 +15,6 @@ import dataclasses
 import json
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -138,8 +137,7 @@ def measure(case, system, programs, registry, store_work):
     """Seconds of the last build, and requests and bytes of the registry's answers since it began."""
     with tempfile.TemporaryDirectory(prefix="build-", dir=store_work) as directory, contextlib.ExitStack() as stack:
         work = pathlib.Path(directory)
-        # ext4 looks long for room next to inodes that an earlier measurement's end has deleted.
-        subprocess.run(["chattr", "+T", work], check=False, stderr=subprocess.DEVNULL)
+        processes.spread(work)
         link = systems.LINKS[case.link]
         host = registry.host
         if link.shaped:

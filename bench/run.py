@@ -219,9 +219,7 @@ def main():
         with contextlib.ExitStack() as stack:
             work = pathlib.Path(tempfile.mkdtemp(prefix="w", dir=arguments.directory))
             stack.callback(processes.remove_tree, work)
-            # ext4 spreads the directories in it over the disk. Near what an earlier measurement left behind each new
-            # file costs a search past the inodes that were deleted within the last minutes.
-            subprocess.run(["chattr", "+T", work], check=False, stderr=subprocess.DEVNULL)
+            processes.spread(work)
             measure_all(arguments, chosen_images, service_images, chosen_links, work, stack, runs, failures)
     except KeyboardInterrupt:
         failures.append("stopped")
