@@ -159,13 +159,23 @@ std::filesystem::path LayerMaker::MountPoint(const std::string& key) const {
   return options_.work_directory / key;
 }
 
+StatusOr<std::vector<containerd::Mount>> LayerMaker::PrepareOn(const std::string& key,
+                                                               const Tree& tree) {
+  return client_.PrepareSnapshot(options_.snapshotter, key, tree.snapshot,
+                                 containerd::LabelsForBuild());
+}
+
+StatusOr<std::vector<containerd::Mount>> LayerMaker::ViewOf(const std::string& key,
+                                                            const Tree& tree) {
+  return client_.ViewSnapshot(options_.snapshotter, key, tree.snapshot,
+                              containerd::LabelsForBuild());
+}
+
 StatusOr<Tree> LayerMaker::Make(const Tree& base, Sees sees, const Work& work,
                                 const std::vector<std::string>& read_first,
                                 const OnWritten& on_written) {
   const std::string key = NewKey();
-  ASSIGN_OR_RETURN(const std::vector<containerd::Mount> mounts,
-                   client_.PrepareSnapshot(options_.snapshotter, key, base.snapshot,
-                                           containerd::LabelsForBuild()));
+  ASSIGN_OR_RETURN(const std::vector<containerd::Mount> mounts, PrepareOn(key, base));
   const auto snapshot = std::make_shared<ActiveSnapshot>(client_, options_.snapshotter, key);
   Layer layer;
   RETURN_IF_ERROR(RunWithPrivateMounts(options_.work_directory, [&]() -> Status {
@@ -194,14 +204,10 @@ StatusOr<Tree> LayerMaker::Commit(const Tree& base, Layer layer, Snapshot& snaps
 StatusOr<Tree> LayerMaker::Repeat(const Tree& base, const Tree& other,
                                   const std::stop_token& stop) {
   const std::string view_key = NewKey();
-  ASSIGN_OR_RETURN(const std::vector<containerd::Mount> there,
-                   client_.ViewSnapshot(options_.snapshotter, view_key, other.snapshot,
-                                        containerd::LabelsForBuild()));
+  ASSIGN_OR_RETURN(const std::vector<containerd::Mount> there, ViewOf(view_key, other));
   const ActiveSnapshot view(client_, options_.snapshotter, view_key);
   const std::string key = NewKey();
-  ASSIGN_OR_RETURN(const std::vector<containerd::Mount> mounts,
-                   client_.PrepareSnapshot(options_.snapshotter, key, base.snapshot,
-                                           containerd::LabelsForBuild()));
+  ASSIGN_OR_RETURN(const std::vector<containerd::Mount> mounts, PrepareOn(key, base));
   ActiveSnapshot snapshot(client_, options_.snapshotter, key);
   ASSIGN_OR_RETURN(const SnapshotDirectories from, DirectoriesOf(there));
   ASSIGN_OR_RETURN(const SnapshotDirectories to, DirectoriesOf(mounts));
@@ -218,9 +224,7 @@ StatusOr<Tree> LayerMaker::Repeat(const Tree& base, const Tree& other,
 
 Status LayerMaker::Try(const Tree& base, const std::function<Status(const StepFiles&)>& work) {
   const std::string key = NewKey();
-  ASSIGN_OR_RETURN(const std::vector<containerd::Mount> mounts,
-                   client_.PrepareSnapshot(options_.snapshotter, key, base.snapshot,
-                                           containerd::LabelsForBuild()));
+  ASSIGN_OR_RETURN(const std::vector<containerd::Mount> mounts, PrepareOn(key, base));
   const ActiveSnapshot snapshot(client_, options_.snapshotter, key);
   return RunWithPrivateMounts(options_.work_directory, [&]() -> Status {
     ASSIGN_OR_RETURN(const SnapshotMount mount, SnapshotMount::Make(mounts, MountPoint(key)));
@@ -303,9 +307,7 @@ StatusOr<Tree> LayerMaker::MakeOn(const UnfinishedBase& base, const Work& work,
     ASSIGN_OR_RETURN(const Cleanup cleanup, WorkAbove(base.files, written, scratch_key, work));
     ASSIGN_OR_RETURN(tree, base.wait());
     const std::string key = NewKey();
-    ASSIGN_OR_RETURN(const std::vector<containerd::Mount> mounts,
-                     client_.PrepareSnapshot(options_.snapshotter, key, tree.snapshot,
-                                             containerd::LabelsForBuild()));
+    ASSIGN_OR_RETURN(const std::vector<containerd::Mount> mounts, PrepareOn(key, tree));
     snapshot = std::make_shared<ActiveSnapshot>(client_, options_.snapshotter, key);
     ASSIGN_OR_RETURN(const SnapshotDirectories directories, DirectoriesOf(mounts));
     if (!directories.upper) {
@@ -360,9 +362,7 @@ StatusOr<std::unique_ptr<LayerMaker::View>> LayerMaker::Show(const Tree& tree) {
     }
     return std::make_unique<EmptyView>(at);
   }
-  ASSIGN_OR_RETURN(
-      const std::vector<containerd::Mount> mounts,
-      client_.ViewSnapshot(options_.snapshotter, key, tree.snapshot, containerd::LabelsForBuild()));
+  ASSIGN_OR_RETURN(const std::vector<containerd::Mount> mounts, ViewOf(key, tree));
   auto snapshot = std::make_unique<ActiveSnapshot>(client_, options_.snapshotter, key);
   ASSIGN_OR_RETURN(SnapshotMount mount, SnapshotMount::Make(mounts, MountPoint(key)));
   return std::make_unique<MountedView>(std::move(snapshot), std::move(mount));

@@ -93,6 +93,9 @@ class LayerMaker {
  private:
   std::string NewKey();
   std::filesystem::path MountPoint(const std::string& key) const;
+  /// Snapshots on `tree` for a step: one to change, and one to read.
+  StatusOr<std::vector<containerd::Mount>> PrepareOn(const std::string& key, const Tree& tree);
+  StatusOr<std::vector<containerd::Mount>> ViewOf(const std::string& key, const Tree& tree);
   /// `on_written` is told of the step's files.
   StatusOr<Layer> Change(const std::string& key, const std::vector<containerd::Mount>& mounts,
                          Sees sees, const Work& work, const std::vector<std::string>& read_first,
