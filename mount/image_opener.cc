@@ -32,16 +32,24 @@ StatusOr<oci::Manifest> ReadManifest(oci::ImageSource& source, const LayerSpec& 
   return oci::Manifest::Parse(raw.bytes, raw.media_type);
 }
 
+/// Another layer of `first`'s image, for the same client.
+LayerSpec LayerBeside(const LayerSpec& first, const oci::Digest& layer, const oci::TocDigest& toc,
+                      uint64_t size_bytes) {
+  return {.image = first.image,
+          .layer = layer,
+          .toc = toc.digest,
+          .toc_of = toc.of,
+          .size_bytes = size_bytes,
+          .manifest = first.manifest,
+          .prefetch_bytes = first.prefetch_bytes,
+          .reader = first.reader};
+}
+
 /// The lazy layers of `first`'s image as its client says; none when it does not say it of all.
 std::vector<LayerSpec> LayersThatAreNamed(const LayerSpec& first) {
   std::vector<LayerSpec> layers;
   for (const auto& [layer, toc] : first.lazy_layers) {
-    layers.push_back({.image = first.image,
-                      .layer = layer,
-                      .toc = toc,
-                      .manifest = first.manifest,
-                      .prefetch_bytes = first.prefetch_bytes,
-                      .reader = first.reader});
+    layers.push_back(LayerBeside(first, layer, {.digest = toc}, 0));
   }
   return layers;
 }
@@ -127,14 +135,7 @@ StatusOr<std::vector<LayerSpec>> ImageOpener::LayersWith(const LayerSpec& first)
     if (!toc.ok() || Names(layers, descriptor.digest)) {
       continue;
     }
-    layers.push_back({.image = first.image,
-                      .layer = descriptor.digest,
-                      .toc = toc->digest,
-                      .toc_of = toc->of,
-                      .size_bytes = descriptor.size_bytes,
-                      .manifest = first.manifest,
-                      .prefetch_bytes = first.prefetch_bytes,
-                      .reader = first.reader});
+    layers.push_back(LayerBeside(first, descriptor.digest, *toc, descriptor.size_bytes));
   }
   const bool has_first = std::ranges::find(layers, first.key(), &LayerSpec::key) != layers.end();
   const bool has_others =

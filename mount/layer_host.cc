@@ -1645,9 +1645,10 @@ void LayerHost::State::FetchForContainers(std::span<const uint64_t> chain) {
     MutexLock lock(mutex);
     for (const uint64_t number : chain) {
       const auto key = numbers.find(number);
-      auto spec = key == numbers.end() ? decltype(for_builds)::node_type()
-                                       : for_builds.extract(key->second);
-      if (spec) {
+      if (key == numbers.end()) {
+        continue;
+      }
+      if (auto spec = for_builds.extract(key->second)) {
         decisions.erase(key->second);
         woken.emplace_back(shown.at(key->second).held, std::move(spec.mapped()));
       }
