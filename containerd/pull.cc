@@ -59,8 +59,11 @@ std::string JoinLazyLayers(std::span<const Layer> layers) {
     }
     text += fmt::format("{}{}={}", text.empty() ? "" : ",", layer.descriptor.digest.ToString(),
                         toc->digest.ToString());
+    if (snapshot_label::kLazyLayers.size() + text.size() > kMaxLabelBytes) {
+      return "";
+    }
   }
-  return text.size() + snapshot_label::kLazyLayers.size() <= kMaxLabelBytes ? text : "";
+  return text;
 }
 
 Labels PrepareLabels(const LayersOptions& options, const oci::Digest& manifest,
