@@ -3,20 +3,15 @@
 #include <utility>
 
 #include "base/log.h"
+#include "copy/copy.h"
 
 namespace starling::copy {
-namespace {
-
-/// As many as a copy has under way.
-constexpr size_t kAtOnce = 6;
-
-}  // namespace
 
 MountsAhead::MountsAhead(std::shared_ptr<oci::ImageDestination> destination,
                          std::vector<Blob> blobs)
     : destination_(std::move(destination)),
       blobs_(std::move(blobs)),
-      workers_(std::make_unique<ThreadPool>("mount-ahead", kAtOnce)) {
+      workers_(std::make_unique<ThreadPool>("mount-ahead", CopyOptions().blobs_at_once)) {
   for (const Blob& blob : blobs_) {
     workers_->Post([this, &blob] { Mount(blob); });
   }
