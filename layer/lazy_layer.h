@@ -132,6 +132,8 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   const erofs::ImageReader& index() const { return index_; }
   const ChunkTable& chunks() const { return table_; }
   uint64_t present_bytes() const { return stored_->present_bytes(); }
+  /// Of its files, held or not.
+  uint64_t content_bytes() const { return content_bytes_; }
   /// What became of its bytes; looks at every chunk. `tally` is for those who fetch for it.
   LayerUse Use() const;
   LayerTally& tally() { return tally_; }

@@ -222,7 +222,6 @@ struct LayerHost::State {
     std::shared_ptr<store::StoredLayer> stored;
     std::shared_ptr<layer::ReadTap> tap;  // null: nothing is recorded
     std::shared_ptr<layer::GapLog> gaps;  // null: its diffID is known, or cannot be
-    uint64_t content_bytes = 0;           // of its files, held or not
     bool is_new = false;                  // nothing of it was here before
   };
   /// A layer that is shown, or (without a number) opened ahead.
@@ -762,7 +761,7 @@ HostState LayerHost::state() const {
       ++(entry.numbers.empty() ? now.waiting_layers : now.shown_layers);
       now.complete_layers += entry.held.stored->complete() ? 1 : 0;
       now.held_bytes += entry.held.layer->present_bytes();
-      now.total_bytes += entry.held.content_bytes;
+      now.total_bytes += entry.held.layer->content_bytes();
       shown_numbers.insert(shown_numbers.end(), entry.numbers.begin(), entry.numbers.end());
     }
   }
@@ -1741,15 +1740,10 @@ StatusOr<LayerHost::State::Held> LayerHost::State::OpenStored(
                                            dependencies.files);
     layer->KeepGaps(gaps);
   }
-  uint64_t content_bytes = 0;
-  for (const layer::ChunkRecord& chunk : layer->chunks().chunks()) {
-    content_bytes += chunk.size_bytes;
-  }
   return Held{.layer = std::move(layer),
               .stored = std::move(stored),
               .tap = std::move(tap),
-              .gaps = std::move(gaps),
-              .content_bytes = content_bytes};
+              .gaps = std::move(gaps)};
 }
 
 Status LayerHost::State::Hide(uint64_t number, Data data) {
