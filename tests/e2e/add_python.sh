@@ -201,8 +201,9 @@ certificates=$(in_image five:1 sh -c 'mkdir -p /etc/pki/tls/certs && touch /etc/
   python -c "import ssl; print(ssl.get_default_verify_paths().cafile)" && SSL_CERT_FILE=/etc/passwd python -c "import ssl; print(ssl.get_default_verify_paths().cafile)"' | xargs)
 expect "certificates of Fedora, and of a user" "$certificates" "/etc/pki/tls/certs/ca-bundle.crt /etc/passwd"
 
-# On a node that has nothing: only what is read comes.
+# On a node that has nothing: only what is read comes, as background work would bring the rest while the container starts.
 mkdir "$work/cold"
+starlingd_settings=$'[fetch]\nbackground = false'
 size=$(skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/one:1" | jq '[.layers[].size] | add')
 start_starlingd "$work/cold"
 start_containerd "$work/cold" "$bin"
