@@ -56,13 +56,16 @@ class Copy {
     if (options_.referrers) {
       RETURN_IF_ERROR(CollectReferrers());
     }
-    RETURN_IF_ERROR(CopyBlobs());
-    for (const oci::RawManifest& manifest : manifests_) {
-      if (manifest.digest != top.digest) {
-        RETURN_IF_ERROR(destination_.WriteManifest(manifest));
-      }
+    RETURN_IF_ERROR(CopyBlobs(blobs_));
+    Status written = WriteManifests(top);
+    if (MayMissBlobs(written) && !mounted_ahead_.empty()) {
+      // The registry may have collected meanwhile what no manifest named yet.
+      RETURN_IF_ERROR(CopyBlobs(mounted_ahead_));
+      written = WriteManifests(top);
+    } else {
+      report_.mounted_blobs += mounted_ahead_.size();
     }
-    RETURN_IF_ERROR(destination_.WriteTopManifest(top));
+    RETURN_IF_ERROR(written);
     report_.target = top.digest;
     report_.manifests = manifests_.size();
     return report_;
@@ -154,11 +157,7 @@ class Copy {
     if (!seen_blobs_.insert(blob.digest).second) {
       return;
     }
-    if (options_.mounted.contains(blob.digest)) {
-      ++report_.mounted_blobs;
-    } else {
-      blobs_.push_back(blob);
-    }
+    (options_.mounted.contains(blob.digest) ? mounted_ahead_ : blobs_).push_back(blob);
   }
 
   /// Of all manifests so far, and of what that finds.
@@ -180,10 +179,25 @@ class Copy {
     return OkStatus();
   }
 
-  Status CopyBlobs() {
+  Status WriteManifests(const oci::RawManifest& top) {
+    for (const oci::RawManifest& manifest : manifests_) {
+      if (manifest.digest != top.digest) {
+        RETURN_IF_ERROR(destination_.WriteManifest(manifest));
+      }
+    }
+    return destination_.WriteTopManifest(top);
+  }
+
+  /// Registries answer MANIFEST_BLOB_UNKNOWN with 400 or 404.
+  static bool MayMissBlobs(const Status& written) {
+    return written.code() == StatusCode::kFailedPrecondition ||
+           written.code() == StatusCode::kNotFound;
+  }
+
+  Status CopyBlobs(const std::vector<oci::Descriptor>& blobs) {
     {
       ThreadPool workers("blob-copy", std::max<size_t>(1, options_.blobs_at_once));
-      for (const oci::Descriptor& blob : blobs_) {
+      for (const oci::Descriptor& blob : blobs) {
         workers.Post([this, &blob] { CopyBlobUnlessFailed(blob); });
       }
     }
@@ -252,6 +266,7 @@ class Copy {
   uint64_t manifests_bytes_ = 0;
   std::vector<oci::RawManifest> manifests_;  // each after those that it names
   std::vector<oci::Descriptor> blobs_;
+  std::vector<oci::Descriptor> mounted_ahead_;
   Mutex mutex_;                        // leaf
   Status failure_ GUARDED_BY(mutex_);  // the first
   CopyReport report_;                  // by the workers with the mutex

@@ -25,7 +25,7 @@ struct CopyOptions {
   /// there; without it such an image is refused.
   bool allow_foreign = false;
   /// Blobs that the destination has taken from other repositories for this copy: they count as
-  /// mounted by it, and it is not asked for them.
+  /// mounted by it, and it is not asked for them unless it refuses a manifest.
   std::set<oci::Digest> mounted;
   /// Blobs under way at once; each holds 4 MiB at most.
   size_t blobs_at_once = 6;

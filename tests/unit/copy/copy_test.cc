@@ -91,6 +91,30 @@ TEST(CopyImage, AsksForNothingThatWasMountedForIt) {
   EXPECT_EQ(destination.origins().size(), 1u) << "the configuration's";
 }
 
+TEST(CopyImage, SendsWhatWasMountedForItAndIsGone) {
+  KnownSource source;
+  const oci::Descriptor base = source.Add(oci::media_type::kOciLayerGzip, AsBytes("base"));
+  source.SetTop(AddImage(source, "one", {base}));
+  MemoryImageDestination destination;
+  const auto report = Copy(source, destination, {.mounted = {base.digest}});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->mounted_blobs, 0u);
+  EXPECT_EQ(report->sent_blobs, 2u);
+  EXPECT_EQ(destination.top(), report->target);
+}
+
+TEST(CopyImage, TriesNothingAgainForAnotherReason) {
+  KnownSource source;
+  const oci::Descriptor base = source.Add(oci::media_type::kOciLayerGzip, AsBytes("base"));
+  source.SetTop(AddImage(source, "one", {base}));
+  MemoryImageDestination destination;
+  destination.Hold(base.digest);
+  destination.FailBlobsAfter(0, MakeError(StatusCode::kPermissionDenied, "no"));
+  EXPECT_EQ(Copy(source, destination, {.mounted = {base.digest}}).status().code(),
+            StatusCode::kPermissionDenied);
+  EXPECT_EQ(source.blobs_streamed(), 1);
+}
+
 TEST(CopyImage, MovesOnlyWhatIsMissing) {
   KnownSource source;
   const oci::Descriptor base = source.Add(oci::media_type::kOciLayerGzip, AsBytes("base"));
