@@ -14,6 +14,9 @@
 
 namespace starling::cli {
 
+/// In place of a file's name: standard input or output.
+inline constexpr std::string_view kStandardStream = "-";
+
 /// One --output.
 struct BuildOutput {
   enum class Type { kImage, kOci, kLocal, kTar };

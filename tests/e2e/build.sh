@@ -259,6 +259,7 @@ expect_match "its exit code, and the terminal after it" "$shown" $'\nstatus 1\n.
 expect "what the shell left" "$(leftovers | tr '\n' ' ')" "0 0 0 0 0 "
 # shellcheck disable=SC2086
 expect_refusal "a shell without a terminal" 'there is no terminal' setsid $debug .
+expect_refusal "a push of nothing that has a name" '--push: name the image with -t' starling build --push .
 
 printf 'FROM scratch\nCOPY missing /\n' >Dockerfile.missing
 expect_failure() {
