@@ -1,7 +1,5 @@
 #include "mount/layer_host.h"
 
-#include <malloc.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -14,8 +12,6 @@
 #include "base/mutex.h"
 #include "base/timer.h"
 #include "erofs/image_reader.h"
-#include "fuse/container_of.h"
-#include "fuse/layer_table.h"
 #include "fuse/operations.h"
 #include "fuse/session.h"
 #include "layer/access_recorder.h"
@@ -23,27 +19,29 @@
 #include "layer/fetch_scheduler.h"
 #include "layer/file_names.h"
 #include "layer/gzip_index_store.h"
-#include "layer/latest.h"
 #include "layer/layer_cache.h"
-#include "layer/layer_opener.h"
 #include "layer/lazy_layer.h"
 #include "layer/pins.h"
 #include "layer/prefetch_plans.h"
 #include "layer/profile_store.h"
 #include "layer/run_recordings.h"
-#include "layer/shared_chunks.h"
 #include "layer/slow_reads.h"
-#include "layer/start_files.h"
 #include "layer/status.h"
-#include "layer/verification.h"
 #include "mount/chain_mount.h"
 #include "mount/container_starts.h"
 #include "mount/eager_layers.h"
 #include "mount/erofs_mount.h"
 #include "mount/erofs_plane.h"
+#include "mount/held_layer.h"
+#include "mount/held_layer_opener.h"
+#include "mount/host_status.h"
 #include "mount/image_opener.h"
 #include "mount/index_finder.h"
+#include "mount/layer_origins.h"
 #include "mount/layer_places.h"
+#include "mount/layer_prefetch.h"
+#include "mount/layer_view.h"
+#include "mount/room_maker.h"
 #include "store/layer_store.h"
 
 namespace starling::mount {
@@ -54,38 +52,6 @@ using store::LayerKey;
 
 /// Layers opened at once: enough to hide the round trips of an image of many layers.
 constexpr size_t kOpeners = 16;
-/// What is left over of a smaller index is not worth the stop of all threads.
-constexpr uint64_t kLargeIndexBytes = 1 << 20;
-constexpr std::chrono::seconds kEvictionPause(10);
-
-/// Beside a layer in the store: how and why it is fetched as it is.
-constexpr std::string_view kDecisionFile = "fetching";
-constexpr uint64_t kMaxDecisionBytes = 4096;
-
-/// One mount with the layers in it.
-struct View {
-  View(std::filesystem::path mount_point, fuse::Operations::Xattrs xattrs)
-      : path(std::move(mount_point)), operations(layers, xattrs) {}
-
-  Status Start(const LayerHost::Options& options) {
-    RETURN_IF_ERROR(MakeDirectories(path, 0755));
-    ASSIGN_OR_RETURN(session, fuse::Session::Mount(SessionOptions(options), operations));
-    return OkStatus();
-  }
-  Status Adopt(const LayerHost::Options& options, fuse::Session::Device device) {
-    ASSIGN_OR_RETURN(session,
-                     fuse::Session::Adopt(SessionOptions(options), operations, std::move(device)));
-    return OkStatus();
-  }
-  fuse::Session::Options SessionOptions(const LayerHost::Options& options) const {
-    return {.mount_point = path, .device = options.fuse_device, .threads = options.fuse_threads};
-  }
-
-  const std::filesystem::path path;
-  fuse::LayerTable layers;
-  const fuse::Operations operations;
-  std::unique_ptr<fuse::Session> session;
-};
 
 /// What one layer may take of the disk: not all, so that the node goes on.
 uint64_t BytesToSpare(const std::filesystem::path& root) {
@@ -106,17 +72,6 @@ StatusOr<std::unique_ptr<layer::Pins>> OpenPins(const std::filesystem::path& pat
   return layer::Pins::Open(path, files);
 }
 
-void LogWrongBytes(const layer::WrongBytes& wrong) {
-  log::Error(
-      "wrong bytes came for a layer: they are asked for once more, elsewhere if possible, and "
-      "then not for some minutes",
-      {{"image", wrong.source},
-       {"host", wrong.host},
-       {"layer", wrong.layer.ToString()},
-       {"blob-range", fmt::format("{}-{}", wrong.range.blob_offset, wrong.range.end() - 1)},
-       {"error", Describe(wrong.error)}});
-}
-
 }  // namespace
 
 void DetachLeftMounts(const std::filesystem::path& root) {
@@ -126,81 +81,6 @@ void DetachLeftMounts(const std::filesystem::path& root) {
     (void)DetachMount(root / name);
   }
 }
-
-/// What the host of `layers` tells of them.
-class HostStatus : public layer::StatusSource {
- public:
-  using LayersOf = std::function<std::vector<layer::LayerStatus>()>;
-  using StartsOf = std::function<std::vector<layer::ImageStart>()>;
-  HostStatus(LayersOf layers, layer::FilesOfRanges names, StartsOf starts)
-      : slow_reads_(std::make_shared<layer::SlowReads>()),
-        fetches_(std::make_shared<layer::RecentFetches>()),
-        container_waits_(std::make_shared<layer::ContainerWaits>(finding_, fuse::ContainerOf)),
-        layers_(std::move(layers)),
-        names_(std::move(names)),
-        starts_(std::move(starts)) {}
-  ~HostStatus() override { container_waits_->Close(); }
-
-  StatusOr<std::vector<layer::LayerStatus>> Layers() override {
-    std::vector<layer::LayerStatus> layers = layers_();
-    for (layer::LayerStatus& status : layers) {
-      status.worst_reads = Named(status.use.stalls.worst);
-      for (const layer::LayerUse::WaitingRead& read : status.use.waiting.longest) {
-        status.waits.push_back({.read = read, .file = {}});
-      }
-      struct Place {
-        const LayerKey& layer;
-        layer::DataRange range;
-      };
-      layer::NameFiles(status.waits, names_, [&](const layer::NamedWait& wait) -> Place {
-        return {status.key, wait.read.range};
-      });
-    }
-    return layers;
-  }
-  StatusOr<layer::TracedReads> SlowReads() override {
-    const layer::SlowReads::Trace trace = slow_reads_->List();
-    return layer::TracedReads{.reads = Named(trace.reads),
-                              .forgotten = trace.forgotten,
-                              .containers = container_waits_->List(),
-                              .fallbacks = fallbacks_.List().kept};
-  }
-  void OnFallback(const LayerSpec& layer, const Status& reason) {
-    fallbacks_.Add({.image = layer.image,
-                    .layer = layer.layer,
-                    .reason = MakeError(reason.code(), MessageOf(reason).substr(0, kReasonBytes)),
-                    .time = SystemClock().WallTime()});
-  }
-  StatusOr<std::vector<layer::ImageStart>> Starts() override { return starts_(); }
-  const std::shared_ptr<layer::SlowReads>& slow_reads() const { return slow_reads_; }
-  const std::shared_ptr<layer::RecentFetches>& fetches() const { return fetches_; }
-  const std::shared_ptr<layer::ContainerWaits>& container_waits() const { return container_waits_; }
-
- private:
-  std::vector<layer::NamedRead> Named(std::span<const layer::SlowRead> reads) const {
-    std::vector<layer::NamedRead> named;
-    named.reserve(reads.size());
-    for (const layer::SlowRead& read : reads) {
-      named.push_back({.read = read, .file = {}});
-    }
-    layer::NameFiles(named, names_, [](const layer::NamedRead& one) -> const layer::SlowRead& {
-      return one.read;
-    });
-    return named;
-  }
-
-  static constexpr size_t kFallbacks = 64;      // that are kept
-  static constexpr size_t kReasonBytes = 1024;  // of each; a registry may have said it
-
-  ThreadPool finding_{"who", 1};  // the containers of threads
-  layer::Latest<layer::Fallback, kFallbacks> fallbacks_;
-  const std::shared_ptr<layer::SlowReads> slow_reads_;
-  const std::shared_ptr<layer::RecentFetches> fetches_;
-  const std::shared_ptr<layer::ContainerWaits> container_waits_;
-  const LayersOf layers_;
-  const layer::FilesOfRanges names_;
-  const StartsOf starts_;
-};
 
 struct LayerHost::State {
   State(Options options_in, Dependencies dependencies_in)
@@ -216,42 +96,23 @@ struct LayerHost::State {
         plain(options.root / kPlainLayers, fuse::Operations::Xattrs::kNone),
         with_xattrs(options.root / kLayersWithXattrs, fuse::Operations::Xattrs::kServed) {}
 
-  /// An open layer: its engine and its files.
-  struct Held {
-    std::shared_ptr<LazyLayer> layer;
-    std::shared_ptr<store::StoredLayer> stored;
-    std::shared_ptr<layer::ReadTap> tap;  // null: nothing is recorded
-    std::shared_ptr<layer::GapLog> gaps;  // null: its diffID is known, or cannot be
-    bool is_new = false;                  // nothing of it was here before
-  };
   /// A layer that is shown, or (without a number) opened ahead.
   struct Shown {
-    Held held;
+    HeldLayer held;
     std::set<uint64_t> numbers;
   };
-  /// What a number was mounted for.
-  struct Origin {
-    std::string image;
-    std::optional<oci::Digest> chain;
-    std::optional<oci::Digest> parent_chain;
-  };
-  enum class Network { kAllowed, kForbidden };
+  using Network = HeldLayerOpener::Network;
 
-  View& ViewOf(const LazyLayer& layer) { return layer.chunks().has_xattrs() ? with_xattrs : plain; }
-  LayerSpec ByItsDescription(LayerSpec spec);
-  std::optional<oci::Digest> StoredDescription(const oci::Digest& layer);
-  void KeepDescription(estargz::GzipLayerIndex::Parts parts);
+  LayerView& ViewOf(const LazyLayer& layer) {
+    return layer.chunks().has_xattrs() ? with_xattrs : plain;
+  }
+  LayerView::Settings ViewSettings() const {
+    return {.fuse_device = options.fuse_device, .threads = options.fuse_threads};
+  }
   StatusOr<MountedLayer> Show(uint64_t number, const LayerSpec& asked, Network network);
-  StatusOr<Held> Acquire(uint64_t number, const LayerSpec& spec, Network network);
-  StatusOr<Held> OpenLayer(const LayerSpec& spec, Network network);
-  StatusOr<Held> OpenAnew(const store::StoredLayer& damaged, const LayerSpec& spec);
-  void Replace(const Held& damaged, const Held& by, const std::set<uint64_t>& shown_before);
-  StatusOr<Held> OpenPlain(const LayerSpec& spec);
-  StatusOr<Held> OpenDescribed(const LayerKey& key);
-  StatusOr<Held> OpenStored(std::shared_ptr<store::StoredLayer> stored);
-  StatusOr<Held> OpenWhole(std::shared_ptr<store::StoredLayer> stored, const LayerSpec& spec);
-  StatusOr<Held> OpenNew(std::shared_ptr<store::StoredLayer> stored);
-  void KeepDigests(const Held& held);
+  StatusOr<HeldLayer> Acquire(uint64_t number, const LayerSpec& spec, Network network);
+  void Replace(const HeldLayer& damaged, const HeldLayer& by,
+               const std::set<uint64_t>& shown_before);
   std::vector<layer::LayerStatus> Statuses();
   std::vector<layer::FilesOfRange> NamesOf(const LayerKey& key,
                                            std::span<const layer::DataRange> ranges);
@@ -259,9 +120,9 @@ struct LayerHost::State {
   std::shared_ptr<LazyLayer> FindOpen(const LayerKey& key);
   void OpenAhead(const LayerSpec& spec);
   void LetGo(const LayerKey& key);
-  std::filesystem::path ShowAsMount(uint64_t number, const Held& held);
-  std::filesystem::path DataOverFuse(uint64_t number, const Held& held) {
-    return ViewOf(*held.layer).path / fuse::DeviceNameOf(number);
+  std::filesystem::path ShowAsMount(uint64_t number, const HeldLayer& held);
+  std::filesystem::path DataOverFuse(uint64_t number, const HeldLayer& held) {
+    return ViewOf(*held.layer).path() / fuse::DeviceNameOf(number);
   }
   std::optional<std::filesystem::path> ShowChain(std::span<const uint64_t> chain, Reader reader);
   std::optional<std::vector<ChainLayer>> LayersOf(std::span<const uint64_t> chain);
@@ -274,10 +135,6 @@ struct LayerHost::State {
   uint64_t StoreBytesForOne() const {
     return options.max_store_bytes == 0 ? UINT64_MAX : options.max_store_bytes / 10 * 9;
   }
-  void MakeRoomSoon();
-  bool MakeRoom(uint64_t size_bytes);
-  bool EvictToMakeRoom(uint64_t size_bytes);
-  void MakeRoomAndGoOn();
   std::vector<layer::LayerCache::OpenLayer> OpenLayers();
   void CheckpointSoon(store::Room::Unsaved unsaved);
   void Checkpoint();
@@ -286,20 +143,12 @@ struct LayerHost::State {
   Status AdoptPlane(const Handover& from);
   Status Serve();
   Status LeaveMounts();
-  std::optional<layer::FetchDecision> KeptDecision(const LayerKey& key);
-  layer::FetchDecision HowToFetch(const Held& held, const LayerSpec& spec,
-                                  const layer::PrefetchPlan* plan);
-  void Prefetch(const Held& held, const LayerSpec& spec);
-  void PrefetchStartFiles(const Held& held, const LayerSpec& spec);
-  bool IsForBuildsOnly(const LayerSpec& spec);
   void FetchForContainers(std::span<const uint64_t> chain);
-  void FetchForContainers(const Held& held, const LayerSpec& spec);
-  void WatchCompletion(const Held& held);
-  void Record(const Held& held, const LayerSpec& spec);
-  std::shared_ptr<layer::PrefetchPlan> PlanOf(const Held& held, const LayerSpec& spec);
+  void WatchCompletion(const HeldLayer& held);
+  void Record(const HeldLayer& held, const LayerSpec& spec);
   Status Hide(uint64_t number, Data data);
-  Status Close(const LayerKey& key, Held held, Data data);
-  bool TakeUnshown(const LayerKey& key, Held& held);
+  Status Close(const LayerKey& key, HeldLayer held, Data data);
+  bool TakeUnshown(const LayerKey& key, HeldLayer& held);
 
   const Options options;
   const Dependencies dependencies;
@@ -313,13 +162,14 @@ struct LayerHost::State {
   std::unique_ptr<store::LayerStore> layers;
   std::unique_ptr<layer::LayerCache> cache;
   std::unique_ptr<ThreadPool> cpu;
+  std::optional<RoomMaker> room;  // once the store is open; before the timer, which uses it
   ThreadTimer timer;
   std::shared_ptr<layer::FetchScheduler> scheduler;
   layer::ProfileStore profiles;
   std::optional<layer::PrefetchPlans> plans;  // from the start on
   layer::GzipIndexStore gzip_indexes;
-  View plain;
-  View with_xattrs;
+  LayerView plain;
+  LayerView with_xattrs;
   PlaneChoice plane;
   std::unique_ptr<ErofsPlane> erofs;    // null: FUSE trees
   std::unique_ptr<ChainMounts> chains;  // null as `erofs` is
@@ -335,17 +185,10 @@ struct LayerHost::State {
   std::shared_ptr<EagerLayers> eager;
   std::shared_ptr<LayerPlaces> places;
   std::optional<IndexFinder> finder;
+  std::optional<HeldLayerOpener> layer_opener;  // from the start on
+  std::optional<LayerPrefetch> prefetch;        // from the start on
   /// Forces to the disk what came at once and in bulk, while nobody waits for it; and evicts.
   std::unique_ptr<ThreadPool> syncing;
-  /// An eviction is posted, or it is too early to try again.
-  std::atomic<bool> makes_room = false;
-  /// False as long as an adopted host does not know everything yet that the kernel reads without
-  /// us.
-  std::atomic<bool> may_evict = true;
-  Mutex room_mutex;  // leaf
-  Condition room_made;
-  bool is_making_room GUARDED_BY(room_mutex) = false;
-  uint64_t rooms_made GUARDED_BY(room_mutex) = 0;
   std::shared_ptr<layer::RunRecordings> recordings;  // null: nothing is recorded
   std::unique_ptr<DiffIdChecks> diff_ids;
 
@@ -355,11 +198,9 @@ struct LayerHost::State {
   std::set<LayerKey> busy GUARDED_BY(mutex);
   std::map<LayerKey, Shown> shown GUARDED_BY(mutex);
   std::map<uint64_t, LayerKey> numbers GUARDED_BY(mutex);
-  std::map<uint64_t, Origin> origins GUARDED_BY(mutex);
+  LayerOrigins origins GUARDED_BY(mutex);
   ContainerStarts container_starts GUARDED_BY(mutex);
   bool ends GUARDED_BY(mutex) = false;
-  std::map<LayerKey, layer::FetchDecision> decisions GUARDED_BY(mutex);  // of open layers
-  std::map<LayerKey, LayerSpec> for_builds GUARDED_BY(mutex);            // that no container uses
 };
 
 StatusOr<std::unique_ptr<LayerHost>> LayerHost::Start(Options options, Dependencies dependencies) {
@@ -388,7 +229,7 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::StartOrAdopt(Options options,
       store::LayerStore::Open(
           store_root, state->dependencies.files,
           {.max_bytes = state->options.max_store_bytes,
-           .on_low = [host = state.get()] { host->MakeRoomSoon(); },
+           .on_low = [host = state.get()] { host->room->MakeSoon(); },
            .on_unsaved = [host = state.get()](auto unsaved) { host->CheckpointSoon(unsaved); },
            .much_unsaved_bytes = state->options.checkpoint_bytes},
           std::move(lock)));
@@ -399,7 +240,7 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::StartOrAdopt(Options options,
           .layers = *state->layers,
           .open_layers = [host = state.get()] { return host->OpenLayers(); },
           .remove = [host = state.get()](const LayerKey& key) -> StatusOr<bool> {
-            State::Held held;
+            HeldLayer held;
             if (!host->TakeUnshown(key, held)) {
               return false;
             }
@@ -408,6 +249,13 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::StartOrAdopt(Options options,
           },
           .now = [host = state.get()] { return host->scheduler->Now(); }},
       std::move(pins));
+  state->room.emplace(RoomMaker::Dependencies{
+      .held_bytes = [host = state.get()] { return host->layers->room().held_bytes(); },
+      .spare_bytes = [host = state.get()] { return BytesToSpare(host->options.root); },
+      .evict = [host = state.get()](uint64_t bytes) { return host->cache->MakeRoom(bytes); },
+      .max_store_bytes = state->options.max_store_bytes,
+      .executor = *state->syncing,
+      .timer = state->timer});
   if (handover &&
       !(fuse::Session::IsAlive(handover->plain) && fuse::Session::IsAlive(handover->with_xattrs))) {
     log::Warning("the mounts of the earlier process are gone: everything is mounted anew",
@@ -436,9 +284,10 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::StartOrAdopt(Options options,
            .scheduler = state->scheduler,
            .keep_description =
                policy.keep_gzip_indexes
-                   ? [host = state.get()](auto parts) { host->KeepDescription(std::move(parts)); }
+                   ? [host = state.get()](
+                         auto parts) { host->layer_opener->KeepDescription(std::move(parts)); }
                    : std::function<void(estargz::GzipLayerIndex::Parts)>(),
-           .make_room = [host = state.get()](uint64_t bytes) { return host->MakeRoom(bytes); }},
+           .make_room = [host = state.get()](uint64_t bytes) { return host->room->Make(bytes); }},
       .clock = SystemClock(),
       .disk_bytes = [host = state.get()] {
         return std::min(BytesToSpare(host->options.root), host->StoreBytesForOne());
@@ -460,10 +309,10 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::StartOrAdopt(Options options,
     RETURN_IF_ERROR(state->AdoptPlane(*handover));
     state->adopted = std::move(handover);
     state->serves = false;
-    state->may_evict = false;
+    state->room->Allow(false);
   } else {
-    RETURN_IF_ERROR(state->plain.Start(state->options));
-    RETURN_IF_ERROR(state->with_xattrs.Start(state->options));
+    RETURN_IF_ERROR(state->plain.Start(state->ViewSettings()));
+    RETURN_IF_ERROR(state->with_xattrs.Start(state->ViewSettings()));
     RETURN_IF_ERROR(state->ChoosePlane());
   }
   state->openers = std::make_unique<ThreadPool>("open", kOpeners);
@@ -481,6 +330,26 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::StartOrAdopt(Options options,
         .found = [host = state.get()](const oci::Digest& layer) { host->eager->Abandon(layer); },
         .executor = *state->openers});
   }
+  state->layer_opener.emplace(
+      HeldLayerOpener::Dependencies{.sources = state->dependencies.sources,
+                                    .recorder = state->dependencies.recorder,
+                                    .files = state->dependencies.files,
+                                    .layers = *state->layers,
+                                    .cpu = *state->cpu,
+                                    .disk = *state->syncing,
+                                    .counters = state->counters,
+                                    .scheduler = state->scheduler,
+                                    .gzip_indexes = state->gzip_indexes,
+                                    .eager = state->eager,
+                                    .places = state->places,
+                                    .traces = state->host_status,
+                                    .records_runs = state->recordings != nullptr,
+                                    .checks_diff_ids = policy.background});
+  state->prefetch.emplace(LayerPrefetch::Dependencies{.policy = policy,
+                                                      .scheduler = *state->scheduler,
+                                                      .plans = *state->plans,
+                                                      .layers = *state->layers,
+                                                      .disk = *state->syncing});
   return std::unique_ptr<LayerHost>(new LayerHost(std::move(state)));
 }
 
@@ -497,7 +366,7 @@ Status LayerHost::State::ChoosePlane() {
   const auto directory = options.root / kErofsLayers;
   ASSIGN_OR_RETURN(erofs, ErofsPlane::Start(directory));
   const ErofsSupport support =
-      dependencies.probe(directory, plain.path / fuse::kProbeName, dependencies.files);
+      dependencies.probe(directory, plain.path() / fuse::kProbeName, dependencies.files);
   if (support.over_fuse.ok()) {
     ASSIGN_OR_RETURN(chains, ChainMounts::Start(options.root / kMergedChains, dependencies.files));
     can_replace = support.replacing.ok();
@@ -544,17 +413,17 @@ Status LayerHost::State::Serve() {
   if (serves) {
     return OkStatus();
   }
-  RETURN_IF_ERROR(plain.Adopt(options, std::move(adopted->plain)));
-  RETURN_IF_ERROR(with_xattrs.Adopt(options, std::move(adopted->with_xattrs)));
+  RETURN_IF_ERROR(plain.Adopt(ViewSettings(), std::move(adopted->plain)));
+  RETURN_IF_ERROR(with_xattrs.Adopt(ViewSettings(), std::move(adopted->with_xattrs)));
   adopted.reset();
   serves = true;
   if (!erofs) {
-    may_evict = true;
+    room->Allow(true);
     return OkStatus();
   }
   chains->AdoptChains(
       [this](std::span<const uint64_t> numbers_of_chain) { return LayersOf(numbers_of_chain); });
-  may_evict = true;
+  room->Allow(true);
   std::vector<LayerKey> keys;
   {
     MutexLock lock(mutex);
@@ -573,10 +442,8 @@ Status LayerHost::State::Serve() {
 
 Status LayerHost::State::LeaveMounts() {
   Status first;
-  for (View* view : {&plain, &with_xattrs}) {
-    if (view->session) {
-      first.Update(view->session->Release().status());
-    }
+  for (LayerView* view : {&plain, &with_xattrs}) {
+    first.Update(view->Release());
   }
   if (erofs) {
     chains->Leave();
@@ -594,14 +461,14 @@ StatusOr<Handover> LayerHost::CopyHandover() const {
                     .plane = state_->plane.plane,
                     .can_replace = state_->can_replace};
   ASSIGN_OR_RETURN(handover.store_lock, state_->layers->CopyLock());
-  ASSIGN_OR_RETURN(handover.plain, state_->plain.session->CopyDevice());
-  ASSIGN_OR_RETURN(handover.with_xattrs, state_->with_xattrs.session->CopyDevice());
+  ASSIGN_OR_RETURN(handover.plain, state_->plain.session()->CopyDevice());
+  ASSIGN_OR_RETURN(handover.with_xattrs, state_->with_xattrs.session()->CopyDevice());
   return handover;
 }
 
 void LayerHost::LeaveFailures() {
-  state_->plain.session->LeaveFailures();
-  state_->with_xattrs.session->LeaveFailures();
+  state_->plain.session()->LeaveFailures();
+  state_->with_xattrs.session()->LeaveFailures();
 }
 
 Status LayerHost::Release() {
@@ -649,8 +516,8 @@ LayerHost::~LayerHost() {
   state_->replacing.reset();
   state_->chains.reset();
   state_->erofs.reset();  // before FUSE, which must answer the reads that are on their way
-  state_->plain.session.reset();
-  state_->with_xattrs.session.reset();
+  state_->plain.Stop();
+  state_->with_xattrs.Stop();
   // What was fetched counts after a reboot, too. While `shown` still holds the layers.
   state_->Checkpoint();
 }
@@ -676,7 +543,7 @@ StatusOr<MountedLayer> LayerHost::Mount(uint64_t number, const LayerSpec& layer)
 void LayerHost::BeginAhead(std::span<const LayerSpec> layers) {
   std::vector<LayerSpec> absent;
   for (const LayerSpec& layer : layers) {
-    const LayerSpec spec = state_->ByItsDescription(layer);
+    const LayerSpec spec = state_->layer_opener->ByItsDescription(layer);
     if (oci::IsPlain(spec.layer, spec.toc) && !state_->layers->Find(spec.key()).ok()) {
       absent.push_back(spec);
     }
@@ -695,7 +562,7 @@ Status LayerHost::Unmount(uint64_t number, Data data) { return state_->Hide(numb
 
 void LayerHost::OpenAhead(std::vector<LayerSpec> layers) {
   for (LayerSpec& layer : layers) {
-    layer = state_->ByItsDescription(std::move(layer));
+    layer = state_->layer_opener->ByItsDescription(std::move(layer));
   }
   state_->opener->OpenAll(std::move(layers));
 }
@@ -704,7 +571,7 @@ Status LayerHost::DiscardUnshown() {
   ASSIGN_OR_RETURN(const std::vector<LayerKey> stored, state_->layers->List());
   Status first;
   for (const LayerKey& key : stored) {
-    State::Held held;
+    HeldLayer held;
     if (state_->TakeUnshown(key, held)) {
       first.Update(state_->Close(key, std::move(held), Data::kDiscard));
     }
@@ -752,11 +619,7 @@ HostState LayerHost::state() const {
   std::vector<uint64_t> shown_numbers;
   {
     MutexLock lock(state_->mutex);
-    std::set<std::string_view> images;
-    for (const auto& [number, origin] : state_->origins) {
-      images.insert(origin.image);
-    }
-    now.images = images.size();
+    now.images = state_->origins.image_count();
     for (const auto& [key, entry] : state_->shown) {
       ++(entry.numbers.empty() ? now.waiting_layers : now.shown_layers);
       now.complete_layers += entry.held.stored->complete() ? 1 : 0;
@@ -783,7 +646,7 @@ layer::StatusSource& LayerHost::status() { return state_->host_status; }
 /// Of the layers that are shown, without the names of their worst reads.
 std::vector<layer::LayerStatus> LayerHost::State::Statuses() {
   struct Known {
-    Held held;
+    HeldLayer held;
     uint64_t number = 0;
   };
   std::map<uint64_t, Known> by_number;
@@ -811,7 +674,7 @@ std::vector<layer::LayerStatus> LayerHost::State::Statuses() {
                         .is_complete = known.held.stored->complete(),
                         .is_unseen = erofs && erofs->UsesStored(number),
                         .is_new = known.held.is_new,
-                        .decision = KeptDecision(layer.key()),
+                        .decision = prefetch->DecisionOf(layer.key()),
                         .use = layer.Use(),
                         .worst_reads = {},
                         .places = layer.SourcesHealth(),
@@ -882,91 +745,39 @@ std::vector<layer::ImageStart> LayerHost::State::Starts() {
   return starts;
 }
 
-/// A plain layer that the node keeps a description of is lazy by that, unless it is held as a
-/// whole.
-LayerSpec LayerHost::State::ByItsDescription(LayerSpec spec) {
-  if (!oci::IsPlain(spec.layer, spec.toc) || layers->Find(spec.key()).ok()) {
-    return spec;
-  }
-  // What is stored outlives the description by which it was.
-  std::optional<oci::Digest> toc = StoredDescription(spec.layer);
-  if (!toc) {
-    const auto kept = gzip_indexes.DigestOf(spec.layer);
-    toc = kept.ok() ? std::optional(*kept) : std::nullopt;
-  }
-  if (toc) {
-    spec.toc = *toc;
-    spec.toc_of = oci::TocDigestOf::kGzipIndex;
-  }
-  return spec;
-}
-
-/// The digest of the description by which the plain layer is in the store.
-std::optional<oci::Digest> LayerHost::State::StoredDescription(const oci::Digest& layer) {
-  const auto stored = layers->List();
-  if (!stored.ok()) {
-    return std::nullopt;
-  }
-  for (const LayerKey& key : *stored) {
-    if (key.layer != layer) {
-      continue;
-    }
-    const auto found = layers->Find(key);
-    const auto chunks =
-        found.ok() ? layer::ChunkTable::Open((*found)->chunk_table()) : found.status();
-    if (chunks.ok() && chunks->codec() == layer::Codec::kGzipSpans) {
-      return key.toc;
-    }
-  }
-  return std::nullopt;
-}
-
-/// Compresses and writes it on a thread that nobody waits for.
-void LayerHost::State::KeepDescription(estargz::GzipLayerIndex::Parts parts) {
-  syncing->Post([this,
-                 parts = std::make_shared<const estargz::GzipLayerIndex::Parts>(std::move(parts))] {
-    const auto description = estargz::GzipLayerIndex::Make(*parts);
-    const Status status = description.ok() ? gzip_indexes.Add(*description) : description.status();
-    if (!status.ok()) {
-      log::Warning("the seek index of a gzip layer is not kept",
-                   {{"layer", parts->layer.ToString()}, {"error", Describe(status)}});
-    }
-  });
-}
-
 StatusOr<MountedLayer> LayerHost::State::Show(uint64_t number, const LayerSpec& asked,
                                               Network network) {
-  LayerSpec spec = ByItsDescription(asked);
+  LayerSpec spec = layer_opener->ByItsDescription(asked);
   if (spec.toc.empty()) {
     return MakeError(StatusCode::kInvalidArgument,
                      "the layer has no TOC digest, so its bytes could not be verified");
   }
-  StatusOr<Held> acquired = Acquire(number, spec, network);
+  StatusOr<HeldLayer> acquired = Acquire(number, spec, network);
   if (acquired.status().code() == StatusCode::kAborted) {
     // A description of it was found meanwhile.
-    spec = ByItsDescription(asked);
+    spec = layer_opener->ByItsDescription(asked);
     acquired = Acquire(number, spec, network);
   }
-  ASSIGN_OR_RETURN(const Held held, std::move(acquired));
+  ASSIGN_OR_RETURN(const HeldLayer held, std::move(acquired));
   LazyLayer& layer = *held.layer;
   places->Add(held.layer, spec);
   {
     MutexLock lock(mutex);
-    origins[number] = {.image = spec.image, .chain = spec.chain, .parent_chain = spec.parent_chain};
+    origins.Set(number, spec);
   }
-  if (Status status = ViewOf(layer).layers.Add(number, held.layer); !status.ok()) {
+  if (Status status = ViewOf(layer).layers().Add(number, held.layer); !status.ok()) {
     (void)Hide(number, Data::kKeep);  // the first error is the one to tell
     return status;
   }
   diff_ids->Expect(spec);
   WatchCompletion(held);
-  if (IsForBuildsOnly(spec)) {
+  if (prefetch->NoteReader(spec, NumbersOf(spec.key()).size() == 1)) {
     layer.HoldReadahead(true);
     if (network == Network::kAllowed) {
-      PrefetchStartFiles(held, spec);
+      prefetch->BeginStartFiles(held, spec);
     }
   } else {
-    FetchForContainers(held, spec);
+    prefetch->FetchForContainers(held, spec);
     if (network == Network::kAllowed) {
       Record(held, spec);
     }
@@ -980,7 +791,7 @@ StatusOr<MountedLayer> LayerHost::State::Show(uint64_t number, const LayerSpec& 
 
 /// Mounts the layer's index if that is how layers are shown; else, and when it fails, the
 /// directory on FUSE that is there anyway. Returns the layer's root.
-std::filesystem::path LayerHost::State::ShowAsMount(uint64_t number, const Held& held) {
+std::filesystem::path LayerHost::State::ShowAsMount(uint64_t number, const HeldLayer& held) {
   if (const auto kept = erofs ? erofs->Find(number) : std::nullopt) {  // an adopted one
     if (erofs->UsesStored(number)) {
       held.stored->Pin();  // also where a cap came since, or a chunk was dropped since
@@ -1008,94 +819,14 @@ std::filesystem::path LayerHost::State::ShowAsMount(uint64_t number, const Held&
     log::Warning("a layer is shown as a FUSE tree", {{"layer", held.stored->key().layer.ToString()},
                                                      {"error", Describe(path.status())}});
   }
-  return ViewOf(*held.layer).path / fuse::DirectoryNameOf(number);
+  return ViewOf(*held.layer).path() / fuse::DirectoryNameOf(number);
 }
 
-/// The store or the disk has little room left. Called by who puts chunks.
-void LayerHost::State::MakeRoomSoon() {
-  if (may_evict && !makes_room.exchange(true)) {
-    syncing->Post([this] { MakeRoomAndGoOn(); });
-  }
-}
-
-/// Evicts what is held beyond what leaves some room, and `size_bytes` in any case, as its only
-/// caller at a time. False when there is no more room by that, nor by what went while it waited.
-bool LayerHost::State::MakeRoom(uint64_t size_bytes) {
-  if (!may_evict) {
-    return false;
-  }
-  {
-    MutexLock lock(room_mutex);
-    const uint64_t before = rooms_made;
-    while (is_making_room) {
-      room_made.Wait(room_mutex);
-    }
-    if (rooms_made != before) {
-      return true;
-    }
-    is_making_room = true;
-  }
-  const bool has_room = EvictToMakeRoom(size_bytes);
-  MutexLock lock(room_mutex);
-  is_making_room = false;
-  rooms_made += has_room ? 1 : 0;
-  room_made.NotifyAll();
-  return has_room;
-}
-
-bool LayerHost::State::EvictToMakeRoom(uint64_t size_bytes) {
-  const uint64_t held_bytes = layers->room().held_bytes();
-  const uint64_t cap = options.max_store_bytes;
-  const bool is_disk_full = cap == 0 || BytesToSpare(options.root) <= size_bytes;
-  const uint64_t kept_bytes = is_disk_full
-                                  ? held_bytes - held_bytes / 10
-                                  : std::min(cap / 10 * 8, cap - std::min(cap, size_bytes));
-  if (held_bytes <= kept_bytes) {
-    return !is_disk_full;
-  }
-  const uint64_t made_bytes = cache->MakeRoom(held_bytes - kept_bytes);
-  if (made_bytes > 0) {
-    log::Info("room was made in the store", {{"held-bytes", fmt::format("{}", held_bytes)},
-                                             {"evicted-bytes", fmt::format("{}", made_bytes)}});
-  }
-  return made_bytes > 0;
-}
-
-void LayerHost::State::MakeRoomAndGoOn() {
-  if (MakeRoom(0)) {
-    makes_room = false;
-    return;
-  }
-  // It is not worth to look at every chunk that comes.
-  log::Info("there is no room to make in the store",
-            {{"held-bytes", fmt::format("{}", layers->room().held_bytes())}});
-  timer.RunAfter(kEvictionPause, [this] { makes_room = false; });
-}
-
-/// What is open, with the images that need it: those that it was mounted for, and those that a
-/// layer above it was mounted for, because clients ask for what is here already only once.
+/// What is open, with the images that need it.
 std::vector<layer::LayerCache::OpenLayer> LayerHost::State::OpenLayers() {
   std::vector<layer::LayerCache::OpenLayer> open;
   MutexLock lock(mutex);
-  std::multimap<oci::Digest, uint64_t> by_chain;
-  for (const auto& [number, origin] : origins) {
-    if (origin.chain) {
-      by_chain.emplace(*origin.chain, number);
-    }
-  }
-  std::map<uint64_t, std::set<std::string>> images;
-  for (const auto& [number, origin] : origins) {
-    std::vector<uint64_t> those_below = {number};
-    while (!those_below.empty()) {
-      const uint64_t next = those_below.back();
-      those_below.pop_back();
-      const std::optional<oci::Digest>& parent = origins[next].parent_chain;
-      if (images[next].insert(origin.image).second && parent) {
-        const auto [first, last] = by_chain.equal_range(*parent);
-        std::for_each(first, last, [&](const auto& below) { those_below.push_back(below.second); });
-      }
-    }
-  }
+  std::map<uint64_t, std::set<std::string>> images = origins.ImagesByNumber();
   for (const auto& [key, entry] : shown) {
     layer::LayerCache::OpenLayer layer{
         .layer = entry.held.layer, .is_shown = !entry.numbers.empty(), .images = {}};
@@ -1169,7 +900,7 @@ std::optional<std::vector<ChainLayer>> LayerHost::State::LayersOf(std::span<cons
     if (found == shown.end()) {
       return std::nullopt;
     }
-    const Held& held = found->second.held;
+    const HeldLayer& held = found->second.held;
     found_layers.push_back({.number = number,
                             .stored = held.stored,
                             .data_over_fuse = DataOverFuse(number, held),
@@ -1213,6 +944,26 @@ std::optional<std::filesystem::path> LayerHost::State::ShowChain(std::span<const
   return path;
 }
 
+/// Before a container is started on these layers, also those that were mounted for builds.
+void LayerHost::State::FetchForContainers(std::span<const uint64_t> chain) {
+  std::vector<HeldLayer> held_layers;
+  {
+    MutexLock lock(mutex);
+    for (const uint64_t number : chain) {
+      const auto key = numbers.find(number);
+      const auto found = key == numbers.end() ? shown.end() : shown.find(key->second);
+      if (found != shown.end()) {
+        held_layers.push_back(found->second.held);
+      }
+    }
+  }
+  for (const HeldLayer& held : held_layers) {
+    if (const auto spec = prefetch->TakeFromBuilds(held.stored->key())) {
+      prefetch->FetchForContainers(held, *spec);
+    }
+  }
+}
+
 void LayerHost::State::UseStoredSoon(const LayerKey& key) {
   const std::set<uint64_t> shown_as = NumbersOf(key);
   std::chrono::milliseconds grace(0);
@@ -1240,10 +991,10 @@ std::set<uint64_t> LayerHost::State::NumbersOf(const LayerKey& key) {
 }
 
 /// The one object of the layer, shared by all numbers, with `number` registered.
-StatusOr<LayerHost::State::Held> LayerHost::State::Acquire(uint64_t number, const LayerSpec& spec,
-                                                           Network network) {
+StatusOr<HeldLayer> LayerHost::State::Acquire(uint64_t number, const LayerSpec& spec,
+                                              Network network) {
   const LayerKey key = spec.key();
-  Held damaged;  // what is shown of it, if its files cannot be read any more
+  HeldLayer damaged;  // what is shown of it, if its files cannot be read any more
   bool is_shown = false;
   std::shared_ptr<store::StoredLayer> stored;
   {
@@ -1280,7 +1031,8 @@ StatusOr<LayerHost::State::Held> LayerHost::State::Acquire(uint64_t number, cons
     }
     busy.insert(key);
   }
-  StatusOr<Held> held = damaged.stored ? OpenAnew(*damaged.stored, spec) : OpenLayer(spec, network);
+  StatusOr<HeldLayer> held = damaged.stored ? layer_opener->OpenAnew(*damaged.stored, spec)
+                                            : layer_opener->Open(spec, network);
   std::set<uint64_t> shown_before;
   {
     MutexLock lock(mutex);
@@ -1301,20 +1053,8 @@ StatusOr<LayerHost::State::Held> LayerHost::State::Acquire(uint64_t number, cons
   return held;
 }
 
-/// A layer whose files the disk does not give any more: all of it goes, and is fetched again.
-StatusOr<LayerHost::State::Held> LayerHost::State::OpenAnew(const store::StoredLayer& damaged,
-                                                            const LayerSpec& spec) {
-  log::Warning("a layer is fetched anew, because its files are damaged",
-               {{"layer", spec.layer.ToString()}, {"error", Describe(damaged.CheckFiles())}});
-  if (const Status removed = layers->Remove(spec.key());
-      !removed.ok() && removed.code() != StatusCode::kNotFound) {
-    return removed;
-  }
-  return OpenLayer(spec, Network::kAllowed);
-}
-
 /// Shows the layer under `shown_before` from other files. Who uses a mount of EROFS keeps that.
-void LayerHost::State::Replace(const Held& damaged, const Held& by,
+void LayerHost::State::Replace(const HeldLayer& damaged, const HeldLayer& by,
                                const std::set<uint64_t>& shown_before) {
   const LayerKey key = by.stored->key();
   diff_ids->Forget(key);
@@ -1322,7 +1062,7 @@ void LayerHost::State::Replace(const Held& damaged, const Held& by,
     recordings->Gone(key);
   }
   for (const uint64_t number : shown_before) {
-    ViewOf(*by.layer).layers.Replace(number, by.layer);
+    ViewOf(*by.layer).layers().Replace(number, by.layer);
     const Status status = erofs && can_replace
                               ? erofs->Replace(number, {.index = by.stored->index_path(),
                                                         .data = {DataOverFuse(number, by)}})
@@ -1335,150 +1075,6 @@ void LayerHost::State::Replace(const Held& damaged, const Held& by,
   damaged.layer->Close();
 }
 
-StatusOr<LayerHost::State::Held> LayerHost::State::OpenLayer(const LayerSpec& spec,
-                                                             Network network) {
-  const LayerKey key = spec.key();
-  const bool is_plain = oci::IsPlain(spec.layer, spec.toc);
-  if (is_plain && dependencies.recorder) {
-    return MakeError(StatusCode::kFailedPrecondition,
-                     "it is fetched as a whole, so what is needed of it says nothing; make it lazy "
-                     "with starling convert or starling index");
-  }
-  StatusOr<std::shared_ptr<store::StoredLayer>> stored = layers->Find(key);
-  if (is_plain && stored.ok() && (*stored)->doubtful_count() > 0) {
-    const auto chunks = layer::ChunkTable::Open((*stored)->chunk_table());
-    RETURN_IF_ERROR(chunks.status());
-    RETURN_IF_ERROR(layer::VerifyHeld(**stored, *chunks, [](uint64_t) { return true; }).status());
-  }
-  if (is_plain && stored.ok() && !(*stored)->complete() && network == Network::kAllowed) {
-    // Of what was evicted, or went with a loss of power, no part can be fetched before the others.
-    RETURN_IF_ERROR(layers->Remove(key));
-    stored = MakeError(StatusCode::kNotFound, "the layer was not on the disk yet as a whole");
-  }
-  if (stored.ok()) {
-    return is_plain ? OpenWhole(*std::move(stored), spec) : OpenStored(*std::move(stored));
-  }
-  if (network == Network::kForbidden || stored.status().code() != StatusCode::kNotFound) {
-    return stored.status();
-  }
-  if (is_plain) {
-    return OpenPlain(spec);
-  }
-  if (spec.toc_of == oci::TocDigestOf::kGzipIndex) {
-    return OpenDescribed(key);
-  }
-  ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> source,
-                   dependencies.sources(spec.image));
-  layer::TocImage toc_image([this, &spec]() -> StatusOr<std::shared_ptr<oci::ImageSource>> {
-    ASSIGN_OR_RETURN(const std::string name, layer::TocImage::NameFor(spec.image));
-    return dependencies.sources(name);
-  });
-  const auto asked = SystemClock().WallTime();
-  ASSIGN_OR_RETURN(layer::OpenedLayer opened,
-                   layer::OpenLayer(*source, key, spec.size_bytes, *layers, counters,
-                                    {.digest_of = spec.toc_of, .toc_image = &toc_image}));
-  const auto opened_at = SystemClock().WallTime();
-  if (opened.stored->index().size() >= kLargeIndexBytes) {
-    // Indexing took tens of megabytes that nobody needs again.
-    ::malloc_trim(0);
-  }
-  ASSIGN_OR_RETURN(Held held, OpenNew(std::move(opened.stored)));
-  held.layer->tally().OnOpened(opened.requests, opened.fetched_bytes);
-  held.layer->Trace({.layer = {},
-                     .purpose = layer::Purpose::kIndex,
-                     .requests = opened.requests,
-                     .bytes = opened.fetched_bytes,
-                     .sent = asked,
-                     .ended = opened_at});
-  if (!places->HasSeveral(spec.image)) {  // else it is not known at which of them it was opened
-    held.layer->UseReader(KeepTogether(source, std::move(opened.reader)));
-  }
-  held.layer->TakeTail(std::move(opened.tail));
-  return held;
-}
-
-/// A plain gzip layer, by the description that the node keeps: the registry is not asked.
-StatusOr<LayerHost::State::Held> LayerHost::State::OpenDescribed(const LayerKey& key) {
-  ASSIGN_OR_RETURN(const auto description, gzip_indexes.Find(key.layer));
-  if (layer::KeyOf(description) != key) {
-    return MakeError(StatusCode::kNotFound,
-                     fmt::format("another gzip index of {} is kept", key.layer.ToString()));
-  }
-  ASSIGN_OR_RETURN(std::shared_ptr<store::StoredLayer> stored,
-                   layer::StoreDescribed(description, *layers));
-  return OpenNew(std::move(stored));
-}
-
-/// Fetches all of a layer that cannot be lazy.
-StatusOr<LayerHost::State::Held> LayerHost::State::OpenPlain(const LayerSpec& spec) {
-  if (gzip_indexes.DigestOf(spec.layer).ok()) {
-    return MakeError(StatusCode::kAborted, "a description of the layer is kept by now");
-  }
-  const auto asked = SystemClock().WallTime();
-  ASSIGN_OR_RETURN(const std::shared_ptr<store::StoredLayer> stored, eager->Fetch(spec));
-  const auto fetched_at = SystemClock().WallTime();
-  ::malloc_trim(0);
-  log::Info("a plain layer was fetched as a whole",
-            {{"layer", spec.layer.ToString()},
-             {"image", spec.image},
-             {"blob-bytes", fmt::format("{}", stored->info().blob_size_bytes)},
-             {"data-bytes", fmt::format("{}", stored->info().data_size_bytes)}});
-  syncing->Post([stored] {
-    if (const Status status = stored->Checkpoint(); !status.ok()) {
-      log::Warning("a layer may have to be fetched again after a reboot",
-                   {{"layer", stored->key().layer.ToString()}, {"error", Describe(status)}});
-    }
-  });
-  ASSIGN_OR_RETURN(Held held, OpenWhole(stored, spec));
-  held.is_new = true;
-  held.layer->NoteFetchedWhole();
-  held.layer->Trace({.layer = {},
-                     .purpose = layer::Purpose::kWhole,
-                     .bytes = stored->info().blob_size_bytes,
-                     .sent = asked,
-                     .ended = fetched_at});
-  KeepDigests(held);
-  return held;
-}
-
-/// A layer that can be had as a whole only: what it loses comes that way.
-StatusOr<LayerHost::State::Held> LayerHost::State::OpenWhole(
-    std::shared_ptr<store::StoredLayer> stored, const LayerSpec& spec) {
-  ASSIGN_OR_RETURN(Held held, OpenStored(std::move(stored)));
-  held.layer->RefetchBy([mender = eager, spec, files = held.stored](auto spill, auto done) {
-    mender->Mend(spec, files, std::move(spill), std::move(done));
-  });
-  return held;
-}
-
-/// A layer of which nothing was fetched yet: what other layers hold of it need not be.
-StatusOr<LayerHost::State::Held> LayerHost::State::OpenNew(
-    std::shared_ptr<store::StoredLayer> stored) {
-  ASSIGN_OR_RETURN(Held held, OpenStored(std::move(stored)));
-  layer::SharedChunks shared =
-      layer::SharedChunks::Find(*held.stored, held.layer->chunks(), *layers);
-  if (!shared.empty()) {
-    log::Debug("other layers hold a part of a new one",
-               {{"layer", held.stored->key().layer.ToString()},
-                {"bytes", fmt::format("{}", shared.size_bytes())}});
-  }
-  held.is_new = true;
-  held.layer->UseShared(std::move(shared));
-  KeepDigests(held);
-  return held;
-}
-
-/// So that later layers can take chunks from this one. It need not happen before anything else.
-void LayerHost::State::KeepDigests(const Held& held) {
-  syncing->Post([this, layer = held.layer] {
-    const Status kept = layer::SharedChunks::Keep(layer->key(), layer->chunks(), *layers);
-    if (!kept.ok() && kept.code() != StatusCode::kNotFound) {
-      log::Warning("later layers take nothing from this one",
-                   {{"layer", layer->key().layer.ToString()}, {"error", Describe(kept)}});
-    }
-  });
-}
-
 /// Opens a layer for whoever mounts it next, unless that happens already, and begins its prefetch.
 /// Its failure is not told: who mounts it tries again and meets the reason.
 void LayerHost::State::OpenAhead(const LayerSpec& spec) {
@@ -1489,13 +1085,13 @@ void LayerHost::State::OpenAhead(const LayerSpec& spec) {
       return;
     }
   }
-  const StatusOr<Held> held = OpenLayer(spec, Network::kAllowed);
+  const StatusOr<HeldLayer> held = layer_opener->Open(spec, Network::kAllowed);
   if (held.ok()) {
     places->Add(held->layer, spec);
     if (spec.reader == Reader::kContainer) {
-      Prefetch(*held, spec);
+      prefetch->Begin(*held, spec);
     } else {
-      PrefetchStartFiles(*held, spec);
+      prefetch->BeginStartFiles(*held, spec);
     }
   }
   {
@@ -1510,7 +1106,7 @@ void LayerHost::State::OpenAhead(const LayerSpec& spec) {
 
 /// Drops a layer that was opened ahead and that nobody mounted.
 void LayerHost::State::LetGo(const LayerKey& key) {
-  Held held;
+  HeldLayer held;
   if (!TakeUnshown(key, held)) {
     return;
   }
@@ -1523,7 +1119,7 @@ void LayerHost::State::LetGo(const LayerKey& key) {
 
 /// Makes the caller the only one who has to do with a layer that no number shows, until its Close.
 /// `held` is what was opened of it. False when somebody shows, opens or closes it.
-bool LayerHost::State::TakeUnshown(const LayerKey& key, Held& held) {
+bool LayerHost::State::TakeUnshown(const LayerKey& key, HeldLayer& held) {
   MutexLock lock(mutex);
   const auto found = shown.find(key);
   if (busy.contains(key) || (found != shown.end() && !found->second.numbers.empty())) {
@@ -1537,138 +1133,8 @@ bool LayerHost::State::TakeUnshown(const LayerKey& key, Held& held) {
   return true;
 }
 
-std::optional<layer::FetchDecision> LayerHost::State::KeptDecision(const LayerKey& key) {
-  {
-    MutexLock lock(mutex);
-    if (const auto known = decisions.find(key); known != decisions.end()) {
-      return known->second;
-    }
-  }
-  const auto text = layers->ReadDerived(key, kDecisionFile, kMaxDecisionBytes);
-  const auto kept = text.ok() ? layer::ParseFetchDecision(AsText(*text)) : text.status();
-  return kept.ok() ? std::optional(*kept) : std::nullopt;
-}
-
-/// Decided when the layer is first opened, and kept with it: later mounts and restarts go on alike.
-layer::FetchDecision LayerHost::State::HowToFetch(const Held& held, const LayerSpec& spec,
-                                                  const layer::PrefetchPlan* plan) {
-  const layer::ChunkTable& chunks = held.layer->chunks();
-  const auto preference =
-      options.fetch.background ? options.fetch.preference : layer::FetchPreference::kLazy;
-  const LayerKey key = held.stored->key();
-  const std::optional<layer::FetchDecision> kept = KeptDecision(key);
-  if (kept && preference == layer::FetchPreference::kAuto) {
-    return *kept;
-  }
-  layer::FetchFacts facts{.blob_bytes = chunks.blob_size_bytes(),
-                          .can_be_lazy = chunks.codec() != layer::Codec::kWhole,
-                          .link = scheduler->LinkTo(spec.host())};
-  if (plan != nullptr && facts.can_be_lazy && chunks.data_size_bytes() > 0) {
-    facts.needed_share =
-        static_cast<double>(plan->NeededBytes(key)) / static_cast<double>(chunks.data_size_bytes());
-  }
-  const layer::FetchDecision decision = layer::DecideFetch(preference, facts);
-  if (kept != decision) {
-    log::Info("how a layer is fetched", {{"layer", key.layer.ToString()},
-                                         {"image", spec.image},
-                                         {"mode", std::string(layer::NameOf(decision.mode))},
-                                         {"reason", decision.reason}});
-    {
-      MutexLock lock(mutex);
-      decisions[key] = decision;
-    }
-    syncing->Post([this, key, text = layer::ToText(decision)] {
-      const Status status = layers->WriteDerived(key, kDecisionFile, AsBytes(text));
-      // The layer may have gone meanwhile.
-      if (!status.ok() && status.code() != StatusCode::kNotFound) {
-        log::Warning("how a layer is fetched is not kept",
-                     {{"layer", key.layer.ToString()}, {"error", Describe(status)}});
-      }
-    });
-  }
-  return decision;
-}
-
-/// What is to come before it is read: what runs needed, the layer's front, all of it.
-void LayerHost::State::Prefetch(const Held& held, const LayerSpec& spec) {
-  LazyLayer& layer = *held.layer;
-  const auto plan = options.fetch.prefetch ? PlanOf(held, spec) : nullptr;
-  const layer::FetchDecision decision = HowToFetch(held, spec, plan.get());
-  if (decision.mode != layer::FetchMode::kLazy) {
-    if (options.fetch.preference == layer::FetchPreference::kEager) {
-      layer.Prefetch(layer.chunks().blob_size_bytes());
-    } else {
-      layer.PrefetchAll();
-    }
-  } else if (options.fetch.prefetch && !plan && !layer.chunks().no_prefetch()) {
-    const uint64_t wished = spec.prefetch_bytes.value_or(options.fetch.prefetch_bytes);
-    if (const uint64_t bytes = layer.chunks().prefetch_end().value_or(wished); bytes > 0) {
-      layer.Prefetch(bytes);
-    }
-    if (!layer.chunks().prefetch_end()) {
-      PrefetchStartFiles(held, spec);
-    }
-  }
-}
-
-/// What any program needs first, of which nothing but the name is known. A landmark speaks of the
-/// image's own program, not of those that steps of builds run.
-void LayerHost::State::PrefetchStartFiles(const Held& held, const LayerSpec& spec) {
-  LazyLayer& layer = *held.layer;
-  if (options.fetch.prefetch && (spec.reader == Reader::kBuild || !layer.chunks().no_prefetch())) {
-    layer.StartAbsent(layer::FindStartFiles(layer.index()), oci::FetchClass::kPrefetch,
-                      scheduler->RoundTripBytes(spec.host()));
-  }
-}
-
-/// True when no one but builds has mounted a layer since it was opened: what no step reads is not
-/// fetched then. Remembers `spec` for when a container is started on it.
-bool LayerHost::State::IsForBuildsOnly(const LayerSpec& spec) {
-  const LayerKey key = spec.key();
-  MutexLock lock(mutex);
-  const auto found = shown.find(key);
-  const bool is_first = found != shown.end() && found->second.numbers.size() == 1;
-  if (spec.reader != Reader::kBuild || !(is_first || for_builds.contains(key))) {
-    for_builds.erase(key);
-    return false;
-  }
-  for_builds.try_emplace(key, spec);
-  decisions[key] = {.mode = layer::FetchMode::kLazy, .reason = "only builds read it"};
-  return true;
-}
-
-/// Before a container is started on these layers, also those that were mounted for builds.
-void LayerHost::State::FetchForContainers(std::span<const uint64_t> chain) {
-  std::vector<std::pair<Held, LayerSpec>> woken;
-  {
-    MutexLock lock(mutex);
-    for (const uint64_t number : chain) {
-      const auto key = numbers.find(number);
-      if (key == numbers.end()) {
-        continue;
-      }
-      if (auto spec = for_builds.extract(key->second)) {
-        decisions.erase(key->second);
-        woken.emplace_back(shown.at(key->second).held, std::move(spec.mapped()));
-      }
-    }
-  }
-  for (const auto& [held, spec] : woken) {
-    FetchForContainers(held, spec);
-  }
-}
-
-/// What is likely to be read by containers, and everything if that is the policy.
-void LayerHost::State::FetchForContainers(const Held& held, const LayerSpec& spec) {
-  held.layer->HoldReadahead(false);
-  Prefetch(held, spec);
-  if (options.fetch.background) {
-    held.layer->FetchAll();
-  }
-}
-
 /// What is to be done when everything is there.
-void LayerHost::State::WatchCompletion(const Held& held) {
+void LayerHost::State::WatchCompletion(const HeldLayer& held) {
   LazyLayer& layer = *held.layer;
   const bool is_checked = options.fetch.background && layer::HasDiffId(layer.chunks());
   layer.WhenComplete([this, key = layer.key(), is_checked,
@@ -1684,7 +1150,7 @@ void LayerHost::State::WatchCompletion(const Held& held) {
 
 /// From its first Mount: a restart shows what has run before. Of a layer that is fetched as a whole
 /// it does not matter what is needed first.
-void LayerHost::State::Record(const Held& held, const LayerSpec& spec) {
+void LayerHost::State::Record(const HeldLayer& held, const LayerSpec& spec) {
   const layer::ChunkTable& table = held.layer->chunks();
   if (recordings && spec.manifest && table.codec() != layer::Codec::kWhole) {
     recordings->Begin(*spec.manifest, {.key = held.layer->key(),
@@ -1695,60 +1161,9 @@ void LayerHost::State::Record(const Held& held, const LayerSpec& spec) {
   }
 }
 
-/// The plan of the image whose layer this is, which it joins; null without a profile.
-std::shared_ptr<layer::PrefetchPlan> LayerHost::State::PlanOf(const Held& held,
-                                                              const LayerSpec& spec) {
-  if (!spec.manifest) {
-    return nullptr;
-  }
-  const auto joined = plans->Join(*spec.manifest, held.layer, spec.host());
-  if (!joined.ok()) {
-    if (joined.status().code() != StatusCode::kNotFound) {
-      log::Warning("an access profile cannot be used",
-                   {{"image", spec.manifest->ToString()}, {"error", Describe(joined.status())}});
-    }
-    return nullptr;
-  }
-  if (joined->is_first) {
-    log::Info("an image is prefetched by the node's profile",
-              {{"image", spec.manifest->ToString()},
-               {"runs", fmt::format("{}", joined->plan->runs())},
-               {"needed-bytes", fmt::format("{}", joined->plan->NeededBytes())}});
-  }
-  return joined->plan;
-}
-
-StatusOr<LayerHost::State::Held> LayerHost::State::OpenStored(
-    std::shared_ptr<store::StoredLayer> stored) {
-  ASSIGN_OR_RETURN(std::shared_ptr<LazyLayer> layer,
-                   LazyLayer::Open(stored, *cpu, counters, {}, scheduler));
-  layer->ReportWrongBytes(LogWrongBytes);
-  layer->Trace(host_status.slow_reads(), host_status.fetches());
-  layer->CountWaits(host_status.container_waits());
-  std::shared_ptr<layer::ReadTap> tap;
-  if (dependencies.recorder) {
-    layer->Observe(dependencies.recorder->AddLayer(stored->key(), layer->chunks(), stored));
-  } else if (recordings) {
-    tap = std::make_shared<layer::ReadTap>();
-    layer->Observe(tap);
-  }
-  std::shared_ptr<layer::GapLog> gaps;
-  std::error_code ignored;
-  if (options.fetch.background && layer::HasDiffId(layer->chunks()) &&
-      !std::filesystem::exists(stored->directory() / DiffIdChecks::kFileName, ignored)) {
-    gaps = std::make_shared<layer::GapLog>(stored->directory() / layer::GapLog::kFileName,
-                                           dependencies.files);
-    layer->KeepGaps(gaps);
-  }
-  return Held{.layer = std::move(layer),
-              .stored = std::move(stored),
-              .tap = std::move(tap),
-              .gaps = std::move(gaps)};
-}
-
 Status LayerHost::State::Hide(uint64_t number, Data data) {
   LayerKey key;
-  Held held;
+  HeldLayer held;
   bool is_last = false;
   {
     MutexLock lock(mutex);
@@ -1759,7 +1174,7 @@ Status LayerHost::State::Hide(uint64_t number, Data data) {
     }
     key = found->second;
     numbers.erase(found);
-    origins.erase(number);
+    origins.Erase(number);
     container_starts.Forget(number);
     held = entry->second.held;
     is_last = entry->second.numbers.empty();
@@ -1768,7 +1183,7 @@ Status LayerHost::State::Hide(uint64_t number, Data data) {
       busy.insert(key);
     }
   }
-  View& view = ViewOf(*held.layer);
+  LayerView& view = ViewOf(*held.layer);
   if (is_last) {
     diff_ids->Forget(key);
     if (recordings) {
@@ -1780,15 +1195,15 @@ Status LayerHost::State::Hide(uint64_t number, Data data) {
     chains->HideThoseWith(number);
     erofs->Hide(number);
   }
-  view.layers.Remove(number);
-  if (view.session) {
-    view.session->ForgetLayer(number);
+  view.layers().Remove(number);
+  if (view.session() != nullptr) {
+    view.session()->ForgetLayer(number);
   }
   return is_last ? Close(key, std::move(held), data) : OkStatus();
 }
 
 /// Closes a layer that is busy, and ends that.
-Status LayerHost::State::Close(const LayerKey& key, Held held, Data data) {
+Status LayerHost::State::Close(const LayerKey& key, HeldLayer held, Data data) {
   if (held.layer) {
     held.layer->Close();
   }
@@ -1797,9 +1212,8 @@ Status LayerHost::State::Close(const LayerKey& key, Held held, Data data) {
   {
     MutexLock lock(mutex);
     busy.erase(key);
-    decisions.erase(key);
-    for_builds.erase(key);
   }
+  prefetch->Forget(key);
   changed.NotifyAll();
   return status;
 }

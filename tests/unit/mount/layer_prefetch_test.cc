@@ -1,0 +1,125 @@
+#include "mount/layer_prefetch.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "base/clock.h"
+#include "tests/support/gzip_text.h"
+#include "tests/support/lazy_layer_fixture.h"
+#include "tests/support/manual_executor.h"
+#include "tests/support/tar_builder.h"
+
+namespace starling::mount {
+namespace {
+
+class LayerPrefetchTest : public testing_support::LazyLayerFixture {
+ protected:
+  void SetUp() override {
+    testing_support::TarBuilder tar;
+    tar.Add({.name = "file", .content = testing_support::Noise(10'000, 1)});
+    OpenLayer(tar.Finish(), 4096);
+    held_ = {.layer = layer_, .stored = *layers_->Find(layer_->key()), .tap = {}, .gaps = {}};
+    spec_.layer = layer_->key().layer;
+    spec_.toc = layer_->key().toc;
+  }
+  std::unique_ptr<LayerPrefetch> Make(const FetchPolicy& policy = {}) {
+    return std::make_unique<LayerPrefetch>(LayerPrefetch::Dependencies{.policy = policy,
+                                                                       .scheduler = *scheduler_,
+                                                                       .plans = plans_,
+                                                                       .layers = *layers_,
+                                                                       .disk = disk_});
+  }
+  LayerSpec For(Reader reader) const {
+    LayerSpec spec = spec_;
+    spec.reader = reader;
+    return spec;
+  }
+
+  ThreadTimer timer_;
+  std::shared_ptr<layer::FetchScheduler> scheduler_ =
+      layer::FetchScheduler::Make({}, {.clock = SystemClock(), .executor = cpu_, .timer = timer_});
+  layer::ProfileStore profiles_{directory_.path() / "profiles", RealFileSystem()};
+  layer::PrefetchPlans plans_{profiles_, scheduler_};
+  testing_support::ManualExecutor disk_;
+  HeldLayer held_;
+  LayerSpec spec_;
+};
+
+TEST_F(LayerPrefetchTest, KnowsWhichLayersOnlyBuildsHaveMounted) {
+  struct Mount {
+    Reader reader;
+    bool is_first;
+    bool is_for_builds;
+  };
+  const struct {
+    const char* name;
+    std::vector<Mount> mounts;
+  } cases[] = {
+      {"a build", {{Reader::kBuild, true, true}}},
+      {"builds", {{Reader::kBuild, true, true}, {Reader::kBuild, false, true}}},
+      {"a container", {{Reader::kContainer, true, false}}},
+      {"a build beside a container",
+       {{Reader::kContainer, true, false}, {Reader::kBuild, false, false}}},
+      {"a container beside a build, and another build",
+       {{Reader::kBuild, true, true},
+        {Reader::kContainer, false, false},
+        {Reader::kBuild, false, false}}},
+  };
+  for (const auto& [name, mounts] : cases) {
+    const auto prefetch = Make();
+    for (const Mount& mount : mounts) {
+      EXPECT_EQ(prefetch->NoteReader(For(mount.reader), mount.is_first), mount.is_for_builds)
+          << name;
+    }
+    EXPECT_EQ(prefetch->TakeFromBuilds(spec_.key()).has_value(), mounts.back().is_for_builds)
+        << name;
+  }
+}
+
+TEST_F(LayerPrefetchTest, ALayerIsTakenFromBuildsOnce) {
+  const auto prefetch = Make();
+  LayerSpec spec = For(Reader::kBuild);
+  spec.image = "image";
+  EXPECT_TRUE(prefetch->NoteReader(spec, true));
+  ASSERT_TRUE(prefetch->DecisionOf(spec.key()));
+  EXPECT_EQ(prefetch->DecisionOf(spec.key())->reason, "only builds read it");
+  const auto taken = prefetch->TakeFromBuilds(spec.key());
+  ASSERT_TRUE(taken);
+  EXPECT_EQ(taken->image, "image");
+  EXPECT_FALSE(prefetch->TakeFromBuilds(spec.key()));
+  EXPECT_FALSE(prefetch->DecisionOf(spec.key())) << "it is to be decided anew";
+}
+
+TEST_F(LayerPrefetchTest, WhatWasDecidedIsKeptWithTheLayer) {
+  FetchPolicy policy{.background = true, .preference = layer::FetchPreference::kAuto};
+  const auto first = Make(policy);
+  EXPECT_FALSE(first->DecisionOf(spec_.key()));
+  first->Begin(held_, spec_);
+  const auto decided = first->DecisionOf(spec_.key());
+  ASSERT_TRUE(decided);
+  EXPECT_FALSE(decided->reason.empty());
+  first->Forget(spec_.key());
+  EXPECT_FALSE(first->DecisionOf(spec_.key())) << "the disk has not come to it";
+  disk_.RunAll();
+  EXPECT_EQ(first->DecisionOf(spec_.key()), decided);
+  const auto after_restart = Make(policy);
+  EXPECT_EQ(after_restart->DecisionOf(spec_.key()), decided);
+}
+
+TEST_F(LayerPrefetchTest, WhatTheOperatorWantsGoesBeforeWhatIsKept) {
+  const auto lazy = Make({.background = true, .preference = layer::FetchPreference::kLazy});
+  lazy->Begin(held_, spec_);
+  disk_.RunAll();
+  const auto eager = Make({.background = true, .preference = layer::FetchPreference::kEager});
+  eager->Begin(held_, spec_);
+  ASSERT_TRUE(eager->DecisionOf(spec_.key()));
+  EXPECT_EQ(eager->DecisionOf(spec_.key())->mode, layer::FetchMode::kEager);
+  const auto without_background = Make({.preference = layer::FetchPreference::kEager});
+  without_background->Begin(held_, spec_);
+  ASSERT_TRUE(without_background->DecisionOf(spec_.key()));
+  EXPECT_EQ(without_background->DecisionOf(spec_.key())->mode, layer::FetchMode::kLazy);
+}
+
+}  // namespace
+}  // namespace starling::mount
