@@ -9,6 +9,19 @@
 namespace starling::http {
 namespace {
 
+/// Whether each carriage return and each line feed belongs to a line end: others are read as line
+/// ends by some, and not by others.
+bool HasWholeLineEnds(std::string_view head) {
+  for (size_t i = 0; i < head.size(); ++i) {
+    const bool is_end = head.substr(i).starts_with("\r\n");
+    if (!is_end && (head[i] == '\r' || head[i] == '\n')) {
+      return false;
+    }
+    i += is_end ? 1 : 0;
+  }
+  return true;
+}
+
 std::string ToText(const Answer& answer, bool is_head = false) {
   return fmt::format(
       "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n{}\r\n{}",
@@ -61,7 +74,8 @@ std::optional<std::string> AnswerTo(std::string_view request, const Handler& han
   const std::string_view method = TakeWord(line);
   const std::string_view target = TakeWord(line);
   const auto host = HostOf(request.substr(line_end + 2, end - line_end));
-  if (method.empty() || !target.starts_with('/') || !line.starts_with("HTTP/1.") || !host) {
+  if (method.empty() || !target.starts_with('/') || !line.starts_with("HTTP/1.") || !host ||
+      !HasWholeLineEnds(request.substr(0, end))) {
     return ToText(Refusal("400 Bad Request", "this is not HTTP/1.1"));
   }
   const bool is_head = method == "HEAD";
