@@ -45,7 +45,7 @@ std::string JoinPath(std::string_view directory, std::string_view path) {
 }
 
 /// A source of COPY relative to the root of its tree; `..` leads nowhere above it. With
-/// `keep_pivot` a "/./" stays.
+/// `keep_pivot` the first "/./" stays.
 std::string CleanSource(std::string_view path, bool keep_pivot) {
   const auto clean = [](std::string_view part) {
     return syntax::CleanPath("/" + std::string(part)).substr(1);
@@ -54,8 +54,10 @@ std::string CleanSource(std::string_view path, bool keep_pivot) {
   if (pivot == std::string_view::npos) {
     return clean(path);
   }
+  const std::string front = clean(path.substr(0, pivot));
   const std::string rest = clean(path.substr(pivot + 3));
-  return clean(path.substr(0, pivot)) + "/./" + rest;
+  // A pivot at the root is none.
+  return front.empty() ? rest : front + "/./" + rest;
 }
 
 class Planner {

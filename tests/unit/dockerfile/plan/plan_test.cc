@@ -170,6 +170,7 @@ TEST_F(MakePlanTest, WhatACopyTakes) {
                         {"COPY . /x", "", false, false},
                         {"COPY *.txt /x/", "*.txt", true, false},
                         {"COPY --parents a/./b /x/", "a/./b", false, false},
+                        {"COPY --parents ././a/b /x/", "a/b", false, false},
                         {"ADD a.tar /x", "a.tar", false, true},
                         {"ADD --unpack=false a.tar /x", "a.tar", false, false},
                         {"ADD https://host/p/file.tar?q=1 /x", "file.tar", false, false},
