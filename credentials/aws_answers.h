@@ -30,7 +30,8 @@ StatusOr<std::chrono::system_clock::time_point> ParseEnd(std::string_view text);
 StatusOr<AwsTemporaryKeys> ParseAwsKeys(ByteSpan json);
 /// XML of STS AssumeRole and AssumeRoleWithWebIdentity. Errors hold no part of it.
 StatusOr<AwsTemporaryKeys> ParseStsAnswer(ByteSpan xml);
-/// "CODE: message" of an error of STS, printable; empty when there is none to read.
+/// "CODE: message" of an error of STS, printable, the first 200 bytes of either, with "..." where
+/// there is more; empty when there is none to read.
 std::string StsErrorWords(ByteSpan xml);
 /// JSON of GetAuthorizationToken, of ECR and of the public ECR. Errors hold no part of it.
 StatusOr<EcrLogin> ParseEcrLogin(ByteSpan json);

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "dockerfile/syntax/characters.h"
 #include "dockerfile/syntax/ignore_file.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -19,8 +20,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (decision.ignored != again.ignored || decision.pattern != again.pattern) {
     std::abort();
   }
-  if (decision.pattern == nullptr ? decision.ignored
-                                  : decision.ignored == decision.pattern->text.starts_with('!')) {
+  // As Docker has it, "/ !a" is the pattern " !a", which is the exception "!a".
+  const bool includes =
+      decision.pattern == nullptr ||
+      starling::dockerfile::syntax::TrimUnicodeSpace(decision.pattern->text).starts_with('!');
+  if (decision.ignored == includes) {
     std::abort();
   }
   // A name at the root is out when everything is.

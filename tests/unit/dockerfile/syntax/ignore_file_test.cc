@@ -74,6 +74,7 @@ TEST(IgnoreFile, KnowsWhenNothingIsLeft) {
   EXPECT_TRUE(IgnoreFile::Parse("*")->IgnoresEverything());
   EXPECT_TRUE(IgnoreFile::Parse("!a\n**")->IgnoresEverything());
   EXPECT_FALSE(IgnoreFile::Parse("*\n!a")->IgnoresEverything());
+  EXPECT_FALSE(IgnoreFile::Parse("*\n/ !a")->IgnoresEverything()) << "as Docker's matcher has it";
   EXPECT_TRUE(IgnoreFile::Parse("**/*")->IgnoresEverything());
   EXPECT_FALSE(IgnoreFile::Parse(".*")->IgnoresEverything());
   EXPECT_FALSE(IgnoreFile::Parse("*/*")->IgnoresEverything());
