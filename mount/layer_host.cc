@@ -1209,11 +1209,11 @@ Status LayerHost::State::Close(const LayerKey& key, HeldLayer held, Data data) {
   }
   held = {};
   const Status status = data == Data::kDiscard ? layers->Remove(key) : OkStatus();
+  prefetch->Forget(key);  // before somebody opens it again
   {
     MutexLock lock(mutex);
     busy.erase(key);
   }
-  prefetch->Forget(key);
   changed.NotifyAll();
   return status;
 }
