@@ -12,14 +12,11 @@ namespace {
 /// Whether each carriage return and each line feed belongs to a line end: others are read as line
 /// ends by some, and not by others.
 bool HasWholeLineEnds(std::string_view head) {
-  for (size_t i = 0; i < head.size(); ++i) {
-    const bool is_end = head.substr(i).starts_with("\r\n");
-    if (!is_end && (head[i] == '\r' || head[i] == '\n')) {
-      return false;
-    }
-    i += is_end ? 1 : 0;
+  size_t at = head.find_first_of("\r\n");
+  while (at != std::string_view::npos && head.substr(at).starts_with("\r\n")) {
+    at = head.find_first_of("\r\n", at + 2);
   }
-  return true;
+  return at == std::string_view::npos;
 }
 
 std::string ToText(const Answer& answer, bool is_head = false) {
