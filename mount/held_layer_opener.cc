@@ -148,8 +148,8 @@ StatusOr<HeldLayer> HeldLayerOpener::Open(const LayerSpec& spec, Network network
                      .bytes = opened.fetched_bytes,
                      .sent = asked,
                      .ended = opened_at});
-  if (!deps_.places->HasSeveral(
-          spec.image)) {  // else it is not known at which of them it was opened
+  // Of several it is not known at which of them it was opened.
+  if (!deps_.places->HasSeveral(spec.image)) {
     held.layer->UseReader(KeepTogether(source, std::move(opened.reader)));
   }
   held.layer->TakeTail(std::move(opened.tail));

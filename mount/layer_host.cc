@@ -192,7 +192,8 @@ struct LayerHost::State {
   std::shared_ptr<layer::RunRecordings> recordings;  // null: nothing is recorded
   std::unique_ptr<DiffIdChecks> diff_ids;
 
-  Mutex mutex;  // above a plan's and the executor's; never held over a call that blocks
+  Mutex mutex;  // above a plan's, the prefetch's and the executor's; never held over a call that
+                // blocks
   Condition changed;
   /// Layers that a thread opens or closes right now: others that want them wait.
   std::set<LayerKey> busy GUARDED_BY(mutex);
@@ -946,21 +947,22 @@ std::optional<std::filesystem::path> LayerHost::State::ShowChain(std::span<const
 
 /// Before a container is started on these layers, also those that were mounted for builds.
 void LayerHost::State::FetchForContainers(std::span<const uint64_t> chain) {
-  std::vector<HeldLayer> held_layers;
+  std::vector<std::pair<HeldLayer, LayerSpec>> woken;
   {
     MutexLock lock(mutex);
     for (const uint64_t number : chain) {
       const auto key = numbers.find(number);
       const auto found = key == numbers.end() ? shown.end() : shown.find(key->second);
-      if (found != shown.end()) {
-        held_layers.push_back(found->second.held);
+      if (found == shown.end()) {
+        continue;
+      }
+      if (auto spec = prefetch->TakeFromBuilds(key->second)) {
+        woken.emplace_back(found->second.held, *std::move(spec));
       }
     }
   }
-  for (const HeldLayer& held : held_layers) {
-    if (const auto spec = prefetch->TakeFromBuilds(held.stored->key())) {
-      prefetch->FetchForContainers(held, *spec);
-    }
+  for (const auto& [held, spec] : woken) {
+    prefetch->FetchForContainers(held, spec);
   }
 }
 

@@ -27,7 +27,6 @@ std::optional<layer::FetchDecision> LayerPrefetch::DecisionOf(const store::Layer
   return kept.ok() ? std::optional(*kept) : std::nullopt;
 }
 
-/// Decided when the layer is first opened, and kept with it: later mounts and restarts go on alike.
 layer::FetchDecision LayerPrefetch::HowToFetch(const HeldLayer& held, const LayerSpec& spec,
                                                const layer::PrefetchPlan* plan) {
   const layer::ChunkTable& chunks = held.layer->chunks();
