@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "apps/starling/build_options.h"
 #include "base/file_system.h"
 #include "base/io.h"
 #include "dockerfile/syntax/excerpt.h"
@@ -18,8 +19,6 @@ namespace {
 
 namespace syntax = dockerfile::syntax;
 
-constexpr std::string_view kStandardInput = "-";
-
 /// What is looked at.
 struct Input {
   std::string name;
@@ -29,7 +28,7 @@ struct Input {
 
 StatusOr<Input> ReadInput(const std::string& path) {
   Input input;
-  if (path == kStandardInput) {
+  if (path == kStandardStream) {
     input.name = "stdin";
     FdSource source(STDIN_FILENO);
     ASSIGN_OR_RETURN(const Bytes bytes, ReadAll(source, syntax::kMaxDockerfileBytes));
@@ -67,12 +66,8 @@ StatusOr<Input> ReadInput(const std::string& path) {
 StatusOr<syntax::LintSettings> SettingsOf(const CheckArguments& arguments, const Input& input) {
   syntax::LintSettings settings;
   for (const std::string& argument : arguments.build_arguments) {
-    const size_t equals = argument.find('=');
-    const std::string name = argument.substr(0, equals);
-    if (equals != std::string::npos) {
-      settings.build.arguments[name] = argument.substr(equals + 1);
-    } else if (const char* value = std::getenv(name.c_str()); value != nullptr) {
-      settings.build.arguments[name] = value;
+    if (auto variable = ParseVariable(argument)) {
+      settings.build.arguments.insert_or_assign(variable->first, variable->second);
     }
   }
   settings.build.target = arguments.target;
@@ -98,10 +93,7 @@ void Print(const Input& input, const syntax::LintReport& report) {
                 std::string(ExplanationOf(warning.rule)).c_str());
   }
   if (report.problem) {
-    const std::string& suggestion = report.problem->suggestion;
-    std::printf("%s: error: %s%s\n%s\n", Place(input.name, report.problem->range).c_str(),
-                report.problem->message.c_str(), syntax::DidYouMean(suggestion).c_str(),
-                syntax::Excerpt(input.text, report.problem->range).c_str());
+    std::printf("%s\n", ProblemText(input.name, input.text, *report.problem).c_str());
   }
   std::printf("%s: %zu warning%s, %s\n", input.name.c_str(), report.warnings.size(),
               report.warnings.size() == 1 ? "" : "s",
@@ -136,6 +128,12 @@ void PrintJson(const Input& input, const syntax::LintReport& report) {
 }
 
 }  // namespace
+
+std::string ProblemText(const std::string& name, std::string_view text,
+                        const syntax::Problem& problem) {
+  return fmt::format("{}: error: {}{}\n{}", Place(name, problem.range), problem.message,
+                     syntax::DidYouMean(problem.suggestion), syntax::Excerpt(text, problem.range));
+}
 
 Status CheckDockerfile(const CheckArguments& arguments, int& exit_code) {
   ASSIGN_OR_RETURN(const Input input, ReadInput(arguments.path));

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "dockerfile/syntax/position.h"
 
 namespace starling::cli {
 
@@ -18,6 +19,11 @@ struct CheckArguments {
   std::string platform;
   bool json = false;
 };
+
+/// "NAME:LINE:COLUMN: error: ..." with a suggestion, and below it the place in the Dockerfile
+/// `text`.
+std::string ProblemText(const std::string& name, std::string_view text,
+                        const dockerfile::syntax::Problem& problem);
 
 /// Prints what lint finds. `exit_code` becomes kExitWarnings or kExitCannotBeBuilt accordingly.
 Status CheckDockerfile(const CheckArguments& arguments, int& exit_code);

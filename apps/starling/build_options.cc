@@ -123,7 +123,7 @@ Status SetField(const std::string& key, const std::string& value, BuildOutput& o
 StatusOr<BuildOutput> ParseOutput(std::string_view text) {
   BuildOutput output;
   if (text.find('=') == std::string_view::npos) {
-    output.type = text == "-" ? BuildOutput::Type::kTar : BuildOutput::Type::kLocal;
+    output.type = text == kStandardStream ? BuildOutput::Type::kTar : BuildOutput::Type::kLocal;
     output.destination = text;
     return output;
   }

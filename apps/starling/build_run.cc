@@ -46,7 +46,6 @@
 #include "dockerfile/recipe/render.h"
 #include "dockerfile/syntax/excerpt.h"
 #include "dockerfile/syntax/lint.h"
-#include "dockerfile/syntax/suggest.h"
 
 namespace starling::cli {
 namespace {
@@ -57,22 +56,12 @@ namespace lock = dockerfile::lock;
 namespace plan = dockerfile::plan;
 namespace recipe = dockerfile::recipe;
 namespace syntax = dockerfile::syntax;
+
 /// The build context with the packages that a lock names.
 constexpr const char* kPackagesContext = "starling-lock";
 
 std::chrono::sys_seconds Now() {
   return std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
-}
-
-void PrintProblem(const BuildInput& input, const syntax::Problem& problem) {
-  std::fprintf(stderr, "%s: error: %s%s\n%s",
-               problem.range.begin.line == 0
-                   ? input.name.c_str()
-                   : fmt::format("{}:{}:{}", input.name, problem.range.begin.line,
-                                 problem.range.begin.column)
-                         .c_str(),
-               problem.message.c_str(), syntax::DidYouMean(problem.suggestion).c_str(),
-               syntax::Excerpt(input.text, problem.range).c_str());
 }
 
 /// One run of the command.
@@ -579,7 +568,7 @@ class BuildRun {
   }
 
   Status CannotBeBuilt(const syntax::Problem& problem) {
-    PrintProblem(input_, problem);
+    std::fputs(ProblemText(input_.name, input_.text, problem).c_str(), stderr);
     exit_code_ = kExitCannotBeBuilt;
     return MakeError(
         StatusCode::kInvalidArgument,

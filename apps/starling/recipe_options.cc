@@ -4,6 +4,7 @@
 
 #include <cstdio>
 
+#include "apps/starling/build_options.h"
 #include "base/file_system.h"
 #include "base/io.h"
 #include "dockerfile/recipe/check.h"
@@ -18,7 +19,7 @@ namespace {
 namespace recipe = dockerfile::recipe;
 
 StatusOr<Bytes> ReadRecipeBytes(const std::string& path) {
-  if (path == "-") {
+  if (path == kStandardStream) {
     FdSource source(STDIN_FILENO);
     return ReadAll(source, recipe::kMaxRecipeBytes);
   }
@@ -86,7 +87,7 @@ recipe::Copy CopyOf(const std::string& option, const std::string& text) {
 StatusOr<recipe::Recipe> ReadRecipe(const std::string& path) {
   auto bytes = ReadRecipeBytes(path);
   if (!bytes.ok()) {
-    return Annotate(bytes.status(), path == "-" ? "standard input" : path);
+    return Annotate(bytes.status(), path == kStandardStream ? "standard input" : path);
   }
   return recipe::ParseRecipe(*bytes);
 }
