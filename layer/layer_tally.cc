@@ -47,8 +47,7 @@ class PartsOf {
 
 }  // namespace
 
-LayerTally::LayerTally(size_t chunks)
-    : needed_((chunks + kWordBits - 1) / kWordBits), came_(chunks) {}
+LayerTally::LayerTally(size_t chunks) : needed_(chunks), came_(chunks) {}
 
 void LayerTally::OnRequest(Purpose purpose) {
   fetched_[static_cast<size_t>(purpose)].requests.fetch_add(1, std::memory_order_relaxed);
@@ -62,18 +61,6 @@ void LayerTally::OnOpened(uint64_t requests, uint64_t size_bytes) {
   auto& [all_requests, all_bytes] = fetched_[static_cast<size_t>(Purpose::kIndex)];
   all_requests.fetch_add(requests, std::memory_order_relaxed);
   all_bytes.fetch_add(size_bytes, std::memory_order_relaxed);
-}
-
-void LayerTally::OnNeeded(uint32_t chunk) noexcept {
-  std::atomic<uint64_t>& word = needed_[chunk / kWordBits];
-  const uint64_t bit = uint64_t{1} << chunk % kWordBits;
-  if ((word.load(std::memory_order_relaxed) & bit) == 0) {
-    word.fetch_or(bit, std::memory_order_relaxed);
-  }
-}
-
-bool LayerTally::IsNeeded(uint32_t chunk) const {
-  return (needed_[chunk / kWordBits].load(std::memory_order_relaxed) >> chunk % kWordBits & 1) != 0;
 }
 
 void LayerTally::OnCame(uint32_t chunk, Purpose purpose) {
@@ -117,7 +104,7 @@ LayerUse LayerTally::Use(const ChunkTable& table,
   PartsOf parts(use.total_bytes);
   for (uint32_t chunk = 0; chunk < chunks.size(); ++chunk) {
     const uint64_t size_bytes = chunks[chunk].size_bytes;
-    const bool is_needed = IsNeeded(chunk);
+    const bool is_needed = needed_.Has(chunk);
     const bool is_held = is_present(chunk);
     parts.Add(size_bytes, is_held, is_needed);
     use.needed_bytes += is_needed ? size_bytes : 0;

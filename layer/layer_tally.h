@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "layer/chunk_marks.h"
 #include "layer/chunk_table.h"
 #include "layer/container_waits.h"
 #include "layer/counters.h"
@@ -88,7 +89,7 @@ class LayerTally {
   /// What came before there was this object.
   void OnOpened(uint64_t requests, uint64_t size_bytes);
   /// A chunk was asked for by a reader.
-  void OnNeeded(uint32_t chunk) noexcept;
+  void OnNeeded(uint32_t chunk) noexcept { needed_.Set(chunk); }
   /// A chunk that was fetched for `purpose` is held; the first time counts.
   void OnCame(uint32_t chunk, Purpose purpose);
   /// A read begins to wait, and has waited; `id` is the same, and no other's meanwhile.
@@ -102,10 +103,6 @@ class LayerTally {
                ReadTimes::TimePoint now) const;
 
  private:
-  static constexpr uint32_t kWordBits = 64;
-
-  bool IsNeeded(uint32_t chunk) const;
-
   struct Begun {
     DataRange range;
     ReadTimes::TimePoint at;
@@ -116,9 +113,9 @@ class LayerTally {
     std::atomic<uint64_t> bytes = 0;
   };
   std::array<Fetched, kPurposes.size()> fetched_;
-  std::vector<std::atomic<uint64_t>> needed_;  // one bit a chunk
-  std::vector<std::atomic<uint8_t>> came_;     // a Purpose plus 1; 0: not in this process
-  mutable Mutex mutex_;                        // leaf
+  ChunkMarks needed_;
+  std::vector<std::atomic<uint8_t>> came_;  // a Purpose plus 1; 0: not in this process
+  mutable Mutex mutex_;                     // leaf
   LayerUse::Stalls stalls_ GUARDED_BY(mutex_);
   std::map<const void*, Begun> waiting_ GUARDED_BY(mutex_);
 };

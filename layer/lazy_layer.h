@@ -2,9 +2,7 @@
 
 #include <atomic>
 #include <chrono>
-#include <deque>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -16,20 +14,26 @@
 #include "base/mutex.h"
 #include "erofs/image_reader.h"
 #include "layer/blob_sources.h"
-#include "layer/buffer_budget.h"
+#include "layer/chunk_marks.h"
 #include "layer/chunk_table.h"
 #include "layer/container_waits.h"
 #include "layer/counters.h"
+#include "layer/downloads.h"
 #include "layer/fetch_ahead.h"
 #include "layer/fetch_plan.h"
 #include "layer/fetch_scheduler.h"
 #include "layer/gap_log.h"
+#include "layer/layer_context.h"
 #include "layer/layer_tally.h"
-#include "layer/member_decoder.h"
+#include "layer/member_copies.h"
+#include "layer/member_quarantine.h"
+#include "layer/member_store.h"
 #include "layer/read_observer.h"
+#include "layer/read_request.h"
 #include "layer/recent_fetches.h"
 #include "layer/shared_chunks.h"
 #include "layer/slow_reads.h"
+#include "layer/spilled_chunks.h"
 #include "oci/blob_reader.h"
 #include "store/layer_store.h"
 
@@ -52,13 +56,14 @@ struct WrongBytes {
 /// its way keeps to its budgets; what finds no room waits, unsent. A failed fetch is not
 /// remembered: the next read tries again, and who joined one late has another. Wrong bytes are:
 /// they are asked for once more, elsewhere if possible, and if they are wrong again their readers
-/// get the error for kQuarantine without a request. With a scheduler, a demand request that is late
-/// is sent a second time, elsewhere if possible; the first that brings bytes counts.
+/// get the error for kQuarantine without a request.
 ///
 /// Threads: safe. No call blocks for the network. Callbacks run on the executor's threads or, once
 /// closed, on the caller's, with no lock held. Owned by shared_ptr only; requests on their way own
 /// it too.
-class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchScheduler::Feed {
+class LazyLayer : public std::enable_shared_from_this<LazyLayer>,
+                  public FetchScheduler::Feed,
+                  public Downloads::Client {
  public:
   /// Finds the layer's blob. Runs on the executor; must not wait for the network.
   using PresentDone = std::function<void(const Status&)>;
@@ -67,8 +72,6 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   using WrongBytesObserver = std::function<void(const WrongBytes&)>;
 
   static constexpr std::chrono::seconds kQuarantine{300};
-  /// So often other places are looked for while a read gets no byte from where it was sent.
-  static constexpr std::chrono::seconds kHedgeAgain{2};
 
   /// Borrows `cpu` until Close, and `counters` until the last ReadPresent. Without a scheduler
   /// nothing is fetched that no read asks for but the neighbourhood in `limits`; with one, the
@@ -116,14 +119,14 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   void RefetchBy(Refetch refetch) { refetch_ = std::move(refetch); }
 
   /// Keeps what of members is no chunk in `gaps`, too. Before the first fetch.
-  void KeepGaps(std::shared_ptr<GapLog> gaps) { gaps_ = std::move(gaps); }
+  void KeepGaps(std::shared_ptr<GapLog> gaps) { members_.KeepGaps(std::move(gaps)); }
 
   /// The place that the next fetch goes to, opened. Errors: the sources'; kUnavailable for none.
   StatusOr<BlobSources::Source> OpenSource();
   /// Where the next fetch goes to.
-  BlobSources::Source PreferredSource() { return sources_.Preferred(Now()); }
+  BlobSources::Source PreferredSource() { return sources_.Preferred(context_.Now()); }
   /// All places, in order of preference, and how they are.
-  std::vector<BlobSources::Health> SourcesHealth() { return sources_.HealthOfAll(Now()); }
+  std::vector<BlobSources::Health> SourcesHealth() { return sources_.HealthOfAll(context_.Now()); }
 
   const store::LayerKey& key() const { return stored_->key(); }
   /// Whether what was read from index() or chunks() before this call can be believed: the error of
@@ -193,23 +196,10 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   void Close();
 
  private:
-  struct Request;
-  struct Download;
-  struct Attempt;
-  struct Fetch {
-    PlannedFetch plan;
-    oci::FetchClass fetch_class = oci::FetchClass::kDemand;
-    bool is_refetch = false;                      // the second try after a digest mismatch
-    bool has_room = false;                        // the scheduler has made room for it
-    std::optional<BlobSources::TimePoint> begun;  // when it was first to be sent
-    BlobSources::Experience sources;
-  };
-  /// A verified chunk that found no room on the disk.
-  struct SpilledChunk {
-    uint32_t chunk = 0;
-    std::shared_ptr<const Bytes> bytes;
-  };
-  /// Those of a layer that is fetched again as a whole.
+  using RequestPtr = std::shared_ptr<ReadRequest>;
+  using Urgency = LayerContext::Urgency;
+
+  /// What a layer that is fetched again as a whole has spilled.
   struct Spills {
     Mutex mutex;  // leaf
     std::vector<SpilledChunk> chunks GUARDED_BY(mutex);
@@ -224,29 +214,8 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
   /// What a request makes necessary.
   struct Work {
     std::vector<Fetch> fetches;
-    std::vector<uint32_t> copies;  // members that other layers hold
+    std::vector<uint32_t> copies;  // members that the node has
     std::vector<std::shared_ptr<Undecoded>> decodes;
-  };
-  /// What became of one member.
-  struct Outcome {
-    Status error;  // of the whole member
-    std::vector<std::pair<uint32_t, Status>> failed_chunks;
-    std::vector<SpilledChunk> spilled;
-    ReadTimes::Moments moments;
-
-    /// kDataLoss when what came is not what was promised.
-    Status FirstDataLoss() const;
-  };
-
-  /// A member that came wrong from everywhere.
-  struct Rotten {
-    BlobSources::TimePoint until;
-    Status error;
-  };
-
-  struct Decoded {
-    DecodedBytes bytes;
-    bool is_whole = false;  // nothing of the member is missing
   };
 
   LazyLayer(std::shared_ptr<store::StoredLayer> stored, erofs::ImageReader index, ChunkTable table,
@@ -255,141 +224,91 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>, public FetchSc
 
   bool StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) override;
   uint64_t LeftBytes() const override;
+  void OnMember(Downloads::Arrival arrival) override;
+  void OnMoves(const Fetch& fetch) override { StartFetch(fetch); }
+  void OnFailed(const Fetch& fetch, const Status& error) override;
+  void OnOpened(const std::set<oci::FetchClass>& classes) override;
+  void OnNothingOpened() override { RetryLater(); }
+  void OnRequestEnded(const TracedFetch& fetch) override { Trace(fetch); }
+
   void EnlistFeed(oci::FetchClass fetch_class);
-  bool OpensFirst(oci::FetchClass fetch_class);
   void RetryLater();
   void CheckCompletion();
   FetchLimits LimitsNow();
-  BlobSources::TimePoint Now() const;
 
-  bool AreHeld(ChunkSpan chunks) const;
-  bool DistrustUnreadable(ChunkSpan chunks, const Status& error);
-  bool IsAvoided(uint32_t chunk);
   void Note(ChunkSpan span);
   void AwaitRead() EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FollowReader(ChunkSpan span);
-  bool WasRead(uint32_t chunk) const;
-  Status ReadHeld(const Request& request, std::span<const SpilledChunk> spilled,
-                  std::span<std::byte> out) const;
-  bool HasAll(const Request& request, std::span<const SpilledChunk> spilled) const;
-  void Start(const std::shared_ptr<Request>& request);
-  Work Enlist(const std::shared_ptr<Request>& request, FetchLimits limits)
-      EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Start(const RequestPtr& request);
+  Work Enlist(const RequestPtr& request, FetchLimits limits) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::vector<Fetch> PlanAndMark(std::span<const uint32_t> wanted, oci::FetchClass fetch_class,
                                  const FetchLimits& limits) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void MarkOnTheWay(const PlannedFetch& plan) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool IsAbsent(uint32_t member) const;
   bool IsFree(uint32_t member) const EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool IsShared(uint32_t member) const EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return member < is_shared_.size() && is_shared_[member];
-  }
-  void CopyMember(uint32_t member, oci::FetchClass fetch_class);
-  StatusOr<uint64_t> CopyChunks(uint32_t member, const SharedChunks& shared);
-  PlannedFetch FetchOf(uint32_t member) const;
-  void BeginCopies();
-  void CopyNext();
+  bool IsAwaited(uint32_t member) const EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Worth WorthOfMember(uint32_t member) const EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool TakeSpilled(uint32_t chunk, Request& request) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void StartFetch(const Fetch& asked);
-  void OpenSources();
-  void EnlistOnceOpen(const std::set<oci::FetchClass>& feeds);
-  void ReadOnceThereIsRoom(const BlobSources::Source& source, const Fetch& fetch);
-  void ReadBlob(const BlobSources::Source& source, const Fetch& fetch,
-                std::shared_ptr<BufferBudget::Room> room);
-  uint64_t DecodedBytesOf(const PlannedFetch& plan) const;
-  template <typename Counting>
-  bool Count(Counting counting);
+  bool TakeSpilled(uint32_t chunk, ReadRequest& request) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  PlannedFetch FetchOf(uint32_t member) const;
   template <typename Choose>
   void Prefetch(Choose choose);
-  void Reply(Request& request, StatusOr<Bytes> answer);
-  void SendAttempt(const std::shared_ptr<Download>& download,
-                   const std::shared_ptr<Attempt>& attempt, const oci::ReadOptions& options);
-  void HedgeIfLate(const std::shared_ptr<Download>& download, const std::string& host);
-  void HedgeAfter(std::chrono::milliseconds delay, const std::shared_ptr<Download>& download);
-  void Hedge(const std::shared_ptr<Download>& download);
-  void OnPart(const std::shared_ptr<Download>& download, const std::shared_ptr<Attempt>& attempt,
-              ByteSpan part);
-  void OnEnded(const std::shared_ptr<Download>& download, const std::shared_ptr<Attempt>& attempt,
-               Status status);
-  void TraceFetch(const Fetch& fetch, const Attempt& attempt, const Status& status) const;
-  bool GoOnOrFail(Fetch fetch, BlobSources::Id source, const Status& error);
-  bool GoesOnElsewhere(Fetch& fetch, BlobSources::Id source, const Status& error);
-  bool MayGo(Evictable which);
+
+  void CopyMember(uint32_t member, oci::FetchClass fetch_class);
+  void BeginCopies();
+  void CopyNext();
+
+  void StartFetch(const Fetch& asked);
+  void FetchAgainWhole(const Fetch& fetch);
   void OnSpilled(uint32_t member, uint32_t chunk, ByteSpan bytes, Spills& spills);
   void OnRefetched(const Fetch& fetch, Spills& spills, const Status& status);
-  void OnFetchFailed(const Fetch& fetch, const Status& error);
   ReadTimes::Moments MomentsOfFailure(const Fetch& fetch) const;
   std::optional<Fetch> FailThoseInTime(const Fetch& fetch, const Status& error);
+  bool MayGo(Evictable which);
   void OnWrongBytes(BlobSources::Id source, uint32_t member, const Status& error);
   void Quarantine(uint32_t member, const Status& error);
-  /// The error of a member in quarantine; OK when it may be fetched.
-  Status RottenAt(uint32_t member, BlobSources::TimePoint now) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  enum class Urgency { kAwaited, kWelcome };
+
   void PostDecode(uint32_t member, std::function<void()> decode);
   void PostDecodeNow(std::shared_ptr<Undecoded> undecoded, Urgency urgency);
-  /// Of one member: where it came from, if that is known, and when.
-  struct Arrival {
-    std::optional<BlobSources::Id> source;
-    BlobSources::TimePoint sent;
-    BlobSources::TimePoint came;
-  };
-  void DecodeMember(const Fetch& fetch, const Arrival& arrival, uint32_t member,
-                    ByteSpan compressed);
+  /// `source` and `moments` are unknown of what came along with the blob's index.
+  void DecodeMember(const Fetch& fetch, uint32_t member, ByteSpan compressed,
+                    std::optional<BlobSources::Id> source, ReadTimes::Moments moments);
   void NoteArrival(uint32_t member, Purpose purpose);
-  StatusOr<Decoded> Decode(uint32_t member, ByteSpan compressed, uint64_t wanted_bytes) const;
-  Outcome StoreMember(uint32_t member, ByteSpan compressed);
-  void Finish(uint32_t member, const Outcome& outcome);
-  void Settle(const std::shared_ptr<Request>& request, const Outcome& outcome);
-  void Answer(const std::shared_ptr<Request>& request);
-  /// False once closed: nothing is posted.
-  bool PostToCpu(Urgency urgency, std::function<void()> task);
+  void Finish(uint32_t member, const MemberOutcome& outcome);
+  void Settle(const RequestPtr& request, const MemberOutcome& outcome);
+  void Answer(const RequestPtr& request);
+  void Reply(ReadRequest& request, StatusOr<Bytes> answer);
 
   const std::shared_ptr<store::StoredLayer> stored_;
   const erofs::ImageReader index_;
   const ChunkTable table_;
   const uint64_t content_bytes_;  // of all chunks
-  Executor& cpu_;
-  FetchCounters& counters_;
   const FetchLimits limits_;
-  const std::shared_ptr<FetchScheduler> scheduler_;  // may be null
   std::shared_ptr<ReadObserver> observer_;
   WrongBytesObserver on_wrong_bytes_;
-  std::shared_ptr<GapLog> gaps_;                     // null: not kept
   Refetch refetch_;                                  // may be null
   std::shared_ptr<SlowReads> slow_reads_;            // may be null
   std::shared_ptr<RecentFetches> fetches_;           // may be null
   std::shared_ptr<ContainerWaits> container_waits_;  // may be null
+  LayerContext context_;
   BlobSources sources_;
-  /// One bit a chunk.
-  std::vector<std::atomic<uint64_t>> reads_;
   LayerTally tally_;
+  MemberStore members_;
+  Downloads downloads_;
+  ChunkMarks reads_;
   std::atomic<std::chrono::steady_clock::time_point> last_read_{};
   std::atomic<std::chrono::steady_clock::time_point> came_{};  // all of it, as a whole
   /// Whose next read shows that a reader goes on.
   std::atomic<ChunkSpan> awaited_{};
 
-  Mutex mutex_;  // above the scheduler's and the executor's
+  Mutex mutex_;  // above the scheduler's, the context's and requests'
   bool closed_ GUARDED_BY(mutex_) = false;
-  bool counts_ GUARDED_BY(mutex_) = true;  // until all that waited at Close has its answer
   /// Members on their way, and who waits for them. A neighbour may have nobody.
-  std::unordered_map<uint32_t, std::vector<std::shared_ptr<Request>>> in_flight_ GUARDED_BY(mutex_);
+  std::unordered_map<uint32_t, std::vector<RequestPtr>> in_flight_ GUARDED_BY(mutex_);
   /// Those of them that have come and are enlisted behind what somebody waits for.
   std::unordered_map<uint32_t, std::shared_ptr<Undecoded>> undecoded_ GUARDED_BY(mutex_);
-  std::map<uint32_t, Rotten> rotten_ GUARDED_BY(mutex_);  // members
-  /// How often the disk did not give a chunk.
-  std::map<uint32_t, int> read_errors_ GUARDED_BY(mutex_);
-  bool opening_ GUARDED_BY(mutex_) = false;
-  std::vector<Fetch> waiting_for_source_ GUARDED_BY(mutex_);
-  std::set<oci::FetchClass> feeds_waiting_for_source_ GUARDED_BY(mutex_);
-  /// What other layers hold; null when no member of this layer is left to be had from them.
-  std::shared_ptr<const SharedChunks> shared_ GUARDED_BY(mutex_);
-  /// By member: it can be had there, and is not fetched unless that fails. Empty without any.
-  std::vector<bool> is_shared_ GUARDED_BY(mutex_);
-  uint64_t shared_left_ GUARDED_BY(mutex_) = 0;
-  uint32_t next_copy_ GUARDED_BY(mutex_) = 0;  // members before it were tried by CopyNext
-  bool copies_ GUARDED_BY(mutex_) = false;     // a CopyNext is posted
-  std::deque<SpilledChunk> spilled_ GUARDED_BY(mutex_);
-  uint64_t spilled_bytes_ GUARDED_BY(mutex_) = 0;
+  MemberQuarantine quarantine_ GUARDED_BY(mutex_);
+  MemberCopies copies_ GUARDED_BY(mutex_);
+  bool is_copying_ GUARDED_BY(mutex_) = false;  // a CopyNext is posted
+  SpilledChunks spilled_ GUARDED_BY(mutex_);
   FetchAhead ahead_ GUARDED_BY(mutex_);
   bool retries_later_ GUARDED_BY(mutex_) = false;
   std::function<void()> on_complete_ GUARDED_BY(mutex_);

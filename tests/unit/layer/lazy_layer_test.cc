@@ -618,7 +618,7 @@ TEST_F(LazyLayerTest, APlaceThatIsNamedLaterAnswersAReadThatWaits) {
   layer_->SetSources("image", "host",
                      {{.name = "image", .open = [this] { return blob_; }},
                       {.name = "mirror", .open = [mirror] { return mirror; }}});
-  timer_.Advance(LazyLayer::kHedgeAgain);
+  timer_.Advance(Downloads::kHedgeAgain);
   ExpectContent(read.get(), ChunkRange(0));
   EXPECT_EQ(mirror->requests(), 1U);
   blob_->Release();
@@ -631,11 +631,11 @@ TEST_F(LazyLayerTest, WhatNobodyWaitedForGoesToAPlaceThatIsNamedLater) {
   AwaitRequests(*blob_, 1);
   blob_->SetPaused(true);
   auto read = StartRead(ChunkRange(0));  // joins it
-  timer_.Advance(LazyLayer::kHedgeAgain);
+  timer_.Advance(Downloads::kHedgeAgain);
   Settle();
   EXPECT_EQ(blob_->requests(), 1U);
   const auto mirror = PutMirrorInFront();
-  timer_.Advance(LazyLayer::kHedgeAgain);
+  timer_.Advance(Downloads::kHedgeAgain);
   ExpectContent(read.get(), ChunkRange(0));
   EXPECT_EQ(mirror->requests(), 1U);
   blob_->Release();
@@ -647,7 +647,7 @@ TEST_F(LazyLayerTest, APlaceThatIsNamedLaterIsAskedAfterTwoRequestsThatWait) {
   AwaitRequests(*blob_, 2);  // the host was not known to be away
   blob_->SetPaused(true);
   const auto mirror = PutMirrorInFront();
-  timer_.Advance(LazyLayer::kHedgeAgain);
+  timer_.Advance(Downloads::kHedgeAgain);
   ExpectContent(read.get(), ChunkRange(0));
   EXPECT_EQ(mirror->requests(), 1U);
   EXPECT_EQ(blob_->requests(), 2U);
