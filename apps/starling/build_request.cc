@@ -170,7 +170,9 @@ StatusOr<BuildRequest> ReadBuildRequest(const BuildArguments& arguments) {
     for (std::string_view left = text; !left.empty();) {
       const size_t comma = std::min(left.find(','), left.size());
       ASSIGN_OR_RETURN(oci::Platform platform, oci::Platform::Parse(left.substr(0, comma)));
-      request.platforms.push_back(std::move(platform));
+      if (std::ranges::find(request.platforms, platform) == request.platforms.end()) {
+        request.platforms.push_back(std::move(platform));
+      }
       left.remove_prefix(std::min(comma + 1, left.size()));
     }
   }

@@ -225,6 +225,12 @@ starling copy "docker://$app:told" "oci:$work/pulled:told" >/dev/null 2>&1
 expect "the same in a copy" "$(sha256sum <"$work/pulled/blobs/sha256/$(jq -r '.layers[0].digest' "$work/attestation.json" | cut -d: -f2)")" \
   "$(sha256sum <"$work/statement.json")"
 
+# One image for each platform, however often it is named, behind one index.
+printf 'FROM scratch\nARG TARGETARCH\nCOPY hello.txt /$TARGETARCH\n' >Dockerfile.platforms
+build -t "$app:many" --push -f Dockerfile.platforms --platform linux/amd64,linux/arm64 --platform linux/amd64 . >/dev/null
+expect "the platforms of an image" "$(skopeo inspect --tls-verify=false --raw "docker://$app:many" | jq -c '[.manifests[].platform.architecture]')" '["amd64","arm64"]'
+rm Dockerfile.platforms
+
 # Failures say where and why.
 cat >Dockerfile.bad <<D
 FROM $REGISTRY/t/base:1
