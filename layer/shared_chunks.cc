@@ -8,9 +8,6 @@
 namespace starling::layer {
 namespace {
 
-constexpr std::string_view kDigestsFile = "digests";
-/// A layer has at most a few million chunks of 20 bytes each.
-constexpr uint64_t kMaxDigestsBytes = 256 << 20;
 /// Each is kept open.
 constexpr size_t kMaxDonors = 64;
 
@@ -21,19 +18,18 @@ struct Match {
 
 /// The chunks that `key` has in common with `wanted`, held or not.
 std::vector<Match> MatchesWith(const ChunkDigests& wanted, const store::LayerKey& key,
-                               store::LayerStore& layers) {
+                               KeptDigests& kept) {
   std::vector<Match> matches;
-  const auto stored = layers.ReadDerived(key, kDigestsFile, kMaxDigestsBytes);
-  if (stored.status().code() == StatusCode::kNotFound) {
-    return matches;  // its digests are still to be kept
+  const auto digests = kept.Find(key);
+  if (digests.status().code() == StatusCode::kNotFound) {
+    return matches;  // they are still to be kept
   }
-  const auto digests = stored.ok() ? ChunkDigests::Parse(*stored) : stored.status();
   if (!digests.ok()) {
     log::Warning("a layer is not compared with others",
                  {{"layer", key.layer.ToString()}, {"error", Describe(digests.status())}});
     return matches;
   }
-  ForEachShared(wanted, *digests, [&](uint32_t wanted_chunk, uint32_t held_chunk) {
+  ForEachShared(wanted, **digests, [&](uint32_t wanted_chunk, uint32_t held_chunk) {
     matches.push_back({.wanted = wanted_chunk, .held = held_chunk});
   });
   return matches;
@@ -41,13 +37,8 @@ std::vector<Match> MatchesWith(const ChunkDigests& wanted, const store::LayerKey
 
 }  // namespace
 
-Status SharedChunks::Keep(const store::LayerKey& key, const ChunkTable& table,
-                          store::LayerStore& layers) {
-  return layers.WriteDerived(key, kDigestsFile, ChunkDigests::Of(table).Serialize());
-}
-
 SharedChunks SharedChunks::Find(const store::StoredLayer& layer, const ChunkTable& table,
-                                store::LayerStore& layers) {
+                                store::LayerStore& layers, KeptDigests& kept) {
   SharedChunks shared;
   const auto others = layers.List();
   if (!others.ok() || others->empty() || (others->size() == 1 && others->front() == layer.key())) {
@@ -58,7 +49,7 @@ SharedChunks SharedChunks::Find(const store::StoredLayer& layer, const ChunkTabl
     if (key == layer.key() || shared.donors_.size() == kMaxDonors) {
       continue;
     }
-    const std::vector<Match> matches = MatchesWith(wanted, key, layers);
+    const std::vector<Match> matches = MatchesWith(wanted, key, kept);
     if (matches.empty()) {
       continue;
     }

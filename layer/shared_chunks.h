@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "layer/chunk_table.h"
+#include "layer/kept_digests.h"
 #include "store/layer_store.h"
 
 namespace starling::layer {
@@ -16,14 +17,10 @@ namespace starling::layer {
 /// from the network. Keeps those layers open. Threads: immutable once made.
 class SharedChunks {
  public:
-  /// Keeps the digests of the layer `key` beside it, so that later layers are compared with it.
-  /// Blocks for the disk. Errors as LayerStore::WriteDerived.
-  static Status Keep(const store::LayerKey& key, const ChunkTable& table,
-                     store::LayerStore& layers);
-  /// Compares `layer` with all others whose digests are kept: each list is read once. Blocks for
-  /// the disk. What cannot be read is passed over.
+  /// Compares `layer` with all others of `layers` whose digests are kept. Blocks for the disk. What
+  /// cannot be read is passed over.
   static SharedChunks Find(const store::StoredLayer& layer, const ChunkTable& table,
-                           store::LayerStore& layers);
+                           store::LayerStore& layers, KeptDigests& kept);
 
   bool empty() const { return size_bytes_ == 0; }
   /// Of all chunks that others hold.

@@ -214,7 +214,7 @@ StatusOr<HeldLayer> HeldLayerOpener::OpenWhole(std::shared_ptr<store::StoredLaye
 StatusOr<HeldLayer> HeldLayerOpener::OpenNew(std::shared_ptr<store::StoredLayer> stored) {
   ASSIGN_OR_RETURN(HeldLayer held, OpenStored(std::move(stored)));
   layer::SharedChunks shared =
-      layer::SharedChunks::Find(*held.stored, held.layer->chunks(), deps_.layers);
+      layer::SharedChunks::Find(*held.stored, held.layer->chunks(), deps_.layers, digests_);
   if (!shared.empty()) {
     log::Debug("other layers hold a part of a new one",
                {{"layer", held.stored->key().layer.ToString()},
@@ -229,7 +229,7 @@ StatusOr<HeldLayer> HeldLayerOpener::OpenNew(std::shared_ptr<store::StoredLayer>
 /// So that later layers can take chunks from this one. It need not happen before anything else.
 void HeldLayerOpener::KeepDigests(const HeldLayer& held) {
   deps_.disk.Post([this, layer = held.layer] {
-    const Status kept = layer::SharedChunks::Keep(layer->key(), layer->chunks(), deps_.layers);
+    const Status kept = digests_.Add(layer->key(), layer::ChunkDigests::Of(layer->chunks()));
     if (!kept.ok() && kept.code() != StatusCode::kNotFound) {
       log::Warning("later layers take nothing from this one",
                    {{"layer", layer->key().layer.ToString()}, {"error", Describe(kept)}});

@@ -11,6 +11,7 @@
 #include "layer/counters.h"
 #include "layer/fetch_scheduler.h"
 #include "layer/gzip_index_store.h"
+#include "layer/kept_digests.h"
 #include "mount/eager_layers.h"
 #include "mount/held_layer.h"
 #include "mount/host_status.h"
@@ -44,7 +45,8 @@ class HeldLayerOpener {
     bool checks_diff_ids = false;
   };
   /// Borrows what is in `dependencies`; the tasks on `disk` use this.
-  explicit HeldLayerOpener(Dependencies dependencies) : deps_(std::move(dependencies)) {}
+  explicit HeldLayerOpener(Dependencies dependencies)
+      : deps_(std::move(dependencies)), digests_(deps_.layers) {}
 
   /// A plain layer that the node keeps a description of is lazy by that, unless it is held as a
   /// whole. Blocks for the disk.
@@ -70,6 +72,7 @@ class HeldLayerOpener {
   void KeepDigests(const HeldLayer& held);
 
   const Dependencies deps_;
+  layer::KeptDigests digests_;
 };
 
 }  // namespace starling::mount

@@ -73,7 +73,8 @@ TEST_F(MemberCopiesTest, AreTakenInOrderAndOnce) {
 TEST_F(MemberCopiesTest, WhatIsHeldIsNotCopied) {
   Layer& donor = Open(1);
   ReadChunks(donor, 0, kChunks);
-  ASSERT_TRUE(SharedChunks::Keep(donor.stored->key(), donor.lazy->chunks(), *store_).ok());
+  KeptDigests kept(*store_);
+  ASSERT_TRUE(kept.Add(donor.stored->key(), ChunkDigests::Of(donor.lazy->chunks())).ok());
   // The same file in a layer of its own: another chunk more makes it another blob.
   testing_support::TarBuilder tar;
   tar.Add({.name = "file", .content = donor.content});
@@ -85,8 +86,8 @@ TEST_F(MemberCopiesTest, WhatIsHeldIsNotCopied) {
   ASSERT_TRUE(opened.ok()) << opened.status();
   const ChunkTable table = *ChunkTable::Open(opened->stored->chunk_table());
   const auto count = [&] {
-    MemberCopies copies = MemberCopies::Find(*opened->stored, table,
-                                             SharedChunks::Find(*opened->stored, table, *store_));
+    MemberCopies copies = MemberCopies::Find(
+        *opened->stored, table, SharedChunks::Find(*opened->stored, table, *store_, kept));
     std::set<uint32_t> members;
     while (const auto member = copies.Next(IsFree)) {
       members.insert(*member);
@@ -95,8 +96,8 @@ TEST_F(MemberCopiesTest, WhatIsHeldIsNotCopied) {
   };
   EXPECT_EQ(count(), size_t{kChunks}) << "not the chunk that no other layer has";
   MemberStore store(opened->stored, table);
-  MemberCopies copies = MemberCopies::Find(*opened->stored, table,
-                                           SharedChunks::Find(*opened->stored, table, *store_));
+  MemberCopies copies = MemberCopies::Find(
+      *opened->stored, table, SharedChunks::Find(*opened->stored, table, *store_, kept));
   const StatusOr<uint64_t> copied = store.Copy(*copies.Next(IsFree), *copies.shared());
   ASSERT_TRUE(copied.ok()) << copied.status();
   EXPECT_EQ(*copied, kChunk);

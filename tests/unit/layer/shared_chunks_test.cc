@@ -70,7 +70,7 @@ class SharedChunksTest : public testing::Test {
     EXPECT_TRUE(status.ok()) << status;
   }
   void Keep(const Layer& layer) {
-    const Status kept = SharedChunks::Keep(layer.stored->key(), layer.lazy->chunks(), *store_);
+    const Status kept = kept_.Add(layer.stored->key(), ChunkDigests::Of(layer.lazy->chunks()));
     EXPECT_TRUE(kept.ok()) << kept;
   }
   /// A layer that is held and known to later ones.
@@ -81,7 +81,7 @@ class SharedChunksTest : public testing::Test {
     return layer;
   }
   SharedChunks Find(const Layer& layer) {
-    return SharedChunks::Find(*layer.stored, layer.lazy->chunks(), *store_);
+    return SharedChunks::Find(*layer.stored, layer.lazy->chunks(), *store_, kept_);
   }
   /// As TAR has it, with zeros behind each file up to the next block.
   static std::string DataOf(const std::vector<uint32_t>& seeds) {
@@ -102,6 +102,7 @@ class SharedChunksTest : public testing::Test {
   TempDir directory_ = *TempDir::Make("/tmp", "shared-chunks-");
   std::unique_ptr<store::LayerStore> store_ =
       *store::LayerStore::Open(directory_.path() / "store", RealFileSystem());
+  KeptDigests kept_{*store_};
   testing_support::LazyImage image_;
   FetchCounters counters_;
   testing_support::ManualClock clock_;
@@ -179,7 +180,9 @@ TEST_F(SharedChunksTest, DamagedDigestsArePassedOver) {
   ASSERT_TRUE(
       store_->WriteDerived(donor.stored->key(), "digests", AsBytes("not a list of digests")).ok());
   Layer& layer = Open({1, 5});
-  EXPECT_TRUE(Find(layer).empty());
+  KeptDigests of_next_process(*store_);
+  EXPECT_TRUE(
+      SharedChunks::Find(*layer.stored, layer.lazy->chunks(), *store_, of_next_process).empty());
 }
 
 TEST_F(SharedChunksTest, ARemovedDonorGivesUntilItIsLetGo) {
