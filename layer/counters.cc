@@ -29,6 +29,7 @@ Purpose PurposeOf(oci::FetchClass fetch_class) {
     case oci::FetchClass::kPrefetch:
       return Purpose::kPrefetch;
     case oci::FetchClass::kBackground:
+    case oci::FetchClass::kRest:
       break;
   }
   return Purpose::kBackground;

@@ -24,6 +24,10 @@ enum class Purpose {
 inline constexpr std::array kPurposes{Purpose::kDemand,     Purpose::kReadahead, Purpose::kPrefetch,
                                       Purpose::kBackground, Purpose::kIndex,     Purpose::kWhole};
 
+/// Those that FetchScheduler knows of, by the classes of its requests.
+inline constexpr std::array kScheduledPurposes{Purpose::kDemand, Purpose::kReadahead,
+                                               Purpose::kPrefetch, Purpose::kBackground};
+
 /// "demand", "readahead", "prefetch", "background", "index" or "whole".
 std::string_view NameOf(Purpose purpose);
 Purpose PurposeOf(oci::FetchClass fetch_class);

@@ -83,13 +83,14 @@ void FetchAhead::PrefetchAll() {
 void FetchAhead::FetchAll() {
   fetches_all_ = true;
   const BlobRange all{.blob_offset = 0, .size_bytes = blob_size_bytes_};
-  background_ = {{.range = all}, {.range = all, .takes_all = true}};
+  background_ = {.range = all};
+  rest_ = {.range = all, .takes_all = true};
 }
 
 void FetchAhead::Clear() {
   readahead_.clear();
   prefetch_ = {};
-  background_.clear();
+  PauseBackground();
   fetches_all_ = false;
 }
 
@@ -102,6 +103,8 @@ std::optional<PlannedFetch> FetchAhead::Next(FetchClass fetch_class, uint64_t si
       return NextWithin(prefetch_, size_bytes, worth_of);
     case FetchClass::kBackground:
       return NextBackground(size_bytes, worth_of);
+    case FetchClass::kRest:
+      return NextWithin(rest_, size_bytes, worth_of);
     case FetchClass::kDemand:
       break;
   }
@@ -120,10 +123,10 @@ std::optional<PlannedFetch> FetchAhead::NextOf(std::deque<Piece>& pieces, uint64
   return std::nullopt;
 }
 
-/// What follows the latest misses, then everything from the front.
+/// What follows the latest misses, then everything that is worth much from the front.
 std::optional<PlannedFetch> FetchAhead::NextBackground(uint64_t size_bytes,
                                                        const WorthOf& worth_of) {
-  if (background_.empty()) {
+  if (background_.range.size_bytes == 0) {
     return std::nullopt;
   }
   for (const uint64_t blob_end : misses_.Ends()) {
@@ -132,7 +135,7 @@ std::optional<PlannedFetch> FetchAhead::NextBackground(uint64_t size_bytes,
       return next;
     }
   }
-  return NextOf(background_, size_bytes, worth_of);
+  return NextWithin(background_, size_bytes, worth_of);
 }
 
 /// The first request of about `size_bytes` for members that begin in `piece`, which is cut to what

@@ -35,10 +35,10 @@ class FetchAhead {
   /// Makes everything prefetch work, but for what is of little worth and not worth a gap between
   /// two requests.
   void PrefetchAll();
-  /// Makes everything background work, what is of little worth last.
+  /// Makes everything background work: what is of much worth, and the rest.
   void FetchAll();
   /// Nothing is background work until FetchAll.
-  void PauseBackground() { background_.clear(); }
+  void PauseBackground() { background_ = rest_ = {}; }
   /// Nothing is worth fetching any more.
   void Clear();
   /// Whether read-ahead waits until much was missed: for readers that are likely to read little.
@@ -77,7 +77,8 @@ class FetchAhead {
   // What is still to be fetched of each class, by where it lies in the blob.
   std::deque<Piece> readahead_;  // the latest miss first, and what is nearest to it
   Piece prefetch_;
-  std::deque<Piece> background_;  // first what is of much worth
+  Piece background_;
+  Piece rest_;
   bool fetches_all_ = false;
   bool holds_readahead_ = false;
   int noted_misses_ = 0;

@@ -31,6 +31,8 @@ bool IsOfReader(FetchClass fetch_class) {
   return fetch_class == FetchClass::kDemand || fetch_class == FetchClass::kReadahead;
 }
 
+bool IsOfBackground(FetchClass fetch_class) { return fetch_class >= FetchClass::kBackground; }
+
 /// What the link moves in `time`, as far as it fits a request.
 uint64_t RequestBytesIn(const LinkEstimate& link, LinkEstimate::Duration time) {
   return std::clamp(link.BytesIn(time), kMinRequestBytes, kMaxRequestBytes);
@@ -47,7 +49,7 @@ uint64_t SumUpTo(FetchClass fetch_class, const Bytes& bytes_of_classes) {
 }
 
 constexpr FetchClass kWaitingClasses[] = {FetchClass::kReadahead, FetchClass::kPrefetch,
-                                          FetchClass::kBackground};
+                                          FetchClass::kBackground, FetchClass::kRest};
 
 }  // namespace
 
@@ -99,9 +101,8 @@ std::shared_ptr<FetchScheduler::Flight> FetchScheduler::Begin(const std::string&
   } else {
     state.hedge_credit = std::min(state.hedge_credit + 1, kMaxHedgeCredit);
   }
-  if (IsOfReader(fetch_class)) {
-    state.last_read = now;
-  } else if (fetch_class == FetchClass::kBackground) {
+  state.NoteWork(fetch_class, now);
+  if (IsOfBackground(fetch_class)) {
     background_.Spend(size_bytes, now);
   }
   all_.Spend(size_bytes, now);
@@ -142,10 +143,17 @@ void FetchScheduler::End(const Flight& flight) {
   if (flight.fetch_class_ != FetchClass::kDemand) {
     buffered_bytes_ -= flight.size_bytes_ + flight.decoded_bytes_;
   }
-  if (IsOfReader(flight.fetch_class_)) {
-    state.last_read = dependencies_.clock.Now();
-  }
+  state.NoteWork(flight.fetch_class_, dependencies_.clock.Now());
   RequestPump(flight.host_);
+}
+
+void FetchScheduler::Host::NoteWork(FetchClass fetch_class, TimePoint now) {
+  if (IsOfReader(fetch_class)) {
+    last_read = now;
+  }
+  if (fetch_class != FetchClass::kRest) {
+    last_work = now;
+  }
 }
 
 void FetchScheduler::Enlist(const std::string& host, FetchClass fetch_class,
@@ -170,6 +178,7 @@ void FetchScheduler::NoteStart() {
     return;
   }
   const TimePoint now = dependencies_.clock.Now();
+  last_start_ = now;
   const TimePoint until = starts_since_ + options_.starts_quiet;
   if (background_from_ == until && now < until + options_.starts_quiet) {
     return;  // background work has its turn
@@ -246,12 +255,16 @@ milliseconds FetchScheduler::LateAfter(const std::string& host) {
   return std::chrono::ceil<milliseconds>(hosts_[host].link.late());
 }
 
-FetchScheduler::InFlight FetchScheduler::InFlightOf(FetchClass fetch_class) {
+FetchScheduler::InFlight FetchScheduler::InFlightOf(Purpose purpose) {
   InFlight sum;
   MutexLock lock(mutex_);
   for (const auto& [name, host] : hosts_) {
-    sum.requests += host.requests_in_flight[IndexOf(fetch_class)];
-    sum.bytes += host.bytes_in_flight[IndexOf(fetch_class)];
+    for (size_t i = 0; i < kClasses; ++i) {
+      if (PurposeOf(static_cast<FetchClass>(i)) == purpose) {
+        sum.requests += host.requests_in_flight[i];
+        sum.bytes += host.bytes_in_flight[i];
+      }
+    }
   }
   return sum;
 }
@@ -415,8 +428,12 @@ std::optional<FetchScheduler::TimePoint> FetchScheduler::StartTime(const Host& h
     return std::nullopt;
   }
   TimePoint start = all_.paid_until;
-  if (fetch_class == FetchClass::kBackground) {
-    start = std::max({start, background_.paid_until, background_from_});
+  if (IsOfBackground(fetch_class)) {
+    start = std::max(start, background_.paid_until);
+    // A container whose reads miss has started.
+    if (!finishes || host.last_read <= last_start_) {
+      start = std::max(start, background_from_);
+    }
     if (finishes) {
       return start;
     }
@@ -426,7 +443,11 @@ std::optional<FetchScheduler::TimePoint> FetchScheduler::StartTime(const Host& h
     if (is_urgent) {
       return std::nullopt;
     }
-    start = std::max(start, host.last_read + options_.quiet);
+    const bool is_rest = fetch_class == FetchClass::kRest;
+    if (is_rest && host.bytes_in_flight[IndexOf(FetchClass::kBackground)] > 0) {
+      return std::nullopt;
+    }
+    start = std::max(start, (is_rest ? host.last_work : host.last_read) + options_.quiet);
   }
   return start;
 }

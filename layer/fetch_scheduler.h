@@ -15,6 +15,7 @@
 #include "base/mutex.h"
 #include "base/timer.h"
 #include "layer/buffer_budget.h"
+#include "layer/counters.h"
 #include "layer/link_estimate.h"
 #include "oci/blob_reader.h"
 
@@ -28,7 +29,9 @@ namespace starling::layer {
 /// trip counts), more urgent classes first, feeds of one class in turn. So a demand read finds the
 /// link not much longer busy. Background work begins only while nothing more urgent is on its way,
 /// and a while after the last reader: between a pull and the container's first read the link is
-/// free. The last of it is done beside readers.
+/// free. What hardly anybody will read (`kRest`) comes when all layers have what is likelier, and a
+/// while after that: an image that is being pulled has more of it soon. The last of what is
+/// likelier is done beside readers.
 ///
 /// Threads: safe. Feeds are called on the executor's threads, with no lock held.
 class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
@@ -39,12 +42,13 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
     /// The same of demand requests, and of guesses that begin with them.
     uint64_t demand_bytes = 64 << 20;
     /// How long nothing that a reader asked for must have been on its way before background work
-    /// begins.
+    /// begins, and nothing else before the rest does.
     std::chrono::milliseconds quiet{500};
     /// When background work has no more left for a host than its link moves in so many round trips,
     /// it is done beside readers: the sooner it ends, the fewer reads miss.
     uint64_t finish_round_trips = 32;
-    /// How long background work leaves processor and link to a container that is about to start.
+    /// How long background work leaves processor and link to a container that is about to start;
+    /// the last of it only until that has missed something.
     std::chrono::milliseconds start_quiet{1000};
     /// How long at most where one start follows another, such as the steps of a build; then it has
     /// as long a time for itself.
@@ -67,8 +71,8 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
     virtual ~Feed() = default;
     /// Begins one request of about `size_bytes` and returns true; false when nothing is left.
     virtual bool StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) = 0;
-    /// About how many bytes its background work would still fetch that readers may miss. Called
-    /// with the scheduler's lock held: neither blocks nor locks.
+    /// About how many bytes its background work would still fetch that readers may miss, the rest
+    /// left out. Called with the scheduler's lock held: neither blocks nor locks.
     virtual uint64_t LeftBytes() const { return 0; }
   };
 
@@ -135,7 +139,7 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
     friend bool operator==(const InFlight&, const InFlight&) = default;
   };
   /// What was begun and is not decoded yet, to all hosts.
-  InFlight InFlightOf(oci::FetchClass fetch_class);
+  InFlight InFlightOf(Purpose purpose);
   /// Takes the right to send a second request for what one to `host` is late with: one for each 20
   /// demand requests to it, the first at once and at most 5 in a row, so that a host is not made
   /// worse by what it is slow with. False when there is none left.
@@ -145,7 +149,7 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
 
  private:
   using TimePoint = std::chrono::steady_clock::time_point;
-  static constexpr size_t kClasses = 4;
+  static constexpr size_t kClasses = 5;
   static constexpr int kHedgeCost = 20;
   static constexpr int kMaxHedgeCredit = 5 * kHedgeCost;
 
@@ -168,9 +172,13 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
     std::array<uint64_t, kClasses> bytes_to_come{};  // of those
     int hedge_credit = kHedgeCost;                   // one more with each demand request
     TimePoint last_read;  // when something was last on its way because a reader was there
+    TimePoint last_work;  // the same of all but the rest
     bool is_pumping = false;
     bool pump_again = false;
     std::optional<TimePoint> timer_at;
+
+    /// A request of that class begins or ends.
+    void NoteWork(oci::FetchClass fetch_class, TimePoint now);
   };
   struct Turn {
     std::shared_ptr<Feed> feed;
@@ -216,6 +224,7 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
   uint64_t buffered_bytes_ GUARDED_BY(mutex_) = 0;
   Allowance all_ GUARDED_BY(mutex_);
   Allowance background_ GUARDED_BY(mutex_);
+  TimePoint last_start_ GUARDED_BY(mutex_);
   TimePoint starts_since_ GUARDED_BY(mutex_);                   // that follow one another
   TimePoint background_from_ GUARDED_BY(mutex_);                // no background work begins before
   std::map<std::string, Allowance> images_ GUARDED_BY(mutex_);  // that have a cap to keep

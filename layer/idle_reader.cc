@@ -17,7 +17,7 @@ StatusOr<Bytes> IdleReader::Read(oci::BlobRange range) {
       result_ = MakeError(StatusCode::kCancelled, "idle reader: cancelled");
     }
   }
-  scheduler_->Enlist(host, oci::FetchClass::kBackground, shared_from_this(), name);
+  scheduler_->Enlist(host, oci::FetchClass::kRest, shared_from_this(), name);
   MutexLock lock(mutex_);
   while (!result_) {
     changed_.Wait(mutex_);

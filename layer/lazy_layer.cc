@@ -22,10 +22,11 @@ void SortUnique(std::vector<uint32_t>& members) {
   members.erase(std::ranges::unique(members).begin(), members.end());
 }
 
-uint64_t ContentBytesOf(const ChunkTable& table) {
+/// Of the chunks that have all of `flags`.
+uint64_t ContentBytesOf(const ChunkTable& table, uint32_t flags) {
   uint64_t bytes = 0;
   for (const ChunkRecord& chunk : table.chunks()) {
-    bytes += chunk.size_bytes;
+    bytes += (chunk.flags & flags) == flags ? chunk.size_bytes : 0;
   }
   return bytes;
 }
@@ -54,7 +55,8 @@ LazyLayer::LazyLayer(std::shared_ptr<store::StoredLayer> stored, erofs::ImageRea
     : stored_(std::move(stored)),
       index_(index),
       table_(table),
-      content_bytes_(ContentBytesOf(table_)),
+      content_bytes_(ContentBytesOf(table_, 0)),
+      unlikely_bytes_(ContentBytesOf(table_, kUnlikely)),
       limits_(limits),
       context_(cpu, counters, std::move(scheduler)),
       tally_(table_.chunks().size()),
@@ -421,12 +423,14 @@ bool LazyLayer::StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) {
   return next.has_value();
 }
 
-/// In the blob, as if all of it were as well compressed.
+/// In the blob, as if all of it were as well compressed, and nothing unlikely had come before what
+/// is not.
 uint64_t LazyLayer::LeftBytes() const {
   if (stored_->complete() || table_.codec() == Codec::kWhole || content_bytes_ == 0) {
     return 0;
   }
-  const uint64_t absent_bytes = content_bytes_ - std::min(content_bytes_, present_bytes());
+  const uint64_t likely_bytes = content_bytes_ - unlikely_bytes_;
+  const uint64_t absent_bytes = likely_bytes - std::min(likely_bytes, present_bytes());
   return static_cast<uint64_t>(static_cast<double>(table_.blob_size_bytes()) *
                                static_cast<double>(absent_bytes) /
                                static_cast<double>(content_bytes_));
@@ -549,6 +553,7 @@ void LazyLayer::FetchAll() {
     ahead_.FetchAll();
   }
   EnlistFeed(oci::FetchClass::kBackground);
+  EnlistFeed(oci::FetchClass::kRest);
   BeginCopies();
 }
 

@@ -280,7 +280,8 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>,
   const std::shared_ptr<store::StoredLayer> stored_;
   const erofs::ImageReader index_;
   const ChunkTable table_;
-  const uint64_t content_bytes_;  // of all chunks
+  const uint64_t content_bytes_;   // of all chunks
+  const uint64_t unlikely_bytes_;  // of those that are
   const FetchLimits limits_;
   std::shared_ptr<ReadObserver> observer_;
   WrongBytesObserver on_wrong_bytes_;

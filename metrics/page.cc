@@ -115,18 +115,14 @@ void AddHost(const mount::HostState& host, Exposition& page) {
   page.Add(host.disk_bytes);
   page.Gauge("starling_store_max_bytes", "What it may take; 0 is no cap.");
   page.Add(host.max_disk_bytes);
-  constexpr std::array kClasses{oci::FetchClass::kDemand, oci::FetchClass::kReadahead,
-                                oci::FetchClass::kPrefetch, oci::FetchClass::kBackground};
   page.Gauge("starling_fetch_requests_in_flight",
              "Range requests that were sent and whose bytes are not decoded yet, by purpose.");
-  for (const oci::FetchClass fetch_class : kClasses) {
-    page.Add(host.in_flight[static_cast<size_t>(fetch_class)].requests,
-             {{"purpose", NameOf(layer::PurposeOf(fetch_class))}});
+  for (size_t i = 0; i < host.in_flight.size(); ++i) {
+    page.Add(host.in_flight[i].requests, {{"purpose", NameOf(layer::kScheduledPurposes[i])}});
   }
   page.Gauge("starling_fetch_bytes_in_flight", "The bytes that they ask for, by purpose.");
-  for (const oci::FetchClass fetch_class : kClasses) {
-    page.Add(host.in_flight[static_cast<size_t>(fetch_class)].bytes,
-             {{"purpose", NameOf(layer::PurposeOf(fetch_class))}});
+  for (size_t i = 0; i < host.in_flight.size(); ++i) {
+    page.Add(host.in_flight[i].bytes, {{"purpose", NameOf(layer::kScheduledPurposes[i])}});
   }
 }
 

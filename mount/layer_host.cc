@@ -615,7 +615,7 @@ HostState LayerHost::state() const {
   const store::Room& room = state_->layers->room();
   HostState now{.disk_bytes = room.held_bytes(), .max_disk_bytes = room.max_bytes()};
   for (size_t i = 0; i < now.in_flight.size(); ++i) {
-    now.in_flight[i] = state_->scheduler->InFlightOf(static_cast<oci::FetchClass>(i));
+    now.in_flight[i] = state_->scheduler->InFlightOf(layer::kScheduledPurposes[i]);
   }
   std::vector<uint64_t> shown_numbers;
   {

@@ -93,12 +93,13 @@ struct HostState {
   uint64_t shown_layers = 0;
   uint64_t waiting_layers = 0;  // opened ahead, and not shown yet
   uint64_t complete_layers = 0;
-  uint64_t images = 0;                                       // that layers were mounted for
-  uint64_t held_bytes = 0;                                   // of files' content, in open layers
-  uint64_t total_bytes = 0;                                  // of the same, when all of it is held
-  uint64_t disk_bytes = 0;                                   // that the store takes
-  uint64_t max_disk_bytes = 0;                               // 0: what the disk has
-  std::array<layer::FetchScheduler::InFlight, 4> in_flight;  // by oci::FetchClass
+  uint64_t images = 0;          // that layers were mounted for
+  uint64_t held_bytes = 0;      // of files' content, in open layers
+  uint64_t total_bytes = 0;     // of the same, when all of it is held
+  uint64_t disk_bytes = 0;      // that the store takes
+  uint64_t max_disk_bytes = 0;  // 0: what the disk has
+  /// By number in kScheduledPurposes.
+  std::array<layer::FetchScheduler::InFlight, layer::kScheduledPurposes.size()> in_flight;
   // Layers and chains that are shown, by what shows them.
   uint64_t trees = 0;
   uint64_t erofs_over_fuse = 0;

@@ -13,7 +13,13 @@
 namespace starling::oci {
 
 /// Why bytes are wanted, most urgent first. Transports may order their work by it.
-enum class FetchClass { kDemand, kReadahead, kPrefetch, kBackground };
+enum class FetchClass {
+  kDemand,
+  kReadahead,
+  kPrefetch,
+  kBackground,
+  kRest,  // background work, too: what hardly anybody will read
+};
 
 struct BlobRange {
   uint64_t blob_offset = 0;  // from the blob's first stored byte

@@ -230,12 +230,12 @@ TEST_F(DownloadsTest, WhatCameTakesRoomUntilItIsLetGoOf) {
   Start(FetchOf(0, 2));
   cpu_.RunAll();
   EXPECT_EQ(scheduler_->demand_budget().held_bytes(), 2 * kMember);
-  EXPECT_EQ(scheduler_->InFlightOf(FetchClass::kDemand).requests, 1U);
+  EXPECT_EQ(scheduler_->InFlightOf(Purpose::kDemand).requests, 1U);
   wants_->arrivals_.pop_back();
   EXPECT_EQ(scheduler_->demand_budget().held_bytes(), 2 * kMember);
   wants_->arrivals_.clear();
   EXPECT_EQ(scheduler_->demand_budget().held_bytes(), 0U);
-  EXPECT_EQ(scheduler_->InFlightOf(FetchClass::kDemand).requests, 0U);
+  EXPECT_EQ(scheduler_->InFlightOf(Purpose::kDemand).requests, 0U);
 }
 
 TEST_F(DownloadsTest, NothingBeginsOnceClosed) {

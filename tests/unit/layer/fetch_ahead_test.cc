@@ -192,12 +192,13 @@ TEST_F(FetchAheadTest, PausedBackgroundWorkIsNoneUntilAllIsAskedForAgain) {
   EXPECT_EQ(Next(FetchClass::kBackground, 100), (BlobRange{0, 100}));
   ahead_.PauseBackground();
   EXPECT_EQ(Next(FetchClass::kBackground, 100), kNothing);
+  EXPECT_EQ(Next(FetchClass::kRest, 100), kNothing);
   EXPECT_TRUE(ahead_.fetches_all());
   ahead_.FetchAll();
   EXPECT_EQ(Next(FetchClass::kBackground, 100), (BlobRange{100, 100}));
 }
 
-TEST_F(FetchAheadTest, WhatIsUnlikelyIsBackgroundWorkOnlyAndThatLast) {
+TEST_F(FetchAheadTest, WhatIsUnlikelyIsTheRestOfBackgroundWork) {
   Take(0, 1);
   unlikely_ = {2, 3, 4, 5, 8};
   ahead_.NoteMiss({0, 100}, Worth::kMuch, 800);
@@ -207,9 +208,10 @@ TEST_F(FetchAheadTest, WhatIsUnlikelyIsBackgroundWorkOnlyAndThatLast) {
   Take(9, 38);
   ahead_.FetchAll();
   EXPECT_EQ(Next(FetchClass::kBackground, 1000), (BlobRange{3800, 200}));
-  EXPECT_EQ(Next(FetchClass::kBackground, 1000), (BlobRange{200, 400}));
-  EXPECT_EQ(Next(FetchClass::kBackground, 1000), (BlobRange{800, 100}));
   EXPECT_EQ(Next(FetchClass::kBackground, 1000), kNothing);
+  EXPECT_EQ(Next(FetchClass::kRest, 1000), (BlobRange{200, 400}));
+  EXPECT_EQ(Next(FetchClass::kRest, 1000), (BlobRange{800, 100}));
+  EXPECT_EQ(Next(FetchClass::kRest, 1000), kNothing);
 }
 
 TEST_F(FetchAheadTest, AnUnlikelyMissBringsWhatIsUnlikelyAroundIt) {
@@ -235,7 +237,8 @@ TEST_F(FetchAheadTest, PrefetchOfAllLeavesLargeUnlikelyPartsToTheBackground) {
   EXPECT_EQ(Next(FetchClass::kPrefetch, 800), (BlobRange{0, 500})) << "a gap of 200 comes along";
   EXPECT_EQ(Next(FetchClass::kPrefetch, 800), (BlobRange{800, 100}));
   EXPECT_EQ(Next(FetchClass::kPrefetch, 800), kNothing);
-  EXPECT_EQ(Next(FetchClass::kBackground, 800), (BlobRange{500, 300}));
+  EXPECT_EQ(Next(FetchClass::kBackground, 800), kNothing);
+  EXPECT_EQ(Next(FetchClass::kRest, 800), (BlobRange{500, 300}));
 }
 
 TEST_F(FetchAheadTest, ClearLeavesNothing) {

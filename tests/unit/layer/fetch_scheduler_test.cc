@@ -119,11 +119,11 @@ TEST_F(FetchSchedulerTest, SaysWhatIsOnItsWayToAllHosts) {
   const auto second = scheduler_->Begin("b", FetchClass::kDemand, 50);
   const auto other = scheduler_->Begin("b", FetchClass::kPrefetch, 7);
   first->OnBytes(60);
-  EXPECT_EQ(scheduler_->InFlightOf(FetchClass::kDemand), (InFlight{.requests = 2, .bytes = 150}));
-  EXPECT_EQ(scheduler_->InFlightOf(FetchClass::kPrefetch), (InFlight{.requests = 1, .bytes = 7}));
+  EXPECT_EQ(scheduler_->InFlightOf(Purpose::kDemand), (InFlight{.requests = 2, .bytes = 150}));
+  EXPECT_EQ(scheduler_->InFlightOf(Purpose::kPrefetch), (InFlight{.requests = 1, .bytes = 7}));
   first.reset();
-  EXPECT_EQ(scheduler_->InFlightOf(FetchClass::kDemand), (InFlight{.requests = 1, .bytes = 50}));
-  EXPECT_EQ(scheduler_->InFlightOf(FetchClass::kBackground), InFlight{});
+  EXPECT_EQ(scheduler_->InFlightOf(Purpose::kDemand), (InFlight{.requests = 1, .bytes = 50}));
+  EXPECT_EQ(scheduler_->InFlightOf(Purpose::kBackground), InFlight{});
 }
 
 TEST_F(FetchSchedulerTest, FeedsOfOneClassTakeTurns) {
@@ -223,6 +223,67 @@ TEST_F(FetchSchedulerTest, BackgroundWaitsForAContainerToStart) {
   timer_.Advance(milliseconds(1));
   executor_.RunAll();
   EXPECT_GT(feed->begun(), before);
+}
+
+TEST_F(FetchSchedulerTest, TheLastOfItWaitsForAStartUntilThatMisses) {
+  const auto background = Enlist(FetchClass::kBackground, 10);
+  background->left_bytes = kRequest;
+  while (background->on_the_way() > 0) {
+    scheduler_->NoteStart();
+    EndOne(*background);
+  }
+  const auto before = background->begun();
+  const auto demand = scheduler_->Begin("a", FetchClass::kDemand, 1);
+  executor_.RunAll();
+  demand->OnBytes(1);
+  executor_.RunAll();
+  EXPECT_EQ(background->begun(), before) << "a read that came with the start, not after it";
+  clock_.Advance(milliseconds(10));
+  scheduler_->Begin("a", FetchClass::kDemand, 1);
+  executor_.RunAll();
+  EXPECT_GT(background->begun(), before) << "what runs and misses is served";
+}
+
+TEST_F(FetchSchedulerTest, TheRestWaitsForWhatIsLikelierOfAllFeeds) {
+  const auto background = Enlist(FetchClass::kBackground, 3);
+  const auto rest = Enlist(FetchClass::kRest, 3);
+  while (background->on_the_way() > 0) {
+    EXPECT_EQ(rest->begun(), 0u);
+    EndOne(*background);
+  }
+  EXPECT_EQ(background->begun(), 3u);
+  timer_.Advance(milliseconds(499));
+  executor_.RunAll();
+  EXPECT_EQ(rest->begun(), 0u) << "another layer may have more of it soon";
+  const auto next_layer = Enlist(FetchClass::kBackground, 1);
+  EXPECT_EQ(next_layer->begun(), 1u);
+  EndOne(*next_layer);
+  timer_.Advance(milliseconds(499));
+  executor_.RunAll();
+  EXPECT_EQ(rest->begun(), 0u);
+  timer_.Advance(milliseconds(1));
+  executor_.RunAll();
+  EXPECT_EQ(rest->begun(), 2u);
+  const auto late = Enlist(FetchClass::kBackground, 1);
+  EXPECT_EQ(late->begun(), 1u) << "does not wait for the rest";
+  EndOne(*rest);
+  EXPECT_EQ(rest->begun(), 2u);
+}
+
+TEST_F(FetchSchedulerTest, TheRestIsNotDoneBesideReaders) {
+  const auto rest = Enlist(FetchClass::kRest, 3);
+  rest->left_bytes = kRequest;
+  EXPECT_EQ(rest->begun(), 2u);
+  scheduler_->Begin("a", FetchClass::kDemand, 1);
+  while (rest->on_the_way() > 0) {
+    EndOne(*rest);
+  }
+  timer_.Advance(milliseconds(499));
+  executor_.RunAll();
+  EXPECT_EQ(rest->begun(), 2u);
+  timer_.Advance(milliseconds(1));
+  executor_.RunAll();
+  EXPECT_EQ(rest->begun(), 3u);
 }
 
 TEST_F(FetchSchedulerTest, HostsDoNotWaitForEachOther) {

@@ -68,7 +68,7 @@ TEST_F(IdleReaderTest, WaitsWhileTheLinkIsBusy) {
     timer_.Advance(milliseconds(500));
   }
   EXPECT_TRUE(read.get().ok());
-  EXPECT_EQ(blob_->last_options().fetch_class, oci::FetchClass::kBackground);
+  EXPECT_EQ(blob_->last_options().fetch_class, oci::FetchClass::kRest);
 }
 
 TEST_F(IdleReaderTest, TellsErrorsAndGoesOn) {
