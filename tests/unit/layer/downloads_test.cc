@@ -80,6 +80,7 @@ class Wants : public Downloads::Client, public std::enable_shared_from_this<Want
 class DownloadsTest : public testing::Test {
  protected:
   ~DownloadsTest() override {
+    wants_->arrivals_.clear();  // they own it
     wants_->downloads_.Close();
     scheduler_->Close();
   }
