@@ -98,7 +98,7 @@ std::optional<PlannedFetch> FetchAhead::Next(FetchClass fetch_class, uint64_t si
                                              const WorthOf& worth_of) {
   switch (fetch_class) {
     case FetchClass::kReadahead:
-      return may_read_ahead() ? NextOf(readahead_, size_bytes, worth_of) : std::nullopt;
+      return may_read_ahead() ? NextReadahead(size_bytes, worth_of) : std::nullopt;
     case FetchClass::kPrefetch:
       return NextWithin(prefetch_, size_bytes, worth_of);
     case FetchClass::kBackground:
@@ -112,13 +112,13 @@ std::optional<PlannedFetch> FetchAhead::Next(FetchClass fetch_class, uint64_t si
 }
 
 /// Of the first piece that has something.
-std::optional<PlannedFetch> FetchAhead::NextOf(std::deque<Piece>& pieces, uint64_t size_bytes,
-                                               const WorthOf& worth_of) const {
-  while (!pieces.empty()) {
-    if (auto next = NextWithin(pieces.front(), size_bytes, worth_of)) {
+std::optional<PlannedFetch> FetchAhead::NextReadahead(uint64_t size_bytes,
+                                                      const WorthOf& worth_of) {
+  while (!readahead_.empty()) {
+    if (auto next = NextWithin(readahead_.front(), size_bytes, worth_of)) {
       return next;
     }
-    pieces.pop_front();
+    readahead_.pop_front();
   }
   return std::nullopt;
 }

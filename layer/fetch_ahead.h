@@ -65,9 +65,8 @@ class FetchAhead {
   void ReadAround(oci::BlobRange range, Worth worth_of_first, oci::BlobRange worth,
                   uint64_t unit_bytes);
   uint64_t EndOfMemberBefore(uint64_t blob_offset) const;
+  std::optional<PlannedFetch> NextReadahead(uint64_t size_bytes, const WorthOf& worth_of);
   std::optional<PlannedFetch> NextBackground(uint64_t size_bytes, const WorthOf& worth_of);
-  std::optional<PlannedFetch> NextOf(std::deque<Piece>& pieces, uint64_t size_bytes,
-                                     const WorthOf& worth_of) const;
   std::optional<PlannedFetch> NextWithin(Piece& piece, uint64_t size_bytes,
                                          const WorthOf& worth_of) const;
 

@@ -437,14 +437,10 @@ std::optional<FetchScheduler::TimePoint> FetchScheduler::StartTime(const Host& h
     if (finishes) {
       return start;
     }
-    const bool is_urgent = host.bytes_in_flight[IndexOf(FetchClass::kDemand)] > 0 ||
-                           host.bytes_in_flight[IndexOf(FetchClass::kReadahead)] > 0 ||
-                           host.bytes_in_flight[IndexOf(FetchClass::kPrefetch)] > 0;
-    if (is_urgent) {
-      return std::nullopt;
-    }
     const bool is_rest = fetch_class == FetchClass::kRest;
-    if (is_rest && host.bytes_in_flight[IndexOf(FetchClass::kBackground)] > 0) {
+    const FetchClass next_above = is_rest ? FetchClass::kBackground : FetchClass::kPrefetch;
+    if (host.bytes_in_flight[IndexOf(FetchClass::kDemand)] > 0 ||
+        SumUpTo(next_above, host.bytes_in_flight) > 0) {
       return std::nullopt;
     }
     start = std::max(start, (is_rest ? host.last_work : host.last_read) + options_.quiet);

@@ -17,21 +17,22 @@ constexpr std::chrono::seconds kBackgroundPause(30);
 /// For so long wrong ranges are not asked for again; other ways to refuse than by wrong bytes may
 /// pass sooner.
 constexpr std::chrono::seconds kRefusedPause(30);
+
 void SortUnique(std::vector<uint32_t>& members) {
   std::ranges::sort(members);
   members.erase(std::ranges::unique(members).begin(), members.end());
 }
 
-/// Of the chunks that have all of `flags`.
-uint64_t ContentBytesOf(const ChunkTable& table, uint32_t flags) {
-  uint64_t bytes = 0;
+}  // namespace
+
+LazyLayer::ContentBytes LazyLayer::ContentBytes::Of(const ChunkTable& table) {
+  ContentBytes bytes;
   for (const ChunkRecord& chunk : table.chunks()) {
-    bytes += (chunk.flags & flags) == flags ? chunk.size_bytes : 0;
+    bytes.all += chunk.size_bytes;
+    bytes.unlikely += (chunk.flags & kUnlikely) != 0 ? chunk.size_bytes : 0;
   }
   return bytes;
 }
-
-}  // namespace
 
 StatusOr<std::shared_ptr<LazyLayer>> LazyLayer::Open(std::shared_ptr<store::StoredLayer> stored,
                                                      Executor& cpu, FetchCounters& counters,
@@ -55,8 +56,7 @@ LazyLayer::LazyLayer(std::shared_ptr<store::StoredLayer> stored, erofs::ImageRea
     : stored_(std::move(stored)),
       index_(index),
       table_(table),
-      content_bytes_(ContentBytesOf(table_, 0)),
-      unlikely_bytes_(ContentBytesOf(table_, kUnlikely)),
+      content_bytes_(ContentBytes::Of(table_)),
       limits_(limits),
       context_(cpu, counters, std::move(scheduler)),
       tally_(table_.chunks().size()),
@@ -426,14 +426,14 @@ bool LazyLayer::StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) {
 /// In the blob, as if all of it were as well compressed, and nothing unlikely had come before what
 /// is not.
 uint64_t LazyLayer::LeftBytes() const {
-  if (stored_->complete() || table_.codec() == Codec::kWhole || content_bytes_ == 0) {
+  if (stored_->complete() || table_.codec() == Codec::kWhole || content_bytes_.all == 0) {
     return 0;
   }
-  const uint64_t likely_bytes = content_bytes_ - unlikely_bytes_;
+  const uint64_t likely_bytes = content_bytes_.all - content_bytes_.unlikely;
   const uint64_t absent_bytes = likely_bytes - std::min(likely_bytes, present_bytes());
   return static_cast<uint64_t>(static_cast<double>(table_.blob_size_bytes()) *
                                static_cast<double>(absent_bytes) /
-                               static_cast<double>(content_bytes_));
+                               static_cast<double>(content_bytes_.all));
 }
 
 void LazyLayer::OnOpened(const std::set<oci::FetchClass>& classes) {

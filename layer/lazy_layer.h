@@ -136,7 +136,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>,
   const ChunkTable& chunks() const { return table_; }
   uint64_t present_bytes() const { return stored_->present_bytes(); }
   /// Of its files, held or not.
-  uint64_t content_bytes() const { return content_bytes_; }
+  uint64_t content_bytes() const { return content_bytes_.all; }
   /// What became of its bytes; looks at every chunk. `tally` is for those who fetch for it.
   LayerUse Use() const;
   LayerTally& tally() { return tally_; }
@@ -199,6 +199,12 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>,
   using RequestPtr = std::shared_ptr<ReadRequest>;
   using Urgency = LayerContext::Urgency;
 
+  struct ContentBytes {
+    uint64_t all = 0;
+    uint64_t unlikely = 0;  // of chunks that are
+
+    static ContentBytes Of(const ChunkTable& table);
+  };
   /// What a layer that is fetched again as a whole has spilled.
   struct Spills {
     Mutex mutex;  // leaf
@@ -280,8 +286,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>,
   const std::shared_ptr<store::StoredLayer> stored_;
   const erofs::ImageReader index_;
   const ChunkTable table_;
-  const uint64_t content_bytes_;   // of all chunks
-  const uint64_t unlikely_bytes_;  // of those that are
+  const ContentBytes content_bytes_;
   const FetchLimits limits_;
   std::shared_ptr<ReadObserver> observer_;
   WrongBytesObserver on_wrong_bytes_;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "layer/member_store.h"
+
 namespace starling::layer {
 
 MemberCopies MemberCopies::Find(const store::StoredLayer& layer, const ChunkTable& table,
@@ -13,13 +15,10 @@ MemberCopies MemberCopies::Find(const store::StoredLayer& layer, const ChunkTabl
   }
   std::vector<bool> is_copy(table.members().size());
   for (uint32_t member = 0; member < is_copy.size(); ++member) {
-    const std::span<const uint32_t> chunks = table.ChunksOf(member);
-    const bool has_all = std::ranges::all_of(chunks, [&](uint32_t chunk) {
+    const bool has_all = std::ranges::all_of(table.ChunksOf(member), [&](uint32_t chunk) {
       return shared.Has(chunk) || layer.IsPresent(chunk) || layer.IsDoubtful(chunk);
     });
-    const bool is_held =
-        std::ranges::all_of(chunks, [&](uint32_t chunk) { return layer.IsPresent(chunk); });
-    if (has_all && !is_held) {
+    if (has_all && IsAbsent(layer, table, member)) {
       is_copy[member] = true;
       ++copies.left_;
     }

@@ -31,6 +31,11 @@ struct MemberStore::Decoded {
   bool is_whole = false;  // nothing of the member is missing
 };
 
+bool IsAbsent(const store::StoredLayer& layer, const ChunkTable& table, uint32_t member) {
+  return std::ranges::any_of(table.ChunksOf(member),
+                             [&layer](uint32_t chunk) { return !layer.IsPresent(chunk); });
+}
+
 Status MemberOutcome::FirstDataLoss() const {
   if (error.code() == StatusCode::kDataLoss) {
     return error;
@@ -124,11 +129,6 @@ StatusOr<uint64_t> MemberStore::Copy(uint32_t member, const SharedChunks& shared
     copied_bytes += record.size_bytes;
   }
   return copied_bytes;
-}
-
-bool MemberStore::IsAbsent(uint32_t member) const {
-  return std::ranges::any_of(table_.ChunksOf(member),
-                             [this](uint32_t chunk) { return !stored_->IsPresent(chunk); });
 }
 
 bool MemberStore::HasAll(ChunkSpan chunks, std::span<const SpilledChunk> spilled) const {

@@ -30,6 +30,9 @@ struct MemberOutcome {
   Status FirstDataLoss() const;
 };
 
+/// True when a chunk of the member is not on the disk.
+bool IsAbsent(const store::StoredLayer& layer, const ChunkTable& table, uint32_t member);
+
 /// One layer's way to the disk and back: takes members, and gives what is held of their chunks.
 /// Chunks that the disk takes but does not give are fetched again, and after that kept off it.
 /// Threads: safe. Calls block for the disk only.
@@ -50,7 +53,7 @@ class MemberStore {
   /// bytes other layers had. kNotFound when nobody holds a chunk.
   StatusOr<uint64_t> Copy(uint32_t member, const SharedChunks& shared);
 
-  bool IsAbsent(uint32_t member) const;
+  bool IsAbsent(uint32_t member) const { return layer::IsAbsent(*stored_, table_, member); }
   /// True when every one of `chunks` is on the disk, or in `spilled`.
   bool HasAll(ChunkSpan chunks, std::span<const SpilledChunk> spilled) const;
   /// Fills `out`, of zeros unless `spilled` is empty, with `range`, which `chunks` are of, from the

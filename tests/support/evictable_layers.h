@@ -103,6 +103,15 @@ class EvictableLayersFixture : public testing::Test {
     }
     return held;
   }
+  /// Fails the calls `which` on data files until it is told otherwise.
+  void Break(FaultyFileSystem::Operation which, int error) {
+    files_.set_hook([=](const FaultyFileSystem::Call& call) {
+      return call.operation == which && call.path.filename() == "data" ? ErrnoError(error, "fault")
+                                                                       : OkStatus();
+    });
+  }
+  /// Pretends that the machine started anew.
+  void SetBoot(const std::string& name) { files_.SetBoot(directory_.path(), name); }
   /// Writes other bytes in a chunk's place, past the store.
   static void Damage(const Layer& layer, uint32_t chunk) {
     const UniqueFd data(::open(layer.stored->data_path().c_str(), O_WRONLY | O_CLOEXEC));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <functional>
@@ -33,6 +34,15 @@ class FaultyFileSystem : public FileSystem {
   /// Opens `other` in place of `path`.
   void Redirect(const std::filesystem::path& path, const std::filesystem::path& other) {
     redirections_[path] = other;
+  }
+  /// Pretends that the machine started anew; keeps a file in `directory`.
+  void SetBoot(const std::filesystem::path& directory, std::string name) {
+    constexpr size_t kIdSize = 36;
+    name.resize(kIdSize, '-');
+    const auto path = directory / "boot_id";
+    const Status written = WriteFileAtomically(real_, path, AsBytes(name), 0600);
+    EXPECT_TRUE(written.ok()) << Describe(written);
+    Redirect("/proc/sys/kernel/random/boot_id", path);
   }
   /// Lets this many more bytes be written; the write that exceeds them is cut short.
   void set_free_bytes(uint64_t free_bytes) {

@@ -20,13 +20,7 @@ class StoreFixture : public testing::Test {
   StoreFixture() { SetBoot("1"); }
 
   /// Pretends that the machine started anew.
-  void SetBoot(const std::string& name) {
-    const auto path = directory_.path() / "boot_id";
-    std::string boot_id = name;
-    boot_id.resize(36, '-');
-    EXPECT_TRUE(WriteFileAtomically(RealFileSystem(), path, AsBytes(boot_id), 0600).ok());
-    files_.Redirect("/proc/sys/kernel/random/boot_id", path);
-  }
+  void SetBoot(const std::string& name) { files_.SetBoot(directory_.path(), name); }
 
   std::unique_ptr<store::LayerStore> OpenStore() {
     auto opened = store::LayerStore::Open(root_, files_);

@@ -11,23 +11,7 @@ namespace {
 using testing_support::FaultyFileSystem;
 using Operation = FaultyFileSystem::Operation;
 
-class DiskFaultsTest : public testing_support::EvictableLayersFixture {
- protected:
-  /// Fails the calls `which` on data files until it is told otherwise.
-  void Break(Operation which, int error) {
-    files_.set_hook([=](const FaultyFileSystem::Call& call) {
-      return call.operation == which && call.path.filename() == "data" ? ErrnoError(error, "fault")
-                                                                       : OkStatus();
-    });
-  }
-  void SetBoot(const std::string& name) {
-    std::string boot_id = name;
-    boot_id.resize(36, '-');
-    const auto path = directory_.path() / "boot_id";
-    ASSERT_TRUE(WriteFileAtomically(RealFileSystem(), path, AsBytes(boot_id), 0600).ok());
-    files_.Redirect("/proc/sys/kernel/random/boot_id", path);
-  }
-};
+class DiskFaultsTest : public testing_support::EvictableLayersFixture {};
 
 TEST_F(DiskFaultsTest, WhatTheDiskDoesNotGiveIsFetchedAgain) {
   Layer& layer = Open(1);

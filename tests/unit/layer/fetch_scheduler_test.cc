@@ -65,6 +65,10 @@ class FetchSchedulerTest : public testing::Test {
     executor_.RunAll();
     return feed;
   }
+  void Advance(milliseconds by) {
+    timer_.Advance(by);
+    executor_.RunAll();
+  }
   void EndOne(FakeFeed& feed) {
     feed.EndOne();
     executor_.RunAll();
@@ -142,17 +146,14 @@ TEST_F(FetchSchedulerTest, FeedsOfOneClassTakeTurns) {
 TEST_F(FetchSchedulerTest, BackgroundWaitsForQuiet) {
   auto demand = scheduler_->Begin("a", FetchClass::kDemand, 1);
   const auto feed = Enlist(FetchClass::kBackground, 1);
-  timer_.Advance(std::chrono::seconds(10));
-  executor_.RunAll();
+  Advance(std::chrono::seconds(10));
   EXPECT_EQ(feed->begun(), 0u) << "as long as a read waits for the network";
   demand.reset();
   executor_.RunAll();
   EXPECT_EQ(feed->begun(), 0u) << "and a while longer";
-  timer_.Advance(milliseconds(499));
-  executor_.RunAll();
+  Advance(milliseconds(499));
   EXPECT_EQ(feed->begun(), 0u);
-  timer_.Advance(milliseconds(1));
-  executor_.RunAll();
+  Advance(milliseconds(1));
   EXPECT_EQ(feed->begun(), 1u);
 }
 
@@ -198,8 +199,7 @@ TEST_F(FetchSchedulerTest, BackgroundWorkHasItsTurnHoweverManyContainersStart) {
       for (auto ending = feed->on_the_way(); ending > 0; --ending) {
         EndOne(*feed);
       }
-      timer_.Advance(milliseconds(100));
-      executor_.RunAll();
+      Advance(milliseconds(100));
     }
     return feed->begun() - before;
   };
@@ -215,13 +215,11 @@ TEST_F(FetchSchedulerTest, BackgroundWaitsForAContainerToStart) {
   while (feed->on_the_way() > 0) {
     EndOne(*feed);
   }
-  timer_.Advance(milliseconds(999));
-  executor_.RunAll();
+  Advance(milliseconds(999));
   EXPECT_EQ(feed->begun(), before) << "what had begun comes to its end";
   const auto prefetch = Enlist(FetchClass::kPrefetch, 1, "b");
   EXPECT_EQ(prefetch->begun(), 1u) << "what the container is likely to need does not wait";
-  timer_.Advance(milliseconds(1));
-  executor_.RunAll();
+  Advance(milliseconds(1));
   EXPECT_GT(feed->begun(), before);
 }
 
@@ -252,17 +250,14 @@ TEST_F(FetchSchedulerTest, TheRestWaitsForWhatIsLikelierOfAllFeeds) {
     EndOne(*background);
   }
   EXPECT_EQ(background->begun(), 3u);
-  timer_.Advance(milliseconds(499));
-  executor_.RunAll();
+  Advance(milliseconds(499));
   EXPECT_EQ(rest->begun(), 0u) << "another layer may have more of it soon";
   const auto next_layer = Enlist(FetchClass::kBackground, 1);
   EXPECT_EQ(next_layer->begun(), 1u);
   EndOne(*next_layer);
-  timer_.Advance(milliseconds(499));
-  executor_.RunAll();
+  Advance(milliseconds(499));
   EXPECT_EQ(rest->begun(), 0u);
-  timer_.Advance(milliseconds(1));
-  executor_.RunAll();
+  Advance(milliseconds(1));
   EXPECT_EQ(rest->begun(), 2u);
   const auto late = Enlist(FetchClass::kBackground, 1);
   EXPECT_EQ(late->begun(), 1u) << "does not wait for the rest";
@@ -278,11 +273,9 @@ TEST_F(FetchSchedulerTest, TheRestIsNotDoneBesideReaders) {
   while (rest->on_the_way() > 0) {
     EndOne(*rest);
   }
-  timer_.Advance(milliseconds(499));
-  executor_.RunAll();
+  Advance(milliseconds(499));
   EXPECT_EQ(rest->begun(), 2u);
-  timer_.Advance(milliseconds(1));
-  executor_.RunAll();
+  Advance(milliseconds(1));
   EXPECT_EQ(rest->begun(), 3u);
 }
 
@@ -418,11 +411,9 @@ TEST_F(FetchSchedulerTest, CapsHoldBackAllButDemand) {
   EndOne(*prefetch);
   EXPECT_EQ(prefetch->begun(), 1u);
   const auto demand = scheduler_->Begin("a", FetchClass::kDemand, 1'000'000);
-  timer_.Advance(milliseconds(1999));
-  executor_.RunAll();
+  Advance(milliseconds(1999));
   EXPECT_EQ(prefetch->begun(), 1u) << "makes up for the demand read, too";
-  timer_.Advance(milliseconds(1));
-  executor_.RunAll();
+  Advance(milliseconds(1));
   EXPECT_EQ(prefetch->begun(), 2u);
 }
 
@@ -449,13 +440,11 @@ TEST_F(FetchSchedulerTest, AnImageThatKeepsItsCapLetsOthersGoFirst) {
   EndOne(*nameless);
   EndOne(*nameless);
   EXPECT_EQ(nameless->begun(), 3u) << "has no cap";
-  timer_.Advance(milliseconds(1000));
-  executor_.RunAll();
+  Advance(milliseconds(1000));
   EXPECT_EQ(other->begun(), 2u) << "its time comes first";
   EXPECT_EQ(one->begun(), 0u);
   EndOne(*other);
-  timer_.Advance(milliseconds(1000));
-  executor_.RunAll();
+  Advance(milliseconds(1000));
   EXPECT_EQ(one->begun(), 1u);
   EXPECT_EQ(other->begun(), 3u);
 }
@@ -517,8 +506,7 @@ TEST_F(FetchSchedulerTest, BeginsNothingOnceClosed) {
   scheduler_->Close();
   EndOne(*feed);
   EndOne(*feed);
-  timer_.Advance(std::chrono::hours(1));
-  executor_.RunAll();
+  Advance(std::chrono::hours(1));
   EXPECT_EQ(feed->begun(), 2u);
 }
 

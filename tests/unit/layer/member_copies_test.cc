@@ -35,16 +35,10 @@ TEST_F(MemberCopiesTest, WithoutOtherLayersThereAreNone) {
 
 /// Chunks of a layer whose node lost its power: doubtful ones.
 TEST_F(MemberCopiesTest, AreTakenInOrderAndOnce) {
-  const auto set_boot = [this](std::string name) {
-    name.resize(36, '-');
-    const auto path = directory_.path() / "boot_id";
-    ASSERT_TRUE(WriteFileAtomically(RealFileSystem(), path, AsBytes(name), 0600).ok());
-    files_.Redirect("/proc/sys/kernel/random/boot_id", path);
-  };
-  set_boot("1");
+  SetBoot("1");
   ReadChunks(Open(1), 2, 6);
   CloseStore();
-  set_boot("2");
+  SetBoot("2");
   Layer& layer = Open(1);
   const std::vector<uint32_t> members = Members(layer, {2, 3, 4, 5});
   MemberCopies copies = MemberCopies::Find(*layer.stored, layer.lazy->chunks(), SharedChunks());

@@ -35,12 +35,6 @@ class MemberStoreTest : public testing_support::EvictableLayersFixture {
   std::string ContentOver(uint32_t chunk) const {
     return layer_.content.substr(chunk * kChunk + kChunk / 2, kChunk);
   }
-  void Break(Operation which) {
-    files_.set_hook([which](const FaultyFileSystem::Call& call) {
-      return call.operation == which && call.path.filename() == "data" ? ErrnoError(EIO, "fault")
-                                                                       : OkStatus();
-    });
-  }
 
   Layer& layer_;
   MemberStore store_of_;
@@ -77,7 +71,7 @@ TEST_F(MemberStoreTest, WrongBytesAreNamedByBothDigests) {
 
 TEST_F(MemberStoreTest, WhatTheDiskDoesNotTakeIsSpilledVerified) {
   Put(5);
-  Break(Operation::kWrite);
+  Break(Operation::kWrite, EIO);
   const MemberOutcome outcome = Put(4);
   EXPECT_TRUE(outcome.error.ok());
   ASSERT_EQ(outcome.spilled.size(), 1U);
@@ -100,7 +94,7 @@ TEST_F(MemberStoreTest, WhatTheDiskDoesNotGiveIsAbsentAndAtLastAvoided) {
     EXPECT_FALSE(store_of_.IsAvoided(4)) << tries;
     EXPECT_TRUE(Put(4).spilled.empty()) << tries;
     Put(5);
-    Break(Operation::kRead);
+    Break(Operation::kRead, EIO);
     EXPECT_FALSE(*ReadOver(4, {}, out));
     EXPECT_TRUE(store_of_.IsAbsent(MemberOf(4)));
   }
