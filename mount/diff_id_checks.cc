@@ -9,7 +9,6 @@
 
 #include "base/log.h"
 #include "layer/diff_id.h"
-#include "oci/image_config.h"
 
 namespace starling::mount {
 namespace {
@@ -259,16 +258,8 @@ StatusOr<DiffIdChecks::DiffIds> DiffIdChecks::ReadConfig(const LayerSpec& promis
     return known->second;
   }
   ASSIGN_OR_RETURN(const std::shared_ptr<oci::ImageSource> source, deps_.sources(promise.image));
-  oci::Descriptor descriptor;
-  descriptor.digest = *promise.manifest;
-  ASSIGN_OR_RETURN(const oci::RawManifest raw, source->ReadManifest(descriptor));
-  ASSIGN_OR_RETURN(const oci::Manifest manifest, oci::Manifest::Parse(raw.bytes, raw.media_type));
-  if (manifest.config.size_bytes > oci::kMaxConfigBytes) {
-    return MakeError(StatusCode::kResourceExhausted, "the image's configuration is too large");
-  }
-  BytesSink sink;
-  RETURN_IF_ERROR(source->ReadBlob(manifest.config, sink));
-  ASSIGN_OR_RETURN(const oci::ImageConfig config, oci::ImageConfig::Parse(sink.bytes()));
+  ASSIGN_OR_RETURN(const oci::Manifest manifest, oci::ReadManifest(*source, *promise.manifest));
+  ASSIGN_OR_RETURN(const oci::ImageConfig config, oci::ReadConfig(*source, manifest.config));
   if (config.diff_ids().size() != manifest.layers.size()) {
     return MakeError(StatusCode::kDataLoss,
                      fmt::format("the image's configuration names {} layers, its manifest {}",

@@ -26,10 +26,7 @@ StatusOr<oci::Manifest> ReadManifest(oci::ImageSource& source, const LayerSpec& 
     ASSIGN_OR_RETURN(oci::SelectedImage image, oci::SelectImage(source, oci::Platform::Host()));
     return std::move(image.manifest);
   }
-  oci::Descriptor descriptor;
-  descriptor.digest = *first.manifest;
-  ASSIGN_OR_RETURN(const oci::RawManifest raw, source.ReadManifest(descriptor));
-  return oci::Manifest::Parse(raw.bytes, raw.media_type);
+  return oci::ReadManifest(source, *first.manifest);
 }
 
 /// Another layer of `first`'s image, for the same client.

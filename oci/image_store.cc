@@ -111,4 +111,22 @@ StatusOr<SelectedImage> SelectImage(ImageSource& source, const Platform& platfor
   return selected;
 }
 
+StatusOr<Manifest> ReadManifest(ImageSource& source, const Digest& digest) {
+  Descriptor descriptor;
+  descriptor.digest = digest;
+  ASSIGN_OR_RETURN(const RawManifest raw, source.ReadManifest(descriptor));
+  return Manifest::Parse(raw.bytes, raw.media_type);
+}
+
+StatusOr<ImageConfig> ReadConfig(ImageSource& source, const Descriptor& config) {
+  if (config.size_bytes > kMaxConfigBytes) {
+    return MakeError(StatusCode::kResourceExhausted,
+                     fmt::format("the image's configuration has {} bytes, at most {} are read",
+                                 config.size_bytes, kMaxConfigBytes));
+  }
+  BytesSink sink;
+  RETURN_IF_ERROR(source.ReadBlob(config, sink));
+  return ImageConfig::Parse(sink.bytes());
+}
+
 }  // namespace starling::oci

@@ -9,6 +9,7 @@
 #include "base/io.h"
 #include "oci/blob_reader.h"
 #include "oci/descriptor.h"
+#include "oci/image_config.h"
 #include "oci/manifest.h"
 
 namespace starling::oci {
@@ -109,5 +110,10 @@ struct SelectedImage {
 /// Reads the top manifest and, through any index (also an index of indexes, 3 deep at most),
 /// the manifest that runs best on `platform`.
 StatusOr<SelectedImage> SelectImage(ImageSource& source, const Platform& platform);
+
+/// The manifest of one image, by its digest. Blocks.
+StatusOr<Manifest> ReadManifest(ImageSource& source, const Digest& digest);
+/// An image's configuration, of kMaxConfigBytes at most. Blocks.
+StatusOr<ImageConfig> ReadConfig(ImageSource& source, const Descriptor& config);
 
 }  // namespace starling::oci

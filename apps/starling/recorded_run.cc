@@ -5,26 +5,12 @@
 
 #include "base/clock.h"
 #include "base/file_system.h"
-#include "base/io.h"
 #include "base/temp_dir.h"
 #include "layer/access_recorder.h"
 #include "mount/image_mount.h"
-#include "oci/image_config.h"
+#include "oci/image_store.h"
 
 namespace starling::cli {
-namespace {
-
-StatusOr<oci::ImageConfig> ReadConfig(oci::ImageSource& source, const oci::Descriptor& blob) {
-  if (blob.size_bytes > oci::kMaxConfigBytes) {
-    return MakeError(StatusCode::kResourceExhausted, "the image's configuration is too large");
-  }
-  BytesSink sink;
-  RETURN_IF_ERROR(source.ReadBlob(blob, sink));
-  return oci::ImageConfig::Parse(sink.bytes());
-}
-
-}  // namespace
-
 void LeaveStopSignalsToCommand() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -45,7 +31,7 @@ StatusOr<RecordedRun> RecordRun(const std::shared_ptr<oci::ImageSource>& source,
                                              .recorder = recorder},
                                             source, RealFileSystem()));
   ASSIGN_OR_RETURN(const oci::ImageConfig config,
-                   ReadConfig(*source, shown->image().manifest.config));
+                   oci::ReadConfig(*source, shown->image().manifest.config));
   ASSIGN_OR_RETURN(
       const mount::CommandEnd end,
       mount::RunInImage({.image = view.path(),
