@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "base/executor.h"
@@ -17,15 +18,18 @@ namespace starling::testing_support {
 
 class LazyLayerFixture : public testing::Test {
  protected:
-  /// Sets layer_ to the layer of `tar`, and blob_ to where its bytes come from.
+  /// Sets layer_ to the layer of `tar`, and blob_ to where its bytes come from. Whoever opens
+  /// another one closes the layer before.
   void OpenLayer(std::string_view tar, uint64_t chunk_size_bytes,
                  const layer::FetchLimits& limits = {}) {
     const auto made = MakeLazyLayer(tar, chunk_size_bytes);
     ASSERT_TRUE(made.ok()) << made.status();
     blob_ = image_.Add(*made);
-    auto layers = store::LayerStore::Open(directory_.path() / "store", RealFileSystem());
-    ASSERT_TRUE(layers.ok()) << layers.status();
-    layers_ = *std::move(layers);
+    if (!layers_) {
+      auto layers = store::LayerStore::Open(directory_.path() / store_, RealFileSystem());
+      ASSERT_TRUE(layers.ok()) << layers.status();
+      layers_ = *std::move(layers);
+    }
     const auto opened = layer::OpenLayer(image_, {.layer = made->digest, .toc = made->toc},
                                          made->blob.size(), *layers_, counters_);
     ASSERT_TRUE(opened.ok()) << opened.status();
@@ -41,6 +45,7 @@ class LazyLayerFixture : public testing::Test {
   }
 
   TempDir directory_ = *TempDir::Make("/tmp", "lazy-layer-");
+  std::string store_ = "store";  // its directory's name
   LazyImage image_;
   std::shared_ptr<MemoryBlob> blob_;
   std::unique_ptr<store::LayerStore> layers_;
