@@ -10,7 +10,7 @@ namespace starling::mount {
 struct FetchPolicy {
   /// What the image's access profile says that the node keeps; without one the layer's
   /// landmark, its LayerSpec or, where both are silent, `prefetch_bytes`. Without a landmark also
-  /// what any program needs first.
+  /// what any program needs first, and with `background` what the image's command names.
   bool prefetch = true;
   uint64_t prefetch_bytes = 0;
   /// Keeps the seek index of each plain gzip layer that is fetched as a whole.

@@ -186,6 +186,7 @@ struct LayerHost::State {
   std::shared_ptr<LayerPlaces> places;
   std::optional<IndexFinder> finder;
   std::optional<HeldLayerOpener> layer_opener;  // from the start on
+  std::optional<CommandFiles> commands;         // from the start on
   std::optional<LayerPrefetch> prefetch;        // from the start on
   /// Forces to the disk what came at once and in bulk, while nobody waits for it; and evicts.
   std::unique_ptr<ThreadPool> syncing;
@@ -346,9 +347,13 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::StartOrAdopt(Options options,
                                     .traces = state->host_status,
                                     .records_runs = state->recordings != nullptr,
                                     .checks_diff_ids = policy.background});
+  state->commands.emplace(CommandFiles::Dependencies{.sources = state->dependencies.sources,
+                                                     .scheduler = *state->scheduler,
+                                                     .executor = *state->openers});
   state->prefetch.emplace(LayerPrefetch::Dependencies{.policy = policy,
                                                       .scheduler = *state->scheduler,
                                                       .plans = *state->plans,
+                                                      .commands = *state->commands,
                                                       .layers = *state->layers,
                                                       .disk = *state->syncing});
   return std::unique_ptr<LayerHost>(new LayerHost(std::move(state)));

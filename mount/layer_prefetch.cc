@@ -71,28 +71,40 @@ void LayerPrefetch::Begin(const HeldLayer& held, const LayerSpec& spec) {
   const auto plan = deps_.policy.prefetch ? PlanOf(held, spec) : nullptr;
   const layer::FetchDecision decision = HowToFetch(held, spec, plan.get());
   if (decision.mode != layer::FetchMode::kLazy) {
+    if (!plan) {
+      BeginStartFiles(held, spec);  // the rest comes from its front, beside all other layers
+    }
     if (deps_.policy.preference == layer::FetchPreference::kEager) {
       layer.Prefetch(layer.chunks().blob_size_bytes());
     } else {
       layer.PrefetchAll();
     }
-  } else if (deps_.policy.prefetch && !plan && !layer.chunks().no_prefetch()) {
-    const uint64_t wished = spec.prefetch_bytes.value_or(deps_.policy.prefetch_bytes);
-    if (const uint64_t bytes = layer.chunks().prefetch_end().value_or(wished); bytes > 0) {
+  } else if (deps_.policy.prefetch && !plan) {
+    const layer::ChunkTable& chunks = layer.chunks();
+    const uint64_t wished =
+        chunks.no_prefetch() ? 0 : spec.prefetch_bytes.value_or(deps_.policy.prefetch_bytes);
+    if (const uint64_t bytes = chunks.prefetch_end().value_or(wished); bytes > 0) {
       layer.Prefetch(bytes);
     }
-    if (!layer.chunks().prefetch_end()) {
+    if (!chunks.prefetch_end()) {
       BeginStartFiles(held, spec);
     }
   }
 }
 
 void LayerPrefetch::BeginStartFiles(const HeldLayer& held, const LayerSpec& spec) {
-  layer::LazyLayer& layer = *held.layer;
-  // A landmark speaks of the image's own program, not of those that steps of builds run.
-  if (deps_.policy.prefetch && (spec.reader == Reader::kBuild || !layer.chunks().no_prefetch())) {
-    layer.StartAbsent(layer::FindStartFiles(layer.index()), oci::FetchClass::kPrefetch,
-                      deps_.scheduler.RoundTripBytes(spec.host()));
+  const bool is_for_build = spec.reader == Reader::kBuild;
+  // Who wants nothing of a layer before it is read means its image's own program, and not what is
+  // fetched anyhow: of that these files are the first.
+  const bool is_unwanted =
+      held.layer->chunks().no_prefetch() && !is_for_build && !deps_.policy.background;
+  if (!deps_.policy.prefetch || is_unwanted) {
+    return;
+  }
+  held.layer->StartAbsent(layer::FindStartFiles(held.layer->index()), oci::FetchClass::kPrefetch,
+                          deps_.scheduler.RoundTripBytes(spec.host()));
+  if (!is_for_build && deps_.policy.background) {
+    deps_.commands.FetchFrom(held.layer, spec);
   }
 }
 

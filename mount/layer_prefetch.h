@@ -9,6 +9,7 @@
 #include "layer/fetch_decision.h"
 #include "layer/fetch_scheduler.h"
 #include "layer/prefetch_plans.h"
+#include "mount/command_files.h"
 #include "mount/fetch_policy.h"
 #include "mount/held_layer.h"
 #include "mount/layer_spec.h"
@@ -26,6 +27,7 @@ class LayerPrefetch {
     FetchPolicy policy;
     layer::FetchScheduler& scheduler;
     layer::PrefetchPlans& plans;
+    CommandFiles& commands;
     store::LayerStore& layers;
     Executor& disk;  // writes what is decided
   };
@@ -34,7 +36,8 @@ class LayerPrefetch {
 
   /// What runs needed, the layer's front, or all of it, as the policy says.
   void Begin(const HeldLayer& held, const LayerSpec& spec);
-  /// What any program needs first, of which nothing but the name is known.
+  /// What any program needs first, of which nothing but the name is known, and for containers what
+  /// the image's command names, if everything is fetched in the background anyhow.
   void BeginStartFiles(const HeldLayer& held, const LayerSpec& spec);
   /// What is likely to be read by containers, and everything if that is the policy.
   void FetchForContainers(const HeldLayer& held, const LayerSpec& spec);

@@ -27,6 +27,7 @@ class LayerPrefetchTest : public testing_support::LazyLayerFixture {
     return std::make_unique<LayerPrefetch>(LayerPrefetch::Dependencies{.policy = policy,
                                                                        .scheduler = *scheduler_,
                                                                        .plans = plans_,
+                                                                       .commands = commands_,
                                                                        .layers = *layers_,
                                                                        .disk = disk_});
   }
@@ -42,6 +43,15 @@ class LayerPrefetchTest : public testing_support::LazyLayerFixture {
   layer::ProfileStore profiles_{directory_.path() / "profiles", RealFileSystem()};
   layer::PrefetchPlans plans_{profiles_, scheduler_};
   testing_support::ManualExecutor disk_;
+  testing_support::ManualExecutor network_;
+  std::vector<std::string> asked_;  // images whose configuration was wanted
+  CommandFiles commands_{
+      {.sources = [this](const std::string& image) -> StatusOr<std::shared_ptr<oci::ImageSource>> {
+         asked_.push_back(image);
+         return MakeError(StatusCode::kUnavailable, "no network");
+       },
+       .scheduler = *scheduler_,
+       .executor = network_}};
   HeldLayer held_;
   LayerSpec spec_;
 };
@@ -119,6 +129,60 @@ TEST_F(LayerPrefetchTest, WhatTheOperatorWantsGoesBeforeWhatIsKept) {
   without_background->Begin(held_, spec_);
   ASSERT_TRUE(without_background->DecisionOf(spec_.key()));
   EXPECT_EQ(without_background->DecisionOf(spec_.key())->mode, layer::FetchMode::kLazy);
+}
+
+// The layers have the landmark by which stargz-snapshotter prefetches nothing, as all have that
+// were converted without a run.
+TEST_F(LayerPrefetchTest, StartFilesComeFirstOfWhatComesAnyhow) {
+  testing_support::TarBuilder builder;
+  builder.Add({.name = "etc/ld.so.cache", .content = testing_support::Noise(10'000, 2)});
+  const std::string tar = builder.Finish();
+  const struct {
+    const char* name;
+    FetchPolicy policy;
+    Reader reader;
+    bool come;
+    bool come_by_command;
+  } cases[] = {
+      {"a container", {.background = true}, Reader::kContainer, true, true},
+      {"an eager one",
+       {.background = true, .preference = layer::FetchPreference::kEager},
+       Reader::kContainer,
+       true,
+       true},
+      {"no background", {}, Reader::kContainer, false, false},
+      {"no prefetch", {.prefetch = false, .background = true}, Reader::kContainer, false, false},
+      {"a build", {}, Reader::kBuild, true, false},
+      {"a build without prefetch", {.prefetch = false}, Reader::kBuild, false, false},
+  };
+  int number = 0;
+  for (const auto& c : cases) {
+    layer_->Close();
+    layers_.reset();
+    store_ = fmt::format("store{}", ++number);
+    OpenLayer(tar, 4096);
+    ASSERT_TRUE(layer_->chunks().no_prefetch());
+    blob_->Hold();
+    held_.layer = layer_;
+    held_.stored = *layers_->Find(layer_->key());
+    LayerSpec spec = For(c.reader);
+    spec.image = c.name;
+    spec.layer = layer_->key().layer;
+    spec.toc = layer_->key().toc;
+    spec.manifest = oci::Digest::Of(AsBytes(spec.image));
+    asked_.clear();
+    const auto prefetch = Make(c.policy);
+    if (c.reader == Reader::kBuild) {
+      prefetch->BeginStartFiles(held_, spec);
+    } else {
+      prefetch->Begin(held_, spec);
+    }
+    disk_.RunAll();
+    network_.RunAll();
+    EXPECT_EQ(blob_->requests() > 0, c.come) << c.name;
+    EXPECT_EQ(!asked_.empty(), c.come_by_command) << c.name;
+    held_ = {};
+  }
 }
 
 }  // namespace
