@@ -65,7 +65,7 @@ class CommandFiles {
   void Fetch(const std::vector<Part>& parts, const LayerSpec& spec);
 
   const Dependencies deps_;
-  Mutex mutex_;                                             // leaf
+  Mutex mutex_;                                             // above the executor's
   std::map<oci::Digest, Image> images_ GUARDED_BY(mutex_);  // by manifest
 };
 
