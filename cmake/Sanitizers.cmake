@@ -1,5 +1,5 @@
 if(STARLING_SANITIZE)
-  add_compile_options(-fsanitize=${STARLING_SANITIZE} -fno-omit-frame-pointer -g)
+  add_compile_options(-fsanitize=${STARLING_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${STARLING_SANITIZE})
   if(STARLING_SANITIZE MATCHES "undefined")
     add_compile_options(-fno-sanitize-recover=undefined)
