@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 
@@ -14,12 +15,14 @@
 #include <thread>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/copy_fd.h"
 #include "base/executor.h"
 #include "base/log.h"
 #include "fuse/connection.h"
 #include "fuse/mount_table.h"
 #include "fuse/read_ahead.h"
+#include "fuse/request_pace.h"
 
 namespace starling::fuse {
 namespace {
@@ -142,7 +145,9 @@ class Session::Workers {
     while (!stopping_.load(std::memory_order_relaxed)) {
       const ssize_t size = ::read(connection_->fd(), buffer.get(), Connection::kReceiveBytes);
       if (size > 0) {
+        pace_.OnRequest(SystemClock().Now());
         connection_->Process({buffer.get(), static_cast<size_t>(size)});
+        AwaitSoon();
       } else if (size == 0 || (errno != EINTR && errno != EAGAIN && errno != ENOENT)) {
         // ENODEV: unmounted. ENOENT is a request that was interrupted before it was read.
         if (size == 0 || errno != ENODEV) {
@@ -153,7 +158,25 @@ class Session::Workers {
     }
   }
 
+  /// Waits for the next request awake, if requests follow each other quickly. Whoever else wants
+  /// the processor has it.
+  void AwaitSoon() {
+    const auto answered = SystemClock().Now();
+    pace_.OnAnswered(answered);
+    if (!is_another_processor_ || !pace_.BeginWatch()) {
+      return;
+    }
+    pollfd asked{.fd = connection_->fd(), .events = POLLIN, .revents = 0};
+    while (::poll(&asked, 1, 0) == 0 && SystemClock().Now() - answered < RequestPace::kSoon) {
+      ::sched_yield();
+    }
+    pace_.EndWatch();
+  }
+
   const std::shared_ptr<Connection> connection_;
+  /// Who asks needs one, too.
+  const bool is_another_processor_ = std::thread::hardware_concurrency() > 1;
+  RequestPace pace_;
   std::atomic<bool> stopping_ = false;
   std::atomic<size_t> running_;
   std::vector<std::thread> threads_;
