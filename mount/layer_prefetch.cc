@@ -103,7 +103,9 @@ void LayerPrefetch::BeginStartFiles(const HeldLayer& held, const LayerSpec& spec
   }
   held.layer->StartAbsent(layer::FindStartFiles(held.layer->index()), oci::FetchClass::kPrefetch,
                           deps_.scheduler.RoundTripBytes(spec.host()));
-  if (!is_for_build && deps_.policy.background) {
+  // Of a layer that was here before a start has probably brought them, and at a restart of the node
+  // nobody is to be asked.
+  if (!is_for_build && deps_.policy.background && held.is_new) {
     deps_.commands.FetchFrom(held.layer, spec);
   }
 }

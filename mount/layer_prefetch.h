@@ -36,8 +36,8 @@ class LayerPrefetch {
 
   /// What runs needed, the layer's front, or all of it, as the policy says.
   void Begin(const HeldLayer& held, const LayerSpec& spec);
-  /// What any program needs first, of which nothing but the name is known, and for containers what
-  /// the image's command names, if everything is fetched in the background anyhow.
+  /// What any program needs first, of which nothing but the name is known, and of a new layer for
+  /// containers what the image's command names, if all is fetched in the background anyhow.
   void BeginStartFiles(const HeldLayer& held, const LayerSpec& spec);
   /// What is likely to be read by containers, and everything if that is the policy.
   void FetchForContainers(const HeldLayer& held, const LayerSpec& spec);

@@ -141,19 +141,27 @@ TEST_F(LayerPrefetchTest, StartFilesComeFirstOfWhatComesAnyhow) {
     const char* name;
     FetchPolicy policy;
     Reader reader;
+    bool is_new;
     bool come;
     bool come_by_command;
   } cases[] = {
-      {"a container", {.background = true}, Reader::kContainer, true, true},
+      {"a container", {.background = true}, Reader::kContainer, true, true, true},
+      {"one here before", {.background = true}, Reader::kContainer, false, true, false},
       {"an eager one",
        {.background = true, .preference = layer::FetchPreference::kEager},
        Reader::kContainer,
        true,
+       true,
        true},
-      {"no background", {}, Reader::kContainer, false, false},
-      {"no prefetch", {.prefetch = false, .background = true}, Reader::kContainer, false, false},
-      {"a build", {}, Reader::kBuild, true, false},
-      {"a build without prefetch", {.prefetch = false}, Reader::kBuild, false, false},
+      {"no background", {}, Reader::kContainer, true, false, false},
+      {"no prefetch",
+       {.prefetch = false, .background = true},
+       Reader::kContainer,
+       true,
+       false,
+       false},
+      {"a build", {}, Reader::kBuild, true, true, false},
+      {"a build without prefetch", {.prefetch = false}, Reader::kBuild, true, false, false},
   };
   int number = 0;
   for (const auto& c : cases) {
@@ -165,6 +173,7 @@ TEST_F(LayerPrefetchTest, StartFilesComeFirstOfWhatComesAnyhow) {
     blob_->Hold();
     held_.layer = layer_;
     held_.stored = *layers_->Find(layer_->key());
+    held_.is_new = c.is_new;
     LayerSpec spec = For(c.reader);
     spec.image = c.name;
     spec.layer = layer_->key().layer;
