@@ -26,6 +26,7 @@ class CommandFilesTest : public testing_support::LazyLayerFixture {
   };
   void TearDown() override {
     for (const Layer& open : open_) {
+      open.blob->Release();  // what waits there keeps the layer
       open.layer->Close();
     }
   }

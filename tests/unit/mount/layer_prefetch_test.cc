@@ -190,6 +190,7 @@ TEST_F(LayerPrefetchTest, StartFilesComeFirstOfWhatComesAnyhow) {
     network_.RunAll();
     EXPECT_EQ(blob_->requests() > 0, c.come) << c.name;
     EXPECT_EQ(!asked_.empty(), c.come_by_command) << c.name;
+    blob_->Release();  // what waits there keeps the layer
     held_ = {};
   }
 }
