@@ -1,8 +1,8 @@
 #include "layer/command_names.h"
 
-#include <algorithm>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <span>
 #include <string_view>
 

@@ -39,7 +39,7 @@ class CommandFiles {
   explicit CommandFiles(Dependencies dependencies) : deps_(std::move(dependencies)) {}
 
   /// `layer`, which is of the image that `spec` names, is open. Does nothing when the client has
-  /// not said which image it is.
+  /// not said which image it is, or when all of the layer was fetched as a whole.
   void FetchFrom(const std::shared_ptr<layer::LazyLayer>& layer, const LayerSpec& spec);
 
  private:

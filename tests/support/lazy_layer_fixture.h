@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <memory>
-#include <string>
 #include <string_view>
 
 #include "base/executor.h"
@@ -26,7 +25,7 @@ class LazyLayerFixture : public testing::Test {
     ASSERT_TRUE(made.ok()) << made.status();
     blob_ = image_.Add(*made);
     if (!layers_) {
-      auto layers = store::LayerStore::Open(directory_.path() / store_, RealFileSystem());
+      auto layers = store::LayerStore::Open(directory_.path() / "store", RealFileSystem());
       ASSERT_TRUE(layers.ok()) << layers.status();
       layers_ = *std::move(layers);
     }
@@ -45,7 +44,6 @@ class LazyLayerFixture : public testing::Test {
   }
 
   TempDir directory_ = *TempDir::Make("/tmp", "lazy-layer-");
-  std::string store_ = "store";  // its directory's name
   LazyImage image_;
   std::shared_ptr<MemoryBlob> blob_;
   std::unique_ptr<store::LayerStore> layers_;

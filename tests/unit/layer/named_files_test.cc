@@ -5,10 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "layer/file_names.h"
-#include "tests/support/gzip_text.h"
-#include "tests/support/lazy_layer_fixture.h"
-#include "tests/support/tar_builder.h"
+#include "tests/support/layer_of_files_fixture.h"
 
 namespace starling::layer {
 namespace {
@@ -17,31 +14,17 @@ using testing_support::Noise;
 using testing_support::TarFile;
 using Names = std::vector<std::string>;
 
-class NamedFilesTest : public testing_support::LazyLayerFixture {
+class NamedFilesTest : public testing_support::LayerOfFilesFixture {
  protected:
-  /// What is found in a new layer of `files`, by the names of what the ranges are of.
+  /// What is found in a new layer of `files`.
   Names FindIn(NamedFiles& named, const std::vector<TarFile>& files) {
-    testing_support::TarBuilder tar;
-    for (const TarFile& file : files) {
-      tar.Add(file);
-    }
     TearDown();
-    OpenLayer(tar.Finish(), 4096);
+    OpenFiles(files, 4096);
     return FindAgain(named);
   }
   Names FindAgain(NamedFiles& named) {
     found_ = named.FindIn(layer_->index());
-    Names names;
-    for (const FilesOfRange& found : FindFiles(layer_->index(), found_)) {
-      names.push_back(found.first);
-    }
-    return names;
-  }
-  static TarFile File(const std::string& name) {
-    return {.name = name, .content = Noise(10'000, static_cast<unsigned>(name.size()))};
-  }
-  static TarFile Link(const std::string& name, const std::string& target) {
-    return {.name = name, .type = '2', .link_name = target};
+    return NamesOf(found_);
   }
 
   std::vector<DataRange> found_;

@@ -5,37 +5,18 @@
 #include <string>
 #include <vector>
 
-#include "layer/file_names.h"
-#include "tests/support/gzip_text.h"
-#include "tests/support/lazy_layer_fixture.h"
-#include "tests/support/tar_builder.h"
+#include "tests/support/layer_of_files_fixture.h"
 
 namespace starling::layer {
 namespace {
 
-using testing_support::Noise;
 using testing_support::TarFile;
 
-class StartFilesTest : public testing_support::LazyLayerFixture {
+class StartFilesTest : public testing_support::LayerOfFilesFixture {
  protected:
-  /// What is found in a layer of `files`, by the names of what the ranges are of.
   std::vector<std::string> FoundIn(const std::vector<TarFile>& files) {
-    testing_support::TarBuilder tar;
-    for (const TarFile& file : files) {
-      tar.Add(file);
-    }
-    OpenLayer(tar.Finish(), 4096);
-    std::vector<std::string> names;
-    for (const FilesOfRange& found : FindFiles(layer_->index(), FindStartFiles(layer_->index()))) {
-      names.push_back(found.first);
-    }
-    return names;
-  }
-  static TarFile File(const std::string& name) {
-    return {.name = name, .content = Noise(10'000, static_cast<unsigned>(name.size()))};
-  }
-  static TarFile Link(const std::string& name, const std::string& target) {
-    return {.name = name, .type = '2', .link_name = target};
+    OpenFiles(files, 4096);
+    return NamesOf(FindStartFiles(layer_->index()));
   }
 };
 

@@ -6,19 +6,16 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "tests/support/gzip_text.h"
-#include "tests/support/lazy_layer_fixture.h"
+#include "tests/support/layer_of_files_fixture.h"
 #include "tests/support/manual_executor.h"
 #include "tests/support/memory_image.h"
-#include "tests/support/tar_builder.h"
 
 namespace starling::mount {
 namespace {
 
-using testing_support::Noise;
 using testing_support::TarFile;
 
-class CommandFilesTest : public testing_support::LazyLayerFixture {
+class CommandFilesTest : public testing_support::LayerOfFilesFixture {
  protected:
   struct Layer {
     std::shared_ptr<layer::LazyLayer> layer;
@@ -31,17 +28,10 @@ class CommandFilesTest : public testing_support::LazyLayerFixture {
     }
   }
   Layer Open(const std::vector<TarFile>& files) {
-    testing_support::TarBuilder tar;
-    for (const TarFile& file : files) {
-      tar.Add(file);
-    }
-    OpenLayer(tar.Finish(), 1 << 20);
+    OpenFiles(files, 1 << 20);
     open_.push_back({.layer = std::exchange(layer_, nullptr), .blob = blob_});
     open_.back().blob->Hold();
     return open_.back();
-  }
-  static TarFile File(const std::string& name, size_t size_bytes = 10'000) {
-    return {.name = name, .content = Noise(size_bytes, static_cast<unsigned>(name.size()))};
   }
   /// An image with this command.
   LayerSpec ImageOf(const std::string& command) {
@@ -98,8 +88,7 @@ TEST_F(CommandFilesTest, ComeFromLayersOpenedBeforeAndAfterTheConfiguration) {
 TEST_F(CommandFilesTest, ALinkLeadsToALayerThatWasLookedAtBefore) {
   const LayerSpec spec = ImageOf(R"("python3")");
   const Layer file = Open({File("opt/python3.11")});
-  const Layer link =
-      Open({{.name = "usr/bin/python3", .type = '2', .link_name = "/opt/python3.11"}});
+  const Layer link = Open({Link("usr/bin/python3", "/opt/python3.11")});
   FetchFrom(file, spec);
   executor_.RunAll();
   EXPECT_FALSE(IsRequested(file, "opt/python3.11"));

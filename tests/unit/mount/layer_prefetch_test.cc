@@ -134,9 +134,6 @@ TEST_F(LayerPrefetchTest, WhatTheOperatorWantsGoesBeforeWhatIsKept) {
 // The layers have the landmark by which stargz-snapshotter prefetches nothing, as all have that
 // were converted without a run.
 TEST_F(LayerPrefetchTest, StartFilesComeFirstOfWhatComesAnyhow) {
-  testing_support::TarBuilder builder;
-  builder.Add({.name = "etc/ld.so.cache", .content = testing_support::Noise(10'000, 2)});
-  const std::string tar = builder.Finish();
   const struct {
     const char* name;
     FetchPolicy policy;
@@ -163,12 +160,12 @@ TEST_F(LayerPrefetchTest, StartFilesComeFirstOfWhatComesAnyhow) {
       {"a build", {}, Reader::kBuild, true, true, false},
       {"a build without prefetch", {.prefetch = false}, Reader::kBuild, true, false, false},
   };
-  int number = 0;
+  unsigned number = 1;  // of SetUp's content
   for (const auto& c : cases) {
     layer_->Close();
-    layers_.reset();
-    store_ = fmt::format("store{}", ++number);
-    OpenLayer(tar, 4096);
+    testing_support::TarBuilder tar;  // another layer each time, of which nothing is here
+    tar.Add({.name = "etc/ld.so.cache", .content = testing_support::Noise(10'000, ++number)});
+    OpenLayer(tar.Finish(), 4096);
     ASSERT_TRUE(layer_->chunks().no_prefetch());
     blob_->Hold();
     held_.layer = layer_;
