@@ -203,11 +203,7 @@ class Pull {
   Status ReadConfig() {
     BytesSink sink;
     const oci::Descriptor& config = image_.manifest.config;
-    if (config.size_bytes > oci::kMaxConfigBytes) {
-      return MakeError(StatusCode::kResourceExhausted,
-                       fmt::format("the image's configuration has {} bytes, at most {} are read",
-                                   config.size_bytes, oci::kMaxConfigBytes));
-    }
+    RETURN_IF_ERROR(oci::CheckConfigSize(config));
     RETURN_IF_ERROR(Annotate(documents_.ReadBlob(config, sink), "configuration of the image"));
     config_bytes_ = std::move(sink.bytes());
     ASSIGN_OR_RETURN(const oci::ImageConfig parsed, oci::ImageConfig::Parse(config_bytes_));

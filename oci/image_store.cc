@@ -118,12 +118,17 @@ StatusOr<Manifest> ReadManifest(ImageSource& source, const Digest& digest) {
   return Manifest::Parse(raw.bytes, raw.media_type);
 }
 
-StatusOr<ImageConfig> ReadConfig(ImageSource& source, const Descriptor& config) {
+Status CheckConfigSize(const Descriptor& config) {
   if (config.size_bytes > kMaxConfigBytes) {
     return MakeError(StatusCode::kResourceExhausted,
                      fmt::format("the image's configuration has {} bytes, at most {} are read",
                                  config.size_bytes, kMaxConfigBytes));
   }
+  return OkStatus();
+}
+
+StatusOr<ImageConfig> ReadConfig(ImageSource& source, const Descriptor& config) {
+  RETURN_IF_ERROR(CheckConfigSize(config));
   BytesSink sink;
   RETURN_IF_ERROR(source.ReadBlob(config, sink));
   return ImageConfig::Parse(sink.bytes());

@@ -113,6 +113,8 @@ StatusOr<SelectedImage> SelectImage(ImageSource& source, const Platform& platfor
 
 /// The manifest of one image, by its digest. Blocks.
 StatusOr<Manifest> ReadManifest(ImageSource& source, const Digest& digest);
+/// kResourceExhausted for a configuration of more than kMaxConfigBytes.
+Status CheckConfigSize(const Descriptor& config);
 /// An image's configuration, of kMaxConfigBytes at most. Blocks.
 StatusOr<ImageConfig> ReadConfig(ImageSource& source, const Descriptor& config);
 
