@@ -52,7 +52,7 @@ std::vector<std::string> WordsOf(std::span<const std::string> command) {
 }
 
 std::string PathOf(const oci::ImageConfig& config) {
-  constexpr std::string_view kName = "PATH=";
+  static constexpr std::string_view kName = "PATH=";
   const auto found = std::ranges::find_if(
       config.environment(), [](const std::string& entry) { return entry.starts_with(kName); });
   return found == config.environment().end() ? std::string(kDefaultPath)
