@@ -19,11 +19,15 @@ set(precompiled_headers <algorithm> <array> <atomic> <charconv> <chrono> <filesy
   <map> <memory> <optional> <set> <span> <sstream> <string> <string_view> <thread> <utility> <variant> <vector>
   <absl/status/status.h> <absl/status/statusor.h>)
 # Tests are compiled more often than they run: nothing of theirs is worth optimising.
-set(test_options $<$<CXX_COMPILER_ID:GNU>:-O0>)
+set(test_options -O0)
 if(STARLING_PRECOMPILED_HEADERS)
-  # ccache needs the first to see what a precompiled header was made of; the second is set by some libraries only, and
-  # what was parsed with it is of no use without.
-  add_compile_options(-fpch-preprocess -pthread)
+  # For ccache to see what a precompiled header was made of.
+  add_compile_options($<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess> "$<$<CXX_COMPILER_ID:Clang>:SHELL:-Xclang -fno-pch-timestamp>")
+  # Set by some libraries only, and what was parsed with it is of no use without.
+  add_compile_options(-pthread)
+  # g++ collects its garbage, a walk through all that was parsed beforehand, whenever its heap has doubled: from the size of
+  # such a header on. Never, below this size in KiB, which saves a tenth of its time.
+  add_compile_options($<$<CXX_COMPILER_ID:GNU>:--param=ggc-min-heapsize=1000000>)
   file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/precompiled.cc" CONTENT "")
   foreach(kind modules tests)
     add_library(starling_precompiled_${kind} OBJECT "${PROJECT_BINARY_DIR}/precompiled.cc")
@@ -167,6 +171,7 @@ function(starling_fuzz)
     target_include_directories(${F_NAME}_replay PRIVATE "${PROJECT_SOURCE_DIR}")
     add_dependencies(sanitized_tests ${F_NAME}_replay)
     add_test(NAME fuzz-replay.${F_NAME} COMMAND ${F_NAME}_replay ${corpus})
-    set_tests_properties(fuzz-replay.${F_NAME} PROPERTIES LABELS fuzz-replay TIMEOUT 120)
+    set_tests_properties(fuzz-replay.${F_NAME} PROPERTIES LABELS fuzz-replay TIMEOUT 120
+      ENVIRONMENT "${STARLING_TEST_ENVIRONMENT}")
   endif()
 endfunction()

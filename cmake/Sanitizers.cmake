@@ -6,5 +6,10 @@ if(STARLING_SANITIZE)
   endif()
   if(STARLING_SANITIZE MATCHES "thread")
     set(STARLING_TEST_ENVIRONMENT "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/sanitizers/tsan.supp")
+  elseif(STARLING_TESTS AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    # Without it clang's reports are addresses.
+    find_program(LLVM_SYMBOLIZER llvm-symbolizer-19 REQUIRED)
+    set(STARLING_TEST_ENVIRONMENT "ASAN_OPTIONS=external_symbolizer_path=${LLVM_SYMBOLIZER}"
+      "UBSAN_OPTIONS=external_symbolizer_path=${LLVM_SYMBOLIZER}:print_stacktrace=1")
   endif()
 endif()

@@ -11,7 +11,7 @@ build=(ca-certificates ccache cmake g++ git make ninja-build pkg-config protobuf
 run=(containerd runc)
 test=(attr buildah busybox-static bzip2 chromium clang-19 clang-format-19 clang-tidy-19 curl debhelper debootstrap docker-registry
   erofs-utils fakeroot fish golang-go iproute2 jq libbenchmark-dev libclang-rt-19-dev libfuzzer-19-dev libgmock-dev
-  libcap2-bin libgtest-dev lintian man-db openssl patchelf procps python3 python3-pip python3-prometheus-client python3-pytest skopeo systemd umoci xfsprogs
+  libcap2-bin libgtest-dev lintian llvm-19 man-db openssl patchelf procps python3 python3-pip python3-prometheus-client python3-pytest skopeo systemd umoci xfsprogs
   xz-utils zsh zstd)
 
 missing=()
