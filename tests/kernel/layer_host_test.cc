@@ -754,10 +754,10 @@ TEST_P(LayerHostTest, SharesOneLayerUnderTwoNumbers) {
 
 TEST_P(LayerHostTest, WhatAnotherLayerHoldsIsNotFetchedAgain) {
   constexpr std::string_view kEightOfTen = R"sh(
-    cd "$TREE"; for i in $(seq 8); do seq ${i}000000 ${i}300000 | tac > common-$i; done;
+    cd "$TREE"; for i in $(seq 8); do seq ${i}000000 ${i}080000 | tac > common-$i; done;
   )sh";
   const auto with = [&](int first, int last) {
-    return fmt::format("{} for i in $(seq {} {}); do seq ${{i}}400000 ${{i}}700000 > own-$i; done",
+    return fmt::format("{} for i in $(seq {} {}); do seq ${{i}}400000 ${{i}}480000 > own-$i; done",
                        kEightOfTen, first, last);
   };
   const LazyLayerBlob one = MakeLayer("one", with(11, 12));
