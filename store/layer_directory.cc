@@ -25,17 +25,21 @@ uint64_t DataFileBytes(const LayerInfo& info) {
   return (info.data_size_bytes + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
 }
 
-Status WriteNewFile(FileSystem& files, const std::filesystem::path& path, ByteSpan bytes,
-                    mode_t mode) {
-  ASSIGN_OR_RETURN(const UniqueFd fd, files.Open(path, O_WRONLY | O_CREAT | O_EXCL, mode));
+StatusOr<UniqueFd> WriteNewFile(FileSystem& files, const std::filesystem::path& path,
+                                ByteSpan bytes, mode_t mode) {
+  ASSIGN_OR_RETURN(UniqueFd fd, files.Open(path, O_WRONLY | O_CREAT | O_EXCL, mode));
   RETURN_IF_ERROR(Annotate(files.WriteAt(fd.get(), 0, bytes), path.string()));
+  return fd;
+}
+
+Status WriteOnce(FileSystem& files, const std::filesystem::path& path, ByteSpan bytes) {
+  ASSIGN_OR_RETURN(const UniqueFd fd, WriteNewFile(files, path, bytes, kWrittenOnce));
   return Annotate(files.SyncData(fd.get()), path.string());
 }
 
 Status MakeDataFile(FileSystem& files, const std::filesystem::path& path, uint64_t size_bytes) {
   ASSIGN_OR_RETURN(const UniqueFd fd, files.Open(path, O_WRONLY | O_CREAT | O_EXCL, kPrivate));
-  RETURN_IF_ERROR(Annotate(files.Resize(fd.get(), size_bytes), path.string()));
-  return Annotate(files.SyncData(fd.get()), path.string());
+  return Annotate(files.Resize(fd.get(), size_bytes), path.string());
 }
 
 StatusOr<MappedFile> MapWrittenOnce(FileSystem& files, const std::filesystem::path& path,
@@ -68,6 +72,13 @@ StatusOr<Bytes> ReadMap(FileSystem& files, const std::filesystem::path& path, ui
   return otherwise;
 }
 
+/// Whether `boot_id` was running when the layer was used last.
+bool WasUsedIn(FileSystem& files, const std::filesystem::path& directory,
+               std::string_view boot_id) {
+  const auto boot_before = ReadFile(files, directory / kBootFile, kMaxBootIdBytes);
+  return boot_before.ok() && AsText(*boot_before) == boot_id;
+}
+
 /// Takes back what another boot of the machine may have lost, until it is verified. Returns what is
 /// to be verified now, or since an earlier boot.
 StatusOr<Bytes> DoubtWhatPowerLossMayHaveTaken(FileSystem& files,
@@ -80,9 +91,7 @@ StatusOr<Bytes> DoubtWhatPowerLossMayHaveTaken(FileSystem& files,
   const Bytes all = PresenceMap::Full(chunk_count, 0);
   ASSIGN_OR_RETURN(const Bytes present,
                    ReadMap(files, directory / kPresentFile, chunk_count, Bytes()));
-  const auto boot_before = ReadFile(files, directory / kBootFile, kMaxBootIdBytes);
-  const bool is_same_boot = boot_before.ok() && AsText(*boot_before) == boot_id;
-  if (is_same_boot && !present.empty()) {
+  if (!present.empty() && WasUsedIn(files, directory, boot_id)) {
     return doubtful;
   }
   PresenceMap::Join(doubtful, present.empty() ? all : present);
@@ -96,15 +105,16 @@ StatusOr<Bytes> DoubtWhatPowerLossMayHaveTaken(FileSystem& files,
   return doubtful;
 }
 
-/// Forces what it writes to the disk.
+/// Forces to the disk what the layer cannot be opened without. The rest is of the running boot:
+/// another one trusts it as far as checkpoints go.
 Status WriteAllButData(FileSystem& files, const std::filesystem::path& path,
                        const LayerRecord& record, ByteSpan index, ByteSpan chunk_table,
                        std::string_view boot_id, ByteSpan present) {
-  RETURN_IF_ERROR(WriteNewFile(files, path / kIndexFile, index, kWrittenOnce));
-  RETURN_IF_ERROR(WriteNewFile(files, path / kChunkTableFile, chunk_table, kWrittenOnce));
-  RETURN_IF_ERROR(WriteNewFile(files, path / kPresentFile, present, kPrivate));
-  RETURN_IF_ERROR(WriteNewFile(files, path / kBootFile, AsBytes(boot_id), kPrivate));
-  RETURN_IF_ERROR(WriteNewFile(files, path / kRecordFile, AsBytes(record.ToJson()), kWrittenOnce));
+  RETURN_IF_ERROR(WriteOnce(files, path / kIndexFile, index));
+  RETURN_IF_ERROR(WriteOnce(files, path / kChunkTableFile, chunk_table));
+  RETURN_IF_ERROR(WriteNewFile(files, path / kPresentFile, present, kPrivate).status());
+  RETURN_IF_ERROR(WriteNewFile(files, path / kBootFile, AsBytes(boot_id), kPrivate).status());
+  RETURN_IF_ERROR(WriteOnce(files, path / kRecordFile, AsBytes(record.ToJson())));
   return SyncDirectory(files, path);
 }
 
@@ -152,10 +162,15 @@ StatusOr<LayerDirectory> LayerDirectory::Open(FileSystem& files, const std::file
                    MapWrittenOnce(files, path / kChunkTableFile, directory.record.chunk_table));
   ASSIGN_OR_RETURN(directory.data_for_writing, files.Open(path / kDataFile, O_WRONLY, 0));
   ASSIGN_OR_RETURN(directory.data_for_reading, files.Open(path / kDataFile, O_RDONLY, 0));
-  RETURN_IF_ERROR(
-      CheckFileSize(directory.data_for_reading.get(), path / kDataFile, DataFileBytes(info)));
   ASSIGN_OR_RETURN(directory.synced, ReadMap(files, path / kSyncedFile, info.chunk_count,
                                              PresenceMap::Empty(info.chunk_count)));
+  // The first checkpoint forces its size to the disk.
+  if (CountPresent(directory.synced) == 0 && !WasUsedIn(files, path, boot_id)) {
+    RETURN_IF_ERROR(Annotate(files.Resize(directory.data_for_writing.get(), DataFileBytes(info)),
+                             path.string()));
+  }
+  RETURN_IF_ERROR(
+      CheckFileSize(directory.data_for_reading.get(), path / kDataFile, DataFileBytes(info)));
   ASSIGN_OR_RETURN(directory.doubtful, DoubtWhatPowerLossMayHaveTaken(files, path, directory.synced,
                                                                       info.chunk_count, boot_id));
   ASSIGN_OR_RETURN(directory.present,

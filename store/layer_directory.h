@@ -31,13 +31,13 @@ struct LayerDirectory {
   Bytes synced;    // what present.synced holds
   Bytes doubtful;  // a map of chunks whose bytes may be there, but are not proven to be
 
-  /// Fills the empty directory `path` and forces it to the disk.
+  /// Fills the empty directory `path` and forces to the disk what Open needs after a loss of power.
   /// `boot_id` names the running boot of the machine.
   static Status Write(FileSystem& files, const std::filesystem::path& path,
                       const LayerRecord& record, ByteSpan index, ByteSpan chunk_table,
                       std::string_view boot_id);
   /// The same where `data` is the data file, in place already, with all of the layer in it:
-  /// `data_bytes` bytes of chunks. The data itself is not forced to the disk: Checkpoint does that.
+  /// `data_bytes` bytes of chunks.
   static Status WriteAround(FileSystem& files, const std::filesystem::path& path,
                             const LayerRecord& record, ByteSpan index, ByteSpan chunk_table,
                             std::string_view boot_id, int data, uint64_t data_bytes);

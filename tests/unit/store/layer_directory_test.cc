@@ -63,11 +63,40 @@ TEST_F(LayerDirectoryTest, OpensWhatItWrote) {
             std::filesystem::perms::owner_read);
 }
 
-TEST_F(LayerDirectoryTest, SyncsEveryFileThenTheDirectory) {
-  const size_t directory_synced = PositionOf(Operation::kSync, path_);
-  for (const char* name : {"index", "chunks", "data", "present", "boot", "layer.json"}) {
-    EXPECT_LT(PositionOf(Operation::kSync, path_ / name), directory_synced) << name;
+TEST_F(LayerDirectoryTest, ForcesToTheDiskOnlyWhatItCannotBeOpenedWithout) {
+  std::vector<std::string> forced;
+  for (const FaultyFileSystem::Call& call : files_.calls()) {
+    if (call.operation == Operation::kSync) {
+      forced.push_back(call.path.lexically_relative(path_));
+    }
   }
+  EXPECT_THAT(forced, testing::ElementsAre("index", "chunks", "layer.json", "."));
+}
+
+TEST_F(LayerDirectoryTest, WhatWasNotForcedToTheDiskMayBeLostWithPower) {
+  for (const char* name : {"data", "present", "boot"}) {
+    SCOPED_TRACE(name);
+    std::filesystem::resize_file(path_ / name, 0);
+    const auto opened = Open(name);
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    EXPECT_EQ(opened->present->present_count(), 0);
+    EXPECT_EQ(std::filesystem::file_size(path_ / "data"), 503808);
+  }
+}
+
+TEST_F(LayerDirectoryTest, DataIsNotShorterInTheSameBootOrAfterACheckpoint) {
+  const auto shorter = [this](std::string_view boot_id) {
+    std::filesystem::resize_file(path_ / "data", 4096);
+    return Open(boot_id).status();
+  };
+  EXPECT_EQ(shorter("boot 1").code(), StatusCode::kDataLoss);
+  std::filesystem::resize_file(path_ / "data", 503808);
+  {
+    auto opened = Open("boot 1");
+    opened->present->Set(1, 10);
+    ASSERT_TRUE(Checkpoint(*opened).ok());
+  }
+  EXPECT_EQ(shorter("boot 2").code(), StatusCode::kDataLoss);
 }
 
 TEST_F(LayerDirectoryTest, ACheckpointSyncsDataBeforeItSaysSo) {
