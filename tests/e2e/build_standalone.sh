@@ -141,7 +141,7 @@ expect "the digest by containerd" \
 starling build prune --address "$CONTAINERD_ADDRESS" --state-dir "$work/by-containerd" >/dev/null
 "$bin/ctr" images rm --sync "$app:2" >/dev/null 2>&1
 expect "snapshots of its own and of ours, after its collector" \
-  "$(snapshots default/) $(snapshots remote/) $(snapshots standalone/)" "0 0 $ours"
+  "$(snapshots "$CONTAINERD_NAMESPACE/") $(snapshots remote/) $(snapshots standalone/)" "0 0 $ours"
 expect "the digest after that" "$(build -t "$app:1" .)" "$digest"
 
 # Nothing is left in the end.

@@ -3,6 +3,8 @@
 # shellcheck shell=bash disable=SC2034
 
 E2E_PIDS=()
+# Of containerd, for every client: what runc and the kernel know a container by is of the machine, and has its name in it.
+export CONTAINERD_NAMESPACE=e2e-$$
 trap 'exit 143' TERM INT
 
 fail() {
