@@ -42,18 +42,18 @@ void BlobSources::Set(const std::string& image, const std::string& host,
     }
     fresh.push_back(std::move(entry));
   }
-  const auto insert = [&] {
-    std::ranges::move(fresh, std::back_inserter(entries_));
+  const auto insert_into = [&fresh](std::vector<Entry>& entries) {
+    std::ranges::move(fresh, std::back_inserter(entries));
     fresh.clear();
   };
   for (const Entry& entry : old) {
     if (entry.source.image == image) {
-      insert();  // all of them, where the first was
+      insert_into(entries_);  // all of them, where the first was
     } else {
       entries_.push_back(entry);
     }
   }
-  insert();
+  insert_into(entries_);
   if (entries_.size() > kMaxSources) {
     // Those of the image stay.
     for (auto entry = entries_.begin(); entry != entries_.end() && entries_.size() > kMaxSources;) {

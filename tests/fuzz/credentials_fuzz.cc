@@ -58,7 +58,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   if (const auto registry = ParseEcrHost(text); registry && !registry->is_public) {
     Check(registry->account.size() == 12 &&
-          text.ends_with("s.com") | text.ends_with(".cn") | text.ends_with(".aws"));
+          (text.ends_with("s.com") || text.ends_with(".cn") || text.ends_with(".aws")));
   }
   if (const auto secret = ParseSecret(bytes); secret.ok() && !secret->login.anonymous()) {
     Check(!secret->login.password.empty());

@@ -67,7 +67,7 @@ class Echo : public grpc::CallbackGenericService {
   class Call : public grpc::ServerGenericBidiReactor {
    public:
     Call(Echo& echo, grpc::GenericCallbackServerContext& context)
-        : echo_(echo), context_(context), method_(context.method()) {
+        : echo_(echo), method_(context.method()) {
       for (const auto& [name, value] : context.client_metadata()) {
         if (name == "x-header") {
           MutexLock lock(echo_.mutex_);
@@ -117,7 +117,6 @@ class Echo : public grpc::CallbackGenericService {
     }
 
     Echo& echo_;
-    grpc::GenericCallbackServerContext& context_;
     const std::string method_;
     grpc::ByteBuffer buffer_;
   };

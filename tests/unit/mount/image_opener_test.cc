@@ -286,9 +286,12 @@ TEST_F(ImageOpenerTest, WhatTheClientNamesIsOpenedWithoutAManifest) {
   executor_.RunAll();
   EXPECT_EQ(opened(), "cd") << "b is not named";
   EXPECT_EQ(image.source()->manifests_read(), 0);
-  EXPECT_EQ(specs_.at(0).toc, TestImage::TocOf('c'));
-  EXPECT_EQ(specs_.at(0).manifest, image.digest());
-  EXPECT_EQ(specs_.at(0).reader, Reader::kBuild);
+  {
+    MutexLock lock(mutex_);
+    EXPECT_EQ(specs_.at(0).toc, TestImage::TocOf('c'));
+    EXPECT_EQ(specs_.at(0).manifest, image.digest());
+    EXPECT_EQ(specs_.at(0).reader, Reader::kBuild);
+  }
   LayerSpec second = image.Ask("bcd");
   second.lazy_layers = {{TestImage::LayerOf('c'), TestImage::TocOf('c')}};
   opener->Ask(second);
