@@ -1,10 +1,9 @@
 #!/bin/bash
-# Builds and runs every test, in order of cost: the development build with all labels (unit, fuzz-replay,
-# architecture, kernel, integration, conformance, python, e2e), then those that are one program of ours again
-# under AddressSanitizer + UndefinedBehaviorSanitizer, and the unit tests of modules with threads under
-# ThreadSanitizer.
+# Builds and runs every test: in the development build those of the programs and their surroundings (architecture, tools, kernel,
+# integration, conformance, python, e2e); under AddressSanitizer + UndefinedBehaviorSanitizer all that are one program of ours (unit,
+# fuzz-replay, and kernel and integration again); under ThreadSanitizer the unit tests of modules with threads.
 # The last line counts all of them: "N passed, N failed, N skipped".
-# STARLING_TEST_PHASES picks some of: dev asan tsan.
+# STARLING_TEST_PHASES picks some of: dev asan tsan. Without asan the development build runs the unit tests, too.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,9 +16,15 @@ broken=0
 tsan_targets="unit_base_test unit_erofs_test unit_estargz_test unit_estargz_writer_test unit_fuse_test
   unit_layer_test unit_registry_test unit_store_test"
 
+read -ra phases <<<"${STARLING_TEST_PHASES:-dev asan tsan}"
+case " ${phases[*]} " in
+  *" asan "*) dev_target=system_tests dev_tests=(-LE '^(unit|fuzz-replay)$' -E '_NOT_BUILT$') ;;
+  *) dev_target=all dev_tests=() ;;
+esac
+
 targets_of() {
   case $1 in
-    dev) echo all ;;
+    dev) echo "$dev_target" ;;
     asan) echo sanitized_tests ;;
     tsan) echo "$tsan_targets" ;;
   esac
@@ -48,7 +53,6 @@ run_tests() {
   [ "${PIPESTATUS[0]}" = 0 ] || broken=1
 }
 
-read -ra phases <<<"${STARLING_TEST_PHASES:-dev asan tsan}"
 for phase in "${phases[@]}"; do
   [ -n "$(targets_of "$phase")" ] || { echo "unknown phase $phase" >&2; exit 2; }
 done
@@ -75,7 +79,7 @@ for phase in "${phases[@]}"; do
     continue
   fi
   case $phase in
-    dev) run_tests dev ;;
+    dev) run_tests dev "${dev_tests[@]}" ;;
     asan) run_tests asan -L '^(unit|fuzz-replay|kernel|integration)$' ;;
     # The modules with threads of their own. Debian's gRPC and Abseil are not instrumented, so code that
     # passes their objects between threads shows races that are none.
