@@ -167,7 +167,7 @@ StatusOr<LayerDirectory> LayerDirectory::Open(FileSystem& files, const std::file
   // The first checkpoint forces its size to the disk.
   if (CountPresent(directory.synced) == 0 && !WasUsedIn(files, path, boot_id)) {
     RETURN_IF_ERROR(Annotate(files.Resize(directory.data_for_writing.get(), DataFileBytes(info)),
-                             path.string()));
+                             (path / kDataFile).string()));
   }
   RETURN_IF_ERROR(
       CheckFileSize(directory.data_for_reading.get(), path / kDataFile, DataFileBytes(info)));
