@@ -23,6 +23,7 @@ std::mutex g_starting;  // leaf; of the whole process, as its descriptors are
 /// Borrowed texts as exec wants them.
 std::vector<char*> Pointers(std::vector<std::string>& texts) {
   std::vector<char*> pointers;
+  pointers.reserve(texts.size() + 1);
   for (std::string& text : texts) {
     pointers.push_back(text.data());
   }

@@ -54,6 +54,7 @@ std::string CanonicalPath(std::string_view path) {
 
 std::string CanonicalQuery(const AwsRequest& request) {
   std::vector<std::pair<std::string, std::string>> encoded;
+  encoded.reserve(request.query.size());
   for (const auto& [name, value] : request.query) {
     encoded.emplace_back(PercentEncode(name), PercentEncode(value));
   }

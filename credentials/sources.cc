@@ -70,6 +70,7 @@ PulledCredentials& Sources::AddPulled(std::chrono::seconds max_age, UniqueFd mem
 
 std::vector<registry::CredentialSource*> Sources::in_order() const {
   std::vector<registry::CredentialSource*> sources;
+  sources.reserve(sources_.size());
   for (const auto& source : sources_) {
     sources.push_back(source.get());
   }

@@ -94,6 +94,7 @@ Status BuildDelivery::WriteTar(const BuildOutput& output, const std::filesystem:
 
 Status BuildDelivery::Deliver(build::BaseImages& bases, const std::vector<PlatformBuild>& builds) {
   std::vector<build::BuiltImage> images;
+  images.reserve(builds.size());
   for (const PlatformBuild& one : builds) {
     images.push_back(one.image);
   }

@@ -75,6 +75,7 @@ uint64_t PerSecond(uint64_t bytes, double seconds) {
 
 std::vector<std::string> ReadLines(const ImageActivity& image) {
   std::vector<std::string> lines;
+  lines.reserve(image.longest_waits.size() + image.slow_reads.size());
   for (const layer::NamedWait& wait : image.longest_waits) {
     lines.push_back(
         fmt::format("  {:>8}  waits    {}", TimeText(wait.read.waited), Shown(FileText(wait))));

@@ -151,6 +151,7 @@ CacheRecords RecordsOf(const Tree& tree, const std::vector<CachedResult>& result
 
 std::vector<Tree> LongestTrees(const std::vector<CachedResult>& results) {
   std::vector<const CachedResult*> longest_first;
+  longest_first.reserve(results.size());
   for (const CachedResult& result : results) {
     longest_first.push_back(&result);
   }

@@ -62,7 +62,7 @@ class Copier : public EntryVisitor {
  public:
   Copier(Ownership ownership, UniqueFd destination, std::string name, bool keeps_destination,
          CopyReport& report, const std::stop_token& stop)
-      : ownership_(std::move(ownership)),
+      : ownership_(ownership),
         top_(std::move(destination)),
         name_(std::move(name)),
         keeps_destination_(keeps_destination),

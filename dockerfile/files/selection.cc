@@ -259,6 +259,7 @@ StatusOr<std::unique_ptr<const syntax::IgnoreFile>> ParseExcludes(
     return std::unique_ptr<const syntax::IgnoreFile>();
   }
   std::vector<syntax::IgnorePattern> rules;
+  rules.reserve(patterns.size());
   for (const std::string& pattern : patterns) {
     rules.push_back({.text = pattern, .line = 0});
   }

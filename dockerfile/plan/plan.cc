@@ -758,6 +758,7 @@ class Planner {
       source.files.push_back({.name = file.name, .content = std::move(content)});
     }
     std::vector<std::string> names;
+    names.reserve(source.files.size());
     for (const InlineSource::File& file : source.files) {
       names.push_back(file.name);
     }
@@ -1148,6 +1149,7 @@ class Planner {
       }
     }
     std::vector<std::string> names;
+    names.reserve(ports.size());
     for (const auto& [port, protocol] : ports) {
       names.push_back(fmt::format("{}/{}", port, protocol));
     }

@@ -58,6 +58,7 @@ Checked<LintRule> ParseRule(std::string_view name, Range where) {
     }
   }
   std::vector<std::string_view> names;
+  names.reserve(kRules.size());
   for (const RuleText& rule : kRules) {
     names.push_back(rule.name);
   }

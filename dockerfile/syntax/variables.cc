@@ -32,6 +32,7 @@ std::optional<std::string> Scope::Find(std::string_view name) const {
 
 std::vector<std::string_view> Scope::Names() const {
   std::vector<std::string_view> names;
+  names.reserve(values_.size());
   for (const auto& [name, value] : values_) {
     names.push_back(name);
   }
