@@ -41,6 +41,7 @@ std::string FunctionName(const Command& command) {
 
 std::vector<std::string> NamesOf(const std::vector<Command>& commands) {
   std::vector<std::string> names;
+  names.reserve(commands.size());
   for (const Command& command : commands) {
     names.push_back(command.name.substr(command.name.rfind(' ') + 1));
   }
@@ -130,6 +131,7 @@ std::string BashCompletion(const Command& program) {
     for (const Option& option : command->options) {
       offered.insert(offered.end(), option.names.begin(), option.names.end());
       std::vector<std::string> patterns;
+      patterns.reserve(option.names.size());
       for (const std::string& name : option.names) {
         patterns.push_back(Quoted(command->name + ":" + name));
       }

@@ -82,6 +82,7 @@ bool ErofsPlane::UsesStored(uint64_t number) const {
 std::vector<uint64_t> ErofsPlane::Numbers() const {
   MutexLock lock(mutex_);
   std::vector<uint64_t> numbers;
+  numbers.reserve(shown_.size());
   for (const auto& [number, data] : shown_) {
     numbers.push_back(number);
   }

@@ -45,6 +45,7 @@ LayerSpec LayerBeside(const LayerSpec& first, const oci::Digest& layer, const oc
 /// The lazy layers of `first`'s image as its client says; none when it does not say it of all.
 std::vector<LayerSpec> LayersThatAreNamed(const LayerSpec& first) {
   std::vector<LayerSpec> layers;
+  layers.reserve(first.lazy_layers.size());
   for (const auto& [layer, toc] : first.lazy_layers) {
     layers.push_back(LayerBeside(first, layer, {.digest = toc}, 0));
   }

@@ -8,6 +8,7 @@ namespace {
 
 std::vector<std::string> NamesOf(const std::vector<oci::BlobPlace>& places) {
   std::vector<std::string> names;
+  names.reserve(places.size());
   for (const oci::BlobPlace& place : places) {
     names.push_back(place.name);
   }

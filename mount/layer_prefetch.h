@@ -32,7 +32,7 @@ class LayerPrefetch {
     Executor& disk;  // writes what is decided
   };
   /// Borrows what is in `dependencies`; the tasks on `disk` use this.
-  explicit LayerPrefetch(Dependencies dependencies) : deps_(std::move(dependencies)) {}
+  explicit LayerPrefetch(const Dependencies& dependencies) : deps_(dependencies) {}
 
   /// What runs needed, the layer's front, or all of it, as the policy says.
   void Begin(const HeldLayer& held, const LayerSpec& spec);

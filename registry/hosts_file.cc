@@ -275,6 +275,7 @@ StatusOr<std::vector<HostEntry>> Reader::ReadFile(const toml::table& file) {
   // The parser sorts by name, but the order in the file is that of preference.
   std::ranges::stable_sort(placed, {}, &Placed::line);
   std::vector<HostEntry> hosts;
+  hosts.reserve(placed.size() + 1);
   for (Placed& host : placed) {
     hosts.push_back(std::move(host.entry));
   }

@@ -54,6 +54,7 @@ Status TooMany() {
 
 std::vector<Bytes> ContentsOf(Artifact artifact) {
   std::vector<Bytes> contents;
+  contents.reserve(artifact.parts.size());
   for (ArtifactPart& part : artifact.parts) {
     contents.push_back(std::move(part.content));
   }
