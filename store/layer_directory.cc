@@ -84,14 +84,14 @@ bool WasUsedIn(FileSystem& files, const std::filesystem::path& directory,
 StatusOr<Bytes> DoubtWhatPowerLossMayHaveTaken(FileSystem& files,
                                                const std::filesystem::path& directory,
                                                ByteSpan synced, uint64_t chunk_count,
-                                               std::string_view boot_id) {
+                                               std::string_view boot_id, bool is_same_boot) {
   ASSIGN_OR_RETURN(Bytes doubtful, ReadMap(files, directory / kDoubtfulFile, chunk_count,
                                            PresenceMap::Empty(chunk_count)));
   // What the bytes of all would be does not matter: a map of doubts counts none.
   const Bytes all = PresenceMap::Full(chunk_count, 0);
   ASSIGN_OR_RETURN(const Bytes present,
                    ReadMap(files, directory / kPresentFile, chunk_count, Bytes()));
-  if (!present.empty() && WasUsedIn(files, directory, boot_id)) {
+  if (is_same_boot && !present.empty()) {
     return doubtful;
   }
   PresenceMap::Join(doubtful, present.empty() ? all : present);
@@ -164,15 +164,17 @@ StatusOr<LayerDirectory> LayerDirectory::Open(FileSystem& files, const std::file
   ASSIGN_OR_RETURN(directory.data_for_reading, files.Open(path / kDataFile, O_RDONLY, 0));
   ASSIGN_OR_RETURN(directory.synced, ReadMap(files, path / kSyncedFile, info.chunk_count,
                                              PresenceMap::Empty(info.chunk_count)));
+  const bool is_same_boot = WasUsedIn(files, path, boot_id);
   // The first checkpoint forces its size to the disk.
-  if (CountPresent(directory.synced) == 0 && !WasUsedIn(files, path, boot_id)) {
+  if (!is_same_boot && CountPresent(directory.synced) == 0) {
     RETURN_IF_ERROR(Annotate(files.Resize(directory.data_for_writing.get(), DataFileBytes(info)),
                              (path / kDataFile).string()));
   }
   RETURN_IF_ERROR(
       CheckFileSize(directory.data_for_reading.get(), path / kDataFile, DataFileBytes(info)));
-  ASSIGN_OR_RETURN(directory.doubtful, DoubtWhatPowerLossMayHaveTaken(files, path, directory.synced,
-                                                                      info.chunk_count, boot_id));
+  ASSIGN_OR_RETURN(directory.doubtful,
+                   DoubtWhatPowerLossMayHaveTaken(files, path, directory.synced, info.chunk_count,
+                                                  boot_id, is_same_boot));
   ASSIGN_OR_RETURN(directory.present,
                    PresenceMap::Open(files, path / kPresentFile, info.chunk_count));
   return directory;
