@@ -145,7 +145,7 @@ void AddStepOptions(CLI::App& command, recipe::Recipe& recipe) {
       [steps](const auto& value) { steps->push_back(recipe::Shell{Command("--shell", value)}); });
   AddStepOption(
       command, "--dockerfile-line", "An instruction as in a Dockerfile",
-      [steps](const auto& value) { steps->push_back(recipe::DockerfileLines{{value}, {}, {}}); });
+      [steps](const auto& value) { steps->push_back(recipe::DockerfileLines{{value}, {}}); });
 }
 
 Status PrintRecipe(const recipe::Recipe& recipe, const std::string& form) {

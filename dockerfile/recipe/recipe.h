@@ -225,8 +225,8 @@ struct PythonFunction {
 struct DockerfileLines {
   static constexpr std::string_view kStep = "dockerfile_lines";
   std::vector<std::string> lines;
-  std::optional<std::string> context;
-  std::vector<SecretVariable> secrets;
+  std::optional<std::string> context = {};
+  std::vector<SecretVariable> secrets = {};
   bool operator==(const DockerfileLines&) const = default;
 };
 

@@ -489,14 +489,14 @@ TEST(RenderRecipe, NamesTheStepOfTextThatItRefuses) {
     Step step;
     std::string_view want;
   } cases[] = {
-      {.name = "unknown", .step = DockerfileLines{{"RUM a"}, {}, {}}, .want = "/steps/1: "},
+      {.name = "unknown", .step = DockerfileLines{{"RUM a"}, {}}, .want = "/steps/1: "},
       {.name = "goes on",
-       .step = DockerfileLines{{"RUN a \\"}, {}, {}},
+       .step = DockerfileLines{{"RUN a \\"}, {}},
        .want = "/steps/1: the last line goes on"},
-      {.name = "FROM", .step = DockerfileLines{{"FROM a"}, {}, {}}, .want = "/steps/1/lines: FROM"},
-      {.name = "heredoc", .step = DockerfileLines{{"RUN <<A"}, {}, {}}, .want = "/steps/1: "},
+      {.name = "FROM", .step = DockerfileLines{{"FROM a"}, {}}, .want = "/steps/1/lines: FROM"},
+      {.name = "heredoc", .step = DockerfileLines{{"RUN <<A"}, {}}, .want = "/steps/1: "},
       {.name = "ADD of a context",
-       .step = DockerfileLines{{"ADD a /"}, "c", {}},
+       .step = DockerfileLines{{"ADD a /"}, "c"},
        .want = "/steps/1/lines: ADD has no --from, so a cannot come from the context \"c\""},
       {.name = "long value",
        .step = Env{{{"A", std::string(syntax::kMaxLineBytes, 'a')}}},
