@@ -5,8 +5,10 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 
@@ -55,6 +57,30 @@ class KernelFileSystem : public FileSystem {
       out = out.subspan(static_cast<size_t>(count));
     }
     return OkStatus();
+  }
+
+  StatusOr<size_t> ReadCached(int fd, uint64_t file_offset, std::span<std::byte> out) override {
+    const iovec part{.iov_base = out.data(), .iov_len = out.size()};
+    const ssize_t count = ::preadv2(fd, &part, 1, static_cast<off_t>(file_offset), RWF_NOWAIT);
+    if (count < 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) {
+      return MakeError(StatusCode::kUnimplemented, "the file system always waits");
+    }
+    if (count == 0 && !out.empty()) {
+      return MakeError(StatusCode::kOutOfRange, "read past the end of the file");
+    }
+    // EAGAIN, or an error that ReadAt meets, too.
+    return static_cast<size_t>(std::max<ssize_t>(count, 0));
+  }
+
+  void ReadAhead(int fd, uint64_t file_offset, uint64_t size_bytes) override {
+    // Of a longer range the kernel may take the beginning only: what one request of the device
+    // holds.
+    constexpr uint64_t kStepBytes = uint64_t{128} << 10;
+    for (uint64_t done = 0; done < size_bytes; done += kStepBytes) {
+      ::posix_fadvise(fd, static_cast<off_t>(file_offset + done),
+                      static_cast<off_t>(std::min(kStepBytes, size_bytes - done)),
+                      POSIX_FADV_WILLNEED);
+    }
   }
 
   Status Resize(int fd, uint64_t size_bytes) override {

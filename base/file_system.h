@@ -22,6 +22,12 @@ class FileSystem {
   virtual Status WriteAt(int fd, uint64_t file_offset, ByteSpan bytes) = 0;
   /// Fills `out`, or fails. kOutOfRange when the file ends before.
   virtual Status ReadAt(int fd, uint64_t file_offset, std::span<std::byte> out) = 0;
+  /// Fills `out` as far as the kernel has the bytes in its memory, without waiting for the disk:
+  /// how many of the first ones that are. kOutOfRange when the file ends before the first one,
+  /// kUnimplemented when this file system cannot tell. Source: RWF_NOWAIT in preadv2(2).
+  virtual StatusOr<size_t> ReadCached(int fd, uint64_t file_offset, std::span<std::byte> out) = 0;
+  /// Has the kernel begin to read the range into its memory. Advice: nothing fails.
+  virtual void ReadAhead(int fd, uint64_t file_offset, uint64_t size_bytes) = 0;
   virtual Status Resize(int fd, uint64_t size_bytes) = 0;
   /// fdatasync(2).
   virtual Status SyncData(int fd) = 0;

@@ -295,8 +295,7 @@ bool StoredLayer::is_pinned() const {
 
 Status StoredLayer::Read(uint64_t data_address, std::span<std::byte> out) const {
   RETURN_IF_ERROR(
-      Annotate(state_->files.ReadAt(state_->directory.data_for_reading.get(), data_address, out),
-               data_path().string()));
+      Annotate(state_->reader.Read(data_fd(), data_address, out), data_path().string()));
   // Afterwards: `data_address` was found in the chunk table or the index.
   return CheckFiles();
 }
@@ -307,7 +306,9 @@ Status StoredLayer::ReadFromDisk(uint64_t data_address, std::span<std::byte> out
   ::posix_fadvise(data_fd(), static_cast<off_t>(begin),
                   static_cast<off_t>(BlockBytes(data_address + out.size()) - begin),
                   POSIX_FADV_DONTNEED);
-  return Read(data_address, out);
+  RETURN_IF_ERROR(
+      Annotate(state_->files.ReadAt(data_fd(), data_address, out), data_path().string()));
+  return CheckFiles();
 }
 
 int StoredLayer::data_fd() const { return state_->directory.data_for_reading.get(); }

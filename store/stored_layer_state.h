@@ -6,6 +6,7 @@
 
 #include "base/mutex.h"
 #include "base/shared_mutex.h"
+#include "store/data_reader.h"
 #include "store/layer_directory.h"
 #include "store/layer_store.h"
 
@@ -17,6 +18,7 @@ struct StoredLayer::State {
   std::shared_ptr<const UniqueFd> store_lock;
   std::shared_ptr<RoomShare> room;
   LayerDirectory directory;
+  DataReader reader{files};
   /// Until the file system says otherwise.
   std::atomic<bool> can_share_blocks = true;
   // Held over disk syncs: only checkpoints and a removal wait for it.

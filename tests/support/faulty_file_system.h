@@ -75,6 +75,13 @@ class FaultyFileSystem : public FileSystem {
     RETURN_IF_ERROR(Before({Operation::kRead, PathOf(fd)}));
     return real_.ReadAt(fd, file_offset, out);
   }
+  StatusOr<size_t> ReadCached(int fd, uint64_t file_offset, std::span<std::byte> out) override {
+    RETURN_IF_ERROR(Before({Operation::kRead, PathOf(fd)}));
+    return real_.ReadCached(fd, file_offset, out);
+  }
+  void ReadAhead(int fd, uint64_t file_offset, uint64_t size_bytes) override {
+    real_.ReadAhead(fd, file_offset, size_bytes);
+  }
   Status Resize(int fd, uint64_t size_bytes) override {
     RETURN_IF_ERROR(Before({Operation::kResize, PathOf(fd)}));
     return real_.Resize(fd, size_bytes);

@@ -17,6 +17,8 @@ namespace starling::testing_support {
 
 class LazyLayerFixture : public testing::Test {
  protected:
+  /// That of the store.
+  virtual FileSystem& files() { return RealFileSystem(); }
   /// Sets layer_ to the layer of `tar`, and blob_ to where its bytes come from. Whoever opens
   /// another one closes the layer before.
   void OpenLayer(std::string_view tar, uint64_t chunk_size_bytes,
@@ -25,7 +27,7 @@ class LazyLayerFixture : public testing::Test {
     ASSERT_TRUE(made.ok()) << made.status();
     blob_ = image_.Add(*made);
     if (!layers_) {
-      auto layers = store::LayerStore::Open(directory_.path() / "store", RealFileSystem());
+      auto layers = store::LayerStore::Open(directory_.path() / "store", files());
       ASSERT_TRUE(layers.ok()) << layers.status();
       layers_ = *std::move(layers);
     }

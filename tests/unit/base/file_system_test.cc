@@ -52,6 +52,31 @@ TEST_F(FileSystemTest, ThoseWhoReplaceAFileAtOnceDoNotDisturbEachOther) {
   EXPECT_EQ(std::distance(begin(entries), end(entries)), 1);
 }
 
+TEST_F(FileSystemTest, TellsWhatIsInMemory) {
+  const auto path = directory_.path() / "data";
+  const std::string content(1 << 20, 'c');
+  ASSERT_TRUE(WriteFileAtomically(files_, path, AsBytes(content), 0600).ok());
+  const auto file = files_.Open(path, O_RDONLY, 0);
+  ASSERT_TRUE(file.ok()) << file.status();
+  Bytes out(content.size());
+  const auto cached = [&] { return *files_.ReadCached(file->get(), 0, out); };
+  EXPECT_EQ(cached(), content.size()) << "just written";
+  EXPECT_EQ(AsText(out), content);
+  EXPECT_EQ(files_.ReadCached(file->get(), content.size(), out).status().code(),
+            StatusCode::kOutOfRange);
+
+  ASSERT_EQ(::posix_fadvise(file->get(), 0, 0, POSIX_FADV_DONTNEED), 0);
+  std::byte last{};
+  if (*files_.ReadCached(file->get(), content.size() - 1, {&last, 1}) == 1) {
+    GTEST_SKIP() << "the temporary directory is in memory";
+  }
+  files_.ReadAhead(file->get(), 0, content.size());
+  while (cached() < content.size()) {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(AsText(out), content);
+}
+
 TEST_F(FileSystemTest, WhatACrashLeftOfAFileIsReplaced) {
   const auto path = directory_.path() / "file";
   std::ofstream(path.string() + ".new") << "left, and longer";
