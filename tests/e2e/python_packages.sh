@@ -107,7 +107,7 @@ def say():
 
 debian_image = starling.Image.from_registry(f"{registry}/base:1", add_python="3.12")
 if project == f"{work}/uv":
-    debian_image.uv_sync(project).run("cat", "/.uv/uv.lock", options=["-q", *options])
+    debian_image.uv_sync(project).run("cat", "/.uv/uv.lock", options=options)
 else:
     image = debian_image.pip_install_from_requirements(f"{project}/requirements.txt")
     image = image.pip_install_from_pyproject(f"{project}/pyproject.toml", ["more"])
@@ -155,7 +155,7 @@ wait "$uv_pid" || fail "$(tail -n 20 "$work/uv.log")"
 expect_match "poetry's own installation" "$(cat "$work/poetry.log")" "RUN .*python -m pip install poetry"
 expect_match "what poetry does" "$(cat "$work/poetry.log")" "Installing tabulate"
 
-# Whichever of the three builds was first has fetched it for all.
+# Whichever build needed it first has fetched it for all; none of those that need it is quiet.
 expect_match "uv's origin" "$(cat "$work"/{python,uv,poetry}.log)" "uv from https://files.pythonhosted.org/packages/.*/uv-0.13.9-"
 # locked FILE NAME: how a package stands in a lock, without digits of digests.
 locked() {
