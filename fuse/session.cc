@@ -141,37 +141,77 @@ class Session::Workers {
     sigemptyset(&wake);
     sigaddset(&wake, WakeSignal());
     pthread_sigmask(SIG_UNBLOCK, &wake, nullptr);
-    const auto buffer = std::make_unique_for_overwrite<std::byte[]>(Connection::kReceiveBytes);
-    while (!stopping_.load(std::memory_order_relaxed)) {
-      const ssize_t size = ::read(connection_->fd(), buffer.get(), Connection::kReceiveBytes);
-      if (size > 0) {
-        pace_.OnRequest(SystemClock().Now());
-        connection_->Process({buffer.get(), static_cast<size_t>(size)});
-        AwaitSoon();
-      } else if (size == 0 || (errno != EINTR && errno != EAGAIN && errno != ENOENT)) {
-        // ENODEV: unmounted. ENOENT is a request that was interrupted before it was read.
-        if (size == 0 || errno != ENODEV) {
-          log::Error("fuse: the device cannot be read", {{"error", strerror(errno)}});
-        }
-        return;
+    const auto memory = std::make_unique_for_overwrite<std::byte[]>(Connection::kReceiveBytes);
+    const std::span<std::byte> buffer{memory.get(), Connection::kReceiveBytes};
+    bool is_mounted = true;
+    while (is_mounted && !stopping_.load(std::memory_order_relaxed)) {
+      if (pace_.IsServedAlone(SystemClock().Now())) {
+        std::this_thread::sleep_for(kNap);
+        continue;
+      }
+      is_mounted = Answer(buffer);
+      if (is_mounted && is_another_processor_ && pace_.BeginWatch()) {
+        is_mounted = Watch(buffer);
+        pace_.EndWatch();
       }
     }
   }
 
-  /// Waits for the next request awake, if requests follow each other quickly. Whoever else wants
-  /// the processor has it.
-  void AwaitSoon() {
-    const auto answered = SystemClock().Now();
-    pace_.OnAnswered(answered);
-    if (!is_another_processor_ || !pace_.BeginWatch()) {
-      return;
+  /// Waits for a request and answers it. False when no more can come.
+  bool Answer(std::span<std::byte> buffer) {
+    const ssize_t size = ::read(connection_->fd(), buffer.data(), buffer.size());
+    if (size > 0) {
+      pace_.OnRequest(SystemClock().Now());
+      connection_->Process(buffer.first(static_cast<size_t>(size)));
+      pace_.OnAnswered(SystemClock().Now());
+      return true;
     }
-    pollfd asked{.fd = connection_->fd(), .events = POLLIN, .revents = 0};
-    while (::poll(&asked, 1, 0) == 0 && SystemClock().Now() - answered < RequestPace::kSoon) {
-      ::sched_yield();
+    // ENOENT is a request that was interrupted before it was read.
+    if (size < 0 && (errno == EINTR || errno == EAGAIN || errno == ENOENT)) {
+      return true;
     }
-    pace_.EndWatch();
+    // ENODEV: unmounted.
+    if (size == 0 || errno != ENODEV) {
+      log::Error("fuse: the device cannot be read", {{"error", strerror(errno)}});
+    }
+    return false;
   }
+
+  /// Answers as long as requests follow quickly, one at a time. False when no more can come.
+  bool Watch(std::span<std::byte> buffer) {
+    while (!stopping_.load(std::memory_order_relaxed) && AwaitSoon()) {
+      if (!Answer(buffer)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /// Waits awake. Whoever else wants the processor has it. False when nothing came soon, or more
+  /// came at once than one should answer.
+  bool AwaitSoon() {
+    pollfd asked{.fd = connection_->fd(), .events = POLLIN, .revents = 0};
+    if (::poll(&asked, 1, 0) != 0) {
+      pace_.OnBacklog();
+      return false;
+    }
+    const auto begun = SystemClock().Now();
+    for (;;) {
+      ::sched_yield();
+      const bool is_asked = ::poll(&asked, 1, 0) != 0;
+      const auto now = SystemClock().Now();
+      if (is_asked) {
+        pace_.OnCalm(now);
+        return true;
+      }
+      if (now - begun >= RequestPace::kSoon) {
+        return false;
+      }
+    }
+  }
+
+  /// So often threads look whether another one still serves alone.
+  static constexpr std::chrono::milliseconds kNap{1};
 
   const std::shared_ptr<Connection> connection_;
   /// Who asks needs one, too.

@@ -15,6 +15,7 @@
 #include "base/user_namespace.h"
 #include "fuse/mount_table.h"
 #include "fuse/read_ahead.h"
+#include "tests/support/faulty_file_system.h"
 #include "tests/support/file_tree.h"
 #include "tests/support/lazy_layer_fixture.h"
 #include "tests/support/private_mounts.h"
@@ -178,6 +179,47 @@ TEST_F(SessionTest, ASignalThatKillsNobodyIsNoError) {
   int status = 0;
   EXPECT_EQ(::waitpid(child, &status, 0), child);
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+class SlowDiskTest : public SessionTest {
+ protected:
+  FileSystem& files() override { return files_; }
+
+  testing_support::FaultyFileSystem files_;
+};
+
+TEST_F(SlowDiskTest, OthersServeWhileTheOneThatServesAloneWaitsForTheDisk) {
+  {
+    const auto first = Session::Mount(Options(), operations_);
+    ASSERT_TRUE(first.ok()) << first.status();
+    ASSERT_EQ(ReadWhole(MountPoint() / "3/d/a"), std::string(5000, 'a')) << "held from now on";
+  }
+  std::promise<void> may_read;
+  std::atomic<bool> waits = false;
+  files_.set_hook([&, read = may_read.get_future().share()](const auto& call) {
+    if (call.operation == testing_support::FaultyFileSystem::Operation::kRead &&
+        call.path.filename() == "data" && !waits.exchange(true)) {
+      read.wait();
+    }
+    return OkStatus();
+  });
+  auto session = Session::Mount(Options(), operations_);
+  ASSERT_TRUE(session.ok()) << session.status();
+  // One question after the other, each of them the kernel's, too.
+  const auto ask = [&](std::string_view kind) {
+    for (int i = 0; i < 1000; ++i) {
+      EXPECT_FALSE(std::filesystem::exists(MountPoint() / "3/d" / fmt::format("{}{}", kind, i)));
+    }
+  };
+  ask("before");
+  auto reader = std::async(std::launch::async, [&] { return ReadWhole(MountPoint() / "3/d/a"); });
+  while (!waits.load()) {
+    ask(fmt::format("meanwhile-{}-", std::chrono::steady_clock::now().time_since_epoch().count()));
+  }
+  ask("afterwards");
+  EXPECT_EQ(reader.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
+  may_read.set_value();
+  EXPECT_EQ(reader.get(), std::string(5000, 'a'));
 }
 
 TEST_F(SessionTest, SetsHowFarTheKernelReadsAhead) {

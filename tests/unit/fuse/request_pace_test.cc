@@ -78,5 +78,38 @@ TEST_F(RequestPaceTest, NoMoreThanOneStaysAwake) {
   EXPECT_TRUE(pace_.BeginWatch());
 }
 
+TEST_F(RequestPaceTest, OneServesAloneWhileNobodyHasToWaitForIt) {
+  const auto serves_alone = [&] { return pace_.IsServedAlone(clock_.Now()); };
+  const auto calm = [&](int times) {
+    for (int i = 0; i < times; ++i) {
+      EXPECT_FALSE(serves_alone()) << i;
+      pace_.OnCalm(clock_.Now());
+    }
+  };
+  Request(std::chrono::hours(1));
+  Request(microseconds(10));
+  ASSERT_TRUE(pace_.BeginWatch());
+  calm(RequestPace::kCalm);
+  EXPECT_TRUE(serves_alone());
+  clock_.Advance(RequestPace::kStall - microseconds(1));
+  EXPECT_TRUE(serves_alone());
+  clock_.Advance(microseconds(1));
+  EXPECT_FALSE(serves_alone()) << "it is held up";
+
+  pace_.OnCalm(clock_.Now());
+  EXPECT_TRUE(serves_alone());
+  pace_.EndWatch();
+  EXPECT_FALSE(serves_alone()) << "it sleeps, as the others do";
+
+  ASSERT_TRUE(pace_.BeginWatch());
+  pace_.OnCalm(clock_.Now());
+  EXPECT_TRUE(serves_alone()) << "requests are as calm as before";
+  pace_.OnBacklog();
+  pace_.EndWatch();
+  ASSERT_TRUE(pace_.BeginWatch());
+  calm(RequestPace::kCalm);
+  EXPECT_TRUE(serves_alone());
+}
+
 }  // namespace
 }  // namespace starling::fuse
