@@ -13,6 +13,7 @@
 #include "base/temp_dir.h"
 #include "tests/support/private_mounts.h"
 #include "tests/support/random_tree.h"
+#include "tests/support/read_whole.h"
 
 namespace starling::erofs {
 namespace {
@@ -20,14 +21,10 @@ namespace {
 using testing_support::EnterPrivateMounts;
 using testing_support::KernelKnowsFileSystem;
 using testing_support::Mount;
+using testing_support::ReadWhole;
 using testing_support::Tree;
 using testing_support::TreeGenerator;
 using testing_support::TreeInode;
-
-std::string ReadWhole(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 std::set<std::string> XattrNames(const std::filesystem::path& path) {
   std::string list(65536, '\0');

@@ -10,6 +10,7 @@
 
 #include "base/temp_dir.h"
 #include "tests/support/private_mounts.h"
+#include "tests/support/read_whole.h"
 
 namespace starling::mount {
 namespace {
@@ -35,10 +36,7 @@ class ImageProcessTest : public testing_support::PrivateMountsFixture {
                        .working_directory = "/work"},
                       until);
   }
-  static std::string MountsOf() {
-    std::ifstream file("/proc/self/mountinfo");
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
+  static std::string MountsOf() { return testing_support::ReadWhole("/proc/self/mountinfo"); }
 
   TempDir directory_ = *TempDir::Make(testing::TempDir(), "image-process");
 };
@@ -69,8 +67,7 @@ TEST_F(ImageProcessTest, RunsWithTheImageAsItsRoot) {
     EXPECT_EQ(end->exit_code, c.want);
     EXPECT_FALSE(end->was_reached);
   }
-  std::ifstream plain(Image() / "etc/plain");
-  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(plain), {}), "text");
+  EXPECT_EQ(testing_support::ReadWhole(Image() / "etc/plain"), "text");
   EXPECT_FALSE(std::filesystem::exists(Image() / "work/new"));
   EXPECT_EQ(MountsOf(), mounts);
 }

@@ -5,13 +5,13 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <functional>
-#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
+
+#include "tests/support/read_whole.h"
 
 namespace starling::testing {
 
@@ -21,10 +21,7 @@ inline std::filesystem::path AcceptanceDirectory() {
   return given != nullptr ? given : STARLING_ACCEPTANCE_DIR;
 }
 
-inline std::string ReadWhole(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
+using testing_support::ReadWhole;
 
 inline nlohmann::json ReadJson(const std::filesystem::path& path) {
   return nlohmann::json::parse(ReadWhole(path));

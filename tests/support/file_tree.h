@@ -11,18 +11,14 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <set>
 #include <string>
 #include <vector>
 
-namespace starling::testing_support {
+#include "tests/support/read_whole.h"
 
-inline std::string ReadWhole(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
+namespace starling::testing_support {
 
 /// Runs a shell script that must succeed.
 inline void Shell(const std::string& script) {

@@ -22,6 +22,7 @@
 #include "doctor/machine.h"
 #include "setup/containerd_config.h"
 #include "setup/wanted.h"
+#include "tests/support/read_whole.h"
 
 namespace starling::testing_support {
 
@@ -57,8 +58,8 @@ class PlantedMachine : public doctor::Machine {
         "capabilities = [\"pull\"]\n");
     Put("/etc/nerdctl/nerdctl.toml",
         "snapshotter = \"stargz\"\nhosts_dir = [\"/etc/containerd/certs.d\"]\n");
-    std::ifstream unit(STARLING_SOURCE_DIR "/systemd/starling.service");
-    Put("/etc/systemd/system/starling.service", {std::istreambuf_iterator<char>(unit), {}});
+    Put("/etc/systemd/system/starling.service",
+        ReadWhole(STARLING_SOURCE_DIR "/systemd/starling.service"));
     Put("/proc/sys/fs/fuse/default_request_timeout", "0\n");
     Put("/proc/sys/fs/fuse/max_request_timeout", "0\n");
     Put("/run/starling/starling.sock", "", 0600);
@@ -78,12 +79,7 @@ class PlantedMachine : public doctor::Machine {
     std::ofstream(On(path), std::ios::binary | std::ios::trunc) << text;
     ::chmod(On(path).c_str(), mode);
   }
-  std::string Get(const std::string& path) const {
-    std::ifstream file(On(path), std::ios::binary);
-    std::ostringstream text;
-    text << file.rdbuf();
-    return text.str();
-  }
+  std::string Get(const std::string& path) const { return ReadWhole(On(path)); }
   /// All files, with names, permissions and what they hold.
   std::string Everything() const {
     std::vector<std::string> files;

@@ -2,11 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
-
 #include "base/temp_dir.h"
 #include "tests/support/gunzip.h"
 #include "tests/support/memory_image.h"
+#include "tests/support/read_whole.h"
 #include "tests/support/tar_text.h"
 
 namespace starling::convert {
@@ -25,10 +24,7 @@ class LayerConversionTest : public ::testing::Test {
     NoProgress progress;
     return ConvertLayer(source_, layer, spool_, {.format = format}, progress, "part");
   }
-  std::string Written() const {
-    std::ifstream file(spool_, std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
+  std::string Written() const { return testing_support::ReadWhole(spool_); }
 
   MemoryImageSource source_;
   TempDir dir_ = *TempDir::Make(std::filesystem::temp_directory_path(), "convert-");

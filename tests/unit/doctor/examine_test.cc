@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/support/planted_machine.h"
+#include "tests/support/read_whole.h"
 
 namespace starling::doctor {
 namespace {
@@ -401,8 +402,7 @@ TEST_F(ExamineTest, WhatIsPlantedIsFoundAndCuredByWhatIsPrinted) {
 }
 
 TEST_F(ExamineTest, WhatTheReadmeSaysIsEnough) {
-  std::ifstream file(STARLING_SOURCE_DIR "/README.md");
-  const std::string readme{std::istreambuf_iterator<char>(file), {}};
+  const std::string readme = testing_support::ReadWhole(STARLING_SOURCE_DIR "/README.md");
   const std::string fence = "```toml\n";
   const size_t begin = readme.find(fence + "[proxy_plugins.stargz]");
   ASSERT_NE(begin, std::string::npos);

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/temp_dir.h"
+#include "tests/support/read_whole.h"
 #include "tests/support/session_on_terminal.h"
 
 namespace starling::runc {
@@ -49,10 +50,7 @@ class RunnerTest : public testing::Test {
         },
         stop);
   }
-  std::string Calls() const {
-    std::ifstream file(Path("calls"));
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
+  std::string Calls() const { return testing_support::ReadWhole(Path("calls")); }
 
   std::optional<TempDir> directory_;
   std::string output_;
@@ -135,8 +133,7 @@ TEST_F(RunnerTest, ACommandCanHaveTheTerminal) {
   EXPECT_THAT(session.ShownUntil("ready"), HasSubstr(R"("terminal": true)"));
   session.Type("ab\x03");  // no signal there, but a byte for the command
   EXPECT_EQ(session.Wait(), 6);
-  std::ifstream typed(Path("state/containers/typed"));
-  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(typed), {}), "ab\x03");
+  EXPECT_EQ(testing_support::ReadWhole(Path("state/containers/typed")), "ab\x03");
   EXPECT_FALSE(std::filesystem::exists(Path("state/bundles/shell")));
 }
 

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "base/temp_dir.h"
+#include "tests/support/read_whole.h"
 
 namespace starling::setup {
 namespace {
@@ -26,8 +27,7 @@ class K3sTest : public testing::Test {
     return plans->size();
   }
   std::string Get(const std::string& path) const {
-    std::ifstream file(root_.path() / path.substr(1));
-    return {std::istreambuf_iterator<char>(file), {}};
+    return testing_support::ReadWhole(root_.path() / path.substr(1));
   }
 
   TempDir root_ = *TempDir::Make("/tmp", "k3s-");

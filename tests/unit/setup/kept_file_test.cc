@@ -4,9 +4,9 @@
 #include <sys/stat.h>
 
 #include <fstream>
-#include <sstream>
 
 #include "base/temp_dir.h"
+#include "tests/support/read_whole.h"
 
 namespace starling::setup {
 namespace {
@@ -18,10 +18,7 @@ class KeptFileTest : public testing::Test {
     std::ofstream(path, std::ios::binary) << text;
   }
   static std::string Get(const std::filesystem::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    std::ostringstream text;
-    text << file.rdbuf();
-    return text.str();
+    return testing_support::ReadWhole(path);
   }
   std::vector<std::string> Names() const {
     std::vector<std::string> names;

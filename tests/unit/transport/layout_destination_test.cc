@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "oci/manifest.h"
+#include "tests/support/read_whole.h"
 #include "transport/layout_source.h"
 
 namespace starling::transport {
@@ -39,10 +40,6 @@ class LayoutDestinationTest : public ::testing::Test {
     RETURN_IF_ERROR(to.WriteTopManifest(manifest));
     return manifest.digest;
   }
-  static std::string ReadText(const fs::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
   static StatusOr<oci::Digest> TopOf(std::shared_ptr<const MemberFiles> files,
                                      const std::string& tag) {
     ASSIGN_OR_RETURN(const auto source, LayoutSource::Open(std::move(files), tag, "test"));
@@ -66,8 +63,11 @@ TEST_F(LayoutDestinationTest, WritesALayout) {
   EXPECT_FALSE(fs::exists(layout())) << "nothing is made before something is written";
   const auto written = WriteImage(**destination, "config");
   ASSERT_TRUE(written.ok()) << written.status();
-  EXPECT_EQ(ReadText(layout() / "oci-layout"), R"({"imageLayoutVersion":"1.0.0"})");
-  EXPECT_EQ(ReadText(layout() / "blobs/sha256" / Described("config").digest.Hex()), "config");
+  EXPECT_EQ(testing_support::ReadWhole(layout() / "oci-layout"),
+            R"({"imageLayoutVersion":"1.0.0"})");
+  EXPECT_EQ(
+      testing_support::ReadWhole(layout() / "blobs/sha256" / Described("config").digest.Hex()),
+      "config");
   EXPECT_EQ(*TopOf("v1"), *written);
   EXPECT_EQ(FilesIn(layout() / "blobs/sha256"), 2U) << "no unfinished file stays";
   EXPECT_EQ(FilesIn(layout()), 3U);
@@ -81,19 +81,21 @@ TEST_F(LayoutDestinationTest, KeepsOtherTagsAndReplacesItsOwn) {
   ASSERT_TRUE(first.ok() && second.ok() && untagged.ok() && again.ok());
   EXPECT_EQ(*TopOf("v1"), *again);
   EXPECT_EQ(*TopOf("v2"), *second);
-  const auto index = oci::Index::Parse(AsBytes(ReadText(layout() / "index.json")), "");
+  const auto index =
+      oci::Index::Parse(AsBytes(testing_support::ReadWhole(layout() / "index.json")), "");
   ASSERT_TRUE(index.ok()) << index.status();
   EXPECT_EQ(index->manifests.size(), 3U);
 }
 
 TEST_F(LayoutDestinationTest, KeepsWhatItDoesNotUnderstandInTheIndex) {
   ASSERT_TRUE(WriteImage(**LayoutDestination::Open(layout(), "v1"), "1").ok());
-  std::string index = ReadText(layout() / "index.json");
+  std::string index = testing_support::ReadWhole(layout() / "index.json");
   index.insert(index.size() - 1, R"(,"org.example":{"kept":true})");
   std::ofstream(layout() / "index.json", std::ios::trunc) << index;
   ASSERT_TRUE(WriteImage(**LayoutDestination::Open(layout(), "v2"), "2").ok());
-  EXPECT_NE(ReadText(layout() / "index.json").find(R"("org.example":{"kept":true})"),
-            std::string::npos);
+  EXPECT_NE(
+      testing_support::ReadWhole(layout() / "index.json").find(R"("org.example":{"kept":true})"),
+      std::string::npos);
 }
 
 TEST_F(LayoutDestinationTest, ReferrersAreFoundAndStay) {
@@ -121,7 +123,8 @@ TEST_F(LayoutDestinationTest, ReferrersAreFoundAndStay) {
   }
   const auto other = WriteImage(**LayoutDestination::Open(layout(), ""), "2");
   ASSERT_TRUE(other.ok());
-  const auto index = oci::Index::Parse(AsBytes(ReadText(layout() / "index.json")), "");
+  const auto index =
+      oci::Index::Parse(AsBytes(testing_support::ReadWhole(layout() / "index.json")), "");
   ASSERT_TRUE(index.ok()) << index.status();
   EXPECT_EQ(index->manifests.size(), 3U) << "the referrer once, v1, and the one without a name";
   EXPECT_EQ(*TopOf("v1"), image.digest) << "not what a referrer's annotation calls itself";
@@ -146,7 +149,8 @@ TEST_F(LayoutDestinationTest, TwoWritersLoseNothing) {
   for (std::thread& writer : writers) {
     writer.join();
   }
-  const auto index = oci::Index::Parse(AsBytes(ReadText(layout() / "index.json")), "");
+  const auto index =
+      oci::Index::Parse(AsBytes(testing_support::ReadWhole(layout() / "index.json")), "");
   ASSERT_TRUE(index.ok()) << index.status();
   EXPECT_EQ(index->manifests.size(), 20U);
 }
@@ -198,8 +202,8 @@ TEST_F(LayoutDestinationTest, ArchiveAppearsWholeAndIsReproducible) {
     ASSERT_TRUE(files.ok()) << files.status();
     EXPECT_EQ(*TopOf(std::shared_ptr<const MemberFiles>(std::move(*files)), "v1"),
               ManifestOf(Described("config")).digest);
-    EXPECT_TRUE(run == 0 || ReadText(file) == bytes);
-    bytes = ReadText(file);
+    EXPECT_TRUE(run == 0 || testing_support::ReadWhole(file) == bytes);
+    bytes = testing_support::ReadWhole(file);
   }
   EXPECT_EQ(FilesIn(dir_.path()), 1U) << "no staging directory stays";
 }

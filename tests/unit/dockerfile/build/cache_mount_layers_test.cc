@@ -4,11 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
-#include <sstream>
 
 #include "base/temp_dir.h"
 #include "tests/support/fake_containerd.h"
 #include "tests/support/memory_image.h"
+#include "tests/support/read_whole.h"
 #include "tests/support/tar_builder.h"
 
 namespace starling::dockerfile::build {
@@ -65,9 +65,7 @@ class StoreCacheMountsTest : public ::testing::Test {
     return CacheImport::Open(source_, std::nullopt, bases_);
   }
   static std::string Read(const std::filesystem::path& path) {
-    std::ostringstream content;
-    content << std::ifstream(path, std::ios::binary).rdbuf();
-    return content.str();
+    return testing_support::ReadWhole(path);
   }
 
   const TempDir directory_ = *TempDir::Make("/tmp", "cache-mount-layers-");

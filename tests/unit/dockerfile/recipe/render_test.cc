@@ -3,8 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <sstream>
 
 #include "dockerfile/plan/history.h"
 #include "dockerfile/plan/plan.h"
@@ -12,6 +10,7 @@
 #include "dockerfile/recipe/read.h"
 #include "dockerfile/recipe/write.h"
 #include "dockerfile/syntax/shell_words.h"
+#include "tests/support/read_whole.h"
 
 namespace starling::dockerfile::recipe {
 namespace {
@@ -587,10 +586,7 @@ TEST(RenderRecipe, ADockerfileAsARecipeIsTheSameBuild) {
 
 /// The text between the lines `begin` and "```" of docs/recipe.md.
 std::string FromDocs(const std::string& begin) {
-  std::ifstream file(STARLING_SOURCE_DIR "/docs/recipe.md");
-  std::stringstream text;
-  text << file.rdbuf();
-  const std::string all = text.str();
+  const std::string all = testing_support::ReadWhole(STARLING_SOURCE_DIR "/docs/recipe.md");
   const size_t at = all.find(begin + "\n");
   if (at == std::string::npos) {
     return {};

@@ -3,9 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
 #include <iterator>
 #include <string>
+
+#include "tests/support/read_whole.h"
 
 namespace starling::dockerfile::syntax {
 namespace {
@@ -46,8 +47,7 @@ TEST(ParseDockerfile, TellsWhyThereIsNothingToBuild) {
 }
 
 TEST(ParseDockerfile, ReadsTheExampleOfTheDocumentation) {
-  std::ifstream file(STARLING_SOURCE_DIR "/docs/dockerfile.md");
-  const std::string page{std::istreambuf_iterator<char>(file), {}};
+  const std::string page = testing_support::ReadWhole(STARLING_SOURCE_DIR "/docs/dockerfile.md");
   const std::string opening = "<!-- example -->\n```dockerfile\n";
   const size_t begin = page.find(opening) + opening.size();
   const Dockerfile dockerfile =
