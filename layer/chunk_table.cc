@@ -57,12 +57,16 @@ std::vector<uint32_t> GroupByMember(ChunkTableSpec& spec) {
   for (uint32_t i = 0; i < references.size(); ++i) {
     references[i] = i;
   }
-  std::ranges::sort(references, [&spec](uint32_t a, uint32_t b) {
+  const auto is_before = [&spec](uint32_t a, uint32_t b) {
     const ChunkRecord& left = spec.chunks[a];
     const ChunkRecord& right = spec.chunks[b];
     return std::tie(left.member, left.inner_offset, a) <
            std::tie(right.member, right.inner_offset, b);
-  });
+  };
+  // As they are where a layer's chunks are in the blob's order.
+  if (!std::ranges::is_sorted(references, is_before)) {
+    std::ranges::sort(references, is_before);
+  }
   for (uint32_t i = 0; i < references.size(); ++i) {
     MemberRecord& member = spec.members[spec.chunks[references[i]].member];
     if (member.reference_count++ == 0) {
