@@ -326,6 +326,10 @@ TEST_P(LayerHostTest, CountsAndTellsWhatBecomesOfItsLayers) {
   EXPECT_EQ(now.erofs_over_fuse + now.erofs_stored, GetParam() == DataPlane::kErofs ? 2U : 0U);
   EXPECT_EQ(now.merged_chains, 0U);
 
+  // What is told is of one moment each.
+  while (host_->state().held_bytes < now.total_bytes) {
+    std::this_thread::yield();
+  }
   const auto statuses = host_->status().Layers();
   ASSERT_TRUE(statuses.ok()) << statuses.status();
   ASSERT_EQ(statuses->size(), 2U);
