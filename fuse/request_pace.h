@@ -12,8 +12,8 @@ namespace starling::fuse {
 /// takes. So one stays awake for kSoon, if one of the latest requests came as soon as that after an
 /// answer: after kPatience waits in vain none does until requests follow quickly again. When
 /// kCalm requests came while it was awake, and none of them had to wait for it, it serves alone:
-/// the kernel would wake another thread for each request, in vain. docs/decisions/0054. Threads:
-/// safe.
+/// the kernel would wake another thread for each request, in vain. Source: docs/decisions/0054.
+/// Threads: safe.
 class RequestPace {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
