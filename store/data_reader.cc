@@ -36,24 +36,22 @@ void DataReader::OnWait(int fd, uint64_t region) {
   entered_.store(region, kRelaxed);
   const bool is_nearby = waited_for_.Has(region) || waited_for_.Has(region + 1) ||
                          (region > 0 && waited_for_.Has(region - 1));
-  if (!waited_for_.Has(region)) {
-    waited_for_.Add(region);
-  }
+  waited_for_.Add(region);
   if (is_nearby) {
-    // Whether or not it was: the kernel may have let go of it.
-    files_.ReadAhead(fd, region * kRegionBytes, kRegionBytes);
-    if (!read_ahead_.Has(region)) {
-      read_ahead_.Add(region);
-    }
+    ReadAhead(fd, region);  // again, if it was: the kernel may have let go of it
     ReadAheadAfter(fd, region);
   }
+}
+
+void DataReader::ReadAhead(int fd, uint64_t region) {
+  read_ahead_.Add(region);
+  files_.ReadAhead(fd, region * kRegionBytes, kRegionBytes);
 }
 
 void DataReader::ReadAheadAfter(int fd, uint64_t region) {
   for (uint64_t next = region + 1; next < region + kRegionsAhead; ++next) {
     if (!read_ahead_.Has(next) && !IsInMemory(fd, next)) {
-      read_ahead_.Add(next);
-      files_.ReadAhead(fd, next * kRegionBytes, kRegionBytes);
+      ReadAhead(fd, next);
     }
   }
 }

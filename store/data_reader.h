@@ -26,11 +26,11 @@ class DataReader {
   Status Read(int fd, uint64_t data_address, std::span<std::byte> out);
 
  private:
-  /// The latest of some regions.
+  /// The latest regions that something happened to, each once.
   template <size_t kSize>
-  class Latest {
+  class RecentRegions {
    public:
-    Latest() {
+    RecentRegions() {
       for (auto& region : regions_) {
         region.store(kNone, kRelaxed);
       }
@@ -44,7 +44,9 @@ class DataReader {
       return false;
     }
     void Add(uint64_t region) {
-      regions_[next_.fetch_add(1, kRelaxed) % kSize].store(region, kRelaxed);
+      if (!Has(region)) {
+        regions_[next_.fetch_add(1, kRelaxed) % kSize].store(region, kRelaxed);
+      }
     }
 
    private:
@@ -55,6 +57,7 @@ class DataReader {
   bool IsInMemory(int fd, uint64_t region) const;
   void OnCached(int fd, uint64_t region);
   void OnWait(int fd, uint64_t region);
+  void ReadAhead(int fd, uint64_t region);
   void ReadAheadAfter(int fd, uint64_t region);
 
   static constexpr auto kRelaxed = std::memory_order_relaxed;  // each stands for itself
@@ -63,8 +66,8 @@ class DataReader {
   FileSystem& files_;
   std::atomic<bool> can_tell_ = true;  // until the file system says otherwise
   std::atomic<uint64_t> entered_ = kNone;
-  Latest<16> waited_for_;
-  Latest<32> read_ahead_;
+  RecentRegions<16> waited_for_;
+  RecentRegions<32> read_ahead_;
 };
 
 }  // namespace starling::store
