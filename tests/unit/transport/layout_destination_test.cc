@@ -12,6 +12,8 @@
 namespace starling::transport {
 namespace {
 
+using testing_support::ReadWhole;
+
 namespace fs = std::filesystem;
 
 class LayoutDestinationTest : public ::testing::Test {
@@ -63,11 +65,8 @@ TEST_F(LayoutDestinationTest, WritesALayout) {
   EXPECT_FALSE(fs::exists(layout())) << "nothing is made before something is written";
   const auto written = WriteImage(**destination, "config");
   ASSERT_TRUE(written.ok()) << written.status();
-  EXPECT_EQ(testing_support::ReadWhole(layout() / "oci-layout"),
-            R"({"imageLayoutVersion":"1.0.0"})");
-  EXPECT_EQ(
-      testing_support::ReadWhole(layout() / "blobs/sha256" / Described("config").digest.Hex()),
-      "config");
+  EXPECT_EQ(ReadWhole(layout() / "oci-layout"), R"({"imageLayoutVersion":"1.0.0"})");
+  EXPECT_EQ(ReadWhole(layout() / "blobs/sha256" / Described("config").digest.Hex()), "config");
   EXPECT_EQ(*TopOf("v1"), *written);
   EXPECT_EQ(FilesIn(layout() / "blobs/sha256"), 2U) << "no unfinished file stays";
   EXPECT_EQ(FilesIn(layout()), 3U);
@@ -81,21 +80,19 @@ TEST_F(LayoutDestinationTest, KeepsOtherTagsAndReplacesItsOwn) {
   ASSERT_TRUE(first.ok() && second.ok() && untagged.ok() && again.ok());
   EXPECT_EQ(*TopOf("v1"), *again);
   EXPECT_EQ(*TopOf("v2"), *second);
-  const auto index =
-      oci::Index::Parse(AsBytes(testing_support::ReadWhole(layout() / "index.json")), "");
+  const auto index = oci::Index::Parse(AsBytes(ReadWhole(layout() / "index.json")), "");
   ASSERT_TRUE(index.ok()) << index.status();
   EXPECT_EQ(index->manifests.size(), 3U);
 }
 
 TEST_F(LayoutDestinationTest, KeepsWhatItDoesNotUnderstandInTheIndex) {
   ASSERT_TRUE(WriteImage(**LayoutDestination::Open(layout(), "v1"), "1").ok());
-  std::string index = testing_support::ReadWhole(layout() / "index.json");
+  std::string index = ReadWhole(layout() / "index.json");
   index.insert(index.size() - 1, R"(,"org.example":{"kept":true})");
   std::ofstream(layout() / "index.json", std::ios::trunc) << index;
   ASSERT_TRUE(WriteImage(**LayoutDestination::Open(layout(), "v2"), "2").ok());
-  EXPECT_NE(
-      testing_support::ReadWhole(layout() / "index.json").find(R"("org.example":{"kept":true})"),
-      std::string::npos);
+  EXPECT_NE(ReadWhole(layout() / "index.json").find(R"("org.example":{"kept":true})"),
+            std::string::npos);
 }
 
 TEST_F(LayoutDestinationTest, ReferrersAreFoundAndStay) {
@@ -123,8 +120,7 @@ TEST_F(LayoutDestinationTest, ReferrersAreFoundAndStay) {
   }
   const auto other = WriteImage(**LayoutDestination::Open(layout(), ""), "2");
   ASSERT_TRUE(other.ok());
-  const auto index =
-      oci::Index::Parse(AsBytes(testing_support::ReadWhole(layout() / "index.json")), "");
+  const auto index = oci::Index::Parse(AsBytes(ReadWhole(layout() / "index.json")), "");
   ASSERT_TRUE(index.ok()) << index.status();
   EXPECT_EQ(index->manifests.size(), 3U) << "the referrer once, v1, and the one without a name";
   EXPECT_EQ(*TopOf("v1"), image.digest) << "not what a referrer's annotation calls itself";
@@ -149,8 +145,7 @@ TEST_F(LayoutDestinationTest, TwoWritersLoseNothing) {
   for (std::thread& writer : writers) {
     writer.join();
   }
-  const auto index =
-      oci::Index::Parse(AsBytes(testing_support::ReadWhole(layout() / "index.json")), "");
+  const auto index = oci::Index::Parse(AsBytes(ReadWhole(layout() / "index.json")), "");
   ASSERT_TRUE(index.ok()) << index.status();
   EXPECT_EQ(index->manifests.size(), 20U);
 }
@@ -202,8 +197,8 @@ TEST_F(LayoutDestinationTest, ArchiveAppearsWholeAndIsReproducible) {
     ASSERT_TRUE(files.ok()) << files.status();
     EXPECT_EQ(*TopOf(std::shared_ptr<const MemberFiles>(std::move(*files)), "v1"),
               ManifestOf(Described("config")).digest);
-    EXPECT_TRUE(run == 0 || testing_support::ReadWhole(file) == bytes);
-    bytes = testing_support::ReadWhole(file);
+    EXPECT_TRUE(run == 0 || ReadWhole(file) == bytes);
+    bytes = ReadWhole(file);
   }
   EXPECT_EQ(FilesIn(dir_.path()), 1U) << "no staging directory stays";
 }
