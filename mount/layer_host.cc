@@ -42,6 +42,7 @@
 #include "mount/layer_prefetch.h"
 #include "mount/layer_view.h"
 #include "mount/room_maker.h"
+#include "mount/start_read_ahead.h"
 #include "store/layer_store.h"
 
 namespace starling::mount {
@@ -126,6 +127,7 @@ struct LayerHost::State {
   }
   std::optional<std::filesystem::path> ShowChain(std::span<const uint64_t> chain, Reader reader);
   std::optional<std::vector<ChainLayer>> LayersOf(std::span<const uint64_t> chain);
+  std::shared_ptr<store::StoredLayer> StoredOf(const LayerKey& key);
   std::shared_ptr<store::StoredLayer> StoredForUse(const LayerKey& key);
   std::set<uint64_t> NumbersOf(const LayerKey& key);
   /// Whether the kernel may read layers without us, once they are complete.
@@ -143,6 +145,8 @@ struct LayerHost::State {
   Status AdoptPlane(const Handover& from);
   Status Serve();
   Status LeaveMounts();
+  std::optional<layer::AccessProfile> ProfileOf(const oci::Digest& image);
+  void NoteStart(std::span<const uint64_t> chain, Reader reader);
   void FetchForContainers(std::span<const uint64_t> chain);
   void WatchCompletion(const HeldLayer& held);
   void Record(const HeldLayer& held, const LayerSpec& spec);
@@ -190,6 +194,8 @@ struct LayerHost::State {
   std::optional<LayerPrefetch> prefetch;        // from the start on
   /// Forces to the disk what came at once and in bulk, while nobody waits for it; and evicts.
   std::unique_ptr<ThreadPool> syncing;
+  std::unique_ptr<ThreadPool> reading_ahead;
+  std::optional<StartReadAhead> start_read_ahead;    // from the start on
   std::shared_ptr<layer::RunRecordings> recordings;  // null: nothing is recorded
   std::unique_ptr<DiffIdChecks> diff_ids;
 
@@ -224,6 +230,24 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::StartOrAdopt(Options options,
                                      .sources = state->dependencies.sources,
                                      .executor = *state->syncing,
                                      .timer = state->timer});
+  state->reading_ahead = std::make_unique<ThreadPool>("read-ahead", 1);
+  state->start_read_ahead.emplace(StartReadAhead::Dependencies{
+      .clock = SystemClock(),
+      .disk = *state->reading_ahead,
+      .profile_of = [host =
+                         state.get()](const oci::Digest& image) { return host->ProfileOf(image); },
+      .read_index =
+          [host = state.get()](const LayerKey& key) {
+            if (const auto stored = host->StoredOf(key)) {
+              stored->ReadFilesAhead();
+            }
+          },
+      .read_data =
+          [host = state.get()](const LayerKey& key, layer::DataRange range) {
+            if (const auto stored = host->StoredOf(key)) {
+              stored->ReadAhead(range.data_address, range.size_bytes);
+            }
+          }});
   UniqueFd lock = handover ? std::move(handover->store_lock) : UniqueFd();
   const std::filesystem::path store_root = state->options.root / "store";
   ASSIGN_OR_RETURN(
@@ -234,7 +258,11 @@ StatusOr<std::unique_ptr<LayerHost>> LayerHost::StartOrAdopt(Options options,
            .on_low = [host = state.get()] { host->room->MakeSoon(); },
            .on_unsaved = [host = state.get()](auto unsaved) { host->CheckpointSoon(unsaved); },
            .much_unsaved_bytes = state->options.checkpoint_bytes},
-          std::move(lock)));
+          std::move(lock), [host = state.get()](const LayerKey& key) {
+            if (host->start_read_ahead->OnDiskWait(key)) {
+              host->scheduler->NoteStart();  // it takes longer than one that finds all in memory
+            }
+          }));
   ASSIGN_OR_RETURN(auto pins,
                    OpenPins(store_root / layer::Pins::kFileName, state->dependencies.files));
   state->cache = std::make_unique<layer::LayerCache>(
@@ -508,6 +536,8 @@ LayerHost::~LayerHost() {
     shown.swap(state_->shown);
   }
   state_->diff_ids->Close();
+  state_->start_read_ahead->Close();
+  state_->reading_ahead.reset();
   state_->scheduler->Close();
   if (state_->recordings) {
     state_->recordings->Stop();
@@ -869,11 +899,16 @@ void LayerHost::State::Checkpoint() {
   }
 }
 
-/// The layer's files if it is shown and the kernel may read them without us, else null.
-std::shared_ptr<store::StoredLayer> LayerHost::State::StoredForUse(const LayerKey& key) {
+/// The layer's files if it is shown, else null.
+std::shared_ptr<store::StoredLayer> LayerHost::State::StoredOf(const LayerKey& key) {
   MutexLock lock(mutex);
   const auto found = shown.find(key);
-  return found != shown.end() && MayUseStored() ? found->second.held.stored : nullptr;
+  return found == shown.end() ? nullptr : found->second.held.stored;
+}
+
+/// The same where the kernel may read them without us.
+std::shared_ptr<store::StoredLayer> LayerHost::State::StoredForUse(const LayerKey& key) {
+  return MayUseStored() ? StoredOf(key) : nullptr;
 }
 
 /// Shows a complete layer from its files alone, under all of its numbers.
@@ -920,20 +955,7 @@ std::optional<std::filesystem::path> LayerHost::State::ShowChain(std::span<const
   if (reader == Reader::kContainer) {
     FetchForContainers(chain);
   }
-  bool starts_again = false;
-  {
-    MutexLock lock(mutex);
-    const auto now = SystemClock().Now();
-    for (const uint64_t number : chain) {
-      if (numbers.contains(number)) {
-        starts_again = container_starts.Note(number, now) || starts_again;
-      }
-    }
-  }
-  if (starts_again) {
-    // What it needs is held. At a first start background work may yet bring some of that.
-    scheduler->NoteStart();
-  }
+  NoteStart(chain, reader);
   if (!chains || chain.empty() || chain.size() < options.merge_from_layers) {
     return std::nullopt;
   }
@@ -948,6 +970,45 @@ std::optional<std::filesystem::path> LayerHost::State::ShowChain(std::span<const
     return std::nullopt;
   }
   return path;
+}
+
+void LayerHost::State::NoteStart(std::span<const uint64_t> chain, Reader reader) {
+  bool starts_again = false;
+  std::optional<oci::Digest> manifest;
+  std::vector<LayerKey> keys;
+  {
+    MutexLock lock(mutex);
+    const auto now = SystemClock().Now();
+    for (const uint64_t number : chain) {
+      if (const auto key = numbers.find(number); key != numbers.end()) {
+        starts_again = container_starts.Note(number, now) || starts_again;
+        manifest = origins.ManifestOf(number);  // the last one's: others may stand on those below
+        keys.push_back(key->second);
+      }
+    }
+  }
+  if (manifest && reader == Reader::kContainer) {
+    start_read_ahead->OnStart(*manifest, std::move(keys));
+  }
+  if (starts_again) {
+    // What it needs is held. At a first start background work may yet bring some of that.
+    scheduler->NoteStart();
+  }
+}
+
+/// What the node's runs of the image needed, as far as that is known yet.
+std::optional<layer::AccessProfile> LayerHost::State::ProfileOf(const oci::Digest& image) {
+  if (auto kept = profiles.Find(image); kept.ok()) {
+    return *std::move(kept);
+  }
+  for (layer::RecordedRun& run :
+       recordings ? recordings->Runs() : std::vector<layer::RecordedRun>()) {
+    if (run.manifest == image) {
+      auto profile = layer::AccessProfile::Make(image, 1, std::move(run.needs));
+      return profile.ok() ? std::optional(*std::move(profile)) : std::nullopt;
+    }
+  }
+  return std::nullopt;
 }
 
 /// Before a container is started on these layers, also those that were mounted for builds.

@@ -14,6 +14,11 @@ size_t LayerOrigins::image_count() const {
   return images.size();
 }
 
+std::optional<oci::Digest> LayerOrigins::ManifestOf(uint64_t number) const {
+  const auto found = origins_.find(number);
+  return found == origins_.end() ? std::nullopt : found->second.manifest;
+}
+
 std::map<uint64_t, std::set<std::string>> LayerOrigins::ImagesByNumber() const {
   std::multimap<oci::Digest, uint64_t> by_chain;
   for (const auto& [number, origin] : origins_) {

@@ -33,6 +33,9 @@ void DataReader::OnCached(int fd, uint64_t region) {
 }
 
 void DataReader::OnWait(int fd, uint64_t region) {
+  if (on_wait_) {
+    on_wait_();
+  }
   entered_.store(region, kRelaxed);
   const bool is_nearby = waited_for_.Has(region) || waited_for_.Has(region + 1) ||
                          (region > 0 && waited_for_.Has(region - 1));

@@ -3,7 +3,9 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <span>
+#include <utility>
 
 #include "base/file_system.h"
 
@@ -21,7 +23,9 @@ class DataReader {
   /// How far ahead: the region that is read and those that follow it.
   static constexpr uint64_t kRegionsAhead = 4;
 
-  explicit DataReader(FileSystem& files) : files_(files) {}
+  /// `on_wait` is called before a read that waits for the disk, and must not block.
+  explicit DataReader(FileSystem& files, std::function<void()> on_wait = {})
+      : files_(files), on_wait_(std::move(on_wait)) {}
   /// As FileSystem::ReadAt; always with the same file.
   Status Read(int fd, uint64_t data_address, std::span<std::byte> out);
 
@@ -64,6 +68,7 @@ class DataReader {
   static constexpr uint64_t kNone = UINT64_MAX;
 
   FileSystem& files_;
+  const std::function<void()> on_wait_;
   std::atomic<bool> can_tell_ = true;  // until the file system says otherwise
   std::atomic<uint64_t> entered_ = kNone;
   RecentRegions<16> waited_for_;

@@ -16,6 +16,8 @@ constexpr mode_t kPrivate = 0600;
 
 constexpr const char* kRecordFile = "layer.json";
 constexpr std::string_view kChunkTableFile = "chunks";
+// What is larger would push out of memory what is needed of it.
+constexpr uint64_t kMaxAheadBytes = 64 << 20;
 constexpr const char* kPresentFile = "present";
 constexpr const char* kSyncedFile = "present.synced";
 constexpr const char* kDoubtfulFile = "present.doubtful";
@@ -214,6 +216,15 @@ Status LayerDirectory::ForgetPresent(FileSystem& files) const {
     return error ? ErrnoError(error.value(), (path / kPresentFile).string()) : OkStatus();
   }
   return SyncDirectory(files, path);
+}
+
+void LayerDirectory::ReadFilesAhead(FileSystem& files) const {
+  for (const auto& [name, file] :
+       {std::pair(kIndexFile, &index), {kChunkTableFile, &chunk_table}}) {
+    if (const auto fd = files.Open(path / name, O_RDONLY | O_CLOEXEC, 0); fd.ok()) {
+      files.ReadAhead(fd->get(), 0, std::min<uint64_t>(file->bytes().size(), kMaxAheadBytes));
+    }
+  }
 }
 
 std::string_view LayerDirectory::DamagedFile() const {

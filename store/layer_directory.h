@@ -57,6 +57,8 @@ struct LayerDirectory {
   /// Takes care that all that no checkpoint covers is doubtful when the layer is opened again:
   /// before chunks go that a damaged `present` may name for ever.
   Status ForgetPresent(FileSystem& files) const;
+  /// Has the kernel read the index and the chunk table into its memory, as far as it can.
+  void ReadFilesAhead(FileSystem& files) const;
   /// The name of a file without which nothing in the data can be found, when the disk does not give
   /// all of it; else empty. Lock-free.
   std::string_view DamagedFile() const;

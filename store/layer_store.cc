@@ -166,12 +166,13 @@ struct LayerStore::State {
   };
 
   State(std::filesystem::path root_directory, FileSystem& file_system, UniqueFd held_lock,
-        std::string running_boot, Room::Options room_options)
+        std::string running_boot, Room::Options room_options, OnDiskWait disk_wait)
       : root(std::move(root_directory)),
         files(file_system),
         room(std::make_shared<Room>(std::move(room_options))),
         lock(std::make_shared<const UniqueFd>(std::move(held_lock))),
-        boot_id(std::move(running_boot)) {}
+        boot_id(std::move(running_boot)),
+        on_disk_wait(std::move(disk_wait)) {}
 
   std::filesystem::path PathOf(const LayerKey& key) const { return root / NameOf(key); }
 
@@ -202,6 +203,7 @@ struct LayerStore::State {
   const std::shared_ptr<Room> room;
   const std::shared_ptr<const UniqueFd> lock;
   const std::string boot_id;
+  const OnDiskWait on_disk_wait;
 
   Mutex mutex;  // leaf
   Condition lease_ended;
@@ -212,7 +214,7 @@ struct LayerStore::State {
 
 StatusOr<std::unique_ptr<LayerStore>> LayerStore::Open(const std::filesystem::path& root,
                                                        FileSystem& files, Room::Options room,
-                                                       UniqueFd lock) {
+                                                       UniqueFd lock, OnDiskWait on_disk_wait) {
   RETURN_IF_ERROR(MakeDirectories(root, 0700));
   ASSIGN_OR_RETURN(const Found found, CheckVersion(files, root));
   if (!lock.valid()) {
@@ -225,8 +227,8 @@ StatusOr<std::unique_ptr<LayerStore>> LayerStore::Open(const std::filesystem::pa
     RETURN_IF_ERROR(SyncDirectory(files, root));
   }
   ASSIGN_OR_RETURN(std::string boot_id, ReadBootId(files));
-  auto store = std::unique_ptr<LayerStore>(new LayerStore(
-      std::make_unique<State>(root, files, std::move(lock), std::move(boot_id), std::move(room))));
+  auto store = std::unique_ptr<LayerStore>(new LayerStore(std::make_unique<State>(
+      root, files, std::move(lock), std::move(boot_id), std::move(room), std::move(on_disk_wait))));
   ASSIGN_OR_RETURN(const std::vector<LayerKey> stored, store->List());
   for (const LayerKey& key : stored) {
     store->Recount(key);
@@ -269,11 +271,16 @@ StatusOr<std::shared_ptr<StoredLayer>> LayerStore::FindLeased(const LayerKey& ke
                                  MessageOf(directory.status())));
   }
   RETURN_IF_ERROR(directory.status());
+  std::function<void()> on_wait;
+  if (state_->on_disk_wait) {
+    on_wait = [tell = state_->on_disk_wait, key] { tell(key); };
+  }
   const std::shared_ptr<StoredLayer> layer(new StoredLayer(std::unique_ptr<StoredLayer::State>(
       new StoredLayer::State{.files = state_->files,
                              .store_lock = state_->lock,
                              .room = state_->ShareOf(key),
-                             .directory = *std::move(directory)})));
+                             .directory = *std::move(directory),
+                             .reader = DataReader(state_->files, std::move(on_wait))})));
   layer->Recount();
   const MutexLock guard(state_->mutex);
   state_->held[key] = layer;

@@ -140,6 +140,11 @@ class StoredLayer {
   Status Read(uint64_t data_address, std::span<std::byte> out) const;
   /// The same from the disk itself, where the kernel keeps a copy in memory that it can let go.
   Status ReadFromDisk(uint64_t data_address, std::span<std::byte> out) const;
+  /// Has the kernel read that into its memory, if it is not there. Blocks while the disk has much
+  /// to do. What is absent costs memory only.
+  void ReadAhead(uint64_t data_address, uint64_t size_bytes) const;
+  /// The same of the index and the chunk table, of each the first 64 MiB at most.
+  void ReadFilesAhead() const;
   /// For pread by those that serve the kernel; borrowed and opened for reading only.
   int data_fd() const;
   /// The files of the index and of the data, for who has the kernel open them. Only for reading:
@@ -203,6 +208,10 @@ class LayerWriter {
   std::unique_ptr<State> state_;
 };
 
+/// Told of each StoredLayer::Read that has to wait for the disk, before it does; must not block.
+/// Where the file system cannot tell, it never is.
+using OnDiskWait = std::function<void(const LayerKey& layer)>;
+
 /// The directory of all layers. Threads: safe. All calls block for the disk.
 class LayerStore {
  public:
@@ -212,7 +221,8 @@ class LayerStore {
   /// held that has died, though the kernel may not have done with it.
   static StatusOr<std::unique_ptr<LayerStore>> Open(const std::filesystem::path& root,
                                                     FileSystem& files, Room::Options room = {},
-                                                    UniqueFd lock = {});
+                                                    UniqueFd lock = {},
+                                                    OnDiskWait on_disk_wait = {});
   /// The lock is held until the last layer is let go, too.
   ~LayerStore();
 

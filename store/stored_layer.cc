@@ -300,6 +300,12 @@ Status StoredLayer::Read(uint64_t data_address, std::span<std::byte> out) const 
   return CheckFiles();
 }
 
+void StoredLayer::ReadAhead(uint64_t data_address, uint64_t size_bytes) const {
+  state_->files.ReadAhead(data_fd(), data_address, size_bytes);
+}
+
+void StoredLayer::ReadFilesAhead() const { state_->directory.ReadFilesAhead(state_->files); }
+
 Status StoredLayer::ReadFromDisk(uint64_t data_address, std::span<std::byte> out) const {
   // Whole pages only; what is still to be written stays, as it should.
   const uint64_t begin = data_address / kBlockBytes * kBlockBytes;

@@ -18,7 +18,7 @@ struct StoredLayer::State {
   std::shared_ptr<const UniqueFd> store_lock;
   std::shared_ptr<RoomShare> room;
   LayerDirectory directory;
-  DataReader reader{files};
+  DataReader reader;
   /// Until the file system says otherwise.
   std::atomic<bool> can_share_blocks = true;
   // Held over disk syncs: only checkpoints and a removal wait for it.

@@ -25,6 +25,7 @@
 #include "layer/profile_store.h"
 #include "layer/status.h"
 #include "oci/manifest.h"
+#include "tests/support/faulty_file_system.h"
 #include "tests/support/file_tree.h"
 #include "tests/support/gunzip.h"
 #include "tests/support/gzip.h"
@@ -100,7 +101,7 @@ class LayerHostFixture : public testing_support::PrivateMountsFixture {
   LayerHost::Dependencies HostDependencies(ErofsProbe probe = ProbeErofs) {
     return {.sources = [image = image_](const std::string&)
                 -> StatusOr<std::shared_ptr<oci::ImageSource>> { return image; },
-            .files = RealFileSystem(),
+            .files = *files_,
             .probe = std::move(probe),
             .find_gzip_indexes = find_gzip_indexes_};
   }
@@ -202,6 +203,7 @@ class LayerHostFixture : public testing_support::PrivateMountsFixture {
   uint64_t max_store_bytes_ = 0;
   uint64_t checkpoint_bytes_ = 256 << 20;
   std::chrono::milliseconds mount_grace_{0};
+  FileSystem* files_ = &RealFileSystem();  // of hosts that are made from now on
   std::shared_ptr<LazyImage> image_ = std::make_shared<LazyImage>();
   std::unique_ptr<LayerHost> host_;
 };
@@ -1230,6 +1232,69 @@ TEST_P(LayerHostTest, ASecondPullPrefetchesWhatTheFirstRunNeeded) {
   pull(3);
   ASSERT_TRUE(host_->Unmount(3, LayerHost::Data::kDiscard).ok());
   EXPECT_EQ(profiles.Find(*spec.manifest)->runs(), 2U);
+}
+
+/// The kernel has nothing of layers' data in its memory, ever.
+class ColdFileSystem : public testing_support::FaultyFileSystem {
+ public:
+  StatusOr<size_t> ReadCached(int, uint64_t, std::span<std::byte>) override { return size_t{0}; }
+  size_t ReadsAhead(const std::filesystem::path& file) const {
+    return static_cast<size_t>(std::ranges::count(calls(), Call{Operation::kReadAhead, file}));
+  }
+};
+
+class ColdLayerHostTest : public LayerHostTest {
+ protected:
+  void SetUp() override {
+    files_ = &cold_;
+    fetch_.record_profiles = true;
+    max_store_bytes_ = 1 << 30;  // the kernel does not read complete layers without the host
+    LayerHostTest::SetUp();
+  }
+  std::filesystem::path Stored(const LazyLayerBlob& layer, const std::string& file) const {
+    return Path("host") / "store" / (layer.digest.Hex() + "." + layer.toc.Hex()) / file;
+  }
+
+  ColdFileSystem cold_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Planes, ColdLayerHostTest,
+                         testing::Values(DataPlane::kTree, DataPlane::kErofs),
+                         [](const testing::TestParamInfo<DataPlane>& plane) {
+                           return plane.param == DataPlane::kTree ? "Tree" : "Erofs";
+                         });
+
+TEST_P(ColdLayerHostTest, AStartThatWaitsForTheDiskHasWhatRunsNeedReadAhead) {
+  const LazyLayerBlob base = MakeLayer("base", kLargerThanItsTail);
+  const LazyLayerBlob top =
+      MakeLayer("top", "head -c 5000 /dev/urandom > $TREE/program; cd $TREE; seq 100000 > unread");
+  std::vector<std::filesystem::path> paths;
+  uint64_t number = 0;
+  for (const LazyLayerBlob& layer : {base, top}) {
+    image_->Add(layer);
+    LayerSpec spec = SpecOf(layer);
+    spec.manifest = oci::Digest::Of(AsBytes("manifest"));
+    const auto mounted = host_->Mount(++number, spec);
+    ASSERT_TRUE(mounted.ok()) << mounted.status();
+    paths.push_back(mounted->path);
+  }
+  ReadWhole(paths[0] / "f");
+  ReadWhole(paths[1] / "program");
+  const std::vector<uint64_t> chain{1, 2};
+  Shell("echo 3 > /proc/sys/vm/drop_caches");
+  const size_t before = cold_.ReadsAhead(Stored(base, "data"));
+  host_->ShowChain(chain, Reader::kBuild);
+  ReadWhole(paths[1] / "program");
+  EXPECT_EQ(cold_.ReadsAhead(Stored(base, "data")), before) << "a step of a build is no run";
+
+  Shell("echo 3 > /proc/sys/vm/drop_caches");
+  host_->ShowChain(chain);
+  ReadWhole(paths[1] / "program");
+  EXPECT_TRUE(WaitUntil([&] { return cold_.ReadsAhead(Stored(base, "data")) > before; }))
+      << "of a layer that nobody reads now";
+  for (const std::string file : {"index", "chunks"}) {
+    EXPECT_EQ(cold_.ReadsAhead(Stored(base, file)), 1U) << file;
+  }
 }
 
 TEST_P(LayerHostTest, EndsWhileReadersWait) {

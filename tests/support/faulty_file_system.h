@@ -20,7 +20,17 @@ namespace starling::testing_support {
 /// Threads: safe, once it is set up.
 class FaultyFileSystem : public FileSystem {
  public:
-  enum class Operation { kOpen, kWrite, kRead, kResize, kSync, kRename, kClone, kPunch };
+  enum class Operation {
+    kOpen,
+    kWrite,
+    kRead,
+    kResize,
+    kSync,
+    kRename,
+    kClone,
+    kPunch,
+    kReadAhead
+  };
   struct Call {
     Operation operation;
     std::filesystem::path path;  // a rename's target
@@ -80,7 +90,9 @@ class FaultyFileSystem : public FileSystem {
     return real_.ReadCached(fd, file_offset, out);
   }
   void ReadAhead(int fd, uint64_t file_offset, uint64_t size_bytes) override {
-    real_.ReadAhead(fd, file_offset, size_bytes);
+    if (Before({Operation::kReadAhead, PathOf(fd)}).ok()) {
+      real_.ReadAhead(fd, file_offset, size_bytes);
+    }
   }
   Status Resize(int fd, uint64_t size_bytes) override {
     RETURN_IF_ERROR(Before({Operation::kResize, PathOf(fd)}));

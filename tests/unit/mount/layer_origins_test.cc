@@ -71,5 +71,15 @@ TEST(LayerOrigins, ForgetsWhatIsGone) {
               ElementsAre(Pair(2, ElementsAre("b")), Pair(3, ElementsAre("b"))));
 }
 
+TEST(LayerOrigins, KnowsTheManifestOfEachNumber) {
+  LayerSpec spec;
+  spec.manifest = oci::Digest::Of(AsBytes("manifest"));
+  LayerOrigins origins = Mounted({{2, "b", "", ""}});
+  origins.Set(1, spec);
+  EXPECT_EQ(origins.ManifestOf(1), spec.manifest);
+  EXPECT_EQ(origins.ManifestOf(2), std::nullopt) << "it was not named";
+  EXPECT_EQ(origins.ManifestOf(3), std::nullopt);
+}
+
 }  // namespace
 }  // namespace starling::mount

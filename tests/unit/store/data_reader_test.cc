@@ -185,6 +185,17 @@ TEST_F(DataReaderTest, WhatTheKernelLetGoOfIsReadAheadAnew) {
   EXPECT_LE(disk_.waits() - before, 4U) << "one for each region";
 }
 
+TEST_F(DataReaderTest, TellsOfReadsThatWaitBeforeTheyDo) {
+  std::vector<size_t> waits_before;
+  DataReader reader(disk_, [&] { waits_before.push_back(disk_.waits()); });
+  disk_.Keep(kRegionBytes, kPageBytes);
+  std::vector<std::byte> page(kPageBytes);
+  for (const uint64_t address : {uint64_t{0}, kRegionBytes, 9 * kRegionBytes, uint64_t{0}}) {
+    ASSERT_TRUE(reader.Read(kFd, address, page).ok());
+  }
+  EXPECT_EQ(waits_before, (std::vector<size_t>{0, 1})) << "what is in memory does not wait";
+}
+
 TEST_F(DataReaderTest, WhatIsInMemoryIsLookedAtOnce) {
   disk_.Keep(0, kFileBytes);
   for (uint64_t address = 0; address < kFileBytes; address += kRegionBytes / 2) {
