@@ -43,10 +43,11 @@ void StartReadAhead::ReadAhead(const Start& start) {
     return;
   }
   uint64_t left_bytes = kMaxBytes;
-  for (const layer::PlannedAccess& access : layer::InOrderOfNeed(*profile)) {
-    if (access.range.size_bytes > left_bytes || IsClosed()) {
+  for (layer::PlannedAccess access : layer::InOrderOfNeed(*profile)) {
+    if (left_bytes == 0 || IsClosed()) {
       return;
     }
+    access.range.size_bytes = std::min(access.range.size_bytes, left_bytes);
     left_bytes -= access.range.size_bytes;
     deps_.read_data(profile->layers()[access.layer].key, access.range);
   }

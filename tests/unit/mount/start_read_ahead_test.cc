@@ -132,7 +132,7 @@ TEST_F(StartReadAheadTest, OnlyTheFirstWaitOfAStart) {
 
 TEST_F(StartReadAheadTest, AStartBringsNoMoreThanItsShareOfTheMemory) {
   KeepProfile("i", {{.layer = "l", .range = {0, kMaxBytes - 4096}, .first_need_ms = 1},
-                    {.layer = "l", .range = {kMaxBytes, 4096}, .first_need_ms = 2},
+                    {.layer = "l", .range = {kMaxBytes, kMaxBytes / 2}, .first_need_ms = 2},
                     {.layer = "l", .range = {2 * kMaxBytes, 1}, .first_need_ms = 3}});
   Start("i", {"l"});
   EXPECT_EQ(ReadWhenWaiting("l"),
