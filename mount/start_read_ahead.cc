@@ -1,7 +1,6 @@
 #include "mount/start_read_ahead.h"
 
 #include <algorithm>
-#include <utility>
 
 namespace starling::mount {
 
@@ -25,7 +24,7 @@ bool StartReadAhead::OnDiskWait(const LayerKey& layer) {
   if (closed_ || found == starts_.end()) {
     return false;
   }
-  deps_.disk.Post([this, start = *found] { ReadAhead(start); });
+  deps_.disk.Post([this, start = std::move(*found)] { ReadAhead(start); });
   starts_.erase(found);
   return true;
 }

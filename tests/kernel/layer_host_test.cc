@@ -152,6 +152,10 @@ class LayerHostFixture : public testing_support::PrivateMountsFixture {
     const oci::Digest digest = oci::Digest::Of(AsBytes(zipped));
     return {.blob = ToBytes(zipped), .digest = digest, .toc = digest};
   }
+  /// A layer's directory in the host's store.
+  std::filesystem::path Stored(const LazyLayerBlob& layer) const {
+    return Path("host/store") / (layer.digest.Hex() + "." + layer.toc.Hex());
+  }
   static LayerSpec SpecOf(const LazyLayerBlob& layer, Reader reader = Reader::kContainer) {
     return {.image = "image",
             .layer = layer.digest,
@@ -230,11 +234,13 @@ class LayerHostTest : public LayerHostFixture, public testing::WithParamInterfac
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Planes, LayerHostTest,
-                         testing::Values(DataPlane::kTree, DataPlane::kErofs),
-                         [](const testing::TestParamInfo<DataPlane>& plane) {
-                           return plane.param == DataPlane::kTree ? "Tree" : "Erofs";
-                         });
+const auto kBothPlanes = testing::Values(DataPlane::kTree, DataPlane::kErofs);
+
+std::string NameOfPlane(const testing::TestParamInfo<DataPlane>& plane) {
+  return plane.param == DataPlane::kTree ? "Tree" : "Erofs";
+}
+
+INSTANTIATE_TEST_SUITE_P(Planes, LayerHostTest, kBothPlanes, NameOfPlane);
 
 TEST_P(LayerHostTest, ShowsWhatTarUnpacks) {
   const LazyLayerBlob layer = MakeLayer("tree", kMakeTree);
@@ -266,8 +272,7 @@ TEST_P(LayerHostTest, ALayerWhoseIndexTheDiskDoesNotGiveCostsNobodyElse) {
     const auto other_path = MountLayer(2, other);
     ReadWhole(path / "text");
     // A file that is cut under its mapping answers as one does that the disk does not give.
-    const auto stored = Path("host") / "store" / (layer.digest.Hex() + "." + layer.toc.Hex());
-    std::filesystem::resize_file(stored / file, 0);
+    std::filesystem::resize_file(Stored(layer) / file, 0);
     Shell("echo 3 > /proc/sys/vm/drop_caches");
     for (int time = 0; time < 2; ++time) {
       const int error = ReadError(path / "big");
@@ -458,7 +463,7 @@ TEST_P(LayerHostTest, APlainLayerThatLosesAPartIsFetchedAgain) {
   const LazyLayerBlob layer = MakePlainLayer("tree", kMakeTree);
   image_->Add(layer);
   const auto path = MountLayer(1, layer);
-  const auto data = Path("host") / "store" / (layer.digest.Hex() + "." + layer.toc.Hex()) / "data";
+  const auto data = Stored(layer) / "data";
   {
     const UniqueFd fd(::open(data.c_str(), O_WRONLY | O_CLOEXEC));
     ASSERT_EQ(::pwrite(fd.get(), "spoiled", 7, 100'000), 7);
@@ -624,8 +629,7 @@ TEST_P(LayerHostTest, DecidesOnceHowALayerIsFetched) {
   fetch_.preference = layer::FetchPreference::kAuto;
   StartHost();
   const auto note = [&](const LazyLayerBlob& layer) {
-    return ReadWhole(Path("host") / "store" / (layer.digest.Hex() + "." + layer.toc.Hex()) /
-                     "fetching");
+    return ReadWhole(Stored(layer) / "fetching");
   };
   MountLayer(1, small);
   MountLayer(2, large);
@@ -711,7 +715,7 @@ TEST_P(LayerHostTest, APlainLayerThatAPowerLossTookIsFetchedAgain) {
   image_->Add(layer);
   MountLayer(1, layer);
   host_.reset();
-  const auto stored = Path("host") / "store" / (layer.digest.Hex() + "." + layer.digest.Hex());
+  const auto stored = Stored(layer);
   std::filesystem::remove(stored / "present.synced");
   Shell(fmt::format("printf 'another boot' > {}", (stored / "boot").native()));
   StartHost();
@@ -773,7 +777,7 @@ TEST_P(LayerHostTest, WhatAnotherLayerHoldsIsNotFetchedAgain) {
   const auto path = MountLayer(1, one);
   TreeComparison().CompareBelow(Path("one"), path);
   // They are kept by a thread that nobody waits for.
-  const auto digests = Path("host/store") / (one.digest.Hex() + "." + one.toc.Hex()) / "digests";
+  const auto digests = Stored(one) / "digests";
   ASSERT_TRUE(WaitUntil([&] { return std::filesystem::exists(digests); }));
   const auto other_path = MountLayer(2, other);
   const uint64_t before = host_->counters().blob_bytes;
@@ -925,7 +929,7 @@ TEST_P(LayerHostTest, CheckpointsAreMadeWhileItRuns) {
   image_->Add(layer);
   const auto path = MountLayer(1, layer);
   EXPECT_EQ(ReadWhole(path / "f"), ReadWhole(Path("tree") / "f"));
-  const auto stored = Path("host/store") / (layer.digest.Hex() + "." + layer.toc.Hex());
+  const auto stored = Stored(layer);
   EXPECT_TRUE(WaitUntil([&] { return std::filesystem::exists(stored / "present.synced"); }));
 }
 
@@ -935,7 +939,7 @@ TEST_P(LayerHostTest, ALossOfPowerCostsOnlyWhatItTook) {
   image_->Add(layer);
   TreeComparison().CompareBelow(Path("tree"), MountLayer(1, layer));
   host_.reset();
-  const auto stored = Path("host/store") / (layer.digest.Hex() + "." + layer.toc.Hex());
+  const auto stored = Stored(layer);
   std::filesystem::remove(stored / "present.synced");
   Shell(fmt::format("printf 'another boot' > {}", (stored / "boot").native()));
   // As if one block had not been written.
@@ -994,7 +998,7 @@ TEST_P(LayerHostTest, ImagesThatShareFilesTakeOneRoomWhereBlocksAreShared) {
   };
   MountLayer(1, one);
   complete(one);
-  const auto digests = Path("host/store") / (one.digest.Hex() + "." + one.toc.Hex()) / "digests";
+  const auto digests = Stored(one) / "digests";
   ASSERT_TRUE(WaitUntil([&] { return std::filesystem::exists(digests); }));
   const uint64_t free_before = free_bytes();
   const uint64_t fetched_before = host_->counters().blob_bytes;
@@ -1251,18 +1255,11 @@ class ColdLayerHostTest : public LayerHostTest {
     max_store_bytes_ = 1 << 30;  // the kernel does not read complete layers without the host
     LayerHostTest::SetUp();
   }
-  std::filesystem::path Stored(const LazyLayerBlob& layer, const std::string& file) const {
-    return Path("host") / "store" / (layer.digest.Hex() + "." + layer.toc.Hex()) / file;
-  }
 
   ColdFileSystem cold_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Planes, ColdLayerHostTest,
-                         testing::Values(DataPlane::kTree, DataPlane::kErofs),
-                         [](const testing::TestParamInfo<DataPlane>& plane) {
-                           return plane.param == DataPlane::kTree ? "Tree" : "Erofs";
-                         });
+INSTANTIATE_TEST_SUITE_P(Planes, ColdLayerHostTest, kBothPlanes, NameOfPlane);
 
 TEST_P(ColdLayerHostTest, AStartThatWaitsForTheDiskHasWhatRunsNeedReadAhead) {
   const LazyLayerBlob base = MakeLayer("base", kLargerThanItsTail);
@@ -1282,18 +1279,18 @@ TEST_P(ColdLayerHostTest, AStartThatWaitsForTheDiskHasWhatRunsNeedReadAhead) {
   ReadWhole(paths[1] / "program");
   const std::vector<uint64_t> chain{1, 2};
   Shell("echo 3 > /proc/sys/vm/drop_caches");
-  const size_t before = cold_.ReadsAhead(Stored(base, "data"));
+  const size_t before = cold_.ReadsAhead(Stored(base) / "data");
   host_->ShowChain(chain, Reader::kBuild);
   ReadWhole(paths[1] / "program");
-  EXPECT_EQ(cold_.ReadsAhead(Stored(base, "data")), before) << "a step of a build is no run";
+  EXPECT_EQ(cold_.ReadsAhead(Stored(base) / "data"), before) << "a step of a build is no run";
 
   Shell("echo 3 > /proc/sys/vm/drop_caches");
   host_->ShowChain(chain);
   ReadWhole(paths[1] / "program");
-  EXPECT_TRUE(WaitUntil([&] { return cold_.ReadsAhead(Stored(base, "data")) > before; }))
+  EXPECT_TRUE(WaitUntil([&] { return cold_.ReadsAhead(Stored(base) / "data") > before; }))
       << "of a layer that nobody reads now";
   for (const std::string file : {"index", "chunks"}) {
-    EXPECT_EQ(cold_.ReadsAhead(Stored(base, file)), 1U) << file;
+    EXPECT_EQ(cold_.ReadsAhead(Stored(base) / file), 1U) << file;
   }
 }
 
@@ -1565,7 +1562,7 @@ TEST_F(ErofsLayerHostTest, WhatAnotherLayerHoldsIsStoredOnceWhereFilesShareBlock
   image_->Add(one);
   image_->Add(other);
   TreeComparison().CompareBelow(Path("one"), MountLayer(1, one));
-  const auto digests = Path("host/store") / (one.digest.Hex() + "." + one.toc.Hex()) / "digests";
+  const auto digests = Stored(one) / "digests";
   ASSERT_TRUE(WaitUntil([&] { return std::filesystem::exists(digests); }));
   const uint64_t used_before = used_bytes();
   const uint64_t fetched_before = host_->counters().blob_bytes;
