@@ -49,7 +49,7 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
     uint64_t finish_round_trips = 32;
     /// How long background work leaves processor and link to a container that is about to start;
     /// the last of it only until that has missed something.
-    std::chrono::milliseconds start_quiet{1000};
+    std::chrono::milliseconds start_quiet{2000};
     /// How long at most where one start follows another, such as the steps of a build; then it has
     /// as long a time for itself.
     std::chrono::milliseconds starts_quiet{10'000};

@@ -215,7 +215,7 @@ TEST_F(FetchSchedulerTest, BackgroundWaitsForAContainerToStart) {
   while (feed->on_the_way() > 0) {
     EndOne(*feed);
   }
-  Advance(milliseconds(999));
+  Advance(FetchScheduler::Options().start_quiet - milliseconds(1));
   EXPECT_EQ(feed->begun(), before) << "what had begun comes to its end";
   const auto prefetch = Enlist(FetchClass::kPrefetch, 1, "b");
   EXPECT_EQ(prefetch->begun(), 1u) << "what the container is likely to need does not wait";
