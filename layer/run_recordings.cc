@@ -149,6 +149,23 @@ std::vector<RecordedRun> RunRecordings::Runs() const {
   return runs;
 }
 
+std::optional<AccessProfile> RunRecordings::NeedsSoFar(const oci::Digest& image) const {
+  std::shared_ptr<AccessRecorder> recorder;
+  {
+    MutexLock lock(mutex_);
+    const auto recording = recordings_.find(image);
+    if (recording == recordings_.end()) {
+      return std::nullopt;
+    }
+    recorder = recording->second.recorder;
+  }
+  auto needs = recorder->Snapshot(image);
+  if (!needs.ok() || needs->needed_bytes() == 0) {
+    return std::nullopt;
+  }
+  return *std::move(needs);
+}
+
 void RunRecordings::Stop() {
   std::vector<Recording> ended;
   {

@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -80,6 +81,8 @@ class RunRecordings : public std::enable_shared_from_this<RunRecordings> {
   void Gone(const store::LayerKey& layer);
   /// Those that are recorded and have begun, and the latest that ended; oldest first.
   std::vector<RecordedRun> Runs() const;
+  /// What the run of `image` that is being recorded has needed so far; nothing if that is none.
+  std::optional<AccessProfile> NeedsSoFar(const oci::Digest& image) const;
   /// Ends all recordings. Blocks for the disk. Nothing is recorded afterwards. Idempotent.
   void Stop();
 

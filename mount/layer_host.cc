@@ -1001,14 +1001,7 @@ std::optional<layer::AccessProfile> LayerHost::State::ProfileOf(const oci::Diges
   if (auto kept = profiles.Find(image); kept.ok()) {
     return *std::move(kept);
   }
-  for (layer::RecordedRun& run :
-       recordings ? recordings->Runs() : std::vector<layer::RecordedRun>()) {
-    if (run.manifest == image) {
-      auto profile = layer::AccessProfile::Make(image, 1, std::move(run.needs));
-      return profile.ok() ? std::optional(*std::move(profile)) : std::nullopt;
-    }
-  }
-  return std::nullopt;
+  return recordings ? recordings->NeedsSoFar(image) : std::nullopt;
 }
 
 /// Before a container is started on these layers, also those that were mounted for builds.

@@ -119,6 +119,22 @@ TEST_F(RunRecordingsTest, TellsOfRunsWhileTheyAreRecordedAndAfterwards) {
   }
 }
 
+TEST_F(RunRecordingsTest, TellsWhatAnImageHasNeededSoFar) {
+  const auto layer = MakeLayer("layer", 4);
+  const auto other_layer = MakeLayer("other layer", 4);
+  recordings_->Begin(DigestOf("image"), layer);
+  recordings_->Begin(DigestOf("other"), other_layer);
+  EXPECT_FALSE(recordings_->NeedsSoFar(DigestOf("image"))) << "nothing was read";
+  layer.tap->OnRead(1, 2);
+  const auto needs = recordings_->NeedsSoFar(DigestOf("image"));
+  ASSERT_TRUE(needs);
+  EXPECT_EQ(needs->needed_bytes(), kChunk);
+  EXPECT_FALSE(recordings_->NeedsSoFar(DigestOf("other"))) << "the reads are another image's";
+  EXPECT_FALSE(recordings_->NeedsSoFar(DigestOf("unknown")));
+  recordings_->Gone(layer.key);
+  EXPECT_FALSE(recordings_->NeedsSoFar(DigestOf("image"))) << "it is the store's now";
+}
+
 TEST_F(RunRecordingsTest, KeepsTheLatestRunsAndWhatTheyNeededFirst) {
   constexpr uint32_t kChunks = 2 * RunRecordings::kKeptRanges + 2;
   const auto layer = MakeLayer("layer", kChunks);
