@@ -3,8 +3,8 @@
 
 Every measurement starts from nothing: a containerd 2.3 of its own in an empty directory, the system's daemon, an
 image in a registry on loopback, directly or behind a link of 20 ms and 400 Mbit/s (bench/netproxy). It pulls, runs
-the image's job, runs it again, and once more with a cold page cache. Or it pulls ten images (`services`) and runs
-many of their containers at once. Systems take turns; the tables have medians.
+the image's job, again three times, and three times more with a cold page cache. Or it pulls ten images (`services`)
+and runs many of their containers at once. Systems take turns; the tables have medians.
 Needs root. Runs alone: anything else on the machine shows.
 
   run.py                                             everything that is not optional, 5 runs, an hour and a half
@@ -114,8 +114,8 @@ def measurements(chosen, services, chosen_links, container_counts, layers, progr
                 yield (summary.Key(image.name, link.name, system.name),
                        functools.partial(scenario.measure, image, link, system, layers[image.name, system.form], programs,
                                          store, work),
-                       "pull {pull_s:.2f} s, first output {first_output_s:.2f} s, second start {run2_first_s:.2f} s, "
-                       "{requests} requests, {megabytes:.1f} MB")
+                       "pull {pull_s:.2f} s, first output {first_output_s:.2f} s, again {again_first_s:.2f} s, "
+                       "cold {cold_cache_first_s:.2f} s, {requests} requests, {megabytes:.1f} MB")
     for link in chosen_links:
         for system in services:
             for containers in container_counts:
