@@ -212,7 +212,8 @@ starling pull --address "$CONTAINERD_ADDRESS" "$REGISTRY/one:1" >/dev/null 2>&1
 expect "a run on a cold node" "$(in_image one:1 python -c 'print(6 * 7)')" 42
 read -r requests bytes < <(registry_cost "$work" "$mark")
 echo "a cold run reads $bytes of $size bytes in $requests requests"
-[ "$bytes" -lt $((size / 2)) ] || fail "a cold run reads $bytes of $size bytes"
+# A sixth where the machine does nothing else. The slower the registry seems to be, the more comes with a miss.
+[ "$bytes" -lt $((size * 3 / 4)) ] || fail "a cold run reads $bytes of $size bytes"
 CONTAINERD_ADDRESS=$work/containerd.sock
 
 # Where it cannot work.

@@ -105,7 +105,7 @@ T
 export NERDCTL_TOML=$work/nerdctl.toml PATH=$bin:$PATH
 nerdctl pull -q "$two/t/image:plain"
 expect "the digest that nerdctl pulled" "$(nerdctl image inspect --mode native "$two/t/image:plain" | jq -r '.[0].Image.Target.digest')" "$wanted"
-expect "a file of it" "$(nerdctl run --rm --net none "$two/t/image:plain" cat /data/kept)" changed
+expect "a file of it" "$(nerdctl_run "$two/t/image:plain" cat /data/kept)" changed
 nerdctl tag "$two/t/image:plain" "$two/from/containerd:1"
 mark=$(registry_mark "$work/two")
 starling push --json "$two/from/containerd:1" >"$work/contained.json"

@@ -304,3 +304,13 @@ ctr() {
   [ "$status" = 0 ] || echo "ctr run: exit code $status" >&2
   return "$status"
 }
+
+# nerdctl_run WORD...: what the container prints. Again where that is nothing: nerdctl may lose what a program prints that ends at once (containerd/nerdctl#3877).
+nerdctl_run() {
+  local output
+  for _ in 1 2 3 4 5; do
+    output=$(nerdctl run --rm --net none "$@") || return
+    [ -z "$output" ] || break
+  done
+  echo "$output"
+}

@@ -60,7 +60,7 @@ asked() {
 }
 # in_container SCRIPT: what it prints; little, since nerdctl may wait for ever for the end of much.
 in_container() {
-  nerdctl run --rm --net none registry.test/t/image:esgz sh -c "$1"
+  nerdctl_run registry.test/t/image:esgz sh -c "$1"
 }
 
 # The command line reads the same directory.

@@ -38,7 +38,7 @@ expect "log lines of lazily prepared layers" \
 expect "layer blobs in containerd's content store" \
   "$(ctr -a "$CONTAINERD_ADDRESS" -n k8s content ls -q | grep -c -F -f <(printf '%s\n' "${layers[@]}") || true)" 0
 
-expect "nerdctl run" "$(nerdctl run --rm --net none "$lazy" cat /data/kept)" changed
+expect "nerdctl run" "$(nerdctl_run "$lazy" cat /data/kept)" changed
 nerdctl run -d --net none --name service "$lazy" sleep 300 >/dev/null
 expect "nerdctl exec" "$(nerdctl exec service cat /deep/a/b/c/d/e/f/g/h/file)" deepest
 nerdctl exec service sh -c 'echo written >/data/new; rm /data/kept'
@@ -47,7 +47,7 @@ expect "nerdctl ps" "$(nerdctl ps --format '{{.Names}}')" service
 # The committed image has its new layer in the content store and its lower ones still in the registry.
 nerdctl commit service committed:1 >/dev/null
 expect "a container of the committed image" \
-  "$(nerdctl run --rm --net none committed:1 sh -c 'cat /data/new; test -e /data/kept || echo gone')" \
+  "$(nerdctl_run committed:1 sh -c 'cat /data/new; test -e /data/kept || echo gone')" \
   $'written\ngone'
 
 # A second namespace shares the snapshots and still sees the image.
@@ -58,7 +58,7 @@ nerdctl rm -f service >/dev/null
 nerdctl rmi -f committed:1 >/dev/null
 nerdctl --namespace second rmi -f "$lazy" >/dev/null
 nerdctl --namespace second system prune -af >/dev/null
-expect "the image that stays" "$(nerdctl run --rm --net none "$lazy" cat /data/many/file-9)" 9
+expect "the image that stays" "$(nerdctl_run "$lazy" cat /data/many/file-9)" 9
 nerdctl system prune -af >/dev/null
 expect "images after system prune" "$(nerdctl images -q)" ""
 # The collection after a prune is scheduled; a lease that is deleted in sync runs one now.

@@ -74,7 +74,7 @@ expect "layer blobs in containerd's content store" \
   "$(ctr -a "$CONTAINERD_ADDRESS" -n k8s content ls -q | grep -c -F -f <(printf '%s\n' "${layers[@]}") || true)" 0
 mark=$(registry_mark "$work")
 expect "nerdctl run" \
-  "$(PATH=$bin:$PATH nerdctl run --rm --net none "$plain" sh -c 'cat /data/kept; test -e /data/removed || echo gone')" \
+  "$(PATH=$bin:$PATH nerdctl_run "$plain" sh -c 'cat /data/kept; test -e /data/removed || echo gone')" \
   $'changed\ngone'
 expect "requests of a run" "$(registry_requests "$work" "$mark" | grep -c blobs || true)" 0
 PATH=$bin:$PATH nerdctl rmi -f "$plain" >/dev/null
@@ -100,7 +100,7 @@ expect "layers fetched as a whole again" \
 expect "requests for layers by the pull" \
   "$(registry_requests "$work" "$mark" | grep -c -F -f <(printf 'blobs/%s\n' "${layers[@]}") || true)" 0
 expect "nerdctl run by the kept indexes" \
-  "$(PATH=$bin:$PATH nerdctl run --rm --net none "$plain" cat /data/kept)" changed
+  "$(PATH=$bin:$PATH nerdctl_run "$plain" cat /data/kept)" changed
 read -r _ bytes <<<"$(registry_cost "$work" "$mark")"
 sizes=$(skopeo inspect --raw "oci:$work/oci:plain" | jq '[.layers[].size] | add')
 [ "$bytes" -lt $((sizes / 2)) ] || fail "$bytes bytes of $sizes for a file"
