@@ -33,6 +33,15 @@ std::vector<LayerAccess> EarliestOf(const AccessProfile& profile, size_t max_ran
   return layers;
 }
 
+/// Nothing where nothing was needed yet.
+std::optional<AccessProfile> NeedsOf(const AccessRecorder& recorder, const oci::Digest& image) {
+  auto needs = recorder.Snapshot(image);
+  if (!needs.ok() || needs->needed_bytes() == 0) {
+    return std::nullopt;
+  }
+  return *std::move(needs);
+}
+
 }  // namespace
 
 void ReadTap::OnRead(uint32_t first_chunk, uint32_t last_chunk) noexcept {
@@ -140,8 +149,7 @@ std::vector<RecordedRun> RunRecordings::Runs() const {
     }
   }
   for (const Recording& recording : under_way) {
-    const auto needs = recording.recorder->Snapshot(recording.image);
-    if (needs.ok() && needs->needed_bytes() > 0) {
+    if (const auto needs = NeedsOf(*recording.recorder, recording.image)) {
       runs.push_back(RunOf(recording, *needs));
     }
   }
@@ -159,11 +167,7 @@ std::optional<AccessProfile> RunRecordings::NeedsSoFar(const oci::Digest& image)
     }
     recorder = recording->second.recorder;
   }
-  auto needs = recorder->Snapshot(image);
-  if (!needs.ok() || needs->needed_bytes() == 0) {
-    return std::nullopt;
-  }
-  return *std::move(needs);
+  return NeedsOf(*recorder, image);
 }
 
 void RunRecordings::Stop() {
