@@ -1,5 +1,6 @@
 #include "registry/api_error.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "registry/url.h"
@@ -62,9 +63,11 @@ std::string Text(const nlohmann::json& object, const char* key) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
+nlohmann::json Parsed(ByteSpan body) { return nlohmann::json::parse(AsText(body), nullptr, false); }
+
 /// "CODE: message" of the first error; empty when there is none to read.
 std::string OwnWords(ByteSpan body) {
-  const auto json = nlohmann::json::parse(AsText(body), nullptr, false);
+  const auto json = Parsed(body);
   if (!json.is_object()) {
     return {};
   }
@@ -92,6 +95,13 @@ Status ErrorOfResponse(const HttpResponse& response, std::string_view context) {
       fmt::format("{}: answered {}{}{}", context, response.status, NameOf(response.status),
                   words.empty() ? std::string()
                                 : fmt::format(" ({})", Printable(words, kMaxMessageBytes))));
+}
+
+bool NamesError(const HttpResponse& response, std::string_view code) {
+  const auto json = Parsed(response.body);
+  const auto errors = json.is_object() ? json.find("errors") : json.end();
+  return errors != json.end() && errors->is_array() &&
+         std::ranges::any_of(*errors, [&](const auto& e) { return Text(e, "code") == code; });
 }
 
 }  // namespace starling::registry

@@ -13,4 +13,7 @@ namespace starling::registry {
 /// Source: OCI distribution specification, "Error Codes".
 Status ErrorOfResponse(const HttpResponse& response, std::string_view context);
 
+/// Whether one of the errors in the answer has the code `code` ("MANIFEST_BLOB_UNKNOWN").
+bool NamesError(const HttpResponse& response, std::string_view code);
+
 }  // namespace starling::registry

@@ -1,17 +1,32 @@
 #include "registry/manifest_upload.h"
 
+#include "registry/api_error.h"
+
 namespace starling::registry {
+namespace {
+
+StatusOr<ApiResponse> Put(RepositoryApi& api, const oci::RawManifest& manifest,
+                          const std::string& object, RetryPolicy retry) {
+  return api.CallAndWait({.method = "PUT",
+                          .url = api.UrlOf("manifests/" + object),
+                          .headers = {{.name = "Content-Type", .value = manifest.media_type}},
+                          .body = manifest.bytes,
+                          .retry = retry});
+}
+
+}  // namespace
 
 StatusOr<HttpResponse> UploadManifest(const std::shared_ptr<RepositoryApi>& api,
                                       const oci::RawManifest& manifest, const std::string& object,
                                       RetryPolicy retry) {
   const std::string what = fmt::format("manifest {}", object);
-  auto response =
-      api->CallAndWait({.method = "PUT",
-                        .url = api->UrlOf("manifests/" + object),
-                        .headers = {{.name = "Content-Type", .value = manifest.media_type}},
-                        .body = manifest.bytes,
-                        .retry = retry});
+  auto response = Put(*api, manifest, object, retry);
+  for (int retries = 0; retries < kMaxBlobUnknownRetries && response.ok() &&
+                        NamesError(response->http, "MANIFEST_BLOB_UNKNOWN");
+       ++retries) {
+    api->Wait(RetryDelay(retries));
+    response = Put(*api, manifest, object, retry);
+  }
   if (!response.ok()) {
     return api->Explain(response.status(), what);
   }

@@ -34,5 +34,25 @@ TEST(ErrorOfResponse, QuotesTheRegistryWithinLimits) {
   }
 }
 
+TEST(NamesError, LooksAtAllErrors) {
+  const struct {
+    const char* name;
+    std::string body;
+    bool want;
+  } cases[] = {
+      {"the second", R"({"errors":[{"code":"B"},{"code":"A"}]})", true},
+      {"none of them", R"({"errors":[{"code":"B"},7,{"code":1},{}]})", false},
+      {"no list", R"({"errors":{"code":"A"}})", false},
+      {"no errors", R"({"code":"A"})", false},
+      {"a list", R"([{"code":"A"}])", false},
+      {"no JSON", "A", false},
+      {"nothing", "", false},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    EXPECT_EQ(NamesError({.status = 400, .body = ToBytes(c.body)}, "A"), c.want);
+  }
+}
+
 }  // namespace
 }  // namespace starling::registry

@@ -42,5 +42,41 @@ TEST(UploadManifest, StoresUnderItsName) {
   }
 }
 
+TEST(UploadManifest, OffersAgainWhereABlobIsUnknownForAMoment) {
+  // What Distribution says while another push of the same blob writes its link.
+  constexpr std::string_view kBeingWritten =
+      R"({"errors":[{"code":"DIGEST_INVALID","message":"no"},{"code":"MANIFEST_BLOB_UNKNOWN"}]})";
+  constexpr std::string_view kOther = R"({"errors":[{"code":"MANIFEST_INVALID"}]})";
+  const oci::RawManifest manifest{
+      .media_type = "type", .digest = oci::Digest::Of(AsBytes("{}")), .bytes = ToBytes("{}")};
+  const struct {
+    std::string_view name;
+    int unknown;  // so often
+    int status;
+    std::string_view body;
+    StatusCode want;
+    size_t want_requests;
+  } cases[] = {
+      {"known the second time", 1, 400, kBeingWritten, StatusCode::kOk, 2},
+      {"known the last time", kMaxBlobUnknownRetries, 404, kBeingWritten, StatusCode::kOk,
+       kMaxBlobUnknownRetries + 1},
+      {"never known", 100, 400, kBeingWritten, StatusCode::kFailedPrecondition,
+       kMaxBlobUnknownRetries + 1},
+      {"refused for another reason", 1, 400, kOther, StatusCode::kFailedPrecondition, 1},
+      {"refused without one", 1, 404, "", StatusCode::kNotFound, 1},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    int offered = 0;
+    Harness harness([&](const HttpRequest&) {
+      return ++offered <= c.unknown ? Answer(c.status, c.body) : Answer(201);
+    });
+    const Status stored = harness.client.Destination(*oci::Reference::Parse("a.example/b:tag"))
+                              ->WriteTopManifest(manifest);
+    EXPECT_EQ(stored.code(), c.want) << stored;
+    EXPECT_EQ(harness.transport.requests().size(), c.want_requests);
+  }
+}
+
 }  // namespace
 }  // namespace starling::registry
