@@ -82,16 +82,43 @@ void GapLog::Add(const ChunkTable& table, uint32_t member, ByteSpan inner) {
   if (gap_bytes > kMaxGapBytes) {
     return;
   }
+  const StatusOr<bool> is_wanted = Wants(member, table.members().size());
+  if (!is_wanted.ok()) {
+    End();
+    return;
+  }
+  if (!*is_wanted) {
+    return;
+  }
   Bytes gaps;
   gaps.reserve(gap_bytes);
   for (const InnerRange& range : ranges) {
     Append(gaps, inner.subspan(range.inner_offset, range.size_bytes));
   }
   if (!Write(MakeRecord(member, gaps)).ok()) {
-    // What comes behind a torn record could not be found.
-    MutexLock lock(mutex_);
-    ended_ = true;
+    End();  // what comes behind a torn record could not be found
   }
+}
+
+void GapLog::End() {
+  MutexLock lock(mutex_);
+  ended_ = true;
+}
+
+/// True the first time only: a member that was evicted comes again and again.
+StatusOr<bool> GapLog::Wants(uint32_t member, size_t member_count) {
+  MutexLock lock(mutex_);
+  if (ended_) {
+    return false;
+  }
+  if (!file_.valid()) {
+    RETURN_IF_ERROR(Open(member_count));
+  }
+  if (has_[member]) {
+    return false;
+  }
+  has_[member] = true;
+  return true;
 }
 
 Status GapLog::Write(ByteSpan record) {
@@ -101,9 +128,6 @@ Status GapLog::Write(ByteSpan record) {
     MutexLock lock(mutex_);
     if (ended_) {
       return OkStatus();
-    }
-    if (!file_.valid()) {
-      RETURN_IF_ERROR(Open());
     }
     file = file_.get();
     offset = end_;
@@ -115,19 +139,19 @@ Status GapLog::Write(ByteSpan record) {
 
 /// Goes on behind what an earlier process has written, over a torn record, which is not cut off:
 /// the file may be mapped.
-Status GapLog::Open() {
-  // No member has a number of its own here: only the end is asked for.
-  ASSIGN_OR_RETURN(const Gaps earlier, Gaps::Open(files_, path_, 0));
+Status GapLog::Open(size_t member_count) {
+  ASSIGN_OR_RETURN(const Gaps earlier, Gaps::Open(files_, path_, member_count));
   ASSIGN_OR_RETURN(file_, files_.Open(path_, O_RDWR | O_CREAT, 0600));
   end_ = earlier.end();
+  has_.resize(member_count);
+  for (uint32_t member = 0; member < member_count; ++member) {
+    has_[member] = earlier.Has(member);
+  }
   return OkStatus();
 }
 
 void GapLog::Discard() {
-  {
-    MutexLock lock(mutex_);
-    ended_ = true;
-  }
+  End();
   std::error_code ignored;
   std::filesystem::remove(path_, ignored);
 }

@@ -37,21 +37,24 @@ class GapLog {
   /// Opens nothing yet. Borrows `files`.
   GapLog(std::filesystem::path path, FileSystem& files) : path_(std::move(path)), files_(files) {}
 
-  /// `inner` is all that `member` decompresses to.
+  /// `inner` is all that `member` decompresses to. Does nothing for a member that is there.
   void Add(const ChunkTable& table, uint32_t member, ByteSpan inner);
   /// Removes the file and adds nothing from now on.
   void Discard();
 
  private:
+  StatusOr<bool> Wants(uint32_t member, size_t member_count);
   Status Write(ByteSpan record);
-  Status Open() EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Status Open(size_t member_count) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void End();
 
   const std::filesystem::path path_;
   FileSystem& files_;
   Mutex mutex_;  // held over the opening of the file, once: only others that add wait for it
   UniqueFd file_ GUARDED_BY(mutex_);
   uint64_t end_ GUARDED_BY(mutex_) = 0;
-  bool ended_ GUARDED_BY(mutex_) = false;  // discarded, or a write failed
+  std::vector<bool> has_ GUARDED_BY(mutex_);  // of each member, once the file is open
+  bool ended_ GUARDED_BY(mutex_) = false;     // discarded, or a write failed
 };
 
 /// What a GapLog has written. Threads: safe.

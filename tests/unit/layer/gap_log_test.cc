@@ -96,6 +96,22 @@ TEST_F(GapLogTest, KeepsGapsOverARestart) {
   EXPECT_FALSE(OpenGaps()->Has(3));
 }
 
+TEST_F(GapLogTest, AMemberThatComesAgainIsKeptOnce) {
+  uint64_t size_bytes = 0;
+  for (int process = 0; process < 2; ++process) {
+    GapLog log(path_, files_);
+    log.Add(table_, 3, Inner(3, 400));
+    log.Add(table_, 3, Inner(3, 400));
+    if (process == 0) {
+      size_bytes = std::filesystem::file_size(path_);
+    }
+    EXPECT_EQ(std::filesystem::file_size(path_), size_bytes);
+  }
+  GapLog log(path_, files_);
+  log.Add(table_, 4, Inner(4, 400));
+  EXPECT_EQ(std::filesystem::file_size(path_), 2 * size_bytes);
+}
+
 TEST_F(GapLogTest, ATornEndIsForgotten) {
   {
     GapLog log(path_, files_);
