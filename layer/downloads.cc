@@ -318,7 +318,7 @@ void Downloads::Hedge(const DownloadPtr& download) {
         options.own_connection = false;
       }
     }
-    if (!to && download->is_awaited() && !std::exchange(download->was_repeated, true)) {
+    if (!to && download->is_awaited() && !download->was_repeated) {
       to = running.front()->source;
     }
   }
@@ -329,6 +329,9 @@ void Downloads::Hedge(const DownloadPtr& download) {
     const auto next = std::make_shared<Attempt>(
         Attempt{.source = *to, .sent = context_.Now(), .flight = {}, .stop = {}});
     if (download->Add(next)) {
+      if (to->id == running.front()->source.id) {
+        download->was_repeated = true;
+      }
       context_.Count([](FetchCounters& counters) {
         counters.second_requests.fetch_add(1, std::memory_order_relaxed);
       });

@@ -226,6 +226,28 @@ TEST_F(DownloadsTest, TheFirstThatBringsBytesCounts) {
   EXPECT_EQ(wants_->counters_.second_requests, 1U);
 }
 
+TEST_F(DownloadsTest, WhatIsLateIsSentAgainOnceTheHostHasCreditForIt) {
+  SetSources({blob_});
+  blob_->Hold();
+  Start(FetchOf(0, 1));
+  Start(FetchOf(1, 2));
+  cpu_.RunAll();
+  const auto requests_after = [&](std::chrono::milliseconds time) {
+    timer_.Advance(time);
+    cpu_.RunAll();
+    return blob_->requests();
+  };
+  EXPECT_EQ(requests_after(std::chrono::seconds(1)), 3U) << "of two late ones, one";
+  EXPECT_EQ(requests_after(Downloads::kHedgeAgain), 3U);
+  for (int i = 0; i < 20; ++i) {
+    (void)scheduler_->Begin("host", FetchClass::kDemand, 1, "image");
+  }
+  EXPECT_EQ(requests_after(Downloads::kHedgeAgain), 4U);
+  EXPECT_EQ(requests_after(10 * Downloads::kHedgeAgain), 4U) << "each once";
+  blob_->Release();
+  cpu_.RunAll();
+}
+
 TEST_F(DownloadsTest, WhatCameTakesRoomUntilItIsLetGoOf) {
   SetSources({blob_});
   Start(FetchOf(0, 2));
