@@ -7,7 +7,7 @@ namespace starling::layer {
 StatusOr<Bytes> IdleReader::Read(oci::BlobRange range) {
   ASSIGN_OR_RETURN(BlobSources::Source source, layer_->OpenSource());
   const std::string host = source.host;
-  const std::string name = source.name;
+  const std::string image = source.image;
   {
     MutexLock lock(mutex_);
     result_.reset();
@@ -17,7 +17,7 @@ StatusOr<Bytes> IdleReader::Read(oci::BlobRange range) {
       result_ = MakeError(StatusCode::kCancelled, "idle reader: cancelled");
     }
   }
-  scheduler_->Enlist(host, oci::FetchClass::kRest, shared_from_this(), name);
+  scheduler_->Enlist(host, oci::FetchClass::kRest, shared_from_this(), image);
   MutexLock lock(mutex_);
   while (!result_) {
     changed_.Wait(mutex_);
