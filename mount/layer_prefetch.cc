@@ -114,7 +114,9 @@ bool LayerPrefetch::NoteReader(const LayerSpec& spec, bool is_first) {
   const store::LayerKey key = spec.key();
   MutexLock lock(mutex_);
   if (spec.reader != Reader::kBuild || !(is_first || for_builds_.contains(key))) {
-    for_builds_.erase(key);
+    if (for_builds_.erase(key) > 0) {
+      decisions_.erase(key);
+    }
     return false;
   }
   for_builds_.try_emplace(key, spec);

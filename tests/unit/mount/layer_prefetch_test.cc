@@ -87,6 +87,14 @@ TEST_F(LayerPrefetchTest, KnowsWhichLayersOnlyBuildsHaveMounted) {
   }
 }
 
+TEST_F(LayerPrefetchTest, AContainerEndsWhatWasDecidedForBuilds) {
+  const auto prefetch = Make();
+  EXPECT_TRUE(prefetch->NoteReader(For(Reader::kBuild), true));
+  EXPECT_TRUE(prefetch->DecisionOf(spec_.key()));
+  EXPECT_FALSE(prefetch->NoteReader(For(Reader::kContainer), false));
+  EXPECT_FALSE(prefetch->DecisionOf(spec_.key()));
+}
+
 TEST_F(LayerPrefetchTest, ALayerIsTakenFromBuildsOnce) {
   const auto prefetch = Make();
   LayerSpec spec = For(Reader::kBuild);
