@@ -72,15 +72,18 @@ void FetchAhead::ReadAround(BlobRange range, Worth worth_of_first, BlobRange wor
 }
 
 void FetchAhead::Prefetch(uint64_t blob_bytes) {
+  Resume();
   prefetch_ = {.range = {.blob_offset = 0, .size_bytes = std::min(blob_bytes, blob_size_bytes_)},
                .takes_all = true};
 }
 
 void FetchAhead::PrefetchAll() {
+  Resume();
   prefetch_ = {.range = {.blob_offset = 0, .size_bytes = blob_size_bytes_}, .bridges_more = true};
 }
 
 void FetchAhead::FetchAll() {
+  Resume();
   fetches_all_ = true;
   const BlobRange all{.blob_offset = 0, .size_bytes = blob_size_bytes_};
   background_ = {.range = all};
@@ -92,6 +95,7 @@ void FetchAhead::Clear() {
   prefetch_ = {};
   PauseBackground();
   fetches_all_ = false;
+  is_stopped_ = true;
 }
 
 std::optional<PlannedFetch> FetchAhead::Next(FetchClass fetch_class, uint64_t size_bytes,

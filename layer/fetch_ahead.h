@@ -39,8 +39,11 @@ class FetchAhead {
   void FetchAll();
   /// Nothing is background work until FetchAll.
   void PauseBackground() { background_ = rest_ = {}; }
-  /// Nothing is worth fetching any more.
+  /// Nothing is worth fetching any more, nor is what others want to have ahead of reads
+  /// (is_stopped), until Resume or one of the calls above.
   void Clear();
+  void Resume() { is_stopped_ = false; }
+  bool is_stopped() const { return is_stopped_; }
   /// Whether read-ahead waits until much was missed: for readers that are likely to read little.
   void HoldReadahead(bool is_held) { holds_readahead_ = is_held; }
 
@@ -79,6 +82,7 @@ class FetchAhead {
   Piece background_;
   Piece rest_;
   bool fetches_all_ = false;
+  bool is_stopped_ = false;
   bool holds_readahead_ = false;
   int noted_misses_ = 0;
   uint64_t missed_bytes_ = 0;  // of the blob

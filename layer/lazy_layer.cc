@@ -188,6 +188,11 @@ void LazyLayer::StopFetchingAhead() {
   ahead_.Clear();
 }
 
+void LazyLayer::ResumeFetchingAhead() {
+  MutexLock lock(mutex_);
+  ahead_.Resume();
+}
+
 /// Whether all of a layer may be evicted that was fetched as a whole.
 bool LazyLayer::MayGo(Evictable which) {
   if (!refetch_ || (which == Evictable::kUnread && reads_.any())) {
@@ -440,6 +445,31 @@ void LazyLayer::OnOpened(const std::set<oci::FetchClass>& classes) {
   for (const oci::FetchClass fetch_class : classes) {
     EnlistFeed(fetch_class);
   }
+  RunWhenOpen();
+}
+
+void LazyLayer::WhenOpen(std::function<void()> done) {
+  {
+    MutexLock lock(mutex_);
+    if (closed_) {
+      return;
+    }
+    when_open_.push_back(std::move(done));
+  }
+  if (downloads_.IsOpen(oci::FetchClass::kPrefetch, shared_from_this())) {
+    RunWhenOpen();
+  }
+}
+
+void LazyLayer::RunWhenOpen() {
+  std::vector<std::function<void()>> waiting;
+  {
+    MutexLock lock(mutex_);
+    waiting.swap(when_open_);
+  }
+  for (const auto& done : waiting) {
+    done();
+  }
 }
 
 void LazyLayer::EnlistFeed(oci::FetchClass fetch_class) {
@@ -504,7 +534,7 @@ bool LazyLayer::StartAbsent(std::span<const DataRange> ranges, oci::FetchClass f
   std::vector<Fetch> fetches;
   {
     MutexLock lock(mutex_);
-    if (closed_ || table_.codec() == Codec::kWhole) {
+    if (closed_ || ahead_.is_stopped() || table_.codec() == Codec::kWhole) {
       return false;
     }
     for (const DataRange& range : ranges) {
@@ -552,6 +582,10 @@ void LazyLayer::FetchAll() {
     MutexLock lock(mutex_);
     ahead_.FetchAll();
   }
+  EnlistBackground();
+}
+
+void LazyLayer::EnlistBackground() {
   EnlistFeed(oci::FetchClass::kBackground);
   EnlistFeed(oci::FetchClass::kRest);
   BeginCopies();
@@ -591,9 +625,21 @@ void LazyLayer::RetryLater() {
         MutexLock lock(self->mutex_);
         self->retries_later_ = false;
       }
-      self->FetchAll();
+      self->GoOnWithBackground();
     }
   });
+}
+
+/// Everything absent is background work again, unless that was stopped meanwhile.
+void LazyLayer::GoOnWithBackground() {
+  {
+    MutexLock lock(mutex_);
+    if (closed_ || !ahead_.fetches_all()) {
+      return;
+    }
+    ahead_.FetchAll();
+  }
+  EnlistBackground();
 }
 
 bool LazyLayer::IsFree(uint32_t member) const {
@@ -608,9 +654,40 @@ bool LazyLayer::IsAwaited(uint32_t member) const {
 
 void LazyLayer::Quarantine(uint32_t member, const Status& error) {
   const bool is_wrong = error.code() == StatusCode::kDataLoss;
-  const auto until = context_.Now() + (is_wrong ? kQuarantine : kRefusedPause);
-  MutexLock lock(mutex_);
-  quarantine_.Add(member, until, error);
+  const auto duration = is_wrong ? kQuarantine : kRefusedPause;
+  {
+    MutexLock lock(mutex_);
+    quarantine_.Add(member, context_.Now() + duration, error);
+    if (closed_ || context_.scheduler() == nullptr || std::exchange(awaits_release_, true)) {
+      return;
+    }
+  }
+  ReleaseAfter(duration);
+}
+
+/// Lets out whose time is over then, for background work, and waits for the others.
+void LazyLayer::ReleaseAfter(std::chrono::steady_clock::duration delay) {
+  context_.scheduler()->RunAfter(std::chrono::ceil<std::chrono::milliseconds>(delay),
+                                 [weak = weak_from_this()] {
+                                   const auto self = weak.lock();
+                                   if (!self) {
+                                     return;
+                                   }
+                                   const auto now = self->context_.Now();
+                                   std::optional<MemberQuarantine::TimePoint> next;
+                                   {
+                                     MutexLock lock(self->mutex_);
+                                     next = self->quarantine_.Release(now);
+                                     if (self->closed_) {
+                                       return;
+                                     }
+                                     self->awaits_release_ = next.has_value();
+                                   }
+                                   if (next) {
+                                     self->ReleaseAfter(*next - now);
+                                   }
+                                   self->GoOnWithBackground();
+                                 });
 }
 
 void LazyLayer::OnWrongBytes(BlobSources::Id source, uint32_t member, const Status& error) {
@@ -849,21 +926,16 @@ void LazyLayer::OnRefetched(const Fetch& fetch, Spills& spills, const Status& st
 
 void LazyLayer::OnFailed(const Fetch& fetch, const Status& error) {
   const PlannedFetch& plan = fetch.plan;
-  if (IsOutage(error.code())) {
+  RetryLater();  // first, so that the feed does not take what is free again now
+  if (IsTransportError(error.code())) {
     if (const auto rest = FailThoseInTime(fetch, error)) {
       StartFetch(*rest);
-      return;
     }
+    return;
   }
-  if (plan.last_member - plan.first_member == 1 || IsTransportError(error.code())) {
-    if (IsTransportError(error.code())) {
-      RetryLater();  // first, so that the feed does not take what is free again now
-    } else {
-      Quarantine(plan.first_member, error);
-    }
-    for (uint32_t member = plan.first_member; member < plan.last_member; ++member) {
-      Finish(member, {.error = error, .moments = MomentsOfFailure(fetch)});
-    }
+  if (plan.last_member - plan.first_member == 1) {
+    Quarantine(plan.first_member, error);
+    Finish(plan.first_member, {.error = error, .moments = MomentsOfFailure(fetch)});
     return;
   }
   // Something in the range is broken: those who wait for the rest of it must not suffer.
@@ -893,12 +965,13 @@ ReadTimes::Moments LazyLayer::MomentsOfFailure(const Fetch& fetch) const {
   return {.sent = fetch.begun.value_or(now), .came = now, .stored = now};
 }
 
-/// Fails those who have waited since the fetch began. The fetch that the others need, if there are
-/// any: it takes the place of this one.
+/// Fails those who have waited since the fetch began, and all of them when no more time can help.
+/// The fetch that the others need, if there are any: it takes the place of this one.
 std::optional<Fetch> LazyLayer::FailThoseInTime(const Fetch& fetch, const Status& error) {
   const PlannedFetch& plan = fetch.plan;
-  const auto is_late = [begun = fetch.begun.value_or(context_.Now())](const auto& request) {
-    return request->started - begun > Downloads::kLateAfter;
+  const auto is_late = [begun = fetch.begun.value_or(context_.Now()),
+                        can_help = IsOutage(error.code())](const auto& request) {
+    return can_help && request->started - begun > Downloads::kLateAfter;
   };
   std::optional<Fetch> rest;
   std::vector<RequestPtr> failed;
@@ -916,9 +989,6 @@ std::optional<Fetch> LazyLayer::FailThoseInTime(const Fetch& fetch, const Status
         }
       }
     }
-    if (!rest) {
-      return std::nullopt;
-    }
     for (uint32_t member = plan.first_member; member < plan.last_member; ++member) {
       const auto found = in_flight_.find(member);
       if (found == in_flight_.end()) {
@@ -928,10 +998,16 @@ std::optional<Fetch> LazyLayer::FailThoseInTime(const Fetch& fetch, const Status
           std::stable_partition(found->second.begin(), found->second.end(), is_late);
       failed.insert(failed.end(), first_failed, found->second.end());
       found->second.erase(first_failed, found->second.end());
+      if (!rest) {
+        in_flight_.erase(found);
+      }
     }
   }
   for (const RequestPtr& request : failed) {
     Settle(request, {.error = error, .moments = MomentsOfFailure(fetch)});
+  }
+  if (!rest) {
+    CheckCompletion();
   }
   return rest;
 }
@@ -1031,7 +1107,9 @@ void LazyLayer::Answer(const RequestPtr& request) {
 void LazyLayer::Close() {
   std::unordered_map<uint32_t, std::vector<RequestPtr>> in_flight;
   std::unordered_map<uint32_t, std::shared_ptr<Undecoded>> undecoded;
-  std::function<void()> on_complete;  // may own what waits for this layer; goes after the lock
+  // May own what waits for this layer; go after the lock.
+  std::function<void()> on_complete;
+  std::vector<std::function<void()>> when_open;
   {
     MutexLock lock(mutex_);
     closed_ = true;
@@ -1039,6 +1117,7 @@ void LazyLayer::Close() {
     undecoded.swap(undecoded_);
     copies_.LetGo();
     on_complete.swap(on_complete_);
+    when_open.swap(when_open_);
   }
   context_.Close();
   downloads_.Close();

@@ -167,20 +167,27 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>,
   /// FetchAll.
   void PrefetchAll();
   /// Begins requests for what is absent of `ranges` and nobody fetches yet; gaps smaller than a
-  /// quarter of `size_bytes` come along. False when there is nothing to begin.
+  /// quarter of `size_bytes` come along. False when there is nothing to begin, and after
+  /// StopFetchingAhead.
   bool StartAbsent(std::span<const DataRange> ranges, oci::FetchClass fetch_class,
                    uint64_t size_bytes);
   /// Calls `done` once everything is held, however that came about: on an executor's thread, soon
   /// when it is so already, never after Close. The latest call counts.
   void WhenComplete(std::function<void()> done);
+  /// Calls `done` once a place to fetch from is open, which begins no request: within the call when
+  /// one is, else on an executor's thread; never after Close.
+  void WhenOpen(std::function<void()> done);
   /// Fetches all that is absent when the link has nothing else to do, the likeliest first; goes on
-  /// after failures until everything is held.
+  /// after failures, some time later, until everything is held.
   void FetchAll();
   /// Whether read-ahead waits until much was missed, and neighbourhoods are small until then: for
   /// readers that are likely to read little.
   void HoldReadahead(bool is_held);
-  /// Fetches nothing any more that no read asks for, until it is told to again.
+  /// Fetches nothing any more that no read asks for, until ResumeFetchingAhead or until it is told
+  /// what to fetch by Prefetch, PrefetchAll or FetchAll.
   void StopFetchingAhead();
+  /// What StartAbsent asks for is fetched again.
+  void ResumeFetchingAhead();
   /// Gives up `wanted_bytes` of held chunks, or more: of those that nobody has read since the last
   /// ForgetReads, or of all; what is doubtful goes with either. Of a layer that was fetched as a
   /// whole, and would have to be again, all go or none: none if any was read, or it is being
@@ -239,6 +246,10 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>,
 
   void EnlistFeed(oci::FetchClass fetch_class);
   void RetryLater();
+  void GoOnWithBackground();
+  void EnlistBackground();
+  void ReleaseAfter(std::chrono::steady_clock::duration delay);
+  void RunWhenOpen();
   void CheckCompletion();
   FetchLimits LimitsNow();
 
@@ -317,6 +328,8 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>,
   SpilledChunks spilled_ GUARDED_BY(mutex_);
   FetchAhead ahead_ GUARDED_BY(mutex_);
   bool retries_later_ GUARDED_BY(mutex_) = false;
+  bool awaits_release_ GUARDED_BY(mutex_) = false;  // of what is in quarantine
+  std::vector<std::function<void()>> when_open_ GUARDED_BY(mutex_);
   std::function<void()> on_complete_ GUARDED_BY(mutex_);
 };
 

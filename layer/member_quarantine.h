@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 
 #include "base/status.h"
 
@@ -17,8 +18,10 @@ class MemberQuarantine {
   void Add(uint32_t member, TimePoint until, const Status& error);
   /// The error of a member in quarantine; OK when it may be fetched (again).
   Status ErrorOf(uint32_t member, TimePoint now);
-  /// Until ErrorOf says that its time is over.
+  /// Until ErrorOf or Release has seen that its time is over.
   bool Has(uint32_t member) const { return members_.contains(member); }
+  /// Lets go of those whose time is over. When the next one's is; none when there is none left.
+  std::optional<TimePoint> Release(TimePoint now);
 
  private:
   struct Entry {

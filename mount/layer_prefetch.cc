@@ -68,6 +68,7 @@ layer::FetchDecision LayerPrefetch::HowToFetch(const HeldLayer& held, const Laye
 
 void LayerPrefetch::Begin(const HeldLayer& held, const LayerSpec& spec) {
   layer::LazyLayer& layer = *held.layer;
+  layer.ResumeFetchingAhead();
   const auto plan = deps_.policy.prefetch ? PlanOf(held, spec) : nullptr;
   const layer::FetchDecision decision = HowToFetch(held, spec, plan.get());
   if (decision.mode != layer::FetchMode::kLazy) {

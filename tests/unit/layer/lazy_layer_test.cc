@@ -841,6 +841,77 @@ TEST_F(LazyLayerTest, BackgroundWorkGoesOnAfterAnOutage) {
   EXPECT_EQ(blob_->requests(), 2U);
 }
 
+TEST_F(LazyLayerTest, BackgroundWorkThatWasStoppedIsNotTriedAgainAfterAnOutage) {
+  OpenScheduled();
+  blob_->FailNext(MakeError(StatusCode::kUnavailable, "away"));
+  layer_->FetchAll();
+  while (blob_->requests() == 0) {
+    std::this_thread::yield();
+  }
+  Settle();
+  layer_->StopFetchingAhead();
+  timer_.Advance(std::chrono::minutes(10));
+  Settle();
+  EXPECT_EQ(blob_->requests(), 1U);
+  layer_->FetchAll();
+  while (!layer_->IsPresent({0, contents_.size()})) {
+    std::this_thread::yield();
+  }
+}
+
+TEST_F(LazyLayerTest, BackgroundWorkGoesOnAfterAnAnswerWithoutTheRange) {
+  OpenScheduled();
+  blob_->FailNext(MakeError(StatusCode::kFailedPrecondition, "all of it"));
+  auto complete = Complete();
+  while (blob_->requests() == 0) {
+    std::this_thread::yield();
+  }
+  Settle();
+  EXPECT_EQ(blob_->requests(), 1U) << "not again at once";
+  timer_.Advance(std::chrono::seconds(30));
+  complete.get();
+  EXPECT_EQ(blob_->requests(), 2U);
+}
+
+TEST_F(LazyLayerTest, BackgroundWorkGoesOnWithWhatWasInQuarantine) {
+  OpenScheduled();
+  const uint64_t inside = members_[1].blob_offset + members_[1].blob_size / 2;
+  blob_->Spoil(inside);
+  EXPECT_EQ(Read(ChunkRange(1)).status().code(), StatusCode::kDataLoss);
+  blob_->Spoil(inside);  // and back
+  auto complete = Complete();
+  while (!layer_->IsPresent(ChunkRange(0)) || !layer_->IsPresent(ChunkRange(2))) {
+    std::this_thread::yield();
+  }
+  Settle();
+  EXPECT_FALSE(layer_->IsPresent(ChunkRange(1)));
+  timer_.Advance(LazyLayer::kQuarantine);
+  complete.get();
+}
+
+TEST_F(LazyLayerTest, NothingIsFetchedForOthersOnceItWasStopped) {
+  OpenScheduled();
+  const std::vector<DataRange> ranges = {ChunkRange(1)};
+  layer_->StopFetchingAhead();
+  EXPECT_FALSE(layer_->StartAbsent(ranges, FetchClass::kPrefetch, kChunk));
+  layer_->ResumeFetchingAhead();
+  EXPECT_TRUE(layer_->StartAbsent(ranges, FetchClass::kPrefetch, kChunk));
+  while (!layer_->IsPresent(ranges[0])) {
+    std::this_thread::yield();
+  }
+}
+
+TEST_F(LazyLayerTest, TellsOnceAPlaceIsOpen) {
+  OpenScheduled();
+  std::promise<void> open;
+  layer_->WhenOpen([&] { open.set_value(); });
+  open.get_future().get();
+  bool is_open = false;
+  layer_->WhenOpen([&] { is_open = true; });
+  EXPECT_TRUE(is_open) << "within the call";
+  EXPECT_EQ(blob_->requests(), 0U);
+}
+
 TEST_F(LazyLayerTest, TellsItsObserverWhatReadersAskFor) {
   struct Noting : ReadObserver {
     void OnRead(uint32_t first_chunk, uint32_t last_chunk) noexcept override {

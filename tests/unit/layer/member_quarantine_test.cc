@@ -28,5 +28,18 @@ TEST(MemberQuarantine, TheLatestErrorCounts) {
   EXPECT_TRUE(quarantine.ErrorOf(3, kNow + seconds(10)).ok());
 }
 
+TEST(MemberQuarantine, LetsGoOfThoseWhoseTimeIsOver) {
+  MemberQuarantine quarantine;
+  EXPECT_EQ(quarantine.Release(kNow), std::nullopt);
+  quarantine.Add(3, kNow + seconds(30), MakeError(StatusCode::kDataLoss, "wrong"));
+  quarantine.Add(4, kNow + seconds(10), MakeError(StatusCode::kOutOfRange, "refused"));
+  EXPECT_EQ(quarantine.Release(kNow), kNow + seconds(10));
+  EXPECT_EQ(quarantine.Release(kNow + seconds(10)), kNow + seconds(30));
+  EXPECT_FALSE(quarantine.Has(4));
+  EXPECT_TRUE(quarantine.Has(3));
+  EXPECT_EQ(quarantine.Release(kNow + seconds(31)), std::nullopt);
+  EXPECT_FALSE(quarantine.Has(3));
+}
+
 }  // namespace
 }  // namespace starling::layer
