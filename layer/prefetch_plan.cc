@@ -2,18 +2,33 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 namespace starling::layer {
 namespace {
 
-/// Steps are measured before they are compressed, requests after.
-constexpr uint64_t kTypicalRatio = 3;
-/// So many times what the link moves in a round trip is one request where steps lie close together.
-constexpr uint64_t kUnitsOfRequest = 4;
 /// Steps that are farther apart than that part of a round trip's bytes are no request together, see
 /// LazyLayer::StartAbsent.
 constexpr uint64_t kGapPart = 4;
+
+/// From the first to the last member that holds something of `range`.
+oci::BlobRange BlobRangeOf(const ChunkTable& table, DataRange range) {
+  const ChunkSpan span = table.Find(range);
+  uint64_t begin = UINT64_MAX;
+  uint64_t end = 0;
+  for (uint32_t chunk = span.first; chunk < span.last; ++chunk) {
+    const MemberRecord& member = table.members()[table.chunks()[chunk].member];
+    begin = std::min(begin, member.blob_offset);
+    end = std::max(end, member.end());
+  }
+  return {.blob_offset = std::min(begin, end), .size_bytes = end - std::min(begin, end)};
+}
+
+oci::BlobRange Union(oci::BlobRange a, oci::BlobRange b) {
+  const uint64_t begin = std::min(a.blob_offset, b.blob_offset);
+  return {.blob_offset = begin, .size_bytes = std::max(a.end(), b.end()) - begin};
+}
 
 }  // namespace
 
@@ -42,11 +57,23 @@ void PrefetchPlan::Attach(const std::shared_ptr<LazyLayer>& layer, const std::st
   if (number == numbers_.end()) {
     return;
   }
+  // What is begun earlier would not be on its way, and the scheduler find room for all of it.
+  layer->WhenOpen(
+      [self = shared_from_this(), weak = std::weak_ptr(layer), host, number = number->second] {
+        if (const auto open = weak.lock()) {
+          self->Begin(number, open, host);
+        }
+      });
+}
+
+/// Makes the steps of a layer, which can be fetched from, work for the scheduler.
+void PrefetchPlan::Begin(size_t number, const std::shared_ptr<LazyLayer>& layer,
+                         const std::string& host) {
   {
     MutexLock lock(mutex_);
-    layers_[number->second] = layer;
+    layers_[number] = layer;
     for (size_t step = 0; step < steps_.size(); ++step) {
-      if (steps_[step].layer == number->second) {
+      if (steps_[step].layer == number) {
         pending_.insert(step);
       }
     }
@@ -72,7 +99,7 @@ uint64_t PrefetchPlan::NeededBytes() const {
 
 bool PrefetchPlan::StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) {
   for (;;) {
-    const Batch batch = TakeBatch(kTypicalRatio * size_bytes);
+    const Batch batch = TakeBatch(size_bytes);
     if (!batch.layer) {
       return false;
     }
@@ -91,7 +118,7 @@ PrefetchPlan::Batch PrefetchPlan::TakeBatch(uint64_t unit_bytes) {
       pending_.erase(first);
       continue;
     }
-    for (const size_t step : AroundStep(first, unit_bytes)) {
+    for (const size_t step : AroundStep(first, batch.layer->chunks(), unit_bytes)) {
       batch.ranges.push_back(steps_[step].range);
       pending_.erase(step);
     }
@@ -101,33 +128,38 @@ PrefetchPlan::Batch PrefetchPlan::TakeBatch(uint64_t unit_bytes) {
 }
 
 /// The step, and pending ones of its layer beside it, the nearest first, as far as they are one
-/// request.
-std::vector<size_t> PrefetchPlan::AroundStep(size_t step, uint64_t unit_bytes) const {
+/// request: a larger one would keep the next step in order of need waiting for a place on the link.
+std::vector<size_t> PrefetchPlan::AroundStep(size_t step, const ChunkTable& table,
+                                             uint64_t unit_bytes) const {
   const std::vector<size_t>& steps = by_address_[steps_[step].layer];
-  const auto range_at = [&](size_t place) { return steps_[steps[place]].range; };
-  constexpr uint64_t kTooFar = UINT64_MAX;
-  const auto gap_before = [&](size_t place) {
-    return range_at(place).data_address - range_at(place - 1).end();
+  const auto range_at = [&](size_t place) {
+    return BlobRangeOf(table, steps_[steps[place]].range);
   };
   std::vector<size_t> around = {step};
   size_t first = places_[step];
   size_t last = first + 1;  // one past
+  oci::BlobRange taken = range_at(first);
+  const auto with = [&](size_t place)
+                        EXCLUSIVE_LOCKS_REQUIRED(mutex_) -> std::optional<oci::BlobRange> {
+    if (place >= steps.size() || !pending_.contains(steps[place])) {
+      return std::nullopt;
+    }
+    const oci::BlobRange range = range_at(place);
+    const uint64_t between = Union(taken, range).size_bytes;
+    const uint64_t both = taken.size_bytes + range.size_bytes;
+    return between <= both + unit_bytes / kGapPart && between <= unit_bytes
+               ? std::optional(Union(taken, range))
+               : std::nullopt;
+  };
   for (;;) {
-    const uint64_t before =
-        first > 0 && pending_.contains(steps[first - 1]) ? gap_before(first) : kTooFar;
-    const uint64_t after =
-        last < steps.size() && pending_.contains(steps[last]) ? gap_before(last) : kTooFar;
-    if (std::min(before, after) > unit_bytes / kGapPart) {
+    const auto before = first > 0 ? with(first - 1) : std::nullopt;
+    const auto after = with(last);
+    if (!before && !after) {
       return around;
     }
-    const size_t place = before < after ? first - 1 : last;
-    const uint64_t begin = range_at(std::min(place, first)).data_address;
-    if (range_at(std::max(place, last - 1)).end() - begin > kUnitsOfRequest * unit_bytes) {
-      return around;
-    }
-    around.push_back(steps[place]);
-    first = std::min(place, first);
-    last = std::max(place + 1, last);
+    const bool goes_back = before && (!after || before->size_bytes < after->size_bytes);
+    taken = goes_back ? *before : *after;
+    around.push_back(steps[goes_back ? --first : last++]);
   }
 }
 

@@ -22,8 +22,8 @@ class PrefetchPlan : public FetchScheduler::Feed,
  public:
   PrefetchPlan(const AccessProfile& profile, std::shared_ptr<FetchScheduler> scheduler);
 
-  /// Fetches its part of `layer` from `host` from now on, as long as somebody else holds it. Does
-  /// nothing for a layer that the profile does not know.
+  /// Fetches its part of `layer` from `host` once that is open, as long as somebody else holds it.
+  /// Does nothing for a layer that the profile does not know.
   void Attach(const std::shared_ptr<LazyLayer>& layer, const std::string& host);
   /// Of the layer's data, by all runs together.
   uint64_t NeededBytes(const store::LayerKey& layer) const;
@@ -40,8 +40,9 @@ class PrefetchPlan : public FetchScheduler::Feed,
   };
 
   bool StartNext(oci::FetchClass fetch_class, uint64_t size_bytes) override;
+  void Begin(size_t number, const std::shared_ptr<LazyLayer>& layer, const std::string& host);
   Batch TakeBatch(uint64_t unit_bytes);
-  std::vector<size_t> AroundStep(size_t step, uint64_t unit_bytes) const
+  std::vector<size_t> AroundStep(size_t step, const ChunkTable& table, uint64_t unit_bytes) const
       EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::shared_ptr<FetchScheduler> scheduler_;

@@ -230,9 +230,11 @@ TEST_F(ColdStartTest, WithAProfile) {
   cold.PrefetchBy(cold.Profile());
   const auto took = cold.Run();
   Note(cold, took);
-  EXPECT_LE(cold.link().requests(), 75U);
+  EXPECT_LE(cold.link().requests(), 95U);
   EXPECT_LE(cold.link().bytes(), start_.read_bytes() * 13 / 10);
   EXPECT_EQ(took.misses, 0);
+  EXPECT_LE(cold.link().most_asked_bytes(), 6 * shape_.bandwidth_delay_bytes())
+      << "what is needed first does not wait behind all of the rest";
 }
 
 /// The members that are read first in the blob, in the order of their need.

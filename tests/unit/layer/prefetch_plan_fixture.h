@@ -54,6 +54,10 @@ class PrefetchPlanFixture : public testing::Test {
     }
   }
   void Open(char content, Opened& opened) {
+    OpenWithoutReader(content, opened);
+    opened.layer->UseReader(opened.blob);
+  }
+  void OpenWithoutReader(char content, Opened& opened) {
     testing_support::TarBuilder tar;
     for (int i = 0; i < kFiles; ++i) {
       tar.Add({.name = fmt::format("f{}", i),
@@ -68,7 +72,6 @@ class PrefetchPlanFixture : public testing::Test {
     auto layer = LazyLayer::Open(stored->stored, cpu_, counters_, {}, scheduler_);
     ASSERT_TRUE(layer.ok()) << layer.status();
     opened.layer = *std::move(layer);
-    opened.layer->UseReader(opened.blob);
   }
   /// One file of the layer.
   static AccessRange Need(int file, int64_t first_need) {

@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
 #include <memory>
+#include <vector>
 
+#include "tests/support/name_source.h"
 #include "tests/unit/layer/prefetch_plan_fixture.h"
 
 namespace starling::layer {
@@ -55,6 +58,28 @@ TEST_F(PrefetchPlanTest, HeldChunksCostNothing) {
   plan->Attach(second_.layer, "host");
   WaitFor(second_, 3);
   EXPECT_EQ(first_.blob->requests(), requests);
+}
+
+TEST_F(PrefetchPlanTest, BeginsNothingBeforeAPlaceIsOpen) {
+  first_.layer->Close();
+  OpenWithoutReader('k', first_);
+  std::promise<void> may_open;
+  testing_support::NameSource(*first_.layer, "image", "host",
+                              [blob = first_.blob, opened = may_open.get_future().share()]() {
+                                opened.wait();
+                                return blob;
+                              });
+  const auto plan = std::make_shared<PrefetchPlan>(
+      Profile({Need(0, 0), Need(5, 1), Need(9, 2)}, {Need(3, 2)}), scheduler_);
+  plan->Attach(first_.layer, "host");
+  plan->Attach(second_.layer, "host");
+  WaitFor(second_, 3);
+  const std::vector<DataRange> first_step = {Need(0, 0).range};
+  EXPECT_TRUE(first_.layer->StartAbsent(first_step, oci::FetchClass::kPrefetch, 0))
+      << "nobody has begun it";
+  may_open.set_value();
+  WaitFor(first_, 5);
+  WaitFor(first_, 9);
 }
 
 }  // namespace
