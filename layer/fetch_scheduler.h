@@ -17,6 +17,7 @@
 #include "layer/buffer_budget.h"
 #include "layer/counters.h"
 #include "layer/link_estimate.h"
+#include "layer/spilled_chunks.h"
 #include "oci/blob_reader.h"
 
 namespace starling::layer {
@@ -111,6 +112,8 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
                                 uint64_t decoded_bytes = 0);
   /// Where a demand request takes its memory from before it begins.
   BufferBudget& demand_budget() { return *demand_budget_; }
+  /// What all layers keep in memory that the disk does not take.
+  const std::shared_ptr<SpilledChunks>& spilled_chunks() const { return spilled_chunks_; }
   /// Lets `feed` begin requests to `host` until it has nothing left; then it enlists again when it
   /// has more. Enlisting what is enlisted does nothing. A feed that has gone is forgotten; one
   /// whose image has used up its bandwidth lets others go first.
@@ -217,6 +220,7 @@ class FetchScheduler : public std::enable_shared_from_this<FetchScheduler> {
   const Options options_;
   const Dependencies dependencies_;
   const std::shared_ptr<BufferBudget> demand_budget_;
+  const std::shared_ptr<SpilledChunks> spilled_chunks_ = std::make_shared<SpilledChunks>();
 
   Mutex mutex_;  // above the executor's and the timer's, which are leaves
   bool closed_ GUARDED_BY(mutex_) = false;

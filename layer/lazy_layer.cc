@@ -58,6 +58,7 @@ LazyLayer::LazyLayer(std::shared_ptr<store::StoredLayer> stored, erofs::ImageRea
       table_(table),
       content_bytes_(ContentBytes::Of(table_)),
       limits_(limits),
+      spilled_(scheduler ? scheduler->spilled_chunks() : std::make_shared<SpilledChunks>()),
       context_(cpu, counters, std::move(scheduler)),
       tally_(table_.chunks().size()),
       members_(stored_, table_),
@@ -710,8 +711,11 @@ Worth LazyLayer::WorthOfMember(uint32_t member) const {
 }
 
 bool LazyLayer::TakeSpilled(uint32_t chunk, ReadRequest& request) {
-  const SpilledChunk* const found = spilled_.Find(chunk);
-  if (request.wants != ReadRequest::Wants::kBytes || found == nullptr) {
+  if (!has_spilled_ || request.wants != ReadRequest::Wants::kBytes) {
+    return false;
+  }
+  const std::optional<SpilledChunk> found = spilled_->Find(this, chunk);
+  if (!found) {
     return false;
   }
   request.Take(*found);
@@ -1061,11 +1065,15 @@ void LazyLayer::Finish(uint32_t member, const MemberOutcome& outcome) {
     waiting = std::move(found->second);
     in_flight_.erase(found);
     for (const SpilledChunk& spilled : outcome.spilled) {
-      spilled_.Add(spilled);
+      spilled_->Add(this, spilled);
     }
     if (!outcome.spilled.empty()) {
+      has_spilled_ = true;
       // The disk is full: what nobody asks for would find no room.
       ahead_.Clear();
+    } else if (has_spilled_) {
+      has_spilled_ =
+          spilled_->Drop(this, [this](uint32_t chunk) { return stored_->IsPresent(chunk); }) > 0;
     }
   }
   for (const RequestPtr& request : waiting) {
@@ -1116,6 +1124,8 @@ void LazyLayer::Close() {
     in_flight.swap(in_flight_);
     undecoded.swap(undecoded_);
     copies_.LetGo();
+    has_spilled_ = false;
+    spilled_->Drop(this, [](uint32_t) { return true; });
     on_complete.swap(on_complete_);
     when_open.swap(when_open_);
   }

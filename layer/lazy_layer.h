@@ -299,6 +299,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>,
   const ChunkTable table_;
   const ContentBytes content_bytes_;
   const FetchLimits limits_;
+  const std::shared_ptr<SpilledChunks> spilled_;  // the scheduler's, if there is one
   std::shared_ptr<ReadObserver> observer_;
   WrongBytesObserver on_wrong_bytes_;
   Refetch refetch_;                                  // may be null
@@ -325,7 +326,7 @@ class LazyLayer : public std::enable_shared_from_this<LazyLayer>,
   MemberQuarantine quarantine_ GUARDED_BY(mutex_);
   MemberCopies copies_ GUARDED_BY(mutex_);
   bool is_copying_ GUARDED_BY(mutex_) = false;  // a CopyNext is posted
-  SpilledChunks spilled_ GUARDED_BY(mutex_);
+  bool has_spilled_ GUARDED_BY(mutex_) = false;
   FetchAhead ahead_ GUARDED_BY(mutex_);
   bool retries_later_ GUARDED_BY(mutex_) = false;
   bool awaits_release_ GUARDED_BY(mutex_) = false;  // of what is in quarantine

@@ -339,6 +339,25 @@ TEST_F(LazyLayerTest, AFullDiskGivesDataFromMemory) {
   EXPECT_TRUE(layer_->IsPresent(ChunkRange(0)));
 }
 
+TEST_F(LazyLayerTest, WhatTheDiskTakesAgainLeavesTheMemory) {
+  OpenScheduled();
+  const auto spilled = scheduler_->spilled_chunks();
+  files_.set_free_bytes(0);
+  ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
+  Settle();
+  EXPECT_GE(spilled->size_bytes(), kChunk);
+  files_.set_free_bytes(UINT64_MAX);
+  ASSERT_TRUE(MakePresent({0, contents_.size()}).ok());
+  Settle();
+  EXPECT_EQ(spilled->size_bytes(), 0U);
+  ASSERT_TRUE(layer_->Evict(LazyLayer::Evictable::kAll, UINT64_MAX).ok());
+  files_.set_free_bytes(0);
+  ExpectContent(Read(ChunkRange(0)), ChunkRange(0));
+  EXPECT_GE(spilled->size_bytes(), kChunk);
+  layer_->Close();
+  EXPECT_EQ(spilled->size_bytes(), 0U) << "nor does a layer outlive itself there";
+}
+
 TEST_F(LazyLayerTest, OpensItsSourceAtTheFirstMissAndTriesTheNext) {
   OpenWithoutSources();
   EXPECT_EQ(Read(ChunkRange(0)).status().code(), StatusCode::kUnavailable);
