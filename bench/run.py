@@ -138,6 +138,9 @@ def measure_all(arguments, chosen_images, service_images, chosen_links, work, st
     layers = {(image.name, form): store.provide(image, form)
               for image, each in chosen + [(image, services) for image in service_images]
               for form in sorted({system.form for system in each})}
+    for image, each in chosen + [(image, services) for image in service_images]:
+        for form in sorted({system.form for system in each if system.profile}):
+            store.attach_profile(image, form)
 
     deadline = time.monotonic() + arguments.minutes * 60
     for number in range(1, arguments.runs + 1):

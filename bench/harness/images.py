@@ -95,6 +95,20 @@ class ImageStore:
             stamp.write_text(json.dumps({"source": source}))
         return self._layers(image, form)
 
+    def attach_profile(self, image, form):
+        """Makes sure that the registry has, beside that form of the image, what a run of its own command needs."""
+        self.provide(image, form)
+        target = self.reference(image, form, self.registry.host)
+        stamp = self.registry.storage / f"{image.name}-{form}-profile.json"
+        digest = json.loads(processes.run("skopeo", "inspect", "--tls-verify=false", f"docker://{target}"))["Digest"]
+        if stamp.exists() and json.loads(stamp.read_text())["image"] == digest:
+            return
+        self.say(f"recording a run of {image.name}")
+        with tempfile.TemporaryDirectory(dir=self.directory) as root:
+            processes.run(self.starling, "profile", "record", "--root", root, target, timeout=600)
+            processes.run(self.starling, "profile", "push", "--root", root, target)
+        stamp.write_text(json.dumps({"image": digest}))
+
     def _push(self, image, form, layout):
         plain = f"oci:{layout}:{image.name}"
         target = f"docker://{self.reference(image, form, self.registry.host)}"

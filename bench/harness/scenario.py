@@ -73,6 +73,9 @@ class Node:
                                           reference)
         processes.run(*command, timeout=PULL_SECONDS)
 
+    def take_profile(self, reference):
+        processes.run(self.programs.starling, "profile", "pull", "--root", self.daemon.root, reference)
+
     def job(self, reference, expected):
         """Runs the image's program. Seconds until its first output, and until its end."""
         self.containers += 1
@@ -132,6 +135,9 @@ def fresh_node(images, link, system, programs, store, work):
             for image in images:
                 stack.enter_context(store.registry.in_memory(store.repository(image)))
             node = stack.enter_context(Node(directory, system, programs))
+            if system.profile:
+                for image in images:
+                    node.take_profile(store.reference(image, system.form, host))
             processes.run("sync")
             try:
                 yield node, Traffic(store.registry, proxy), host

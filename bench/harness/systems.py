@@ -14,6 +14,7 @@ class System:
     differ: str = ""
     plugins: str = ""  # further configuration of containerd
     lazy: bool = False
+    profile: bool = False  # what an earlier run of the image needed is attached to it, and the node has taken that
     optional: bool = False  # measured only when it is named
 
 
@@ -48,6 +49,8 @@ SYSTEMS = {system.name: system for system in (
     System("starling", "Starling, eStargz", "esgz", "stargz", daemon="starling", lazy=True),
     System("starling-landmarks", "Starling, eStargz with the job's files first", "landmarks", "stargz",
            daemon="starling", lazy=True),
+    System("starling-profile", "Starling, eStargz, with the access profile of an earlier run (`starling profile pull`)",
+           "esgz", "stargz", daemon="starling", lazy=True, profile=True),
     System("starling-gzip", "Starling, the image as overlayfs gets it", "plain", "stargz", daemon="starling"),
     # Whose tool makes the image that starts sooner?
     *(System(f"{daemon}-{form}", f"{name}, {about}", form, "stargz", daemon=daemon, lazy=True, optional=True)
