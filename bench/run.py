@@ -135,10 +135,10 @@ def measure_all(arguments, chosen_images, service_images, chosen_links, work, st
     programs = Programs(built, arguments, [system for _, each in chosen for system in each] + services, chosen_links)
     registry = stack.enter_context(servers.Registry(work, arguments.directory / "registry"))
     store = images.ImageStore(arguments.directory, registry, programs.starling, say, built)
+    wanted = chosen + [(image, services) for image in service_images]
     layers = {(image.name, form): store.provide(image, form)
-              for image, each in chosen + [(image, services) for image in service_images]
-              for form in sorted({system.form for system in each})}
-    for image, each in chosen + [(image, services) for image in service_images]:
+              for image, each in wanted for form in sorted({system.form for system in each})}
+    for image, each in wanted:
         for form in sorted({system.form for system in each if system.profile}):
             store.attach_profile(image, form)
 

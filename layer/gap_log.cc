@@ -82,12 +82,7 @@ void GapLog::Add(const ChunkTable& table, uint32_t member, ByteSpan inner) {
   if (gap_bytes > kMaxGapBytes) {
     return;
   }
-  const StatusOr<bool> is_wanted = Wants(member, table.members().size());
-  if (!is_wanted.ok()) {
-    End();
-    return;
-  }
-  if (!*is_wanted) {
+  if (!Wants(member, table.members().size())) {
     return;
   }
   Bytes gaps;
@@ -106,13 +101,14 @@ void GapLog::End() {
 }
 
 /// True the first time only: a member that was evicted comes again and again.
-StatusOr<bool> GapLog::Wants(uint32_t member, size_t member_count) {
+bool GapLog::Wants(uint32_t member, size_t member_count) {
   MutexLock lock(mutex_);
   if (ended_) {
     return false;
   }
-  if (!file_.valid()) {
-    RETURN_IF_ERROR(Open(member_count));
+  if (!file_.valid() && !Open(member_count).ok()) {
+    ended_ = true;
+    return false;
   }
   if (has_[member]) {
     return false;

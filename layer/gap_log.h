@@ -43,7 +43,7 @@ class GapLog {
   void Discard();
 
  private:
-  StatusOr<bool> Wants(uint32_t member, size_t member_count);
+  bool Wants(uint32_t member, size_t member_count);
   Status Write(ByteSpan record);
   Status Open(size_t member_count) EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void End();

@@ -145,11 +145,10 @@ std::vector<size_t> PrefetchPlan::AroundStep(size_t step, const ChunkTable& tabl
       return std::nullopt;
     }
     const oci::BlobRange range = range_at(place);
-    const uint64_t between = Union(taken, range).size_bytes;
-    const uint64_t both = taken.size_bytes + range.size_bytes;
-    return between <= both + unit_bytes / kGapPart && between <= unit_bytes
-               ? std::optional(Union(taken, range))
-               : std::nullopt;
+    const oci::BlobRange both = Union(taken, range);
+    const uint64_t most_bytes =
+        std::min(taken.size_bytes + range.size_bytes + unit_bytes / kGapPart, unit_bytes);
+    return both.size_bytes <= most_bytes ? std::optional(both) : std::nullopt;
   };
   for (;;) {
     const auto before = first > 0 ? with(first - 1) : std::nullopt;

@@ -96,8 +96,7 @@ class ImageStore:
         return self._layers(image, form)
 
     def attach_profile(self, image, form):
-        """Makes sure that the registry has, beside that form of the image, what a run of its own command needs."""
-        self.provide(image, form)
+        """Makes sure that the registry has, beside a provided form of the image, what a run of its own command needs."""
         target = self.reference(image, form, self.registry.host)
         stamp = self.registry.storage / f"{image.name}-{form}-profile.json"
         digest = json.loads(processes.run("skopeo", "inspect", "--tls-verify=false", f"docker://{target}"))["Digest"]
